@@ -1,0 +1,124 @@
+"""Find and decode cards: `tasks/NAME.toml` and `pretrain/NAME.toml`.
+
+Enters: a card's name or a path that ends in `.toml`. Leaves: a frozen pydantic model, decoded strictly (an unknown key,
+a wrong type or a missing value names file, key and the nearest right name).
+
+A name is looked up in the built-in folder and in `<folder>/tasks` or `<folder>/pretrain` of each folder in
+`CLUE_BENCH_PATH` (separated like PATH). Two hits are an error that names both. This module alone knows that the
+built-in cards lie in the repository's root in a checkout and in `clue_bench/builtin` in a wheel.
+It does not know what a task or a recipe contains: the rooms pass their model class.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pydantic
+from pydantic_core import ErrorDetails
+
+from clue_bench.errors import ClueBenchError, nearest
+
+Kind = Literal["tasks", "pretrain"]
+NOUN: dict[Kind, str] = {"tasks": "task", "pretrain": "recipe"}
+
+
+class Card(pydantic.BaseModel):
+    """Base of every card: frozen, strict types, no unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+AnyCard = TypeVar("AnyCard", bound=Card)
+
+
+def builtin_folder(name: str) -> Path:
+    """Return the built-in folder `tasks`, `pretrain` or `leaderboards/published`, in the wheel or in the checkout."""
+    package = Path(__file__).parent
+    inside_wheel = package / "builtin" / name
+    return inside_wheel if inside_wheel.is_dir() else package.parent / name
+
+
+def card_paths(kind: Kind) -> dict[str, list[Path]]:
+    """Return every card of `kind` as name → paths (more than one path means a clash), sorted by name."""
+    folders = [builtin_folder(kind)]
+    folders += [Path(entry) / kind for entry in os.environ.get("CLUE_BENCH_PATH", "").split(os.pathsep) if entry]
+    found: dict[str, list[Path]] = {}
+    for folder in dict.fromkeys(folders):
+        for path in sorted(folder.glob("*.toml")):
+            found.setdefault(path.stem, []).append(path)
+    return dict(sorted(found.items()))
+
+
+def find_card(kind: Kind, reference: str) -> Path:
+    """Return the path of the card called `reference`, a name or a path ending in `.toml`.
+
+    Raises ClueBenchError if there is none, or more than one.
+    """
+    if reference.endswith(".toml"):
+        if not Path(reference).is_file():
+            raise ClueBenchError(f"{reference}: no such {NOUN[kind]} card", "check the path")
+        return Path(reference)
+    paths = card_paths(kind)
+    hits = paths.get(reference, [])
+    if len(hits) > 1:
+        places = " and ".join(str(path) for path in hits)
+        raise ClueBenchError(
+            f"two {NOUN[kind]} cards are called '{reference}': {places}",
+            "rename one, or give the path of the one you mean",
+        )
+    if not hits:
+        raise ClueBenchError(
+            f"no {NOUN[kind]} is called '{reference}': {nearest(reference, paths)}",
+            f"clue-bench {NOUN[kind]}s list",
+        )
+    return hits[0]
+
+
+def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None = None) -> AnyCard:
+    """Decode the card at `path`, with `overrides` laid over its keys.
+
+    Raises ClueBenchError naming the file, the key and what was expected.
+    """
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ClueBenchError(f"{path}: not valid TOML: {error}", "mend the line it names") from error
+    try:
+        return model.model_validate({**values, **(overrides or {})})
+    except pydantic.ValidationError as error:
+        raise ClueBenchError(*_explain(path, model, error.errors()[0], overrides or {})) from error
+
+
+def parse_overrides(settings: list[str]) -> dict[str, Any]:
+    """Turn `key=value` settings into card values; a value is read as TOML, and as a plain string if it is no TOML.
+
+    Raises ClueBenchError for a setting without "=" or a key given twice.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise ClueBenchError(f"--set {setting}: expected key=value", "for example --set learning_rate=1e-4")
+        if key in values:
+            raise ClueBenchError(f"--set {key} is given twice", "keep one of them")
+        try:
+            values[key] = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            values[key] = text.strip()
+    return values
+
+
+def _explain(path: Path, model: type[Card], error: ErrorDetails, overrides: dict[str, Any]) -> tuple[str, str]:
+    """Return message and hint for the first validation error of a card."""
+    key = ".".join(str(part) for part in error["loc"])
+    where = f"--set {key}" if error["loc"] and error["loc"][0] in overrides else f"{path}: {key}".rstrip(": ")
+    fields = model.model_fields
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key; {nearest(key, fields)}", "clue-bench … show prints every key with its value"
+    if error["type"] == "missing":
+        return f"{path}: key '{key}' is missing", f"add a line: {key} = …"
+    if error["type"] == "value_error":
+        return f"{where}: {error['msg'].removeprefix('Value error, ')}", "change the value"
+    return f"{where}: found {error['input']!r}: {error['msg'].lower()}", "change the value or its type"

@@ -1,0 +1,147 @@
+"""Door 2: checkpoints. A folder that `transformers` loads with no code of ours.
+
+Format. A folder with
+
+    config.json, model.safetensors                       Hugging Face layout, fp32
+    vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`
+    provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
+                                                         tokens seen, wall seconds
+
+Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
+renamed, so it is complete or not there.
+Reader: `read_checkpoint`; it takes any BERT folder of that layout, with or without provenance, and a run's folder
+whose `checkpoint/` is meant.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from clue_bench import atomic
+from clue_bench.errors import ClueBenchError
+from clue_bench.models import hub
+from clue_bench.models.encoder import EncoderConfig
+from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
+
+WEIGHTS = "model.safetensors"
+PROVENANCE = "provenance.json"
+FOLDER = "checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory. `tensors` carry our names; `labels` is id → name, empty without a classification head."""
+
+    folder: Path
+    config: EncoderConfig
+    tensors: dict[str, Tensor]
+    vocabulary: Vocabulary
+    labels: tuple[str, ...]
+    provenance: dict[str, Any]
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What to call the model: the recipe it was trained by, else its folder."""
+        recipe = self.provenance.get("recipe", {})
+        return str(recipe.get("name") or self.folder.name)
+
+
+def write_checkpoint(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    *,
+    architecture: str,
+    config: EncoderConfig,
+    vocabulary: Vocabulary,
+    provenance: Mapping[str, Any],
+    labels: tuple[str, ...] = (),
+) -> str:
+    """Write a checkpoint folder, replacing an earlier one; return the sha256 of its weights.
+
+    `state` is a module's state dictionary; `architecture` the class that `transformers` should load it with.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    values = hub.hugging_face_config(config, architecture=architecture, pad=vocabulary.pad)
+    if labels:
+        values["id2label"] = {str(index): label for index, label in enumerate(labels)}
+        values["label2id"] = {label: index for index, label in enumerate(labels)}
+    atomic.write_json(temporary / "config.json", values)
+    vocabulary.save(temporary, max_length=config.max_positions)
+    tensors = {name: tensor.detach().cpu().float() for name, tensor in hub.to_hugging_face(state).items()}
+    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    sha256 = _sha256(temporary / WEIGHTS)
+    atomic.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
+    if folder.exists():
+        shutil.rmtree(folder)
+    temporary.rename(folder)
+    return sha256
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint folder, or the one inside a run's folder.
+
+    Raises ClueBenchError naming the file and what is wrong with it.
+    """
+    folder = path / FOLDER if (path / FOLDER / "config.json").is_file() else path
+    if not (folder / "config.json").is_file():
+        raise ClueBenchError(f"{path}: no config.json, so no checkpoint folder", "give the --out of a pretraining run")
+    values = _read_json(folder / "config.json")
+    weights = folder / WEIGHTS
+    if not weights.is_file():
+        raise ClueBenchError(f"{folder}: no {WEIGHTS}", "save the model with safetensors")
+    try:
+        tensors = load_file(weights)
+    except safetensors.SafetensorError as error:
+        raise ClueBenchError(f"{weights}: damaged or cut short: {error}", "copy the file again") from error
+    config = hub.encoder_config(values, where=str(folder / "config.json"))
+    vocabulary = _read_vocabulary(folder)
+    if len(vocabulary) > config.vocab_size:
+        raise ClueBenchError(
+            f"{folder}: the vocabulary has {len(vocabulary)} tokens, config.json says {config.vocab_size}",
+            "the tokenizer belongs to another model",
+        )
+    names = values.get("id2label", {})
+    provenance = _read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+    return Checkpoint(
+        folder=folder,
+        config=config,
+        tensors=hub.from_hugging_face(tensors, where=str(weights)),
+        vocabulary=vocabulary,
+        labels=tuple(names[key] for key in sorted(names, key=int)),
+        provenance=provenance,
+        sha256=_sha256(weights),
+    )
+
+
+def _read_vocabulary(folder: Path) -> Vocabulary:
+    if (folder / "vocab.txt").is_file():
+        return read_vocabulary(folder)
+    if (folder / "tokenizer.json").is_file():
+        return vocabulary_of_tokenizer_json(folder / "tokenizer.json")
+    raise ClueBenchError(f"{folder}: neither vocab.txt nor tokenizer.json", "copy the tokenizer beside the weights")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ClueBenchError(f"{path}: not JSON: {error}", "copy the file again") from error
+    if not isinstance(values, dict):
+        raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
+    return values
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,79 @@
+"""`clue-bench corpus`: raw text to shards."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clue_bench.cli import terminal
+from clue_bench.cli.options import Json
+
+app = typer.Typer(help="Build and inspect corpora. 构建与查看语料。", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command(
+    epilog="Example: clue-bench corpus build part-000.txt.xz --vocab clue_vocab_8021.txt --out corpus",
+)
+def build(
+    texts: Annotated[
+        list[Path], typer.Argument(help="Text files (.txt, .jsonl, also .gz and .xz) or folders of them.")
+    ],
+    vocab: Annotated[Path, typer.Option(help="vocab.txt, or a folder that holds one.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    workers: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = (
+        os.cpu_count() or 1
+    ),
+    json: Json = False,
+) -> None:
+    """Turn text (a sentence or paragraph per line, a blank line between documents) into a corpus folder.
+
+    The same command again continues an interrupted build.
+    """
+    from clue_bench.corpus.build import build_corpus
+    from clue_bench.corpus.read import find_inputs
+    from clue_bench.shards import Corpus
+
+    files, ignored = find_inputs(texts)
+    if ignored:
+        names = ", ".join(path.name for path in ignored)
+        terminal.say(f"left aside, not text files of a known kind: {names}")
+    found = 0
+    with terminal.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
+        for progress in build_corpus(files, vocabulary=vocab, out=out, workers=workers):
+            found = progress.shards_found
+            bar.update(progress.bytes_read, f"{progress.shards_done} shards, {progress.tokens:,} tokens")
+    if found:
+        terminal.say(f"{found} shards were there already")
+    _print(Corpus.open(out), json)
+
+
+@app.command(epilog="Example: clue-bench corpus show corpus")
+def show(
+    folder: Annotated[Path, typer.Argument(help="A corpus folder.")],
+    json: Json = False,
+) -> None:
+    """Print what a corpus folder holds, after checking every file against its checksum."""
+    from clue_bench.errors import ClueBenchError
+    from clue_bench.shards import Corpus
+
+    corpus = Corpus.open(folder)
+    damaged = corpus.damaged_files()
+    if damaged:
+        names = ", ".join(str(path) for path in damaged)
+        raise ClueBenchError(f"damaged, the checksum differs: {names}", "delete the folder and build it again")
+    _print(corpus, json)
+
+
+def _print(corpus: "Corpus", json: bool) -> None:  # type: ignore[name-defined]  # noqa: F821
+    manifest = corpus.manifest
+    if json:
+        terminal.print_json({"folder": str(corpus.folder), **manifest.model_dump(exclude={"shards"})})
+        return
+    counts = manifest.counts
+    rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
+    rows += [(f"dropped documents, {reason}", f"{number:,}") for reason, number in counts.dropped_documents.items()]
+    rows += [("unknown share", f"{counts.unknown_tokens / counts.tokens:.2%}"), ("shards", str(len(manifest.shards)))]
+    rows += [("vocabulary", f"{manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}")]
+    rows += [("text", manifest.corpus_sha256[:8]), ("inputs", ", ".join(manifest.inputs))]
+    terminal.print_table(["corpus", str(corpus.folder)], rows)

@@ -1,0 +1,84 @@
+"""What every verb prints with: tables and JSON on stdout, progress on stderr."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from clue_bench.errors import ClueBenchError
+
+SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
+
+stderr = Console(stderr=True, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON object on stdout."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def print_table(header: list[str], rows: Iterable[Iterable[object]]) -> None:
+    """Print a plain table on stdout; Chinese characters take two columns. Nothing is cut where stdout is no terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=10_000)
+    table = Table(*header, box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row))
+    console.print(table)
+
+
+def say(text: str) -> None:
+    """Print a message on stderr."""
+    stderr.print(text, markup=False, soft_wrap=True)
+
+
+class Bar:
+    """One line of progress. On a terminal it is a bar with ETA, elsewhere a line every ten seconds."""
+
+    def __init__(self, what: str, total: float, progress: Progress) -> None:
+        self._what, self._total, self._progress = what, total, progress
+        self._task = progress.add_task(what, total=total, detail="")
+        self._started = self._last_line = time.monotonic()
+        self._from: float | None = None
+
+    def update(self, done: float, detail: str = "") -> None:
+        """Show that `done` of the total is done."""
+        if self._from is None:
+            self._from = done
+        self._progress.update(self._task, completed=done, detail=detail)
+        now = time.monotonic()
+        if not stderr.is_terminal and (now - self._last_line >= SECONDS_BETWEEN_LINES or done >= self._total):
+            self._last_line = now
+            share = 100 * done / self._total if self._total else 100.0
+            say(f"{self._what} {share:3.0f} %  {detail}  {self._eta(done, now)}".rstrip())
+
+    def _eta(self, done: float, now: float) -> str:
+        moved = done - (self._from or 0.0)
+        if moved <= 0 or done >= self._total:
+            return ""
+        left = (now - self._started) * (self._total - done) / moved
+        return f"ETA {int(left) // 60}:{int(left) % 60:02d}"
+
+
+@contextmanager
+def bar(what: str, total: float, *, count: bool = False) -> Iterator[Bar]:
+    """Show progress of `what` on stderr while the block runs; `count` shows "done/total" as whole numbers.
+
+    An interruption from the keyboard becomes a ClueBenchError: every long command continues when typed again.
+    """
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")]
+    counted = [MofNCompleteColumn()] if count else []
+    times = [TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
+    try:
+        with Progress(*columns, *counted, *times, console=stderr, disable=not stderr.is_terminal) as progress:
+            yield Bar(what, total, progress)
+    except KeyboardInterrupt as interruption:
+        raise ClueBenchError(f"{what}: interrupted", "type the same command to continue") from interruption

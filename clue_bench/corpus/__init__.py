@@ -1,0 +1,1 @@
+"""Room 1, from raw text to shards: read, clean, segment, build."""

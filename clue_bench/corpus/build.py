@@ -1,0 +1,214 @@
+"""Build a corpus folder (door 1, `shards`) from raw text, in parallel, resumably, in bounded memory.
+
+1. Read documents and gather them into units of about UNIT_CHARACTERS (deterministic: the text alone decides).
+2. Worker processes clean, split into sentences and tokenise one unit each, and write one shard each.
+3. The manifest comes last.
+
+A build that was interrupted reads the text again, which is cheap, and makes only the shards that are not there yet;
+a shard whose text differs from what it was made from is an error, not a silent mixture.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, replace
+from itertools import chain
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clue_bench import atomic, shards
+from clue_bench.corpus.clean import clean_line
+from clue_bench.corpus.read import Document, Tally, find_inputs, read_documents
+from clue_bench.corpus.segment import split_sentences
+from clue_bench.errors import ClueBenchError
+from clue_bench.vocab import Vocabulary, read_vocabulary
+
+UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a shard
+PLAN = "plan.json"
+SENTENCES_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the text
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a build is. Bytes count the input files as they lie on disk."""
+
+    bytes_read: int
+    bytes_total: int
+    shards_done: int
+    shards_found: int
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The documents of one shard, as they were read."""
+
+    index: int
+    documents: list[Document]
+    split_documents: int
+    split_lines: int
+
+    @property
+    def text_sha256(self) -> str:
+        """Hash of the unit's text, blank line after each document."""
+        digest = hashlib.sha256()
+        for document in self.documents:
+            digest.update(("\n".join(document.lines) + "\n\n").encode("utf-8", "surrogatepass"))
+        return digest.hexdigest()
+
+
+def build_corpus(texts: list[Path], *, vocabulary: Path, out: Path, workers: int) -> Iterator[Progress]:
+    """Build `out` from `texts` (files or folders) with `workers` processes; yield progress after each shard.
+
+    The shards are the same for any number of workers.
+    Raises ClueBenchError for unreadable input, or a folder that holds another build.
+    """
+    files, _ = find_inputs(texts)
+    vocab = read_vocabulary(vocabulary)
+    _claim(out, vocab, files)
+    total = sum(file.stat().st_size for file in files)
+    tally = Tally()
+    state = Progress(0, total, 0, 0, 0)
+    finished: list[shards.Shard] = []
+    for shard, found in _made(_units(files, tally), vocab, out, workers):
+        finished.append(shard)
+        state = replace(
+            state,
+            bytes_read=tally.bytes_read,
+            shards_done=state.shards_done + 1,
+            shards_found=state.shards_found + found,
+            tokens=state.tokens + shard.counts.tokens,
+        )
+        yield state
+    finished.sort(key=lambda shard: shard.index)
+    if not state.tokens:
+        raise ClueBenchError(f"no text in {', '.join(map(str, texts))}", "every document is empty after cleaning")
+    names = [file.name for file in files]
+    shards.write_manifest(out, shards=finished, inputs=names, vocab_sha256=vocab.sha256, vocab_size=len(vocab))
+    yield replace(state, bytes_read=total)
+
+
+def tokenise(unit: Unit, vocab: Vocabulary, tokenizer: Any) -> dict[str, Any]:
+    """Return what `shards.write_shard` takes: ids, offsets, word starts and counts of a unit."""
+    counts = shards.Counts(split_documents=unit.split_documents, split_lines=unit.split_lines)
+    sentences = [
+        [s for line in document.lines for s in split_sentences(clean_line(line))] for document in unit.documents
+    ]
+    encoded = _encode(list(chain.from_iterable(sentences)), tokenizer)
+    sentence_lengths: list[int] = []
+    document_lengths: list[int] = []
+    ids: list[list[int]] = []
+    for document in sentences:
+        found = [next(encoded) for _ in document]
+        kept = [sentence for sentence in found if sentence]
+        if not kept:
+            counts.dropped_documents["empty"] = counts.dropped_documents.get("empty", 0) + 1
+            continue
+        ids += kept
+        sentence_lengths += map(len, kept)
+        document_lengths.append(sum(map(len, kept)))
+        counts.characters += sum(map(len, document))
+    flat = np.fromiter(chain.from_iterable(ids), dtype=shards.id_type(len(vocab)), count=sum(sentence_lengths))
+    starts_word = vocab.starts_word[flat]
+    counts.documents, counts.sentences, counts.tokens = len(document_lengths), len(sentence_lengths), len(flat)
+    counts.words = int(starts_word.sum())
+    counts.unknown_tokens = int((flat == vocab.unknown).sum())
+    return {
+        "ids": flat,
+        "documents": np.cumsum([0, *document_lengths], dtype=np.int64),
+        "sentences": np.cumsum([0, *sentence_lengths], dtype=np.int64),
+        "starts_word": starts_word,
+        "counts": counts,
+    }
+
+
+def _encode(sentences: list[str], tokenizer: Any) -> Iterator[list[int]]:
+    for start in range(0, len(sentences), SENTENCES_PER_CALL):
+        batch = sentences[start : start + SENTENCES_PER_CALL]
+        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
+            yield encoding.ids
+
+
+def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
+    """Group documents into units of about UNIT_CHARACTERS."""
+    documents: list[Document] = []
+    size = index = 0
+    counted = (0, 0)
+    for document in read_documents(files, longest=UNIT_CHARACTERS, tally=tally):
+        documents.append(document)
+        size += document.size
+        if size >= UNIT_CHARACTERS:
+            yield Unit(index, documents, tally.split_documents - counted[0], tally.split_lines - counted[1])
+            counted = tally.split_documents, tally.split_lines
+            documents, size, index = [], 0, index + 1
+    if documents:
+        yield Unit(index, documents, tally.split_documents - counted[0], tally.split_lines - counted[1])
+
+
+def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
+    """Write what this folder is being built from, or check that it is the same as before."""
+    plan = {"vocabulary_sha256": vocab.sha256, "inputs": [file.name for file in files], "unit": UNIT_CHARACTERS}
+    path = out / PLAN
+    if path.is_file():
+        before = json.loads(path.read_text(encoding="utf-8"))
+        differing = [key for key in plan if before.get(key) != plan[key]]
+        if differing:
+            raise ClueBenchError(
+                f"{out} holds a corpus built from another {differing[0]}: {before.get(differing[0])}",
+                "give another --out, or delete the folder",
+            )
+    elif out.exists() and any(out.iterdir()):
+        raise ClueBenchError(f"{out} is not empty and no corpus folder", "give another --out")
+    else:
+        atomic.write_json(path, plan)
+    if not (out / "tokenizer" / "vocab.txt").is_file():
+        atomic.write_text(out / "tokenizer" / "vocab.txt", "\n".join(vocab.tokens) + "\n")
+
+
+def _made(units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int) -> Iterator[tuple[shards.Shard, bool]]:
+    """Yield each unit's shard and whether it was there already; at most `workers` + 1 units are in memory."""
+    pending: set[Future[shards.Shard]] = set()
+    # Not fork: the parent may hold threads (progress display, tokenizer) whose locks a forked child would inherit.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(vocab,)) as pool:
+        try:
+            for unit in units:
+                shard = shards.finished_shard(out, unit.index)
+                if shard is not None:
+                    _check_text(out, unit, shard)
+                    yield shard, True
+                    continue
+                pending.add(pool.submit(_make, unit, out))
+                if len(pending) > workers:
+                    done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                    yield from ((future.result(), False) for future in done)
+            while pending:
+                done, pending = wait(pending, return_when=FIRST_COMPLETED)
+                yield from ((future.result(), False) for future in done)
+        finally:
+            for future in pending:
+                future.cancel()
+
+
+def _check_text(out: Path, unit: Unit, shard: shards.Shard) -> None:
+    if shard.text_sha256 != unit.text_sha256:
+        path = shards.part_path(out, unit.index, "json")
+        raise ClueBenchError(f"{path}: the text it was made from has changed", f"delete {out} and build again")
+
+
+_worker: dict[str, Any] = {}  # set once in each worker process: a tokenizer is slow to build and cannot be passed
+
+
+def _start(vocab: Vocabulary) -> None:
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker; threads on top would only compete
+    _worker.update(vocab=vocab, tokenizer=vocab.tokenizer())
+
+
+def _make(unit: Unit, out: Path) -> shards.Shard:
+    parts = tokenise(unit, _worker["vocab"], _worker["tokenizer"])
+    return shards.write_shard(out, unit.index, text_sha256=unit.text_sha256, **parts)

@@ -1,0 +1,184 @@
+"""Read raw text as documents.
+
+Enters: .txt, .txt.gz, .txt.xz in CLUECorpus layout (a sentence or paragraph per line, a blank line between documents)
+and .jsonl[.gz|.xz] (one object a line whose "text" is a document), or folders of them. Leaves: documents, in order,
+as lists of lines. UTF-8 with or without byte order mark, LF or CRLF; anything else is an error naming file and byte.
+
+Memory is bounded: a line longer than LONGEST_LINE bytes and a document longer than the caller's limit come in pieces,
+and the pieces are counted.
+"""
+
+import gzip
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, cast
+
+from clue_bench.errors import ClueBenchError
+
+SUFFIXES = (".txt", ".txt.gz", ".txt.xz", ".jsonl", ".jsonl.gz", ".jsonl.xz")
+LONGEST_LINE = 4 * 2**20  # bytes; the longest line of CLUECorpus-like text is some tens of kB
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+@dataclass
+class Tally:
+    """What reading has met so far. `bytes_read` counts the files as they lie on disk, for progress."""
+
+    bytes_read: int = 0
+    split_documents: int = 0
+    split_lines: int = 0
+
+
+@dataclass(frozen=True)
+class Document:
+    """Lines of one document, or of a piece of one that is longer than the limit."""
+
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """Characters, line ends counted once each."""
+        return sum(len(line) + 1 for line in self.lines)
+
+
+def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the text files that `paths` name, folders searched (not recursively), and the files left aside.
+
+    Raises ClueBenchError for a path that does not exist, a file of another kind, or nothing to read at all.
+    """
+    files: list[Path] = []
+    ignored: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted(child for child in path.iterdir() if child.is_file())
+            files += [child for child in inside if child.name.endswith(SUFFIXES)]
+            ignored += [child for child in inside if not child.name.endswith(SUFFIXES)]
+        elif not path.is_file():
+            raise ClueBenchError(f"{path}: no such file or folder", "check the path")
+        elif not path.name.endswith(SUFFIXES):
+            raise ClueBenchError(f"{path}: unknown kind of text file", f"expected one of {', '.join(SUFFIXES)}")
+        else:
+            files.append(path)
+    if not files:
+        raise ClueBenchError(f"no text in {', '.join(map(str, paths))}", f"expected files ending in {SUFFIXES[0]} …")
+    repeated = {file for file in files if files.count(file) > 1}
+    if repeated:
+        raise ClueBenchError(f"{min(repeated)} is named twice", "name each file once")
+    return files, ignored
+
+
+def read_documents(files: list[Path], *, longest: int, tally: Tally) -> Iterator[Document]:
+    """Yield the documents of `files`, none longer than `longest` characters by more than one line."""
+    before = 0
+    for file in files:
+        for document in _documents(file, longest, tally, before):
+            if document.lines:
+                yield document
+        before += file.stat().st_size
+        tally.bytes_read = before
+
+
+def _documents(file: Path, longest: int, tally: Tally, before: int) -> Iterator[Document]:
+    is_jsonl = ".jsonl" in file.suffixes
+    lines: list[str] = []
+    size = 0
+    for number, line in enumerate(_lines(file, tally, before), 1):
+        if is_jsonl:
+            yield from _pieces(_json_text(file, number, line).splitlines(), longest, tally)
+        elif not line.strip():
+            yield Document(lines)
+            lines, size = [], 0
+        else:
+            if size >= longest:
+                yield Document(lines)
+                lines, size = [], 0
+                tally.split_documents += 1
+            lines.append(line)
+            size += len(line) + 1
+    yield Document(lines)
+
+
+def _pieces(lines: list[str], longest: int, tally: Tally) -> Iterator[Document]:
+    """Cut a document that is in memory already, as `_documents` cuts one that streams in."""
+    piece: list[str] = []
+    size = 0
+    for line in lines:
+        if size >= longest:
+            yield Document(piece)
+            piece, size = [], 0
+            tally.split_documents += 1
+        if line.strip():
+            piece.append(line)
+            size += len(line) + 1
+    yield Document(piece)
+
+
+def _json_text(file: Path, number: int, line: str) -> str:
+    if not line.strip():
+        return ""
+    try:
+        value: Any = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ClueBenchError(f"{file}, line {number}: not JSON: {error.msg}", "one JSON object a line") from error
+    text = value.get("text") if isinstance(value, dict) else None
+    if not isinstance(text, str):
+        raise ClueBenchError(f"{file}, line {number}: no string under the key 'text'", 'expected {"text": "…"}')
+    return text
+
+
+def _lines(file: Path, tally: Tally, before: int) -> Iterator[str]:
+    """Yield decoded lines without their ends, counting the file's bytes in `tally`."""
+    is_jsonl = ".jsonl" in file.suffixes
+    with file.open("rb") as raw, _decompressed(raw, file) as stream:
+        offset, rest = 0, b""
+        readline = _guarded(file, stream)
+        while data := rest + readline():
+            if not offset and data.startswith(BYTE_ORDER_MARK):
+                data, offset = data.removeprefix(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK)
+            rest = b""
+            if len(data) >= LONGEST_LINE and not data.endswith(b"\n"):
+                if is_jsonl:
+                    raise ClueBenchError(f"{file}: a line of over {LONGEST_LINE} bytes", "split its document")
+                data, rest = _cut(data)
+                tally.split_lines += 1
+            try:
+                line = data.decode()
+            except UnicodeDecodeError as error:
+                raise ClueBenchError(
+                    f"{file}: invalid UTF-8 at byte {offset + error.start}", "convert the file to UTF-8"
+                ) from error
+            offset += len(data)
+            tally.bytes_read = before + raw.tell()
+            yield line.rstrip("\r\n")
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """Split `data` before its last, perhaps incomplete, character."""
+    end = len(data) - 1
+    while end > len(data) - 4 and data[end] & 0xC0 == 0x80:
+        end -= 1
+    return data[:end], data[end:]
+
+
+def _decompressed(raw: IO[bytes], file: Path) -> IO[bytes]:
+    if file.suffix == ".gz":
+        return cast(IO[bytes], gzip.open(raw))
+    if file.suffix == ".xz":
+        return cast(IO[bytes], lzma.open(raw))
+    return raw
+
+
+def _guarded(file: Path, stream: IO[bytes]) -> Callable[[], bytes]:
+    """Return a function that reads the next line, at most LONGEST_LINE bytes; damaged archives are named."""
+
+    def readline() -> bytes:
+        try:
+            return stream.readline(LONGEST_LINE)
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+            raise ClueBenchError(f"{file}: damaged or cut short: {error}", "fetch the file again") from error
+
+    return readline

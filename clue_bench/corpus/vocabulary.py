@@ -1,0 +1,20 @@
+"""Lines for training a vocabulary.
+
+Enters: text files. Leaves: the cleaned lines that the corpus would be built from.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from clue_bench.corpus.clean import clean_line
+from clue_bench.corpus.read import Tally, read_documents
+
+PIECE_CHARACTERS = 2**20  # longest piece of a document held at a time
+
+
+def clean_lines(files: list[Path], *, tally: Tally, on_line: Callable[[], None]) -> Iterator[str]:
+    """Yield the cleaned lines of every document, calling `on_line` after each."""
+    for document in read_documents(files, longest=PIECE_CHARACTERS, tally=tally):
+        for line in document.lines:
+            yield clean_line(line)
+            on_line()

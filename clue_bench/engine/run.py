@@ -1,0 +1,173 @@
+"""A pretraining run and its files: shards in, checkpoint out.
+
+1. Continue from the training state if there is one; write a record that says "interrupted" until the end.
+2. For every report: append it to metrics.jsonl, replace the state when due, hand the report on.
+3. Write the checkpoint, then the completed record.
+
+`out` holds checkpoint/ (door 2), state.pt, metrics.jsonl and the run record (door 3).
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from clue_bench import atomic, hardware, provenance
+from clue_bench.checkpoint import FOLDER, write_checkpoint
+from clue_bench.engine.train import Pretraining, Report
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.encoder import count_parameters
+from clue_bench.records import DataFacts, ModelFacts, RunRecord, read_record, record_path, write_record
+
+METRICS = "metrics.jsonl"
+
+
+def run_id(pretraining: Pretraining) -> str:
+    """Return the run's name: the recipe's, and a hash of everything that makes it this run."""
+    identity = json.dumps(pretraining.identity, sort_keys=True)
+    return f"pretrain-{pretraining.recipe.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def completed_record(pretraining: Pretraining) -> RunRecord | None:
+    """Return the record of this very run if it is complete and its checkpoint is there."""
+    path = record_path(pretraining.out, run_id(pretraining))
+    if not path.is_file() or not (pretraining.out / FOLDER).is_dir():
+        return None
+    record = read_record(path)
+    return record if record.status == "completed" else None
+
+
+def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
+    """Train to the end, keeping every file of the run up to date; yield the reports.
+
+    `asked` is what the user typed, for the record. Raises ClueBenchError if `out` holds another run, or the loss
+    diverges (recorded as failed).
+    """
+    out = pretraining.out
+    pretraining.resume()
+    _forget_reports_after(out / METRICS, pretraining.step)
+    record = _record(pretraining, asked)
+    write_record(out, record)
+    started = time.perf_counter() - pretraining.seconds
+    last: Report | None = None
+    try:
+        for report in pretraining.reports():
+            _append(out / METRICS, report)
+            if report.step % pretraining.recipe.save_every == 0 or report.step == pretraining.recipe.steps:
+                pretraining.save()
+            last = report
+            yield report
+    except ClueBenchError as error:
+        ended = {"status": "failed", "error": error.message, "finished_at": provenance.now()}
+        write_record(out, record.model_copy(update={**ended, "wall_seconds": time.perf_counter() - started}))
+        raise
+    sha256 = _write_checkpoint(pretraining)
+    write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
+
+
+def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
+    manifest = pretraining.corpus.manifest
+    recipe = pretraining.recipe
+    return RunRecord(
+        kind="pretrain",
+        run_id=run_id(pretraining),
+        status="interrupted",
+        started_at=provenance.now(),
+        asked=asked,
+        effective={
+            **recipe.model_dump(),
+            "vocab_size": len(pretraining.vocabulary),
+            "precision": pretraining.precision,
+        },
+        seed=recipe.seed,
+        data=DataFacts(
+            name=pretraining.corpus.folder.name,
+            revision=manifest.corpus_sha256[:8],
+            tokens=manifest.counts.tokens,
+            corpus_sha256=manifest.corpus_sha256,
+            vocabulary_sha256=manifest.tokenizer_sha256,
+        ),
+        model=ModelFacts(
+            name=recipe.name,
+            parameters=count_parameters(pretraining.config),
+            sha256="",
+            layers=recipe.layers,
+            hidden_size=recipe.hidden_size,
+        ),
+        code=provenance.describe_code(),
+        packages=provenance.describe_packages(),
+        hardware=hardware.describe_hardware(),
+    )
+
+
+def _completed(
+    pretraining: Pretraining, record: RunRecord, last: Report, sha256: str, wall_seconds: float
+) -> RunRecord:
+    model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
+    results = {
+        **asdict(replace(last)),
+        "epochs": pretraining.step * pretraining.recipe.global_batch / len(pretraining.rows),
+    }
+    results["mean_tokens_per_second"] = pretraining.tokens_seen / pretraining.seconds
+    results["peak_memory_mib"] = hardware.peak_memory_mib()
+    return record.model_copy(
+        update={
+            "status": "completed",
+            "finished_at": provenance.now(),
+            "wall_seconds": wall_seconds,
+            "model": model,
+            "results": results,
+        }
+    )
+
+
+def _write_checkpoint(pretraining: Pretraining) -> str:
+    manifest = pretraining.corpus.manifest
+    return write_checkpoint(
+        pretraining.out / FOLDER,
+        pretraining.model.state_dict(),
+        architecture="BertForMaskedLM",
+        # Dropout is a setting of training, not of the model: who fine-tunes expects BERT's 0.1 in config.json.
+        config=replace(pretraining.config, dropout=0.1),
+        vocabulary=pretraining.vocabulary,
+        provenance={
+            "recipe": pretraining.recipe.model_dump(),
+            "corpus_sha256": manifest.corpus_sha256,
+            "vocabulary_sha256": manifest.tokenizer_sha256,
+            "tokens_seen": pretraining.tokens_seen,
+            "seconds": pretraining.seconds,
+            "precision": pretraining.precision,
+            "code": provenance.describe_code(),
+            "packages": provenance.describe_packages(),
+            "hardware": hardware.describe_hardware(),
+        },
+    )
+
+
+def _append(path: Path, report: Report) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(report)) + "\n")
+
+
+def _forget_reports_after(path: Path, step: int) -> None:
+    """Drop the reports of steps that will be made again, and a last line that a crash cut short."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            report = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if report["step"] <= step:
+            kept.append(line + "\n")
+    atomic.write_text(path, "".join(kept))
+
+
+def _last_report(out: Path) -> Report:
+    """Return the last report on disk: for a run that was stopped between its last step and its checkpoint."""
+    lines = (out / METRICS).read_text(encoding="utf-8").splitlines()
+    return Report(**json.loads(lines[-1]))

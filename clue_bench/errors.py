@@ -1,0 +1,27 @@
+"""The one exception that a user is meant to see.
+
+Enters: what was found and what was expected. Leaves: one line for the message, one line saying what to type next.
+Anything else that reaches the command line is a bug of ours and is reported as one (exit code 3).
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class ClueBenchError(Exception):
+    """Something the user can mend.
+
+    `message` is one line: where, what was found, what was expected. `hint` is what to type or change next.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return "did you mean 'x'?" for the closest of `known`, or the list of all of them."""
+    choices = sorted(known)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(choices) or '(none)'}"

@@ -1,0 +1,104 @@
+"""What this machine is and what it does well.
+
+Enters: nothing. Leaves: the device to use, the precision that pays on it, and a description for records.
+torch is imported inside functions: describing a machine for a table must not load it.
+"""
+
+import ctypes
+import os
+import platform
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    import torch
+
+Precision = Literal["bf16", "fp32"]
+
+# Instruction sets that multiply bfloat16 matrices in hardware. Without them oneDNN emulates bf16, slower than fp32.
+BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
+
+
+def pick_device() -> "torch.device":
+    """Return the first CUDA device if there is one, else the CPU."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def pick_precision(asked: Literal["auto", "bf16", "fp32"], device: "torch.device") -> Precision:
+    """Return the precision of matrix products: bf16 where the hardware has it, fp32 elsewhere, or what was asked.
+
+    Master weights, optimizer state, normalisations and losses are fp32 either way.
+    """
+    import torch
+
+    if asked != "auto":
+        return asked
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if BF16_CPU_FLAGS & _cpu_flags() else "fp32"
+
+
+def keep_freed_memory() -> None:
+    """Tell glibc to reuse large blocks instead of giving them back to the system after every tensor.
+
+    By default each activation above 128 kB is mapped, page-faulted and unmapped again in every step; keeping the pages
+    is worth a fifth of a small model's step. Does nothing where there is no glibc.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    libc = ctypes.CDLL(None)
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # names of <malloc.h>
+    libc.mallopt(m_mmap_max, 0)
+    libc.mallopt(m_trim_threshold, 2**31 - 1)
+    libc.mallopt(m_top_pad, 2**26)
+
+
+def describe_hardware() -> dict[str, str | int]:
+    """Return processor, cores, memory (MiB) and, if torch is loaded and sees one, the GPU."""
+    facts: dict[str, str | int] = {
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _cpu_name(),
+        "cores": os.cpu_count() or 1,
+    }
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        facts["memory_mib"] = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        facts["threads"] = torch.get_num_threads()
+        if torch.cuda.is_available():
+            facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def peak_memory_mib() -> int:
+    """Return the largest resident size this process has had, in MiB (0 where the system does not say)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _cpu_flags() -> set[str]:
+    """Return the processor's feature flags as Linux names them; empty elsewhere, which means fp32."""
+    return set(_cpuinfo("flags").split())
+
+
+def _cpu_name() -> str:
+    return _cpuinfo("model name") or platform.processor() or "unknown"
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        with Path("/proc/cpuinfo").open(encoding="utf-8") as file:
+            for line in file:
+                name, _, value = line.partition(":")
+                if name.strip() == key:
+                    return value.strip()
+    except OSError:
+        pass
+    return ""

@@ -1,0 +1,161 @@
+"""Door 3: run records. One JSON file per run; every number shown anywhere comes from one.
+
+Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `RunRecord` below:
+
+    format_version  1
+    kind            "pretrain" | "finetune"
+    run_id          file name without ".record.json"; also the name of the run's folder
+    status          "completed" | "failed" | "interrupted"; a run writes "interrupted" first and replaces it at its end,
+                    so a run that was killed says so
+    error           one line, null unless failed
+    started_at, finished_at, wall_seconds
+    asked           what the user typed: names and settings, as given
+    effective       every setting that was in force, defaults included
+    seed
+    task            finetune only: name, title and column of the task card, and how its metric is called
+    data            what was read: name, revision and, per file, rows and md5 found and expected
+    model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from
+    code, packages, hardware
+    results         kind-specific numbers; shares are fractions of 1, times are seconds
+    flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
+
+Writer: `write_record`, atomically; nothing else writes records. Reader: `read_record`, `read_records`; a file that is
+no valid record is an error naming it, never skipped.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from clue_bench import atomic
+from clue_bench.errors import ClueBenchError
+
+FORMAT_VERSION = 1
+SUFFIX = ".record.json"
+
+MAJORITY_CLASS = "majority_class"
+"""Flag: the model predicts (nearly) the most frequent class and nothing else, or is no better than doing so."""
+
+OFFICIAL = "official"
+"""Data revision: row counts and md5 of every file read equal those of the task card."""
+
+
+class Facts(pydantic.BaseModel):
+    """Base of a record's parts: frozen, no unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskFacts(Facts):
+    """Which task a fine-tuning run was on."""
+
+    name: str
+    title: str
+    column: str
+    metric: str
+
+
+class FileFacts(Facts):
+    """One data file: what was found and what the card expects."""
+
+    rows: int
+    md5: str
+    expected_rows: int
+    expected_md5: str
+    dropped_rows: int = 0
+
+    @property
+    def is_official(self) -> bool:
+        """Whether rows and md5 are the card's."""
+        return (self.rows, self.md5) == (self.expected_rows, self.expected_md5)
+
+
+class DataFacts(Facts):
+    """The data that a run read. `revision` is "official", "different" or the name of a synthetic data set."""
+
+    name: str
+    revision: str
+    files: dict[str, FileFacts] = {}
+    tokens: int | None = None
+    corpus_sha256: str | None = None
+    vocabulary_sha256: str | None = None
+
+
+class ModelFacts(Facts):
+    """The model of a run. `parameters` counts encoder and pooler, the field's usual figure, without any head."""
+
+    name: str
+    parameters: int
+    sha256: str
+    layers: int
+    hidden_size: int
+    pretraining_tokens: int | None = None
+
+
+class RunRecord(Facts):
+    """One run: what was asked, what was effective, and what came of it. The module's docstring is the specification."""
+
+    format_version: Literal[1] = 1
+    kind: Literal["pretrain", "finetune"]
+    run_id: str
+    status: Literal["completed", "failed", "interrupted"]
+    error: str | None = None
+    started_at: str
+    finished_at: str | None = None
+    wall_seconds: float = 0.0
+    asked: dict[str, Any]
+    effective: dict[str, Any]
+    seed: int
+    task: TaskFacts | None = None
+    data: DataFacts
+    model: ModelFacts
+    code: dict[str, str | bool]
+    packages: dict[str, str]
+    hardware: dict[str, str | int]
+    results: dict[str, Any] = {}
+    flags: list[str] = []
+
+
+def record_path(folder: Path, run_id: str) -> Path:
+    """Return where the record of `run_id` lies in `folder`."""
+    return folder / f"{run_id}{SUFFIX}"
+
+
+def write_record(folder: Path, record: RunRecord) -> Path:
+    """Write `record` into `folder`, replacing an earlier one of the same run; return its path."""
+    path = record_path(folder, record.run_id)
+    atomic.write_json(path, record.model_dump(mode="json"))
+    return path
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one record. Raises ClueBenchError naming the file and the first thing wrong with it."""
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ClueBenchError(
+            f"{path}: not a run record of format {FORMAT_VERSION}: {key}: {first['msg']}",
+            "move the file away, or repeat the run that wrote it",
+        ) from error
+
+
+def read_records(folder: Path) -> Iterator[RunRecord]:
+    """Yield every record under `folder`, at any depth, in the order of their paths.
+
+    Raises ClueBenchError if the folder does not exist, a record is not valid, or two records share a run_id.
+    """
+    if not folder.is_dir():
+        raise ClueBenchError(f"{folder}: no such folder of run records", "run clue-bench finetune first")
+    seen: dict[str, Path] = {}
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        record = read_record(path)
+        if record.run_id in seen:
+            raise ClueBenchError(
+                f"{path} and {seen[record.run_id]} both hold run '{record.run_id}'", "remove one of them"
+            )
+        seen[record.run_id] = path
+        yield record
