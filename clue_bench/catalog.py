@@ -11,6 +11,7 @@ It does not know what a task or a recipe contains: the rooms pass their model cl
 
 import os
 import tomllib
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -84,10 +85,18 @@ def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClueBenchError(f"{path}: not valid TOML: {error}", "mend the line it names") from error
+    return decode(model, {**values, **(overrides or {})}, where=str(path), overridden=overrides or {})
+
+
+def decode(model: type[AnyCard], values: dict[str, Any], *, where: str, overridden: Container[str] = ()) -> AnyCard:
+    """Return `values` as a card. `where` names their source in errors; keys in `overridden` came from --set.
+
+    Raises ClueBenchError naming the source, the key and what was expected.
+    """
     try:
-        return model.model_validate({**values, **(overrides or {})})
+        return model.model_validate(values)
     except pydantic.ValidationError as error:
-        raise ClueBenchError(*_explain(path, model, error.errors()[0], overrides or {})) from error
+        raise ClueBenchError(*_explain(where, model, error.errors()[0], overridden)) from error
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
@@ -110,15 +119,16 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
     return values
 
 
-def _explain(path: Path, model: type[Card], error: ErrorDetails, overrides: dict[str, Any]) -> tuple[str, str]:
+def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Container[str]) -> tuple[str, str]:
     """Return message and hint for the first validation error of a card."""
     key = ".".join(str(part) for part in error["loc"])
-    where = f"--set {key}" if error["loc"] and error["loc"][0] in overrides else f"{path}: {key}".rstrip(": ")
-    fields = model.model_fields
+    if error["loc"] and error["loc"][0] in overridden:
+        source = "--set"
+    where = f"{source}: {key}" if key else source
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(key, fields)}", "clue-bench … show prints every key with its value"
+        return f"{where}: unknown key; {nearest(str(error['loc'][-1]), model.model_fields)}", "use one of its keys"
     if error["type"] == "missing":
-        return f"{path}: key '{key}' is missing", f"add a line: {key} = …"
+        return f"{where}: the key is missing", f"add a line: {error['loc'][-1]} = …"
     if error["type"] == "value_error":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}", "change the value"
-    return f"{where}: found {error['input']!r}: {error['msg'].lower()}", "change the value or its type"
+    return f"{where}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}", "change the value"

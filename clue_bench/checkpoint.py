@@ -80,6 +80,7 @@ def write_checkpoint(
     vocabulary.save(temporary, max_length=config.max_positions)
     tensors = {name: tensor.detach().cpu().float() for name, tensor in hub.to_hugging_face(state).items()}
     save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    (temporary / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner only
     sha256 = _sha256(temporary / WEIGHTS)
     atomic.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
     if folder.exists():

@@ -73,7 +73,7 @@ class FileFacts(Facts):
 
 
 class DataFacts(Facts):
-    """The data that a run read. `revision` is "official", "different" or the name of a synthetic data set."""
+    """The data that a run read. `revision` is "official", or "different-…" or "synthetic-…" with 8 digits of a hash."""
 
     name: str
     revision: str

@@ -12,7 +12,11 @@ import traceback
 import typer
 
 from clue_bench import __version__
-from clue_bench.cli import cards, corpus, data, finetune, leaderboard, pretrain, quickstart, runs, vocab
+from clue_bench.cli import cards, corpus, data, runs, vocab
+from clue_bench.cli.finetune import finetune
+from clue_bench.cli.leaderboard import leaderboard
+from clue_bench.cli.pretrain import pretrain
+from clue_bench.cli.quickstart import quickstart
 from clue_bench.errors import ClueBenchError
 
 app = typer.Typer(
@@ -24,15 +28,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart")(quickstart.quickstart)
+app.command("quickstart")(quickstart)
 app.add_typer(cards.tasks, name="tasks")
 app.add_typer(cards.recipes, name="recipes")
 app.add_typer(data.app, name="data")
 app.add_typer(vocab.app, name="vocab")
 app.add_typer(corpus.app, name="corpus")
-app.command("pretrain")(pretrain.pretrain)
-app.command("finetune")(finetune.finetune)
-app.command("leaderboard")(leaderboard.leaderboard)
+app.command("pretrain")(pretrain)
+app.command("finetune")(finetune)
+app.command("leaderboard")(leaderboard)
 app.add_typer(runs.app, name="runs")
 
 
@@ -53,7 +57,7 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has gone, e.g. `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except Exception:
+    except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
         _complain(traceback.format_exc(), "This is a bug of clue-bench: please report it with the lines above.")
         sys.exit(3)
 

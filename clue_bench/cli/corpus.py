@@ -2,12 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
+
+if TYPE_CHECKING:
+    from clue_bench.shards import Corpus
 
 app = typer.Typer(help="Build and inspect corpora. 构建与查看语料。", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,6 +33,11 @@ def build(
 
     The same command again continues an interrupted build.
     """
+    _print(build_once(texts, vocabulary=vocab, out=out, workers=workers), json)
+
+
+def build_once(texts: list[Path], *, vocabulary: Path, out: Path, workers: int) -> "Corpus":
+    """Build with a progress bar, or find that it is done; return the corpus."""
     from clue_bench.corpus.build import build_corpus
     from clue_bench.corpus.read import find_inputs
     from clue_bench.shards import Corpus
@@ -40,12 +48,12 @@ def build(
         terminal.say(f"left aside, not text files of a known kind: {names}")
     found = 0
     with terminal.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
-        for progress in build_corpus(files, vocabulary=vocab, out=out, workers=workers):
+        for progress in build_corpus(files, vocabulary=vocabulary, out=out, workers=workers):
             found = progress.shards_found
             bar.update(progress.bytes_read, f"{progress.shards_done} shards, {progress.tokens:,} tokens")
     if found:
         terminal.say(f"{found} shards were there already")
-    _print(Corpus.open(out), json)
+    return Corpus.open(out)
 
 
 @app.command(epilog="Example: clue-bench corpus show corpus")
@@ -65,7 +73,7 @@ def show(
     _print(corpus, json)
 
 
-def _print(corpus: "Corpus", json: bool) -> None:  # type: ignore[name-defined]  # noqa: F821
+def _print(corpus: "Corpus", json: bool) -> None:
     manifest = corpus.manifest
     if json:
         terminal.print_json({"folder": str(corpus.folder), **manifest.model_dump(exclude={"shards"})})

@@ -25,7 +25,7 @@ def print_json(value: Any) -> None:
 
 
 def print_table(header: list[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print a plain table on stdout; Chinese characters take two columns. Nothing is cut where stdout is no terminal."""
+    """Print a plain table on stdout; Chinese characters take two columns. Nothing is cut where stdout is a file."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=10_000)

@@ -24,6 +24,15 @@ def train(
     json: Json = False,
 ) -> None:
     """Train a WordPiece vocabulary (Chinese by character, lower case) on text."""
+    facts = train_once(texts, out=out, size=size)
+    if json:
+        terminal.print_json(facts)
+    else:
+        terminal.print_table(["vocabulary", ""], facts.items())
+
+
+def train_once(texts: list[Path], *, out: Path, size: int, characters: int | None = None) -> dict[str, str | int]:
+    """Train with a progress bar, on the first `characters` of text if given; return what was written."""
     from clue_bench import atomic
     from clue_bench.corpus.read import Tally, find_inputs
     from clue_bench.corpus.vocabulary import clean_lines
@@ -33,11 +42,7 @@ def train(
     tally = Tally()
     total = sum(file.stat().st_size for file in files)
     with terminal.bar("vocabulary", total) as bar:
-        lines = clean_lines(files, tally=tally, on_line=lambda: bar.update(tally.bytes_read))
+        lines = clean_lines(files, tally=tally, characters=characters, on_line=lambda: bar.update(tally.bytes_read))
         vocabulary = train_vocabulary(lines, size=size)
     atomic.write_text(out, "\n".join(vocabulary.tokens) + "\n")
-    facts = {"file": str(out), "tokens": len(vocabulary), "sha256": vocabulary.sha256}
-    if json:
-        terminal.print_json(facts)
-    else:
-        terminal.print_table(["vocabulary", ""], facts.items())
+    return {"file": str(out), "tokens": len(vocabulary), "sha256": vocabulary.sha256}

@@ -1,0 +1,157 @@
+"""The whole board: measured tables, the published table and the runs that are in neither, as Markdown and as JSON.
+
+Enters: run records and the folder of published scores. Leaves: a `Leaderboard`. The same records, in any order, give
+the same bytes: nothing here asks for the time, the machine or the locale. It reads the published folder and writes
+nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
+from clue_bench.board.frames import UnfinishedRun, run_frame, unfinished_runs
+from clue_bench.board.published import PublishedTable, read_published, small_models
+from clue_bench.board.scores import percentage, score_of
+from clue_bench.board.tables import SPLIT, escape, measured_section, published_section
+from clue_bench.records import RunRecord
+
+NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tuning run was found."
+
+HOW_TO_READ = (
+    f"Every measured number is accuracy on the {SPLIT} set, from run records, at the best of a run's {SPLIT} "
+    "evaluations. A cell is the mean over seeds; Score is the mean of the four columns as shown. sd is the sample "
+    "standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
+    f"{SPLIT} rows, and more seeds do not shrink it; both are in percentage points. The majority share is what always "
+    "answering the most frequent class would score. Where several settings were tried, the cell shows the one with the "
+    "best mean, and their number is stated."
+)
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """The finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
+
+    measured: tuple[MeasuredTable, ...]
+    published: PublishedTable
+    unfinished: tuple[UnfinishedRun, ...]
+    num_pretraining: int
+
+    @property
+    def markdown(self) -> str:
+        """The board as Markdown, with a final newline."""
+        parts = ["# Leaderboard", "Measured and published scores stand in tables of their own, never side by side."]
+        if self.measured:
+            parts.append(HOW_TO_READ)
+        else:
+            parts += ["## Measured", NOTHING_MEASURED]
+        for table in self.measured:
+            parts += [f"## {self._title(table)}", measured_section(table)]
+        parts += ["## Published: small models", published_section(self.published)]
+        parts += self._left_out()
+        return "\n\n".join(parts) + "\n"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the board as plain values for a JSON file. Scores, sd and errors are percentages, as displayed."""
+        return {
+            "measured": [_measured_json(table) for table in self.measured],
+            "published": _published_json(self.published),
+            "unfinished": [dict(vars(run)) for run in self.unfinished],
+            "num_pretraining": self.num_pretraining,
+        }
+
+    def _title(self, table: MeasuredTable) -> str:
+        """Return a heading that no other table has."""
+        names = {CLUE: "CLUE", SYNTHETIC: "synthetic data, not CLUE"}
+        title = f"Measured on {names.get(table.dataset, f'data “{escape(table.dataset)}”')} ({SPLIT})"
+        siblings = sum(other.dataset == table.dataset for other in self.measured)
+        return title if siblings == 1 else f"{title}, table {table.number}"
+
+    def _left_out(self) -> list[str]:
+        """Return what was given and stands in no table."""
+        parts = []
+        if self.unfinished:
+            failed = sum(run.status == "failed" for run in self.unfinished)
+            counts = f"{failed} failed, {len(self.unfinished) - failed} interrupted"
+            parts += ["## Runs without a result", f"Fine-tuning runs that are in no table: {counts}."]
+            parts.append("\n".join(_unfinished_line(run) for run in self.unfinished))
+        if self.num_pretraining:
+            parts.append(f"Records of pretraining runs, which have no score: {self.num_pretraining}.")
+        return parts
+
+
+def build_leaderboard(records: Iterable[RunRecord], published_folder: Path) -> Leaderboard:
+    """Return the board of `records` and of the published scores in `published_folder`.
+
+    Raises ClueBenchError naming the run whose record lacks a result or comes twice, or the file and line of a published
+    row that breaks a rule.
+    """
+    given = list(records)
+    return Leaderboard(
+        measured=tuple(measured_tables(run_frame(given))),
+        published=small_models(read_published(published_folder)),
+        unfinished=tuple(unfinished_runs(given)),
+        num_pretraining=sum(record.kind == "pretrain" for record in given),
+    )
+
+
+def _unfinished_line(run: UnfinishedRun) -> str:
+    what = f"{escape(run.model)} on {escape(run.task)}" if run.task else escape(run.model)
+    line = f"- {escape(run.run_id)} ({what}): {run.status}"
+    return f"{line}: {escape(run.error)}" if run.error else line
+
+
+def _measured_json(table: MeasuredTable) -> dict[str, Any]:
+    return {
+        "data": table.dataset,
+        "table": table.number,
+        "split": SPLIT,
+        "columns": [{**vars(column), "official": column.is_official} for column in table.columns],
+        "rows": [_model_json(model) for model in table.models],
+    }
+
+
+def _model_json(model: MeasuredModel) -> dict[str, Any]:
+    score = score_of(model.percents)
+    return {
+        "model": model.name,
+        "model_sha256": model.sha256,
+        "parameters": model.parameters,
+        "score": None if score is None else float(score),
+        "cells": {name: _cell_json(cell) for name, cell in model.cells.items()},
+    }
+
+
+def _cell_json(cell: Cell) -> dict[str, Any]:
+    return {
+        "accuracy": float(cell.percent),
+        "sd": None if cell.deviation is None else float(cell.deviation),
+        "sampling_error": float(cell.sampling_error),
+        "macro_f1": float(percentage(cell.macro_f1)),
+        "majority_shares": [float(percentage(share)) for share in cell.majority_shares],
+        "seeds": list(cell.seeds),
+        "runs": list(cell.runs),
+        "settings": cell.settings,
+        "num_settings": cell.num_settings,
+        "best_steps": list(cell.best_steps),
+        "total_steps": list(cell.total_steps),
+        "commits": list(cell.commits),
+        "flags": dict(cell.flags),
+    }
+
+
+def _published_json(table: PublishedTable) -> dict[str, Any]:
+    rows = []
+    for row in table.rows:
+        score = score_of(row.accuracies)
+        rows.append(
+            {
+                "model": row.model,
+                "params": row.params,
+                "score": None if score is None else float(score),
+                "printed_score": None if row.printed_score is None else float(row.printed_score),
+                "columns": {name: float(percent) for name, percent in row.accuracies.items()},
+            }
+        )
+    return {"split": table.split, "source": table.source, "rows": rows}

@@ -1,0 +1,184 @@
+"""Cells and published rows as Markdown, in the layout of the published small-model table.
+
+Enters: `MeasuredTable`s and the `PublishedTable`. Leaves: Markdown text. The best of each column, as displayed, is
+bold, and so is every tie with it. Under a measured table stand its split, the data revision of each column and the
+conditions of every cell: what qualifies a number stays in sight of it.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, Column, MeasuredModel, MeasuredTable
+from clue_bench.board.published import PublishedTable
+from clue_bench.board.scores import (
+    MISSING,
+    SCORE_COLUMNS,
+    parameters_text,
+    percent_text,
+    percentage,
+    score_of,
+)
+
+SCORE = "Score"
+SPLIT = "dev"  # the only split whose labels are public, so the only one a run can score itself
+
+MAJORITY_MARK = "†"
+MAJORITY_NOTE = (
+    f"{MAJORITY_MARK} The model predicts (nearly) only the majority class, or is no better than doing so, "
+    "in at least one of the runs behind the cell."
+)
+PRINTED_MARK = "‡"
+
+CONDITIONS = (
+    "模型",
+    "Task",
+    "Seeds",
+    "Accuracy (mean ± sd)",
+    "Sampling error (1σ)",
+    "Macro-F1",
+    "Majority share",
+    "Settings tried",
+    "Best step of steps",
+    "Commit",
+    "Flags",
+)
+
+# An underscore inside a word is plain text in Markdown; at a word's edge it starts emphasis.
+_SPECIAL = re.compile(r"[\\|*`<>\[\]~&#]|(?<![^\W_])_|_(?![^\W_])")
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One row: percentages by column, and marks that follow a number, by column or "Score"."""
+
+    model: str
+    parameters: str
+    percents: Mapping[str, Decimal]
+    marks: Mapping[str, str] = field(default_factory=dict)
+
+
+def escape(text: str) -> str:
+    """Return `text` as one line that Markdown shows as it is, in a table cell too."""
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def score_table(rows: Sequence[TableRow], columns: Sequence[str] = SCORE_COLUMNS) -> str:
+    """Return the small-model table; Score is shown where `columns` are the four that it is the mean of."""
+    with_score = tuple(columns) == SCORE_COLUMNS
+    values: list[dict[str, Decimal]] = []
+    for row in rows:
+        score = score_of(row.percents)
+        values.append({**row.percents, **({SCORE: score} if score is not None else {})})
+    numbers = [*([SCORE] if with_score else []), *columns]
+    best = {name: max((value[name] for value in values if name in value), default=None) for name in numbers}
+    body = []
+    for row, value in zip(rows, values, strict=True):
+        cells = [_number(value.get(name), best[name], row.marks.get(name, "")) for name in numbers]
+        cells.insert(1 if with_score else 0, row.parameters)
+        body.append([escape(row.model), *cells])
+    return _markdown(["模型", *([SCORE] if with_score else []), "参数", *map(escape, columns)], body)
+
+
+def measured_section(table: MeasuredTable) -> str:
+    """Return a measured table with its split, its data revisions, its footnote and the conditions of every cell."""
+    standard = tuple(column for column in table.columns if column.name in SCORE_COLUMNS)
+    others = tuple(column for column in table.columns if column.name not in SCORE_COLUMNS)
+    parts = []
+    if standard:
+        parts.append(score_table(_measured_rows(table.models, standard)))
+    if others:
+        names = [column.name for column in others]
+        parts.append(score_table(_measured_rows(table.models, others), names))
+    parts.append(_data_sentences(table))
+    cells = [
+        (model.label, model.cells[column.name])
+        for model in table.models
+        for column in table.columns
+        if column.name in model.cells
+    ]
+    if any(cell.is_majority for _, cell in cells):
+        parts.append(MAJORITY_NOTE)
+    parts.append("Conditions:")
+    parts.append(_markdown(CONDITIONS, [_conditions(label, cell) for label, cell in cells]))
+    return "\n\n".join(parts)
+
+
+def published_section(table: PublishedTable) -> str:
+    """Return the published small-model table with its split, its source, and where it prints another Score."""
+    rows, notes = [], []
+    for row in table.rows:
+        computed = score_of(row.accuracies)
+        differs = row.printed_score is not None and computed is not None and row.printed_score != computed
+        rows.append(TableRow(row.model, row.params, row.accuracies, {SCORE: PRINTED_MARK} if differs else {}))
+        if differs:
+            notes.append(
+                f"{PRINTED_MARK} {escape(row.model)}: the source prints {percent_text(row.printed_score)}; "
+                f"the mean of its four columns is {percent_text(computed)}."
+            )
+    where = f"Split: {escape(table.split)}. Source: {escape(table.source)}. Quoted, not measured by clue-bench."
+    return "\n\n".join([score_table(rows), where, *notes])
+
+
+def _measured_rows(models: Iterable[MeasuredModel], columns: Iterable[Column]) -> list[TableRow]:
+    """Return a row per model that has a cell in any of `columns`."""
+    names = {column.name for column in columns}
+    rows = []
+    for model in models:
+        percents = {name: percent for name, percent in model.percents.items() if name in names}
+        marks = {name: MAJORITY_MARK for name in percents if model.cells[name].is_majority}
+        if percents:
+            rows.append(TableRow(model.label, parameters_text(model.parameters), percents, marks))
+    return rows
+
+
+def _data_sentences(table: MeasuredTable) -> str:
+    """Return what data the columns hold, and which of them nobody may compare with published scores."""
+    held = ", ".join(f"{escape(c.name)} {escape(c.revision)} ({c.dev_rows:,} rows)" for c in table.columns)
+    sentences = [f"Split: {SPLIT}. Data revision: {held}."]
+    foreign = [escape(column.name) for column in table.columns if not column.is_official]
+    if table.dataset == SYNTHETIC:
+        sentences.append("The data is synthetic, not CLUE: no column is comparable with published scores.")
+    elif foreign:
+        sentences.append(f"Not comparable with published scores, since the data is not official: {', '.join(foreign)}.")
+    if table.dataset == CLUE and len(foreign) < len(table.columns):
+        sentences.append(f"The published small-model table is on test, this one on {SPLIT}.")
+    return " ".join(sentences)
+
+
+def _conditions(label: str, cell: Cell) -> list[str]:
+    """Return one row of the conditions table."""
+    seeds, runs = len(cell.seeds), len(cell.runs)
+    spread = "" if cell.deviation is None else f" ± {cell.deviation}"
+    tried = cell.num_settings
+    return [
+        escape(label),
+        escape(cell.column.name),
+        str(seeds) if runs == seeds else f"{seeds} ({runs} runs)",
+        f"{percent_text(cell.percent)}{spread}",
+        f"± {cell.sampling_error}",
+        percent_text(percentage(cell.macro_f1)),
+        " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in cell.majority_shares)),
+        "1" if tried == 1 else f"best of {tried} settings",
+        f"{_range(cell.best_steps)} of {_range(cell.total_steps)}",
+        escape(", ".join(filter(None, cell.commits))) or MISSING,
+        escape(", ".join(flag if num == runs else f"{flag} ({num} of {runs})" for flag, num in cell.flags)) or MISSING,
+    ]
+
+
+def _range(steps: Sequence[int]) -> str:
+    """Return `300`, or `200–300` where seeds differ."""
+    return str(steps[0]) if len(steps) == 1 else f"{min(steps)}–{max(steps)}"
+
+
+def _number(percent: Decimal | None, best: Decimal | None, mark: str) -> str:
+    """Return one percentage, bold if it is the best of its column."""
+    text = percent_text(percent)
+    return (f"**{text}**" if percent is not None and percent == best else text) + mark
+
+
+def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table with centred columns; the cells are escaped already."""
+    lines = ["| " + " | ".join(header) + " |", "|" + ":-:|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -1,0 +1,111 @@
+"""`clue-bench finetune`: one fine-tuning run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from clue_bench.cli import terminal
+from clue_bench.cli.options import Json, Set, Steps, overrides
+
+if TYPE_CHECKING:
+    from clue_bench.finetune.run import Plan
+    from clue_bench.records import RunRecord
+
+
+def finetune(
+    task: Annotated[str, typer.Option(help="A task's name (clue-bench tasks list) or a .toml file.")],
+    model: Annotated[Path, typer.Option(help="Checkpoint folder, or the --out of a pretraining run.")],
+    data: Annotated[Path, typer.Option(help="Folder with a folder or zip per task.")] = Path("data"),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the new head, the order and the dropout.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="Folder of the run  [default: runs/<run id>]")] = None,
+    steps: Steps = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune a checkpoint on one task and score it on dev. Defaults follow the model's size.
+
+    Example: clue-bench finetune --task tnews --model runs/tiny --data clue --set learning_rate=2e-4
+    """
+    asked = overrides(settings, steps)
+    record, folder = finetune_once(task=task, model=model, data=data, seed=seed, out=out, asked=asked)
+    if json:
+        terminal.print_json(record.model_dump(mode="json"))
+        return
+    print_result(record, folder)
+
+
+def finetune_once(
+    *, task: str, model: Path, data: Path, seed: int, out: Path | None, asked: dict[str, Any]
+) -> tuple["RunRecord", Path]:
+    """Do one run with a progress bar, or find that it is done; return its record and folder."""
+    from clue_bench.checkpoint import read_checkpoint
+    from clue_bench.finetune.run import Plan, completed_record, prepare, read_rows, run
+    from clue_bench.finetune.settings import make_settings
+    from clue_bench.finetune.task import load_task
+    from clue_bench.records import read_record, record_path
+
+    card = load_task(task)
+    checkpoint = read_checkpoint(model)
+    plan = Plan(
+        task=card,
+        checkpoint=checkpoint,
+        settings=make_settings(card, checkpoint.config, asked),
+        seed=seed,
+        rows=read_rows(card, data),
+        data=data,
+    )
+    folder = out or Path("runs") / plan.run_id
+    record = completed_record(plan, folder)
+    if record is not None:
+        terminal.say(f"{plan.run_id} is complete already")
+        return record, folder
+    _warn_of_revision(plan)
+    finetuning = prepare(plan)
+    detail = ""
+    with terminal.bar(f"finetune {card.name}", finetuning.total_steps, count=True) as bar:
+        for report in run(plan, finetuning, out=folder, asked={"task": task, "seed": seed, "settings": asked}):
+            if report.evaluation is not None:
+                scores = report.evaluation.scores
+                detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
+            bar.update(report.step, f"loss {report.loss:.3f}{detail}")
+    return read_record(record_path(folder, plan.run_id)), folder
+
+
+def print_result(record: "RunRecord", folder: Path) -> None:
+    """Print a fine-tuning record's result, and say so if it hits the majority class."""
+    from clue_bench.records import MAJORITY_CLASS
+
+    dev = record.results["dev"]
+    rows = [
+        ("dev accuracy", f"{dev['accuracy']:.2%}"),
+        ("dev macro-F1", f"{dev['macro_f1']:.4f}"),
+        ("majority class", f"{dev['majority_share']:.2%} of dev is '{dev['majority_label']}'"),
+        ("best step", f"{record.results['best_step']} of {record.results['total_steps']}"),
+        ("data", f"{record.data.name}, revision {record.data.revision}"),
+        ("seconds", f"{record.wall_seconds:.0f}"),
+        ("folder", folder),
+    ]
+    terminal.print_table(["finetuned", record.run_id], rows)
+    if MAJORITY_CLASS in record.flags:
+        terminal.say(
+            f"warning: majority class: {dev['top_share']:.1%} of the predictions are '{dev['top_label']}', and "
+            f"always answering '{dev['majority_label']}' scores {dev['majority_share']:.2%}"
+        )
+
+
+def _warn_of_revision(plan: "Plan") -> None:
+    """Say which files are not the official ones: a score on them is not comparable with published scores."""
+    from clue_bench.finetune.data import describe
+    from clue_bench.records import OFFICIAL
+
+    files = {split: rows.facts for split, rows in plan.rows.items()}
+    facts = describe(plan.data, files)
+    if facts.revision == OFFICIAL:
+        return
+    differing = [
+        f"{split} ({file.rows:,} rows, official {file.expected_rows:,})"
+        for split, file in files.items()
+        if not file.is_official
+    ]
+    terminal.say(f"{plan.task.name}: data revision {facts.revision}, not official: {', '.join(differing)}")

@@ -1,0 +1,207 @@
+"""Task data: found, read, checked against the card, tokenised.
+
+Enters: a task, a data folder, a vocabulary. Leaves: rows (texts and class numbers), the facts that say which revision
+of the data they are, and token ids.
+
+`<data>/<task>/<file>`, `<file>.gz` or `<data>/<task>_public.zip` (files at the root or one folder down) are found. A
+`DATASET.json` in the data folder names a data set that is not CLUE's, e.g. {"name": "synthetic"}.
+"""
+
+import gzip
+import hashlib
+import json
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetune.task import Task
+from clue_bench.records import OFFICIAL, DataFacts, FileFacts
+from clue_bench.vocab import Vocabulary
+
+OFFICIAL_NAME = "clue"
+UNLABELLED = -1
+ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a split: texts (one or two per row), class numbers (UNLABELLED in test sets), and ids as given."""
+
+    texts: list[tuple[str, ...]]
+    labels: npt.NDArray[np.int64]
+    ids: list[int | str]
+    facts: FileFacts
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of a split. Row i is `ids[offsets[i]:offsets[i+1]]`; `segments` has the same shape."""
+
+    ids: npt.NDArray[np.int32]
+    segments: npt.NDArray[np.int8]
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    truncated_rows: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row."""
+        return np.diff(self.offsets)
+
+
+def read_split(task: Task, split: str, data: Path) -> Rows:
+    """Read one split of `task` from the data folder.
+
+    Raises ClueBenchError if there is no such file, or naming file, line and what is wrong with it.
+    """
+    where, content = _find(task, split, data)
+    card = task.splits[split]
+    texts: list[tuple[str, ...]] = []
+    labels: list[int] = []
+    ids: list[int | str] = []
+    dropped = lines = 0
+    classes = {label: number for number, label in enumerate(task.labels)}
+    for number, line in enumerate(_decoded(content, where).split("\n"), 1):
+        if not line.strip():
+            continue
+        lines += 1
+        row = _parse(line, f"{where}, line {number}")
+        if split in ("train", "dev"):
+            label = _field(row, task.label_field, where, number)
+            if label in task.dropped_labels:
+                dropped += 1
+                continue
+            if label not in classes:
+                raise ClueBenchError(
+                    f"{where}, line {number}: label '{label}' is not one of {task.name}'s {len(classes)} labels",
+                    f"clue-bench tasks show {task.name}",
+                )
+            labels.append(classes[label])
+        else:
+            labels.append(UNLABELLED)
+        texts.append(tuple(_field(row, name, where, number) for name in task.text_fields))
+        ids.append(row.get("id", len(ids)))
+    if not texts:
+        raise ClueBenchError(f"{where}: no rows", "fetch the file again")
+    md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    facts = FileFacts(rows=lines, md5=md5, expected_rows=card.rows, expected_md5=card.md5, dropped_rows=dropped)
+    return Rows(texts, np.array(labels, dtype=np.int64), ids, facts)
+
+
+def available_splits(task: Task, data: Path) -> list[str]:
+    """Return the splits of `task` that `data` has, in the card's order. Raises ClueBenchError without train or dev."""
+    found = [split for split in task.splits if _locate(task, split, data) is not None]
+    for needed in ("train", "dev"):
+        if needed not in found:
+            _find(task, needed, data)  # raises
+    return found
+
+
+def describe(data: Path, files: dict[str, FileFacts]) -> DataFacts:
+    """Return which data set and revision `files` (split → facts) are."""
+    name = OFFICIAL_NAME
+    marker = data / "DATASET.json"
+    if marker.is_file():
+        name = str(json.loads(marker.read_text(encoding="utf-8"))["name"])
+    if name == OFFICIAL_NAME and all(facts.is_official for facts in files.values()):
+        return DataFacts(name=name, revision=OFFICIAL, files=files)
+    hashes = "\n".join(f"{split} {files[split].md5}" for split in sorted(files))
+    kind = "different" if name == OFFICIAL_NAME else name
+    revision = f"{kind}-{hashlib.sha256(hashes.encode()).hexdigest()[:8]}"
+    return DataFacts(name=name, revision=revision, files=files)
+
+
+def encode(rows: Rows, vocabulary: Vocabulary, *, max_length: int) -> Encoded:
+    """Tokenise: [CLS] a [SEP], or [CLS] a [SEP] b [SEP] cut from the longer text first; segments 0 and 1."""
+    tokenizer = vocabulary.tokenizer()
+    ids: list[npt.NDArray[np.int32]] = []
+    segments: list[npt.NDArray[np.int8]] = []
+    truncated = 0
+    tokenizer.enable_truncation(max_length, strategy="longest_first")
+    for start in range(0, len(rows), ROWS_PER_CALL):
+        batch: Any = rows.texts[start : start + ROWS_PER_CALL]
+        inputs = batch if len(batch[0]) == 2 else [texts[0] for texts in batch]
+        for encoding in tokenizer.encode_batch_fast(inputs):
+            ids.append(np.array(encoding.ids, dtype=np.int32))
+            segments.append(np.array(encoding.type_ids, dtype=np.int8))
+            truncated += bool(encoding.overflowing)
+    offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
+    return Encoded(np.concatenate(ids), np.concatenate(segments), offsets, rows.labels, truncated)
+
+
+def _find(task: Task, split: str, data: Path) -> tuple[str, bytes]:
+    """Return name and uncompressed content of the file of `split`."""
+    found = _locate(task, split, data)
+    if found is None:
+        file = task.splits[split].file
+        raise ClueBenchError(
+            f"{data}: no {task.name}/{file}, {task.name}/{file}.gz or {task.name}_public.zip",
+            "give --data the folder that holds the task folders",
+        )
+    path, member = found
+    try:
+        if member is not None:
+            with zipfile.ZipFile(path) as archive:
+                return f"{path}:{member}", archive.read(member)
+        content = path.read_bytes()
+        return str(path), gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise ClueBenchError(f"{path}: damaged or cut short: {error}", "fetch the file again") from error
+
+
+def _locate(task: Task, split: str, data: Path) -> tuple[Path, str | None] | None:
+    """Return the path of a split's file, and the member's name if it lies in a zip."""
+    file = task.splits[split].file
+    for path in (data / task.name / file, data / task.name / f"{file}.gz"):
+        if path.is_file():
+            return path, None
+    archive = data / f"{task.name}_public.zip"
+    if archive.is_file():
+        try:
+            with zipfile.ZipFile(archive) as opened:
+                members = opened.namelist()
+        except zipfile.BadZipFile as error:
+            raise ClueBenchError(f"{archive}: damaged or cut short: {error}", "fetch the file again") from error
+        for member in members:
+            folder, _, name = member.rpartition("/")
+            if name == file and "/" not in folder:
+                return archive, member
+    return None
+
+
+def _decoded(content: bytes, where: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ClueBenchError(f"{where}: invalid UTF-8 at byte {error.start}", "fetch the file again") from error
+
+
+def _parse(line: str, where: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ClueBenchError(f"{where}: not JSON: {error.msg}", "one JSON object a line") from error
+    if not isinstance(row, dict):
+        raise ClueBenchError(f"{where}: found a {type(row).__name__}, expected a JSON object", "mend the line")
+    return row
+
+
+def _field(row: dict[str, Any], name: str, where: str, number: int) -> str:
+    if name not in row:
+        keys = ", ".join(row) or "none"
+        raise ClueBenchError(f"{where}, line {number}: no field '{name}'; found {keys}", "mend the line")
+    if not isinstance(row[name], str):
+        raise ClueBenchError(f"{where}, line {number}: {name} is {row[name]!r}, expected a string", "mend the line")
+    return str(row[name])

@@ -1,0 +1,5 @@
+"""Scores on the `evaluate` interface: `evaluate.load(METRIC_PATH)`."""
+
+from pathlib import Path
+
+METRIC_PATH = str(Path(__file__).parent / "clue_classification.py")

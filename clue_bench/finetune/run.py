@@ -1,0 +1,214 @@
+"""A fine-tuning run and its files: checkpoint and task data in, run record out.
+
+1. Read checkpoint and data, decide the settings, name the run after all of them.
+2. Train, keeping the best weights on dev; write a record that says "interrupted" until the end.
+3. Predict dev and test with the best weights; write predictions/, checkpoint/ (door 2) and the record (door 3).
+
+A run is short and repeats itself exactly, so an interrupted one starts over; a completed one is not repeated.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clue_bench import hardware, provenance
+from clue_bench.checkpoint import FOLDER, Checkpoint, write_checkpoint
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetune.data import Rows, available_splits, describe, encode, read_split
+from clue_bench.finetune.heads import classifier_from
+from clue_bench.finetune.predict import predict_logits, write_predictions
+from clue_bench.finetune.settings import Settings
+from clue_bench.finetune.task import Task
+from clue_bench.finetune.train import Evaluation, Finetuning, Report
+from clue_bench.models.encoder import EncoderConfig, count_parameters
+from clue_bench.order import derive
+from clue_bench.records import MAJORITY_CLASS, ModelFacts, RunRecord, read_record, record_path, write_record
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run's result, and where it is written."""
+
+    task: Task
+    checkpoint: Checkpoint
+    settings: Settings
+    seed: int
+    rows: dict[str, Rows]
+    data: Path
+
+    @property
+    def run_id(self) -> str:
+        """Task, model, a hash of settings, weights and data, and the seed."""
+        identity = {
+            "settings": self.settings.model_dump(),
+            "weights": self.checkpoint.sha256,
+            "data": {split: rows.facts.md5 for split, rows in self.rows.items()},
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        return f"finetune-{self.task.name}-{self.checkpoint.name}-{digest}-s{self.seed}"
+
+    @property
+    def config(self) -> EncoderConfig:
+        """The checkpoint's architecture with the settings' dropout."""
+        values = {**vars(self.checkpoint.config), "dropout": self.settings.dropout}
+        return EncoderConfig(**values)
+
+
+def read_rows(task: Task, data: Path) -> dict[str, Rows]:
+    """Return every split of `task` that the data folder has; train and dev must be there."""
+    return {split: read_split(task, split, data) for split in available_splits(task, data)}
+
+
+def completed_record(plan: Plan, out: Path) -> RunRecord | None:
+    """Return the record of this very run if `out` holds it and it is complete."""
+    path = record_path(out, plan.run_id)
+    if not path.is_file():
+        return None
+    record = read_record(path)
+    return record if record.status == "completed" else None
+
+
+def prepare(plan: Plan) -> Finetuning:
+    """Return the run before its first step: data tokenised, weights loaded, head drawn."""
+    hardware.keep_freed_memory()
+    device = hardware.pick_device()
+    precision = hardware.pick_precision(plan.settings.precision, device)
+    vocabulary = plan.checkpoint.vocabulary
+    torch.manual_seed(derive(plan.seed, "head"))
+    model = classifier_from(plan.checkpoint, plan.config, len(plan.task.labels)).to(device)
+    length = plan.settings.max_length
+    return Finetuning(
+        model=model,
+        train=encode(plan.rows["train"], vocabulary, max_length=length),
+        dev=encode(plan.rows["dev"], vocabulary, max_length=length),
+        settings=plan.settings,
+        metric=plan.task.metric,
+        seed=plan.seed,
+        pad=vocabulary.pad,
+        device=device,
+        autocast=torch.bfloat16 if precision == "bf16" else None,
+    )
+
+
+def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any]) -> Iterator[Report]:
+    """Train, predict and write everything; yield the reports. Raises ClueBenchError (recorded as failed)."""
+    started = time.perf_counter()
+    record = _record(plan, finetuning, asked)
+    write_record(out, record)
+    try:
+        yield from finetuning.reports()
+    except ClueBenchError as error:
+        ended = {"status": "failed", "error": error.message, "finished_at": provenance.now()}
+        write_record(out, record.model_copy(update={**ended, "wall_seconds": time.perf_counter() - started}))
+        raise
+    best = finetuning.best
+    assert best is not None
+    finetuning.model.load_state_dict(finetuning.best_weights)
+    predicted = _predict(plan, finetuning, out)
+    write_checkpoint(
+        out / FOLDER,
+        finetuning.model.state_dict(),
+        architecture="BertForSequenceClassification",
+        config=plan.config,
+        vocabulary=plan.checkpoint.vocabulary,
+        labels=tuple(plan.task.labels),
+        provenance={
+            **plan.checkpoint.provenance,
+            "task": plan.task.name,
+            "settings": plan.settings.model_dump(),
+            "seed": plan.seed,
+            "started_from_sha256": plan.checkpoint.sha256,
+        },
+    )
+    completed = {
+        "status": "completed",
+        "finished_at": provenance.now(),
+        "wall_seconds": time.perf_counter() - started,
+        "results": _results(plan, finetuning, best, predicted),
+        "flags": [MAJORITY_CLASS] if best.scores.hits_majority else [],
+    }
+    write_record(out, record.model_copy(update=completed))
+
+
+def _record(plan: Plan, finetuning: Finetuning, asked: dict[str, Any]) -> RunRecord:
+    checkpoint = plan.checkpoint
+    precision = "fp32" if finetuning.autocast is None else "bf16"
+    return RunRecord(
+        kind="finetune",
+        run_id=plan.run_id,
+        status="interrupted",
+        started_at=provenance.now(),
+        asked=asked,
+        effective={**plan.settings.model_dump(), "steps": finetuning.total_steps, "precision": precision},
+        seed=plan.seed,
+        task=plan.task.facts,
+        data=describe(plan.data, {split: rows.facts for split, rows in plan.rows.items()}),
+        model=ModelFacts(
+            name=checkpoint.name,
+            parameters=count_parameters(checkpoint.config),
+            sha256=checkpoint.sha256,
+            layers=checkpoint.config.layers,
+            hidden_size=checkpoint.config.hidden_size,
+            pretraining_tokens=checkpoint.provenance.get("tokens_seen"),
+        ),
+        code=provenance.describe_code(),
+        packages=provenance.describe_packages(),
+        hardware=hardware.describe_hardware(),
+    )
+
+
+def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, str]:
+    """Write the predictions of dev and every test split; return split → file name."""
+    written = {}
+    for split, rows in plan.rows.items():
+        if split == "train":
+            continue
+        encoded = encode(rows, plan.checkpoint.vocabulary, max_length=plan.settings.max_length)
+        logits = predict_logits(
+            finetuning.model,
+            encoded,
+            pad=finetuning.pad,
+            device=finetuning.device,
+            autocast=finetuning.autocast,
+        )
+        path = out / "predictions" / f"{split}.jsonl"
+        write_predictions(path, plan.task, rows, logits)
+        written[split] = f"predictions/{path.name}"
+    return written
+
+
+def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, str]) -> dict[str, Any]:
+    def scores(evaluation: Evaluation) -> dict[str, Any]:
+        values = evaluation.scores
+        return {
+            "rows": values.rows,
+            "correct": values.correct,
+            "accuracy": values.accuracy,
+            "macro_f1": values.macro_f1,
+            "loss": evaluation.dev_loss,
+            "top_label": plan.task.labels[values.top_class],
+            "top_share": values.top_share,
+            "majority_label": plan.task.labels[values.majority_class],
+            "majority_share": values.majority_share,
+        }
+
+    return {
+        "dev": scores(best),
+        "best_step": best.step,
+        "best_epoch": best.epoch,
+        "total_steps": finetuning.total_steps,
+        "evaluations": [
+            {"step": e.step, "epoch": e.epoch, "train_loss": e.loss, **scores(e)} for e in finetuning.evaluations
+        ],
+        "train_seconds": finetuning.train_seconds,
+        "train_rows_per_second": finetuning.trained_rows / finetuning.train_seconds,
+        "truncated_train_rows": finetuning.train.truncated_rows,
+        "predictions": predicted,
+        "peak_memory_mib": hardware.peak_memory_mib(),
+    }

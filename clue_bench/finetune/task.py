@@ -1,0 +1,63 @@
+"""Tasks: what their files are called, what stands in them, and how they are scored. The data model of `tasks/*.toml`.
+
+Enters: a card's name or path. Leaves: a frozen, checked `Task`.
+"""
+
+from typing import Literal, Self
+
+import pydantic
+
+from clue_bench.catalog import Card, find_card, load_card
+from clue_bench.records import TaskFacts
+
+
+class Split(Card):
+    """One file of a task, as officially released: `rows` before dropping, `md5` of the uncompressed file."""
+
+    file: str
+    rows: pydantic.PositiveInt
+    md5: str = pydantic.Field(pattern="^[0-9a-f]{32}$")
+    submission: str | None = None  # official name of the predictions, for splits without labels
+
+
+class Task(Card):
+    """A classification task over one or two texts."""
+
+    name: str
+    title: str
+    column: str  # heading in tables
+    text_fields: list[str] = pydantic.Field(min_length=1, max_length=2)
+    label_field: str
+    label_description_field: str  # "" if rows carry none
+    labels: list[str] = pydantic.Field(min_length=2)  # as they stand in the files; position = class number
+    label_descriptions: list[str]
+    dropped_labels: list[str]  # rows of train and dev that are left out, and counted
+    metric: Literal["accuracy", "macro_f1"]  # chooses the best dev checkpoint
+    max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
+    splits: dict[str, Split]
+
+    @pydantic.model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels repeat themselves")
+        if len(self.labels) != len(self.label_descriptions):
+            raise ValueError(f"{len(self.labels)} labels but {len(self.label_descriptions)} label_descriptions")
+        missing = {"train", "dev"} - self.splits.keys()
+        if missing:
+            raise ValueError(f"splits lack {', '.join(sorted(missing))}")
+        return self
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What records say of the task."""
+        return TaskFacts(name=self.name, title=self.title, column=self.column, metric=self.metric)
+
+    @property
+    def test_splits(self) -> list[str]:
+        """Splits without labels."""
+        return [name for name in self.splits if name not in ("train", "dev")]
+
+
+def load_task(reference: str) -> Task:
+    """Return the task called `reference`, a name or a path ending in .toml. Raises ClueBenchError."""
+    return load_card(find_card("tasks", reference), Task)

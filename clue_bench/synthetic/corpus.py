@@ -1,0 +1,70 @@
+"""A synthetic corpus in CLUECorpus' layout, over the vocabulary of the synthetic tasks.
+
+Enters: a seed and a number of documents. Leaves: one text file; one sentence or paragraph a line, an empty line
+between documents. Documents are drawn from four kinds: news reports, app descriptions, pages of frequent questions,
+and reading exercises that say what follows from a statement and what does not. About 0.9 kB a document.
+"""
+
+from pathlib import Path
+from random import Random
+
+from clue_bench.atomic import write_text
+from clue_bench.errors import ClueBenchError
+from clue_bench.synthetic.app_words import APP_WORDS
+from clue_bench.synthetic.sentences import app_description, frequent_questions, headline, news_sentence, statements
+from clue_bench.synthetic.words import TOPICS
+
+
+def write_corpus(path: Path, *, seed: int, num_documents: int) -> None:
+    """Write `num_documents` documents to `path` (UTF-8, LF), atomically; the same seed gives the same bytes.
+
+    Raises ClueBenchError if `num_documents` is less than 1.
+    """
+    if num_documents < 1:
+        raise ClueBenchError(
+            f"{path}: {num_documents} documents asked for, at least 1 expected", "give a positive number of documents"
+        )
+    rng = Random(f"corpus/{seed}")
+    kinds = (_news_report, _app_review, _questions_page, _reading_exercise)
+    documents = ["\n".join(rng.choices(kinds, (8, 6, 3, 3))[0](rng)) + "\n" for _ in range(num_documents)]
+    write_text(path, "\n".join(documents))
+
+
+def _news_report(rng: Random) -> list[str]:
+    """Return a title and five to ten sentences on one topic."""
+    topic = rng.choice(list(TOPICS))
+    title, _ = headline(rng, topic, borrow=False)
+    return [title, *(news_sentence(rng, topic) for _ in range(rng.randint(5, 10)))]
+
+
+def _app_review(rng: Random) -> list[str]:
+    """Return the descriptions of two or three apps of one class."""
+    name = rng.choice(list(APP_WORDS))
+    return [app_description(rng, name, stray="") for _ in range(rng.randint(2, 3))]
+
+
+def _questions_page(rng: Random) -> list[str]:
+    """Return four to seven questions about one product, with answers."""
+    return frequent_questions(rng, num_questions=rng.randint(4, 7))
+
+
+def _reading_exercise(rng: Random) -> list[str]:
+    """Return four to six statements, each with remarks on what follows from it."""
+    lines = []
+    for _ in range(rng.randint(4, 6)):
+        premise, (true, also_true, false, open_) = statements(
+            rng, ("entailment", "entailment", "contradiction", "neutral")
+        )
+        lines.append(premise)
+        lines.append(
+            rng.choice(
+                (
+                    f"可以看出，{true}；也就是说，{also_true}。",
+                    f"{true}，这是对的。如果说{false}，那就不对了！",
+                    f"{also_true}，至于{open_}，文中没有提到。",
+                    f"是不是{false}？不是，因为{true}。",
+                    f"判断：{true}（√）；{false}（×）；{open_}（？）。",
+                )
+            )
+        )
+    return lines
