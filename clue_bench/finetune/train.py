@@ -135,7 +135,7 @@ class Finetuning:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        value = float(loss)
+        value = float(loss.detach())
         if not math.isfinite(value):
             raise ClueBenchError(
                 f"the loss is {value} at step {step + 1}: the run has diverged",

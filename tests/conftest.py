@@ -1,0 +1,123 @@
+"""Fixtures: a small vocabulary, text, corpus and checkpoint, all made on the spot, and the real data where it is."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SPECIAL = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+CHARACTERS = "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多定行学法所"
+PIECES = ["，", "。", "？", "a", "##b", "b", "##a", "1", "2", "##1"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers of the corpus build and the command line start Python anew; nothing may reach a model hub."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["HF_DATASETS_OFFLINE"] = "1"
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real CLUE data and corpora; tests that need it are skipped, saying so, where there is none."""
+    folder = Path(os.environ.get("CLUE_BENCH_REAL_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no real data: set CLUE_BENCH_REAL_DATA to the folder that holds clue/, corpus/ and vocab/")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vocabulary_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A vocab.txt of some 80 tokens."""
+    path = tmp_path_factory.mktemp("vocabulary") / "vocab.txt"
+    path.write_text("\n".join([*SPECIAL, *CHARACTERS, *PIECES]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def text_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty documents of random sentences over the vocabulary, some with characters that it lacks."""
+    draw = random.Random(0)
+    documents = []
+    for _ in range(60):
+        lines = []
+        for _ in range(draw.randint(1, 5)):
+            sentence = "".join(draw.choices(CHARACTERS, k=draw.randint(3, 40)))
+            lines.append(sentence + draw.choice(["。", "？", "，ab1。", "龘。"]))
+        documents.append("\n".join(lines))
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("\n\n".join(documents) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def corpus_folder(tmp_path_factory: pytest.TempPathFactory, text_file: Path, vocabulary_file: Path) -> Path:
+    """A corpus folder of three shards, built from the text."""
+    from clue_bench.corpus import build
+
+    out = tmp_path_factory.mktemp("corpus") / "corpus"
+    before = build.UNIT_CHARACTERS
+    build.UNIT_CHARACTERS = 1_500
+    try:
+        for _ in build.build_corpus([text_file], vocabulary=vocabulary_file, out=out, workers=1):
+            pass
+    finally:
+        build.UNIT_CHARACTERS = before
+    return out
+
+
+RECIPE = """
+name = "test"
+title = "for tests"
+family = "bert"
+vocab_size = "corpus"
+layers = 2
+hidden_size = 32
+heads = 4
+feed_forward_size = 64
+max_positions = 64
+dropout = 0.1
+objective = "mlm"
+mask_rate = 0.15
+max_length = 32
+steps = 24
+global_batch = 8
+micro_batch = 8
+learning_rate = 1e-3
+warmup_share = 0.1
+adam_beta1 = 0.9
+adam_beta2 = 0.98
+adam_epsilon = 1e-6
+weight_decay = 0.01
+clip_norm = 1.0
+precision = "fp32"
+seed = 1
+log_every = 2
+save_every = 4
+"""
+
+
+@pytest.fixture
+def recipe_file(tmp_path: Path) -> Path:
+    """A recipe card of the smallest size that has every part."""
+    path = tmp_path / "test.toml"
+    path.write_text(RECIPE, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> Path:
+    """The run folder of a finished pretraining run of 24 steps."""
+    from clue_bench.engine.recipe import load_recipe
+    from clue_bench.engine.run import run
+    from clue_bench.engine.train import Pretraining
+    from clue_bench.shards import Corpus
+
+    folder = tmp_path_factory.mktemp("pretrained")
+    card = folder / "test.toml"
+    card.write_text(RECIPE, encoding="utf-8")
+    out = folder / "run"
+    for _ in run(Pretraining(load_recipe(str(card), {}), Corpus.open(corpus_folder), out), asked={}):
+        pass
+    return out

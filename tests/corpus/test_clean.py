@@ -1,0 +1,47 @@
+"""Cleaning lines: what goes, what stays."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clue_bench.corpus.clean import clean_line
+
+
+@pytest.mark.parametrize(
+    ("line", "cleaned"),
+    [
+        pytest.param("  两端 \t", "两端", id="blanks at both ends"),
+        pytest.param("中 \u3000\xa0\t 文", "中 文", id="runs of blanks"),
+        pytest.param("中\u2028文\x85字", "中 文 字", id="line ends inside a line"),
+        pytest.param("\ufeff中\u200b文\u200d", "中文", id="zero-width characters"),
+        pytest.param("\u202e中\u200f文\u202c", "中文", id="direction marks"),
+        pytest.param("co\xadoperate", "cooperate", id="soft hyphen"),
+        pytest.param("中\x00文\x1b[0m\x7f\x9f", "中文[0m", id="controls"),
+        pytest.param("坏\ufffd字", "坏字", id="replacement character"),
+        pytest.param("中 \u200b 文", "中 文", id="blanks that meet when what is between them goes"),
+        pytest.param("\u200b\ufeff \x00", "", id="nothing visible"),
+        pytest.param("", "", id="nothing"),
+    ],
+)
+def test_invisible_characters_go_and_blanks_become_one_space(line: str, cleaned: str) -> None:
+    assert clean_line(line) == cleaned
+
+
+@pytest.mark.parametrize(
+    "line", ["“引号”,(括号)。", "𠮷野家 😀", "Ａｂ１２ Été", "http://a.b/c?d=e&amp;f", "繁體 ㈱ ①"]
+)
+def test_everything_else_stays(line: str) -> None:
+    assert clean_line(line) == line
+
+
+@given(st.text())
+def test_cleaning_twice_changes_nothing_more(line: str) -> None:
+    assert clean_line(clean_line(line)) == clean_line(line)
+
+
+@given(st.text(alphabet=st.characters(categories=["Lo", "Lu", "Nd", "Po", "Zs", "Cf", "Cc"])))
+def test_letters_digits_and_punctuation_are_never_lost(line: str) -> None:
+    def kept(text: str) -> str:
+        return "".join(character for character in text if character.isalnum())
+
+    assert kept(clean_line(line)) == kept(line)

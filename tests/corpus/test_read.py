@@ -1,0 +1,264 @@
+"""Reading raw text: every layout and line end, exact places in errors, bounded memory without loss."""
+
+import gzip
+import json
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clue_bench.corpus import read
+from clue_bench.corpus.read import Tally, find_inputs, read_documents
+from clue_bench.errors import ClueBenchError
+
+BOM = b"\xef\xbb\xbf"
+UNLIMITED = 10**9
+DOCUMENTS = [["第一行。", "second line"], ["第二篇,只有一行"], ["三", "四", "五 😀"]]
+
+Compress = Callable[[bytes], bytes]
+COMPRESSIONS: dict[str, Compress] = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress}
+
+
+def written(path: Path, data: bytes) -> Path:
+    """Write `data` to `path`, compressed as its last suffix says."""
+    path.write_bytes(COMPRESSIONS.get(path.suffix, bytes)(data))
+    return path
+
+
+def documents(*files: Path, longest: int = UNLIMITED, tally: Tally | None = None) -> list[list[str]]:
+    return [document.lines for document in read_documents(list(files), longest=longest, tally=tally or Tally())]
+
+
+def as_text(parts: list[list[str]], end: str = "\n") -> bytes:
+    return (end + end).join(end.join(lines) for lines in parts).encode()
+
+
+def as_jsonl(parts: list[list[str]]) -> bytes:
+    return b"".join(json.dumps({"id": 1, "text": "\n".join(lines)}).encode() + b"\n" for lines in parts)
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("kind", [".txt", ".jsonl"])
+def test_every_kind_of_file_gives_the_same_documents(tmp_path: Path, kind: str, compression: str) -> None:
+    data = as_text(DOCUMENTS) + b"\n" if kind == ".txt" else as_jsonl(DOCUMENTS)
+    assert documents(written(tmp_path / f"corpus{kind}{compression}", data)) == DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(BOM + as_text(DOCUMENTS) + b"\n", id="byte order mark"),
+        pytest.param(as_text(DOCUMENTS, "\r\n") + b"\r\n", id="CRLF"),
+        pytest.param(BOM + as_text(DOCUMENTS, "\r\n"), id="byte order mark, CRLF, no final newline"),
+        pytest.param(as_text(DOCUMENTS), id="no final newline"),
+        pytest.param(
+            b"\n\n\n" + as_text(DOCUMENTS).replace(b"\n\n", b"\n\n\n\n\n") + b"\n\n\n", id="several blank lines"
+        ),
+        pytest.param(as_text(DOCUMENTS).replace(b"\n\n", "\n \t\u3000 \n".encode()), id="blank lines with spaces"),
+    ],
+)
+def test_line_ends_and_blank_lines_make_no_difference(tmp_path: Path, data: bytes) -> None:
+    assert documents(written(tmp_path / "corpus.txt", data)) == DOCUMENTS
+
+
+def test_documents_end_where_files_end(tmp_path: Path) -> None:
+    files = [written(tmp_path / f"{name}.txt", name.encode()) for name in ("b", "a")]
+    tally = Tally()
+    assert documents(*files, tally=tally) == [["b"], ["a"]]
+    assert tally == Tally(bytes_read=2)
+
+
+@pytest.mark.parametrize("data", [b"", BOM, b"\n \r\n\n"])
+def test_a_file_without_text_holds_no_documents(tmp_path: Path, data: bytes) -> None:
+    assert documents(written(tmp_path / "empty.txt", data)) == []
+
+
+def test_bytes_are_counted_as_they_lie_on_disk(tmp_path: Path) -> None:
+    file = written(tmp_path / "corpus.txt.xz", as_text(DOCUMENTS * 1000))
+    tally = Tally()
+    documents(file, tally=tally)
+    assert tally.bytes_read == file.stat().st_size
+
+
+def test_json_lines_keep_documents_apart_and_drop_blank_lines_inside_them(tmp_path: Path) -> None:
+    data = '{"text": "a\\n\\n \\r\\nb"}\n\n{"text": ""}\n{"text": "c"}'.encode()
+    assert documents(written(tmp_path / "corpus.jsonl", data)) == [["a", "b"], ["c"]]
+
+
+def test_the_last_suffixes_decide_the_kind(tmp_path: Path) -> None:
+    assert documents(written(tmp_path / "made-from.jsonl.txt", b"plain text")) == [["plain text"]]
+    assert documents(written(tmp_path / "made-from.txt.jsonl", b'{"text": "a"}')) == [["a"]]
+
+
+@pytest.mark.parametrize("limit", [24, 2**22])
+@pytest.mark.parametrize("name", ["bad.txt", "bad.txt.gz", "bad.txt.xz", "bad.jsonl"])
+@pytest.mark.parametrize("start", [b"", BOM], ids=["plain", "byte order mark"])
+def test_invalid_utf8_names_file_and_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, start: bytes, limit: int
+) -> None:
+    monkeypatch.setattr(read, "LONGEST_LINE", limit)
+    good = b'{"text": "a"}\r\n' if "jsonl" in name else "好的\r\n\n中文\n".encode()
+    data = start + good + b"ab\xff\xe4\n"
+    with pytest.raises(ClueBenchError, match=f"{name}.* byte {data.index(0xFF)}$"):
+        documents(written(tmp_path / name, data))
+
+
+@pytest.mark.parametrize("start", [b"", BOM], ids=["plain", "byte order mark"])
+def test_invalid_utf8_in_a_long_line_names_the_right_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: bytes
+) -> None:
+    monkeypatch.setattr(read, "LONGEST_LINE", 16)
+    data = start + "中文".encode() * 9 + b"\xff"
+    with pytest.raises(ClueBenchError, match=f"byte {len(data) - 1}$"):
+        documents(written(tmp_path / "bad.txt", data))
+
+
+def test_a_file_that_ends_inside_a_character_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ClueBenchError, match="byte 3$"):
+        documents(written(tmp_path / "bad.txt", "中文".encode()[:-1]))
+
+
+@pytest.mark.parametrize("name", ["cut.txt.gz", "cut.txt.xz"])
+@pytest.mark.parametrize("kept", [5, -5], ids=["in its header", "near its end"])
+def test_a_truncated_archive_is_named(tmp_path: Path, name: str, kept: int) -> None:
+    file = written(tmp_path / name, as_text(DOCUMENTS * 50))
+    file.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(ClueBenchError, match=f"{name}: damaged"):
+        documents(file)
+
+
+@pytest.mark.parametrize("name", ["no.txt.gz", "no.txt.xz"])
+def test_an_archive_that_is_none_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"this is no archive at all")
+    with pytest.raises(ClueBenchError, match=f"{name}: damaged"):
+        documents(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param('{"text": "a"', id="cut"),
+        pytest.param('["a"]', id="a list"),
+        pytest.param('"a"', id="a string"),
+        pytest.param('{"content": "a"}', id="no text"),
+        pytest.param('{"text": null}', id="null"),
+        pytest.param('{"text": 3}', id="a number"),
+        pytest.param("[" * 100_000, id="nested too deeply"),
+        pytest.param('{"text": "a", "id": ' + "1" * 5_000 + "}", id="a number too long for Python"),
+        pytest.param('{"text": "half an emoji: \\ud83d"}', id="a lone surrogate"),
+    ],
+)
+def test_mistakes_in_json_name_file_and_line(tmp_path: Path, line: str) -> None:
+    file = written(tmp_path / "corpus.jsonl.gz", f'{{"text": "good"}}\n\n{line}\n'.encode())
+    with pytest.raises(ClueBenchError, match=r"corpus\.jsonl\.gz, line 3: "):
+        documents(file)
+
+
+LONG_LINES = {
+    "chinese": "中文" * 20,
+    "four bytes": "😀" * 20,
+    "mixed": "a中😀é" * 12,
+    "just too long": "x" * 17,
+    "as long as a piece": "x" * 16,
+}
+
+
+@pytest.mark.parametrize("line", LONG_LINES.values(), ids=LONG_LINES)
+@pytest.mark.parametrize("start", [b"", BOM], ids=["plain", "byte order mark"])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b""], ids=["LF", "CRLF", "no final newline"])
+def test_long_lines_are_cut_between_characters_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str, start: bytes, end: bytes
+) -> None:
+    monkeypatch.setattr(read, "LONGEST_LINE", 16)
+    tally = Tally()
+    (lines,) = documents(written(tmp_path / "long.txt", start + line.encode() + end), tally=tally)
+    assert "".join(lines) == line
+    assert tally.split_lines == len(lines) - 1
+    assert all(len(piece.encode()) <= 20 for piece in lines)  # a piece may start with a character left over: 4 bytes
+
+
+@pytest.mark.parametrize("length", range(12, 36))
+@pytest.mark.parametrize("end", ["\n", "\r\n", "   \n"], ids=["LF", "CRLF", "trailing blanks"])
+def test_cutting_a_long_line_never_starts_another_document(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, length: int, end: str
+) -> None:
+    monkeypatch.setattr(read, "LONGEST_LINE", 16)
+    found = documents(written(tmp_path / "long.txt", f"{'x' * length}{end}next{end}".encode()))
+    assert len(found) == 1
+    assert "".join(found[0]).replace(" ", "") == "x" * length + "next"
+
+
+def test_blanks_inside_a_long_line_are_no_document_boundary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "LONGEST_LINE", 16)
+    found = documents(written(tmp_path / "long.txt", b"before" + b" " * 60 + b"after\n"))
+    assert ["".join(lines).split() for lines in found] == [["before", "after"]]
+
+
+def test_a_json_line_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read, "LONGEST_LINE", 16)
+    for start in (b"", BOM):
+        with pytest.raises(ClueBenchError, match=r"corpus\.jsonl: a line of over 16 bytes"):
+            documents(written(tmp_path / "corpus.jsonl", start + b'{"text": "longer than that"}\n'))
+
+
+@pytest.mark.parametrize("as_file", [as_text, as_jsonl], ids=["text", "jsonl"])
+@given(
+    parts=st.lists(st.lists(st.text("中ab", min_size=1, max_size=9), min_size=1, max_size=9), min_size=1, max_size=4)
+)
+def test_long_documents_are_cut_between_lines_and_counted(
+    tmp_path_factory: pytest.TempPathFactory, as_file: Callable[[list[list[str]]], bytes], parts: list[list[str]]
+) -> None:
+    suffix = ".txt" if as_file is as_text else ".jsonl"
+    file = written(tmp_path_factory.mktemp("long") / f"long{suffix}", as_file(parts))
+    tally = Tally()
+    pieces = documents(file, longest=10, tally=tally)
+    assert [line for piece in pieces for line in piece] == [line for part in parts for line in part]
+    assert tally.split_documents == len(pieces) - len(parts)
+    assert all(sum(len(line) + 1 for line in piece[:-1]) < 10 for piece in pieces)
+
+
+@pytest.mark.parametrize("name", ["long.txt", "long.jsonl"])
+def test_blank_lines_after_a_long_document_are_no_further_piece(tmp_path: Path, name: str) -> None:
+    text = "longer than the limit\n\n\n"
+    data = text if name.endswith("txt") else json.dumps({"text": text})
+    tally = Tally()
+    assert documents(written(tmp_path / name, data.encode()), longest=5, tally=tally) == [["longer than the limit"]]
+    assert tally.split_documents == 0
+
+
+def test_folders_give_their_text_files_in_order_and_name_the_rest(tmp_path: Path) -> None:
+    names = ["b.txt.xz", "a.jsonl", "c.txt", "README.md", "d.txt.zip"]
+    for name in names:
+        (tmp_path / name).touch()
+    files, ignored = find_inputs([tmp_path])
+    assert [file.name for file in files] == ["a.jsonl", "b.txt.xz", "c.txt"]
+    assert [file.name for file in ignored] == ["README.md", "d.txt.zip"]
+
+
+def test_folders_inside_a_folder_are_among_the_ignored(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    for name in ("a.txt", "inner/b.txt"):
+        (tmp_path / name).touch()
+    assert find_inputs([tmp_path]) == ([tmp_path / "a.txt"], [tmp_path / "inner"])
+
+
+@pytest.mark.parametrize("spelling", ["a.txt", ".", "inner/../a.txt"], ids=["again", "its folder", "another spelling"])
+def test_a_file_named_twice_is_an_error(tmp_path: Path, spelling: str) -> None:
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(ClueBenchError, match=r"a\.txt.* named twice"):
+        find_inputs([tmp_path / "a.txt", tmp_path / spelling])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("missing.txt", "no such file or folder"), ("notes.md", "unknown kind"), ("folder", "no text in")],
+)
+def test_nothing_to_read_is_an_error(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "notes.md").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ClueBenchError, match=f"{name}.*{message}|{message}.*{name}"):
+        find_inputs([tmp_path / name])
