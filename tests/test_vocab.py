@@ -9,18 +9,12 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import (
-    SPECIAL_TOKENS,
-    Vocabulary,
-    read_vocabulary,
-    train_vocabulary,
-    vocabulary_of_tokenizer_json,
-)
+from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary, train_vocabulary, vocabulary_of_tokenizer_json
 
 TOKENS = (
     *("[PAD]", "[unused1]", "[unused2]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<S>"),
@@ -28,7 +22,7 @@ TOKENS = (
     *("##ing", "##s", "##e", "##的", "##1", "##2"),
 )
 SEPARATORS = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\u3000", "\xa0", "##\u2028")
-"""Tokens that Python's splitlines() or strip() would tear or lose; Google's Chinese vocabulary holds U+2028 and others."""
+"""Tokens that Python's splitlines() or strip() would tear or lose; Google's Chinese vocabulary holds U+2028."""
 
 TEXTS = [
     "中文是CLUE, the playing!",
@@ -40,6 +34,7 @@ TEXTS = [
     "[MASK] the [SEP] 中[unused1] <S>",
     "２１ Ｔｈｅ①",
 ]
+OURS = Vocabulary(TOKENS + SEPARATORS).tokenizer()
 
 
 @pytest.fixture
@@ -158,17 +153,17 @@ def test_ids_are_those_of_bert_tokenizer(
     loaded: BertTokenizer, independent: BertTokenizer, first: str, second: str | None
 ) -> None:
     texts = (first,) if second is None else (first, second)
-    encoding = Vocabulary(TOKENS + SEPARATORS).tokenizer().encode(*texts)
+    encoding = OURS.encode(*texts)
     for oracle in (loaded, independent):
         expected = oracle(*texts)
         assert encoding.ids == expected["input_ids"]
         assert encoding.type_ids == expected["token_type_ids"]
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.one_of(st.sampled_from("的一是中文。Thecluplays 12\u2028"), st.characters(codec="utf-8"))))
 def test_any_text_has_bert_tokenizers_ids(independent: BertTokenizer, text: str) -> None:
-    found = Vocabulary(TOKENS + SEPARATORS).tokenizer().encode(text, add_special_tokens=False).ids
-    assert found == independent.encode(text, add_special_tokens=False)
+    assert OURS.encode(text, add_special_tokens=False).ids == independent.encode(text, add_special_tokens=False)
 
 
 @pytest.mark.parametrize("kind", ["BPE", "Unigram", None])

@@ -72,7 +72,7 @@ class Bar:
 def bar(what: str, total: float, *, count: bool = False) -> Iterator[Bar]:
     """Show progress of `what` on stderr while the block runs; `count` shows "done/total" as whole numbers.
 
-    An interruption from the keyboard becomes a ClueBenchError: every long command continues when typed again.
+    An interruption from the keyboard becomes a ClueBenchError: every long command may be typed again.
     """
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")]
     counted = [MofNCompleteColumn()] if count else []
@@ -81,4 +81,4 @@ def bar(what: str, total: float, *, count: bool = False) -> Iterator[Bar]:
         with Progress(*columns, *counted, *times, console=stderr, disable=not stderr.is_terminal) as progress:
             yield Bar(what, total, progress)
     except KeyboardInterrupt as interruption:
-        raise ClueBenchError(f"{what}: interrupted", "type the same command to continue") from interruption
+        raise ClueBenchError(f"{what}: interrupted", "type the same command again: it continues") from interruption

@@ -11,6 +11,7 @@ a shard whose text differs from what it was made from is an error, not a silent 
 import hashlib
 import json
 import os
+import signal
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -206,6 +207,7 @@ _worker: dict[str, Any] = {}  # set once in each worker process: a tokenizer is 
 
 def _start(vocab: Vocabulary) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker; threads on top would only compete
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     _worker.update(vocab=vocab, tokenizer=vocab.tokenizer())
 
 

@@ -3,15 +3,11 @@
 Enters: a flat TOML card and `--set` overrides. Leaves: a frozen, checked `Recipe`. Units stand in the field comments.
 """
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 import pydantic
 
 from clue_bench.catalog import Card, find_card, load_card
-from clue_bench.errors import ClueBenchError
-from clue_bench.models.encoder import EncoderConfig
-from clue_bench.vocab import Vocabulary
 
 PositiveInt = pydantic.PositiveInt
 Share = pydantic.Field(ge=0.0, le=1.0)
@@ -75,29 +71,8 @@ def load_recipe(reference: str, overrides: dict[str, Any]) -> Recipe:
 
     Overriding `steps` alone also shortens `log_every` and `save_every` where they would exceed the whole run.
     """
-    path: Path = find_card("pretrain", reference)
+    path = find_card("pretrain", reference)
     recipe = load_card(path, Recipe, overrides)
     if "steps" in overrides and recipe.log_every > recipe.steps and "log_every" not in overrides:
         recipe = load_card(path, Recipe, {"save_every": recipe.steps, **overrides, "log_every": recipe.steps})
     return recipe
-
-
-def encoder_config(recipe: Recipe, vocabulary: Vocabulary) -> EncoderConfig:
-    """Return the architecture of `recipe` for the corpus's `vocabulary`.
-
-    Raises ClueBenchError if the card names another vocabulary size.
-    """
-    if recipe.vocab_size not in ("corpus", len(vocabulary)):
-        raise ClueBenchError(
-            f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
-            'build the corpus with the recipe\'s vocabulary, or --set vocab_size="corpus"',
-        )
-    return EncoderConfig(
-        vocab_size=len(vocabulary),
-        layers=recipe.layers,
-        hidden_size=recipe.hidden_size,
-        heads=recipe.heads,
-        feed_forward_size=recipe.feed_forward_size,
-        max_positions=recipe.max_positions,
-        dropout=recipe.dropout,
-    )

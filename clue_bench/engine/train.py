@@ -18,14 +18,14 @@ from clue_bench.engine import state as training_state
 from clue_bench.engine.batches import PackedRows, samples_of_step
 from clue_bench.engine.flops import flops_per_token
 from clue_bench.engine.objectives import TokenMasking
-from clue_bench.engine.recipe import Recipe, encoder_config
+from clue_bench.engine.recipe import Recipe
 from clue_bench.engine.step import StepSums, train_step
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.encoder import MaskedLanguageModel
+from clue_bench.models.encoder import EncoderConfig, MaskedLanguageModel
 from clue_bench.optim import adamw, linear_schedule, set_learning_rate
 from clue_bench.order import derive
 from clue_bench.shards import Corpus
-from clue_bench.vocab import read_vocabulary
+from clue_bench.vocab import Vocabulary, read_vocabulary
 
 
 @dataclass(frozen=True)
@@ -171,3 +171,24 @@ class Pretraining:
             * flops_per_token(self.config, length=self.recipe.max_length, predictions=predictions_per_row),
             seconds=self.seconds,
         )
+
+
+def encoder_config(recipe: Recipe, vocabulary: Vocabulary) -> EncoderConfig:
+    """Return the architecture of `recipe` for the corpus's `vocabulary`.
+
+    Raises ClueBenchError if the card names another vocabulary size.
+    """
+    if recipe.vocab_size not in ("corpus", len(vocabulary)):
+        raise ClueBenchError(
+            f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
+            'build the corpus with the recipe\'s vocabulary, or --set vocab_size="corpus"',
+        )
+    return EncoderConfig(
+        vocab_size=len(vocabulary),
+        layers=recipe.layers,
+        hidden_size=recipe.hidden_size,
+        heads=recipe.heads,
+        feed_forward_size=recipe.feed_forward_size,
+        max_positions=recipe.max_positions,
+        dropout=recipe.dropout,
+    )

@@ -1,7 +1,7 @@
 """Cleaning lines: what goes, what stays."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.corpus.clean import clean_line
@@ -34,11 +34,13 @@ def test_everything_else_stays(line: str) -> None:
     assert clean_line(line) == line
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_cleaning_twice_changes_nothing_more(line: str) -> None:
     assert clean_line(clean_line(line)) == clean_line(line)
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(categories=["Lo", "Lu", "Nd", "Po", "Zs", "Cf", "Cc"])))
 def test_letters_digits_and_punctuation_are_never_lost(line: str) -> None:
     def kept(text: str) -> str:

@@ -1,7 +1,7 @@
 """Splitting lines into sentences."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.corpus.clean import clean_line
@@ -32,6 +32,7 @@ def test_sentences_end_after_end_marks_and_closing_quotes(line: str, sentences: 
     assert split_sentences(line) == sentences
 
 
+@settings(deadline=None)
 @given(st.one_of(PUNCTUATED, st.text()))
 def test_the_sentences_of_a_cleaned_line_are_the_line_again(line: str) -> None:
     cleaned = clean_line(line)
@@ -40,6 +41,7 @@ def test_the_sentences_of_a_cleaned_line_are_the_line_again(line: str) -> None:
     assert all(sentence.strip() for sentence in sentences)
 
 
+@settings(deadline=None)
 @given(PUNCTUATED)
 def test_a_sentence_is_not_split_again(line: str) -> None:
     for sentence in split_sentences(clean_line(line)):

@@ -1,5 +1,7 @@
 """Rows from shards: everything is there once, nothing is padding, and the layout is what the docstring says."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -17,7 +19,7 @@ def stream(rows, shard):
     """A shard as one list of ids with [SEP] after each document, made the slow way."""
     ids, documents = rows.corpus.ids[shard], rows.corpus.documents[shard]
     tokens = []
-    for start, end in zip(documents[:-1], documents[1:], strict=True):
+    for start, end in itertools.pairwise(documents):
         tokens += [*ids[start:end].tolist(), rows.vocabulary.separator]
     return tokens
 

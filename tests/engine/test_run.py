@@ -52,7 +52,8 @@ def test_a_text_of_three_sentences_is_learnt_by_heart(recipe_file, vocabulary_fi
     text.write_text("我们在学这个国家的法。\n中国人以和为上。\n有了时地就可以发动。\n" * 40, encoding="utf-8")
     for _ in build_corpus([text], vocabulary=vocabulary_file, out=tmp_path / "corpus", workers=1):
         pass
-    sizes = {"steps": 300, "learning_rate": 5e-3, "dropout": 0.0, "log_every": 50, "save_every": 300}
+    sizes = {"hidden_size": 64, "feed_forward_size": 256, "max_length": 16, "global_batch": 64, "micro_batch": 64}
+    sizes |= {"steps": 400, "learning_rate": 3e-3, "dropout": 0.0, "log_every": 50, "save_every": 400}
     reports = finish(start(recipe_file, tmp_path / "corpus", tmp_path / "run", **sizes))
     assert reports[-1].mlm_accuracy > 0.95
 

@@ -1,0 +1,177 @@
+"""Fine-tuning runs: they learn, repeat themselves exactly, keep the best, and leave what transformers can use."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from clue_bench.checkpoint import read_checkpoint
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetune.batches import prediction_batches, training_batches
+from clue_bench.finetune.run import Plan, completed_record, prepare, read_rows, run
+from clue_bench.finetune.settings import default_settings, make_settings
+from clue_bench.finetune.task import load_task
+from clue_bench.models.encoder import EncoderConfig
+from clue_bench.records import MAJORITY_CLASS, read_record, record_path
+
+FAST = {"learning_rate": 3e-3, "epochs": 4, "batch_size": 16, "precision": "fp32"}
+
+
+def write(path, rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """AFQMC-like rows whose label is whether the second question holds the character 不."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "afqmc").mkdir()
+    generator = np.random.default_rng(0)
+    others = list("的一是在了有和人这中大为上个国我以要他时来用们")
+
+    def rows(number):
+        made = []
+        for _ in range(number):
+            label = int(generator.random() < 0.4)
+            first, second = ("".join(generator.choice(others, generator.integers(3, 9))) for _ in range(2))
+            made.append({"sentence1": first, "sentence2": second + "不" * label, "label": str(label)})
+        return made
+
+    write(folder / "afqmc" / "train.json", rows(400))
+    write(folder / "afqmc" / "dev.json", rows(120))
+    tests = [{"id": n, "sentence1": r["sentence1"], "sentence2": r["sentence2"]} for n, r in enumerate(rows(30))]
+    write(folder / "afqmc" / "test.json", tests)
+    return folder
+
+
+def plan_of(data, checkpoint_folder, seed=1, **overrides):
+    task, checkpoint = load_task("afqmc"), read_checkpoint(checkpoint_folder)
+    settings = make_settings(task, checkpoint.config, {**FAST, **overrides})
+    return Plan(task=task, checkpoint=checkpoint, settings=settings, seed=seed, rows=read_rows(task, data), data=data)
+
+
+def finish(plan, out):
+    list(run(plan, prepare(plan), out=out, asked={}))
+    return read_record(record_path(out, plan.run_id))
+
+
+def test_a_run_learns_and_records_everything(data, checkpoint_folder, tmp_path):
+    record = finish(plan_of(data, checkpoint_folder), tmp_path)
+    dev = record.results["dev"]
+    assert record.status == "completed"
+    assert dev["accuracy"] > 0.95
+    assert dev["correct"] == round(dev["accuracy"] * dev["rows"])
+    assert record.flags == []
+    assert record.task is not None
+    assert record.task.column == "AFQMC"
+    assert record.effective["epochs"] == 4
+    assert record.effective["steps"] == 100
+    assert len(record.results["evaluations"]) == 8
+    assert record.model.sha256 == read_checkpoint(checkpoint_folder).sha256
+    assert record.data.files["train"].rows == 400
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(data, checkpoint_folder, tmp_path):
+    plans = [plan_of(data, checkpoint_folder, seed=seed, epochs=1) for seed in (1, 1, 2)]
+    results = [finish(plan, tmp_path / str(number)).results for number, plan in enumerate(plans)]
+    curves = [[evaluation["train_loss"] for evaluation in result["evaluations"]] for result in results]
+    assert curves[0] == curves[1] != curves[2]
+    assert plans[0].run_id == plans[1].run_id != plans[2].run_id
+
+
+def test_a_completed_run_is_found_and_other_settings_are_another_run(data, checkpoint_folder, tmp_path):
+    plan = plan_of(data, checkpoint_folder, steps=3)
+    finish(plan, tmp_path)
+    assert completed_record(plan, tmp_path) is not None
+    assert completed_record(plan_of(data, checkpoint_folder, steps=4), tmp_path) is None
+
+
+def test_saved_predictions_are_those_of_transformers_on_the_saved_checkpoint(data, checkpoint_folder, tmp_path):
+    from transformers import BertForSequenceClassification, BertTokenizer
+
+    plan = plan_of(data, checkpoint_folder, epochs=1)
+    finish(plan, tmp_path)
+    folder = tmp_path / "checkpoint"
+    model, tokenizer = BertForSequenceClassification.from_pretrained(folder), BertTokenizer.from_pretrained(folder)
+    assert model.config.id2label == {0: "0", 1: "1"}
+    for split, count in (("dev", 120), ("test", 30)):
+        lines = (tmp_path / "predictions" / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()
+        assert len(lines) == count
+        for number in range(0, count, 7):
+            line, texts = json.loads(lines[number]), plan.rows[split].texts[number]
+            with torch.no_grad():
+                logits = model.eval()(**tokenizer(*texts, return_tensors="pt")).logits[0]
+            assert line["id"] == number
+            assert line["label"] == str(int(logits.argmax()))
+            assert line["probability"] == pytest.approx(float(logits.softmax(0).max()), abs=1e-4)
+            assert ("gold" in line) == (split == "dev")
+
+
+def test_the_best_evaluation_is_kept_not_the_last(data, checkpoint_folder, tmp_path):
+    finetuning = prepare(plan_of(data, checkpoint_folder))
+    list(finetuning.reports())
+    best = max(finetuning.evaluations, key=lambda e: (not e.scores.is_constant, e.scores.accuracy))
+    assert finetuning.best is not None
+    assert finetuning.best.scores.accuracy == best.scores.accuracy
+    first = next(e for e in finetuning.evaluations if e.scores.accuracy == best.scores.accuracy)
+    assert finetuning.best.step == first.step
+
+
+def test_a_result_at_the_majority_class_is_flagged(data, checkpoint_folder, tmp_path):
+    record = finish(plan_of(data, checkpoint_folder, steps=1, learning_rate=1e-9), tmp_path)
+    dev = record.results["dev"]
+    assert (MAJORITY_CLASS in record.flags) == (dev["accuracy"] <= dev["majority_share"])
+    assert record.flags == [MAJORITY_CLASS]
+
+
+def test_divergence_is_an_error_and_a_failed_record(data, checkpoint_folder, tmp_path):
+    plan = plan_of(data, checkpoint_folder)
+    finetuning = prepare(plan)
+    with torch.no_grad():
+        finetuning.model.classifier.bias.fill_(float("nan"))
+    with pytest.raises(ClueBenchError, match="diverged"):
+        list(run(plan, finetuning, out=tmp_path, asked={}))
+    record = read_record(record_path(tmp_path, plan.run_id))
+    assert record.status == "failed"
+
+
+def test_every_row_trains_once_an_epoch_in_batches_of_similar_length():
+    lengths = np.random.default_rng(0).integers(5, 128, 5_000)
+    batches = training_batches(lengths, batch_size=32, seed=1, epoch=0)
+    assert sorted(np.concatenate(batches)) == list(range(5_000))
+    padded = sum(len(rows) * lengths[rows].max() for rows in batches)
+    assert lengths.sum() / padded > 0.95
+    again = training_batches(lengths, batch_size=32, seed=1, epoch=1)
+    assert [rows.tolist() for rows in again] != [rows.tolist() for rows in batches]
+
+
+def test_prediction_batches_hold_every_row_once_within_their_size():
+    lengths = np.random.default_rng(0).integers(5, 600, 1_000)
+    batches = list(prediction_batches(lengths, tokens=512))
+    assert sorted(np.concatenate(batches)) == list(range(1_000))
+    assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= 512 for rows in batches)
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "rate", "epochs"),
+    [(2, 128, 1e-4, 5), (4, 312, 1e-4, 5), (12, 768, 3e-5, 3), (24, 1024, 2e-5, 3)],
+)
+def test_learning_rate_and_epochs_follow_the_models_size(layers, hidden, rate, epochs):
+    config = EncoderConfig(vocab_size=10, layers=layers, hidden_size=hidden, heads=2, feed_forward_size=8)
+    settings = default_settings(load_task("tnews"), config)
+    assert (settings["learning_rate"], settings["epochs"]) == (rate, epochs)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
+        ({"epochs": 0}, "epochs"),
+        ({"max_length": 4096}, "exceeds the model's 64 positions"),
+        ({"batch_size": "big"}, "batch_size"),
+    ],
+)
+def test_bad_settings_are_named(checkpoint_folder, overrides, message):
+    with pytest.raises(ClueBenchError, match=message):
+        make_settings(load_task("tnews"), read_checkpoint(checkpoint_folder).config, overrides)
