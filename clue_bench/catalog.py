@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -27,7 +27,7 @@ NOUN: dict[Kind, str] = {"tasks": "task", "pretrain": "recipe"}
 class Card(pydantic.BaseModel):
     """Base of every card: frozen, strict types, no unknown keys."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 AnyCard = TypeVar("AnyCard", bound=Card)
@@ -45,7 +45,7 @@ def card_paths(kind: Kind) -> dict[str, list[Path]]:
     folders = [builtin_folder(kind)]
     folders += [Path(entry) / kind for entry in os.environ.get("CLUE_BENCH_PATH", "").split(os.pathsep) if entry]
     found: dict[str, list[Path]] = {}
-    for folder in dict.fromkeys(folders):
+    for folder in {folder.resolve(): folder for folder in reversed(folders)}.values():
         for path in sorted(folder.glob("*.toml")):
             found.setdefault(path.stem, []).append(path)
     return dict(sorted(found.items()))
@@ -96,7 +96,7 @@ def decode(model: type[AnyCard], values: dict[str, Any], *, where: str, overridd
     try:
         return model.model_validate(values)
     except pydantic.ValidationError as error:
-        raise ClueBenchError(*_explain(where, model, error.errors()[0], overridden)) from error
+        raise ClueBenchError(*_explain(where, model, _first(error), overridden)) from error
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
@@ -113,22 +113,47 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
         if key in values:
             raise ClueBenchError(f"--set {key} is given twice", "keep one of them")
         try:
-            values[key] = tomllib.loads(f"value = {text}")["value"]
+            decoded = tomllib.loads(f"value = {text}")
         except tomllib.TOMLDecodeError:
-            values[key] = text.strip()
+            decoded = {}
+        values[key] = decoded["value"] if len(decoded) == 1 else text.strip()
     return values
 
 
+def _first(error: pydantic.ValidationError) -> ErrorDetails:
+    """Return the error to report: an unknown key first, for a misspelt key is also a missing one."""
+    errors = error.errors()
+    return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
+
+
 def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Container[str]) -> tuple[str, str]:
-    """Return message and hint for the first validation error of a card."""
-    key = ".".join(str(part) for part in error["loc"])
-    if error["loc"] and error["loc"][0] in overridden:
+    """Return message and hint for a validation error of a card."""
+    inner, keys = _walk(model, error["loc"])
+    if keys and keys[0] in overridden:
         source = "--set"
-    where = f"{source}: {key}" if key else source
+    where = ": ".join(part for part in (source, ".".join(keys)) if part)
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(str(error['loc'][-1]), model.model_fields)}", "use one of its keys"
+        return f"{where}: unknown key; {nearest(keys[-1], inner.model_fields)}", "use one of its keys"
     if error["type"] == "missing":
-        return f"{where}: the key is missing", f"add a line: {error['loc'][-1]} = …"
+        return f"{where}: the key is missing", f"add a line: {keys[-1]} = …"
     if error["type"] == "value_error":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}", "change the value"
     return f"{where}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}", "change the value"
+
+
+def _walk(model: type[Card], loc: tuple[int | str, ...]) -> tuple[type[pydantic.BaseModel], list[str]]:
+    """Return the innermost model on the way to `loc`, and the keys that stand in the file."""
+    annotation: Any = model
+    inner: type[pydantic.BaseModel] = model
+    keys: list[str] = []
+    for part in loc:
+        if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+            inner = annotation
+            field = annotation.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+        elif get_origin(annotation) in (dict, list):
+            annotation = get_args(annotation)[-1]
+        else:
+            break  # pydantic appends which member of a union it tried; no such key is in the file
+        keys.append(str(part))
+    return inner, keys

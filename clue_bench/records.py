@@ -45,7 +45,7 @@ OFFICIAL = "official"
 class Facts(pydantic.BaseModel):
     """Base of a record's parts: frozen, no unknown keys."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class TaskFacts(Facts):
@@ -153,6 +153,8 @@ def read_records(folder: Path) -> Iterator[RunRecord]:
     seen: dict[str, Path] = {}
     for path in sorted(folder.rglob(f"*{SUFFIX}")):
         record = read_record(path)
+        if path != record_path(path.parent, record.run_id):
+            raise ClueBenchError(f"{path}: holds run_id '{record.run_id}'", "give the file its run's name")
         if record.run_id in seen:
             raise ClueBenchError(
                 f"{path} and {seen[record.run_id]} both hold run '{record.run_id}'", "remove one of them"

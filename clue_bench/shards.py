@@ -2,6 +2,7 @@
 
 Format, version 1. A folder with
 
+    plan.json                 written first: what the folder is being built from
     manifest.json             written last: its presence means that the corpus is complete (`Manifest` below)
     tokenizer/vocab.txt       the vocabulary, so that nothing else is needed to train on the folder
     shard-00000.ids           token ids, little-endian uint16, or uint32 for vocabularies above 65,536
@@ -32,6 +33,7 @@ from clue_bench.errors import ClueBenchError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+PLAN = "plan.json"
 PARTS = ("ids", "documents", "sentences", "words")
 
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
@@ -182,13 +184,13 @@ class Corpus:
         """Open `folder`. Raises ClueBenchError if it is incomplete, of another format, or a file has another size."""
         path = folder / MANIFEST
         if not path.is_file():
-            state = "an unfinished corpus build" if list(folder.glob("shard-*")) else "not a corpus folder"
+            state = "an unfinished corpus build" if (folder / PLAN).is_file() else "not a corpus folder"
             raise ClueBenchError(f"{folder}: {state}: no {MANIFEST}", f"clue-bench corpus build … --out {folder}")
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except pydantic.ValidationError as error:
             first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
+            key = ".".join(str(part) for part in first["loc"]) or "the file"
             raise ClueBenchError(
                 f"{path}: not a manifest of format {FORMAT_VERSION}: {key}: {first['msg']}", "build the corpus again"
             ) from error
@@ -202,6 +204,8 @@ class Corpus:
                         f"{file}: {'missing' if found is None else f'{found} bytes'}, expected {facts.bytes} bytes",
                         "build the corpus again",
                     )
+        if not (corpus.tokenizer_folder / "vocab.txt").is_file():
+            raise ClueBenchError(f"{corpus.tokenizer_folder / 'vocab.txt'}: missing", "build the corpus again")
         return corpus
 
     @property
@@ -218,6 +222,10 @@ class Corpus:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
                         damaged.append(path)
+        vocabulary = self.tokenizer_folder / "vocab.txt"
+        tokens = vocabulary.read_bytes().removesuffix(b"\n")  # the hash is of the tokens joined by line feeds
+        if hashlib.sha256(tokens).hexdigest() != self.manifest.tokenizer_sha256:
+            damaged.append(vocabulary)
         return damaged
 
     @cached_property

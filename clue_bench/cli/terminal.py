@@ -48,6 +48,7 @@ class Bar:
         self._task = progress.add_task(what, total=total, detail="")
         self._started = self._last_line = time.monotonic()
         self._from: float | None = None
+        self._ended = False
 
     def update(self, done: float, detail: str = "") -> None:
         """Show that `done` of the total is done."""
@@ -55,8 +56,9 @@ class Bar:
             self._from = done
         self._progress.update(self._task, completed=done, detail=detail)
         now = time.monotonic()
-        if not stderr.is_terminal and (now - self._last_line >= SECONDS_BETWEEN_LINES or done >= self._total):
-            self._last_line = now
+        ended = done >= self._total
+        if not stderr.is_terminal and not self._ended and (now - self._last_line >= SECONDS_BETWEEN_LINES or ended):
+            self._last_line, self._ended = now, ended
             share = 100 * done / self._total if self._total else 100.0
             say(f"{self._what} {share:3.0f} %  {detail}  {self._eta(done, now)}".rstrip())
 

@@ -36,8 +36,11 @@ def train_once(texts: list[Path], *, out: Path, size: int, characters: int | Non
     from clue_bench import atomic
     from clue_bench.corpus.read import Tally, find_inputs
     from clue_bench.corpus.vocabulary import clean_lines
+    from clue_bench.errors import ClueBenchError
     from clue_bench.vocab import train_vocabulary
 
+    if out.is_dir():
+        raise ClueBenchError(f"{out} is a folder", "give --out the name of the file to write, e.g. vocab.txt")
     files, _ = find_inputs(texts)
     tally = Tally()
     total = sum(file.stat().st_size for file in files)

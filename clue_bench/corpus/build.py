@@ -14,6 +14,7 @@ import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import chain
 from multiprocessing import get_context
@@ -30,7 +31,6 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import Vocabulary, read_vocabulary
 
 UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a shard
-PLAN = "plan.json"
 SENTENCES_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the text
 
 
@@ -86,6 +86,9 @@ def build_corpus(texts: list[Path], *, vocabulary: Path, out: Path, workers: int
             tokens=state.tokens + shard.counts.tokens,
         )
         yield state
+    beyond = shards.part_path(out, len(finished), "json")
+    if beyond.is_file():
+        raise ClueBenchError(f"{beyond}: the text it was made from has changed", f"delete {out} and build again")
     finished.sort(key=lambda shard: shard.index)
     if not state.tokens:
         raise ClueBenchError(f"no text in {', '.join(map(str, texts))}", "every document is empty after cleaning")
@@ -154,7 +157,7 @@ def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
 def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
     """Write what this folder is being built from, or check that it is the same as before."""
     plan = {"vocabulary_sha256": vocab.sha256, "inputs": [file.name for file in files], "unit": UNIT_CHARACTERS}
-    path = out / PLAN
+    path = out / shards.PLAN
     if path.is_file():
         before = json.loads(path.read_text(encoding="utf-8"))
         differing = [key for key in plan if before.get(key) != plan[key]]
@@ -163,10 +166,12 @@ def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
                 f"{out} holds a corpus built from another {differing[0]}: {before.get(differing[0])}",
                 "give another --out, or delete the folder",
             )
-    elif out.exists() and any(out.iterdir()):
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ClueBenchError(f"{out} is not empty and no corpus folder", "give another --out")
     else:
         atomic.write_json(path, plan)
+    for stray in out.glob(".*.tmp"):  # of a build that was killed
+        stray.unlink()
     if not (out / "tokenizer" / "vocab.txt").is_file():
         atomic.write_text(out / "tokenizer" / "vocab.txt", "\n".join(vocab.tokens) + "\n")
 
@@ -191,6 +196,11 @@ def _made(units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int) -> 
             while pending:
                 done, pending = wait(pending, return_when=FIRST_COMPLETED)
                 yield from ((future.result(), False) for future in done)
+        except BrokenProcessPool as error:
+            raise ClueBenchError(
+                "a worker process was ended from outside, perhaps for want of memory",
+                "the same command continues; give fewer --workers",
+            ) from error
         finally:
             for future in pending:
                 future.cancel()
@@ -208,7 +218,9 @@ _worker: dict[str, Any] = {}  # set once in each worker process: a tokenizer is 
 def _start(vocab: Vocabulary) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker; threads on top would only compete
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
-    _worker.update(vocab=vocab, tokenizer=vocab.tokenizer())
+    tokenizer = vocab.tokenizer()
+    tokenizer.encode_special_tokens = True  # "[MASK]" in a text is text: shards hold no special tokens
+    _worker.update(vocab=vocab, tokenizer=tokenizer)
 
 
 def _make(unit: Unit, out: Path) -> shards.Shard:

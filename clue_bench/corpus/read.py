@@ -54,9 +54,8 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     ignored: list[Path] = []
     for path in paths:
         if path.is_dir():
-            inside = sorted(child for child in path.iterdir() if child.is_file())
-            files += [child for child in inside if child.name.endswith(SUFFIXES)]
-            ignored += [child for child in inside if not child.name.endswith(SUFFIXES)]
+            for child in sorted(path.iterdir()):
+                (files if child.is_file() and child.name.endswith(SUFFIXES) else ignored).append(child)
         elif not path.is_file():
             raise ClueBenchError(f"{path}: no such file or folder", "check the path")
         elif not path.name.endswith(SUFFIXES):
@@ -65,9 +64,11 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
             files.append(path)
     if not files:
         raise ClueBenchError(f"no text in {', '.join(map(str, paths))}", f"expected files ending in {SUFFIXES[0]} …")
-    repeated = {file for file in files if files.count(file) > 1}
-    if repeated:
-        raise ClueBenchError(f"{min(repeated)} is named twice", "name each file once")
+    seen: set[Path] = set()
+    for file in files:
+        if file.resolve() in seen:
+            raise ClueBenchError(f"{file} is named twice", "name each file once")
+        seen.add(file.resolve())
     return files, ignored
 
 
@@ -82,16 +83,22 @@ def read_documents(files: list[Path], *, longest: int, tally: Tally) -> Iterator
         tally.bytes_read = before
 
 
+def _is_jsonl(file: Path) -> bool:
+    """Whether `file` holds JSON Lines, by the end of its name."""
+    return file.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
+
+
 def _documents(file: Path, longest: int, tally: Tally, before: int) -> Iterator[Document]:
-    is_jsonl = ".jsonl" in file.suffixes
+    is_jsonl = _is_jsonl(file)
     lines: list[str] = []
     size = 0
-    for number, line in enumerate(_lines(file, tally, before), 1):
+    for number, (line, goes_on) in enumerate(_lines(file, tally, before), 1):
         if is_jsonl:
             yield from _pieces(_json_text(file, number, line).splitlines(), longest, tally)
         elif not line.strip():
-            yield Document(lines)
-            lines, size = [], 0
+            if not goes_on:  # a blank piece of a long line ends nothing
+                yield Document(lines)
+                lines, size = [], 0
         else:
             if size >= longest:
                 yield Document(lines)
@@ -107,13 +114,14 @@ def _pieces(lines: list[str], longest: int, tally: Tally) -> Iterator[Document]:
     piece: list[str] = []
     size = 0
     for line in lines:
+        if not line.strip():
+            continue
         if size >= longest:
             yield Document(piece)
             piece, size = [], 0
             tally.split_documents += 1
-        if line.strip():
-            piece.append(line)
-            size += len(line) + 1
+        piece.append(line)
+        size += len(line) + 1
     yield Document(piece)
 
 
@@ -122,29 +130,37 @@ def _json_text(file: Path, number: int, line: str) -> str:
         return ""
     try:
         value: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ClueBenchError(f"{file}, line {number}: not JSON: {error.msg}", "one JSON object a line") from error
+    except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, or a number of over 4,300 digits
+        raise ClueBenchError(f"{file}, line {number}: not JSON: {error}", "one JSON object a line") from error
     text = value.get("text") if isinstance(value, dict) else None
     if not isinstance(text, str):
         raise ClueBenchError(f"{file}, line {number}: no string under the key 'text'", 'expected {"text": "…"}')
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ClueBenchError(
+            f"{file}, line {number}: half a character, {text[error.start]!r}", "remove the escape"
+        ) from error
     return text
 
 
-def _lines(file: Path, tally: Tally, before: int) -> Iterator[str]:
-    """Yield decoded lines without their ends, counting the file's bytes in `tally`."""
-    is_jsonl = ".jsonl" in file.suffixes
+def _lines(file: Path, tally: Tally, before: int) -> Iterator[tuple[str, bool]]:
+    """Yield decoded lines without their ends, and whether each continues the one before; count bytes in `tally`."""
+    is_jsonl = _is_jsonl(file)
     with file.open("rb") as raw, _decompressed(raw, file) as stream:
-        offset, rest = 0, b""
+        offset, rest, is_piece = 0, b"", False
         readline = _guarded(file, stream)
         while data := rest + readline():
+            is_full = len(data) >= LONGEST_LINE
             if not offset and data.startswith(BYTE_ORDER_MARK):
                 data, offset = data.removeprefix(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK)
-            rest = b""
-            if len(data) >= LONGEST_LINE and not data.endswith(b"\n"):
+            rest, goes_on, is_piece = b"", is_piece, False
+            if is_full and not data.endswith(b"\n"):
                 if is_jsonl:
                     raise ClueBenchError(f"{file}: a line of over {LONGEST_LINE} bytes", "split its document")
                 data, rest = _cut(data)
                 tally.split_lines += 1
+                is_piece = True
             try:
                 line = data.decode()
             except UnicodeDecodeError as error:
@@ -153,7 +169,7 @@ def _lines(file: Path, tally: Tally, before: int) -> Iterator[str]:
                 ) from error
             offset += len(data)
             tally.bytes_read = before + raw.tell()
-            yield line.rstrip("\r\n")
+            yield line.rstrip("\r\n"), goes_on
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
