@@ -12,7 +12,9 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -124,21 +126,51 @@ def describe(data: Path, files: dict[str, FileFacts]) -> DataFacts:
 
 
 def encode(rows: Rows, vocabulary: Vocabulary, *, max_length: int) -> Encoded:
-    """Tokenise: [CLS] a [SEP], or [CLS] a [SEP] b [SEP] cut from the longer text first; segments 0 and 1."""
-    tokenizer = vocabulary.tokenizer()
-    ids: list[npt.NDArray[np.int32]] = []
-    segments: list[npt.NDArray[np.int8]] = []
+    """Tokenise: [CLS] a [SEP], or [CLS] a [SEP] b [SEP] cut from the longer text first; segments 0 and 1.
+
+    The final [SEP] is always kept. Equals `transformers` with truncation="longest_first".
+    """
+    start, separator = vocabulary.start, vocabulary.separator
+    ids: list[list[int]] = []
+    first_lengths: list[int] = []
     truncated = 0
-    tokenizer.enable_truncation(max_length, strategy="longest_first")
-    for start in range(0, len(rows), ROWS_PER_CALL):
-        batch: Any = rows.texts[start : start + ROWS_PER_CALL]
-        inputs = batch if len(batch[0]) == 2 else [texts[0] for texts in batch]
-        for encoding in tokenizer.encode_batch_fast(inputs):
-            ids.append(np.array(encoding.ids, dtype=np.int32))
-            segments.append(np.array(encoding.type_ids, dtype=np.int8))
-            truncated += bool(encoding.overflowing)
-    offsets = np.cumsum([0, *map(len, ids)], dtype=np.int64)
-    return Encoded(np.concatenate(ids), np.concatenate(segments), offsets, rows.labels, truncated)
+    for tokens in _tokenised(rows.texts, vocabulary):
+        budget = max_length - 1 - len(tokens)
+        kept = _longest_first([len(part) for part in tokens], budget)
+        truncated += sum(kept) < sum(map(len, tokens))
+        row = [start]
+        for part, length in zip(tokens, kept, strict=True):
+            row += [*part[:length], separator]
+        ids.append(row)
+        first_lengths.append(kept[0] + 2)
+    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    flat = np.fromiter(chain.from_iterable(ids), dtype=np.int32, count=int(offsets[-1]))
+    place_in_row = np.arange(len(flat)) - np.repeat(offsets[:-1], lengths)
+    segments = (place_in_row >= np.repeat(first_lengths, lengths)).astype(np.int8)
+    return Encoded(flat, segments, offsets, rows.labels, truncated)
+
+
+def _tokenised(texts: list[tuple[str, ...]], vocabulary: Vocabulary) -> Iterator[list[list[int]]]:
+    """Yield the ids of each row's texts. Not truncated by the tokenizer, which would keep every piece it cuts off."""
+    tokenizer = vocabulary.tokenizer()
+    for start in range(0, len(texts), ROWS_PER_CALL):
+        batch = texts[start : start + ROWS_PER_CALL]
+        encodings = iter(tokenizer.encode_batch_fast(list(chain.from_iterable(batch)), add_special_tokens=False))
+        for row in batch:
+            yield [next(encodings).ids for _ in row]
+
+
+def _longest_first(lengths: list[int], budget: int) -> list[int]:
+    """Return how many tokens of each text (one or two) to keep within `budget`, taking from the longer one first."""
+    if len(lengths) == 1:
+        return [min(lengths[0], budget)]
+    shorter, longer = (0, 1) if lengths[0] <= lengths[1] else (1, 0)
+    kept = list(lengths)
+    if sum(kept) > budget:
+        kept[shorter] = min(lengths[shorter], budget // 2)
+        kept[longer] = budget - kept[shorter]
+    return kept
 
 
 def _find(task: Task, split: str, data: Path) -> tuple[str, bytes]:

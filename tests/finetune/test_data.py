@@ -4,12 +4,14 @@ import gzip
 import json
 import zipfile
 
+import numpy as np
 import pytest
 
 from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.data import UNLABELLED, available_splits, describe, encode, read_split
+from clue_bench.finetune.data import UNLABELLED, Rows, available_splits, describe, encode, read_split
 from clue_bench.finetune.task import load_task
+from clue_bench.records import FileFacts
 
 PAIRS = [
     {"sentence1": "我们在这个国家", "sentence2": "我们在学", "label": "entailment"},
@@ -134,6 +136,21 @@ def test_pairs_are_tokenised_and_truncated_as_transformers_does(task, data, chec
         assert encoded.ids[part][-1] == checkpoint.vocabulary.separator
     cut = sum(len(tokenizer(*texts)["input_ids"]) > max_length for texts in rows.texts)
     assert encoded.truncated_rows == cut
+
+
+@pytest.mark.parametrize("lengths", [(3, 40), (40, 3), (20, 20), (20, 21), (21, 20), (5, 5), (0, 30)])
+@pytest.mark.parametrize("max_length", [9, 10, 32])
+def test_the_longer_text_is_cut_first_as_in_transformers(checkpoint_folder, lengths, max_length):
+    from transformers import BertTokenizer
+
+    checkpoint = read_checkpoint(checkpoint_folder)
+    texts = ("中" * lengths[0], "国" * lengths[1])
+    facts = FileFacts(rows=1, md5="", expected_rows=1, expected_md5="")
+    encoded = encode(Rows([texts], np.array([0]), [0], facts), checkpoint.vocabulary, max_length=max_length)
+    tokenizer = BertTokenizer.from_pretrained(checkpoint.folder)
+    expected = tokenizer(*texts, truncation="longest_first", max_length=max_length)
+    assert encoded.ids.tolist() == expected["input_ids"]
+    assert encoded.segments.tolist() == expected["token_type_ids"]
 
 
 def test_single_texts_have_one_segment(data, checkpoint_folder, tmp_path):
