@@ -13,7 +13,7 @@ import os
 import tomllib
 from collections.abc import Container
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -29,6 +29,9 @@ class Card(pydantic.BaseModel):
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+
+Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+"""A name that also serves in names of files."""
 
 AnyCard = TypeVar("AnyCard", bound=Card)
 
@@ -129,8 +132,8 @@ def _first(error: pydantic.ValidationError) -> ErrorDetails:
 def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Container[str]) -> tuple[str, str]:
     """Return message and hint for a validation error of a card."""
     inner, keys = _walk(model, error["loc"])
-    if keys and keys[0] in overridden:
-        source = "--set"
+    if (keys and keys[0] in overridden) or (not keys and overridden):
+        source = "--set" if keys else f"{source} with --set"
     where = ": ".join(part for part in (source, ".".join(keys)) if part)
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown key; {nearest(keys[-1], inner.model_fields)}", "use one of its keys"

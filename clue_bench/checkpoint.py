@@ -15,6 +15,7 @@ whose `checkpoint/` is meant.
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,21 +39,21 @@ FOLDER = "checkpoint"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory. `tensors` carry our names; `labels` is id → name, empty without a classification head."""
+    """A checkpoint in memory. `tensors` carry our names."""
 
     folder: Path
     config: EncoderConfig
     tensors: dict[str, Tensor]
     vocabulary: Vocabulary
-    labels: tuple[str, ...]
     provenance: dict[str, Any]
     sha256: str
 
     @property
     def name(self) -> str:
         """What to call the model: the recipe it was trained by, else its folder."""
-        recipe = self.provenance.get("recipe", {})
-        return str(recipe.get("name") or self.folder.name)
+        recipe = self.provenance.get("recipe")
+        name = recipe.get("name") if isinstance(recipe, dict) else None
+        return re.sub(r"[^A-Za-z0-9._-]+", "-", str(name or self.folder.resolve().name)).lstrip(".-") or "model"
 
 
 def write_checkpoint(
@@ -83,10 +84,22 @@ def write_checkpoint(
     (temporary / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner only
     sha256 = _sha256(temporary / WEIGHTS)
     atomic.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
+    atomic.sync(temporary / WEIGHTS)
     if folder.exists():
-        shutil.rmtree(folder)
-    temporary.rename(folder)
+        previous = folder.with_name(f".{folder.name}.previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+        temporary.rename(folder)
+        shutil.rmtree(previous)
+    else:
+        temporary.rename(folder)
     return sha256
+
+
+def weights_sha256(folder: Path) -> str | None:
+    """Return the sha256 of the weights in a checkpoint folder, None if it has none."""
+    weights = folder / WEIGHTS
+    return _sha256(weights) if weights.is_file() else None
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -112,14 +125,12 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{folder}: the vocabulary has {len(vocabulary)} tokens, config.json says {config.vocab_size}",
             "the tokenizer belongs to another model",
         )
-    names = values.get("id2label", {})
     provenance = _read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
     return Checkpoint(
         folder=folder,
         config=config,
         tensors=hub.from_hugging_face(tensors, where=str(weights)),
         vocabulary=vocabulary,
-        labels=tuple(names[key] for key in sorted(names, key=int)),
         provenance=provenance,
         sha256=_sha256(weights),
     )

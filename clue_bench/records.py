@@ -49,12 +49,13 @@ class Facts(pydantic.BaseModel):
 
 
 class TaskFacts(Facts):
-    """Which task a fine-tuning run was on."""
+    """Which task a fine-tuning run was on. `card_sha256` hashes every value of its card."""
 
     name: str
     title: str
     column: str
     metric: str
+    card_sha256: str = ""
 
 
 class FileFacts(Facts):
@@ -121,6 +122,21 @@ class RunRecord(Facts):
 def record_path(folder: Path, run_id: str) -> Path:
     """Return where the record of `run_id` lies in `folder`."""
     return folder / f"{run_id}{SUFFIX}"
+
+
+def claim_folder(folder: Path, run_id: str) -> None:
+    """Make sure that `folder` may hold the run `run_id`: it is new or empty of runs, or holds this very run.
+
+    Raises ClueBenchError if it holds another run's record, or a checkpoint that no record here explains.
+    """
+    others = [path.name for path in sorted(folder.glob(f"*{SUFFIX}")) if path != record_path(folder, run_id)]
+    if others:
+        raise ClueBenchError(
+            f"{folder} holds another run, {others[0].removesuffix(SUFFIX)}; asked for {run_id}",
+            "give another --out, or the settings of that run to continue it",
+        )
+    if (folder / "checkpoint").exists() and not record_path(folder, run_id).is_file():
+        raise ClueBenchError(f"{folder}: a checkpoint, but no record of this run", "give another --out")
 
 
 def write_record(folder: Path, record: RunRecord) -> Path:

@@ -148,7 +148,10 @@ def finished_shard(folder: Path, index: int) -> Shard | None:
     marker = part_path(folder, index, "json")
     if not marker.is_file():
         return None
-    shard = Shard.model_validate_json(marker.read_bytes())
+    try:
+        shard = Shard.model_validate_json(marker.read_bytes())
+    except pydantic.ValidationError:
+        return None
     for part, facts in shard.files.items():
         path = part_path(folder, index, part)
         if not path.is_file() or path.stat().st_size != facts.bytes:

@@ -178,7 +178,10 @@ def vocabulary_of_tokenizer_json(path: Path) -> Vocabulary:
 
     Raises ClueBenchError if the tokenizer is of another kind.
     """
-    model = json.loads(path.read_text(encoding="utf-8")).get("model", {})
+    try:
+        model = json.loads(path.read_text(encoding="utf-8")).get("model", {})
+    except (ValueError, AttributeError) as error:
+        raise ClueBenchError(f"{path}: not a tokenizer: {error}", "copy the file again") from error
     if model.get("type") != "WordPiece":
         raise ClueBenchError(f"{path}: a {model.get('type')} tokenizer, expected WordPiece", "use a BERT checkpoint")
     ids: dict[str, int] = model["vocab"]

@@ -5,6 +5,7 @@ Results go to stdout, as a plain table or with --json as one JSON object; progre
 torch, transformers and pandas are imported inside commands, so that --help answers at once.
 """
 
+import io
 import os
 import sys
 import traceback
@@ -49,6 +50,9 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main() -> None:
     """Run the command line and turn exceptions into exit codes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no Chinese shows escapes instead of failing
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except ClueBenchError as error:
@@ -57,6 +61,9 @@ def main() -> None:
     except BrokenPipeError:  # the reader of a pipe has gone, e.g. `… | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:
+        _complain(f"error: {error.filename or 'a file'}: {error.strerror or error}", "hint: check the path")
+        sys.exit(1)
     except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
         _complain(traceback.format_exc(), "This is a bug of clue-bench: please report it with the lines above.")
         sys.exit(3)

@@ -43,9 +43,7 @@ def build_once(texts: list[Path], *, vocabulary: Path, out: Path, workers: int) 
     from clue_bench.shards import Corpus
 
     files, ignored = find_inputs(texts)
-    if ignored:
-        names = ", ".join(path.name for path in ignored)
-        terminal.say(f"left aside, not text files of a known kind: {names}")
+    terminal.say_ignored(ignored)
     found = 0
     with terminal.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
         for progress in build_corpus(files, vocabulary=vocabulary, out=out, workers=workers):

@@ -1,12 +1,15 @@
 """`clue-bench data`: task data on disk."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
+
+if TYPE_CHECKING:
+    from clue_bench.records import FileFacts
 
 app = typer.Typer(help="Check task data. 检查任务数据。", no_args_is_help=True, rich_markup_mode=None)
 
@@ -24,28 +27,33 @@ def verify(
 ) -> None:
     """Read every row and compare row counts and md5 with the cards: official data, or another revision."""
     from clue_bench.catalog import card_paths
+    from clue_bench.errors import ClueBenchError
     from clue_bench.finetune.data import available_splits, describe, read_split
     from clue_bench.finetune.task import load_task
 
-    found = {}
+    found, rows = {}, []
     for name in tasks or card_paths("tasks"):
         task = load_task(name)
-        files = {split: read_split(task, split, data).facts for split in available_splits(task, data)}
-        found[name] = describe(data, files)
+        try:
+            present = available_splits(task, data)
+        except ClueBenchError as error:
+            if tasks:
+                raise
+            rows.append((name, "", "", error.message, ""))
+            continue
+        files = {split: read_split(task, split, data).facts for split in present}
+        found[name] = describe(task, data, files)
+        rows += [(name, split, f"{file.rows:,}", _compared(file), file.md5) for split, file in files.items()]
+        rows += [(name, split, "", "missing", "") for split in task.splits if split not in present]
     if json:
         terminal.print_json({name: facts.model_dump() for name, facts in found.items()})
-        return
-    rows = [
-        (
-            name,
-            split,
-            f"{file.rows:,}",
-            "official"
-            if file.is_official
-            else f"differs: card has {file.expected_rows:,} rows, md5 {file.expected_md5}",
-            file.md5,
-        )
-        for name, facts in found.items()
-        for split, file in facts.files.items()
-    ]
-    terminal.print_table(["task", "split", "rows", "revision", "md5 found"], rows)
+    else:
+        terminal.print_table(["task", "split", "rows", "compared with the card", "md5 found"], rows)
+
+
+def _compared(file: "FileFacts") -> str:
+    """Return in words how a file differs from its card."""
+    if file.is_official:
+        return "official"
+    rows = "" if file.rows == file.expected_rows else f"{file.expected_rows:,} rows, "
+    return f"differs: the card has {rows}md5 {file.expected_md5}"

@@ -63,8 +63,10 @@ def finetune_once(
     _warn_of_revision(plan)
     finetuning = prepare(plan)
     detail = ""
-    with terminal.bar(f"finetune {card.name}", finetuning.total_steps, count=True) as bar:
-        for report in run(plan, finetuning, out=folder, asked={"task": task, "seed": seed, "settings": asked}):
+    typed = {"task": task, "model": model.name, "data": data.name, "seed": seed, "settings": asked}
+    again = "type the same command again: a fine-tuning run starts over, and gives the same numbers"
+    with terminal.bar(f"finetune {card.name}", finetuning.total_steps, count=True, on_interrupt=again) as bar:
+        for report in run(plan, finetuning, out=folder, asked=typed):
             if report.evaluation is not None:
                 scores = report.evaluation.scores
                 detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
@@ -96,16 +98,14 @@ def print_result(record: "RunRecord", folder: Path) -> None:
 
 def _warn_of_revision(plan: "Plan") -> None:
     """Say which files are not the official ones: a score on them is not comparable with published scores."""
-    from clue_bench.finetune.data import describe
     from clue_bench.records import OFFICIAL
 
-    files = {split: rows.facts for split, rows in plan.rows.items()}
-    facts = describe(plan.data, files)
+    facts = plan.data_facts
     if facts.revision == OFFICIAL:
         return
     differing = [
         f"{split} ({file.rows:,} rows, official {file.expected_rows:,})"
-        for split, file in files.items()
+        for split, file in facts.files.items()
         if not file.is_official
     ]
     terminal.say(f"{plan.task.name}: data revision {facts.revision}, not official: {', '.join(differing)}")

@@ -55,7 +55,7 @@ def pretrain_once(*, recipe: str, corpus: Path, out: Path, asked: dict[str, Any]
         terminal.say(f"{record.run_id} is complete already")
         return record
     with terminal.bar(f"pretrain {loaded.name}", loaded.steps, count=True) as bar:
-        for report in run(pretraining, asked={"recipe": recipe, "settings": asked}):
+        for report in run(pretraining, asked={"recipe": recipe, "corpus": corpus.name, "settings": asked}):
             bar.update(
                 report.step,
                 f"loss {report.loss:.3f}  accuracy {report.mlm_accuracy:.3f}  "

@@ -14,7 +14,8 @@ SEED = 1
 SYNTHETIC_DOCUMENTS = 4_000
 VOCABULARY_SIZE = 8_000
 VOCABULARY_CHARACTERS = 8_000_000  # of text that the vocabulary is trained on: more changes only rare characters
-FINETUNE = {"learning_rate": 5e-4}  # a model as narrow as the debug recipe's needs more than the default for its depth
+NARROW = "debug"
+FINETUNE = {"learning_rate": 5e-4}  # for the debug recipe: so narrow a model needs more than the default for its depth
 
 
 def quickstart(
@@ -42,12 +43,19 @@ def quickstart(
     from clue_bench.records import read_records
 
     folder = out or Path("quickstart" if data is None and corpus is None else "quickstart-real")
+    asked = overrides(settings, steps)
     data, corpus = _inputs(folder, data, corpus)
-    _pretrain(folder, corpus, recipe, overrides(settings, steps))
+    _check(data, recipe, asked)
+    _pretrain(folder, corpus, recipe, asked)
     for task in TASKS:
         run = folder / f"finetune-{task}"
         record, _ = finetune_once(
-            task=task, model=folder / "pretrain", data=data, seed=SEED, out=run, asked=dict(FINETUNE)
+            task=task,
+            model=folder / "pretrain",
+            data=data,
+            seed=SEED,
+            out=run,
+            asked=dict(FINETUNE) if recipe == NARROW else {},
         )
         if not json:
             print_result(record, run)
@@ -79,6 +87,17 @@ def _inputs(folder: Path, data: Path | None, corpus: Path | None) -> tuple[Path,
             write_corpus(corpus, seed=SEED, num_documents=SYNTHETIC_DOCUMENTS)
         terminal.say(f"text: synthetic, in {corpus}")
     return data, corpus
+
+
+def _check(data: Path, recipe: str, asked: dict[str, Any]) -> None:
+    """Find mistakes in the inputs before anything long begins."""
+    from clue_bench.engine.recipe import load_recipe
+    from clue_bench.finetune.data import available_splits
+    from clue_bench.finetune.task import load_task
+
+    load_recipe(recipe, asked)
+    for task in TASKS:
+        available_splits(load_task(task), data)
 
 
 def _pretrain(folder: Path, text: Path, recipe: str, asked: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -40,20 +41,26 @@ def say(text: str) -> None:
     stderr.print(text, markup=False, soft_wrap=True)
 
 
+def say_ignored(paths: list[Path]) -> None:
+    """Say which entries of an input folder were left aside."""
+    if paths:
+        say(f"left aside, not text files of a known kind: {', '.join(path.name for path in paths)}")
+
+
 class Bar:
     """One line of progress. On a terminal it is a bar with ETA, elsewhere a line every ten seconds."""
 
     def __init__(self, what: str, total: float, progress: Progress) -> None:
         self._what, self._total, self._progress = what, total, progress
         self._task = progress.add_task(what, total=total, detail="")
-        self._started = self._last_line = time.monotonic()
+        self._started = self._last_line = time.monotonic()  # of the first update, once there is one
         self._from: float | None = None
         self._ended = False
 
     def update(self, done: float, detail: str = "") -> None:
         """Show that `done` of the total is done."""
         if self._from is None:
-            self._from = done
+            self._from, self._started = done, time.monotonic()
         self._progress.update(self._task, completed=done, detail=detail)
         now = time.monotonic()
         ended = done >= self._total
@@ -71,10 +78,16 @@ class Bar:
 
 
 @contextmanager
-def bar(what: str, total: float, *, count: bool = False) -> Iterator[Bar]:
+def bar(
+    what: str,
+    total: float,
+    *,
+    count: bool = False,
+    on_interrupt: str = "type the same command again: it continues",
+) -> Iterator[Bar]:
     """Show progress of `what` on stderr while the block runs; `count` shows "done/total" as whole numbers.
 
-    An interruption from the keyboard becomes a ClueBenchError: every long command may be typed again.
+    An interruption from the keyboard becomes a ClueBenchError with the hint `on_interrupt`.
     """
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f} %")]
     counted = [MofNCompleteColumn()] if count else []
@@ -83,4 +96,4 @@ def bar(what: str, total: float, *, count: bool = False) -> Iterator[Bar]:
         with Progress(*columns, *counted, *times, console=stderr, disable=not stderr.is_terminal) as progress:
             yield Bar(what, total, progress)
     except KeyboardInterrupt as interruption:
-        raise ClueBenchError(f"{what}: interrupted", "type the same command again: it continues") from interruption
+        raise ClueBenchError(f"{what}: interrupted", on_interrupt) from interruption

@@ -41,7 +41,8 @@ def train_once(texts: list[Path], *, out: Path, size: int, characters: int | Non
 
     if out.is_dir():
         raise ClueBenchError(f"{out} is a folder", "give --out the name of the file to write, e.g. vocab.txt")
-    files, _ = find_inputs(texts)
+    files, ignored = find_inputs(texts)
+    terminal.say_ignored(ignored)
     tally = Tally()
     total = sum(file.stat().st_size for file in files)
     with terminal.bar("vocabulary", total) as bar:

@@ -12,12 +12,13 @@ import hashlib
 import json
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from itertools import chain
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def build_corpus(texts: list[Path], *, vocabulary: Path, out: Path, workers: int
         raise ClueBenchError(f"{beyond}: the text it was made from has changed", f"delete {out} and build again")
     finished.sort(key=lambda shard: shard.index)
     if not state.tokens:
+        (out / shards.PLAN).unlink()  # nothing was built, so the folder is free for other text
         raise ClueBenchError(f"no text in {', '.join(map(str, texts))}", "every document is empty after cleaning")
     names = [file.name for file in files]
     shards.write_manifest(out, shards=finished, inputs=names, vocab_sha256=vocab.sha256, vocab_size=len(vocab))
@@ -159,7 +161,7 @@ def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
     plan = {"vocabulary_sha256": vocab.sha256, "inputs": [file.name for file in files], "unit": UNIT_CHARACTERS}
     path = out / shards.PLAN
     if path.is_file():
-        before = json.loads(path.read_text(encoding="utf-8"))
+        before = _read_plan(path)
         differing = [key for key in plan if before.get(key) != plan[key]]
         if differing:
             raise ClueBenchError(
@@ -174,6 +176,14 @@ def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
         stray.unlink()
     if not (out / "tokenizer" / "vocab.txt").is_file():
         atomic.write_text(out / "tokenizer" / "vocab.txt", "\n".join(vocab.tokens) + "\n")
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        plan: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ClueBenchError(f"{path}: damaged: {error}", "delete the folder and build again") from error
+    return plan
 
 
 def _made(units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int) -> Iterator[tuple[shards.Shard, bool]]:
@@ -217,10 +227,19 @@ _worker: dict[str, Any] = {}  # set once in each worker process: a tokenizer is 
 
 def _start(vocab: Vocabulary) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker; threads on top would only compete
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
     tokenizer = vocab.tokenizer()
     tokenizer.encode_special_tokens = True  # "[MASK]" in a text is text: shards hold no special tokens
     _worker.update(vocab=vocab, tokenizer=tokenizer)
+
+
+def _end_with_parent() -> None:
+    """Wait for the parent's end: a parent that is killed cannot end its workers."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _make(unit: Unit, out: Path) -> shards.Shard:

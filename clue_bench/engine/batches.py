@@ -10,6 +10,7 @@ Legend: B rows, S positions, W = S - 2.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,7 @@ class PackedRows:
     def __len__(self) -> int:
         return int(self.first_rows[-1])
 
-    @property
+    @cached_property
     def has_padding(self) -> bool:
         """Whether any row is shorter than the others: only shards shorter than one row have such."""
         return any(_stream_length(documents) < self.length - 2 for documents in self.corpus.documents)

@@ -6,6 +6,7 @@ Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
 Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), V vocabulary.
 """
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -47,7 +48,7 @@ class TokenMasking:
     def of(cls, vocabulary: Vocabulary, *, rate: float, length: int, device: torch.device) -> "TokenMasking":
         """Prepare masking of rows of `length` tokens on `device`."""
         is_ordinary = torch.from_numpy(vocabulary.is_ordinary).to(device)
-        predictions = max(1, round(rate * (length - 2)))
+        predictions = math.ceil(rate * (length - 2))
         return cls(vocabulary.mask, rate, predictions, is_ordinary, is_ordinary.nonzero().squeeze(1))
 
     def __call__(self, ids_BS: Tensor, *, epochs_B: Int64s, samples_B: Int64s, seed: int) -> Masked:
@@ -62,7 +63,8 @@ class TokenMasking:
         # The K highest draws win; adding the position makes draws distinct, so that ties cannot differ by device.
         scores_BS = drawn("which", length) * length + torch.arange(length, device=ids_BS.device)
         at_BK = torch.where(candidate_BS, scores_BS, -1).topk(num, dim=1).indices
-        wanted_B = (candidate_BS.sum(1) * self.rate).round().clamp(min=1).minimum(candidate_BS.sum(1))
+        # Rounded up or down at random, so that the share is `rate` at every length: 4.5 of 30 tokens is 4 or 5.
+        wanted_B = (candidate_BS.sum(1) * self.rate + drawn("how many", 1)[:, 0].double() / 2**32).floor()
         counts_BK = torch.arange(num, device=ids_BS.device)[None, :] < wanted_B[:, None]
         true_BK = ids_BS.gather(1, at_BK)
         share_BK = drawn("how", num).double() / 2**32

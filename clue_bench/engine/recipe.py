@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 import pydantic
 
-from clue_bench.catalog import Card, find_card, load_card
+from clue_bench.catalog import Card, Name, find_card, load_card
 
 PositiveInt = pydantic.PositiveInt
 Share = pydantic.Field(ge=0.0, le=1.0)
@@ -16,7 +16,7 @@ Share = pydantic.Field(ge=0.0, le=1.0)
 class Recipe(Card):
     """One pretraining run. Every key is required: a card says everything that happens."""
 
-    name: str
+    name: Name
     title: str
     # Architecture. "corpus" takes whatever vocabulary the shards were built with.
     family: Literal["bert"]
@@ -38,8 +38,8 @@ class Recipe(Card):
     learning_rate: float = pydantic.Field(gt=0.0)  # at the peak
     warmup_share: float = Share  # of the steps
     # Optimizer
-    adam_beta1: float = Share
-    adam_beta2: float = Share
+    adam_beta1: float = pydantic.Field(ge=0.0, lt=1.0)
+    adam_beta2: float = pydantic.Field(ge=0.0, lt=1.0)
     adam_epsilon: float = pydantic.Field(gt=0.0)
     weight_decay: float = pydantic.Field(ge=0.0)
     clip_norm: float = pydantic.Field(gt=0.0)

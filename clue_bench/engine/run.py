@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench import atomic, hardware, provenance
-from clue_bench.checkpoint import FOLDER, write_checkpoint
+from clue_bench.checkpoint import FOLDER, weights_sha256, write_checkpoint
+from clue_bench.engine.state import FILE as STATE
 from clue_bench.engine.train import Pretraining, Report
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.encoder import count_parameters
-from clue_bench.records import DataFacts, ModelFacts, RunRecord, read_record, record_path, write_record
+from clue_bench.records import DataFacts, ModelFacts, RunRecord, claim_folder, read_record, record_path, write_record
 
 METRICS = "metrics.jsonl"
 
@@ -32,12 +33,16 @@ def run_id(pretraining: Pretraining) -> str:
 
 
 def completed_record(pretraining: Pretraining) -> RunRecord | None:
-    """Return the record of this very run if it is complete and its checkpoint is there."""
+    """Return the record of this very run if it is complete and its checkpoint is there, unchanged.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    claim_folder(pretraining.out, run_id(pretraining))
     path = record_path(pretraining.out, run_id(pretraining))
-    if not path.is_file() or not (pretraining.out / FOLDER).is_dir():
+    record = read_record(path) if path.is_file() else None
+    if record is None or record.status != "completed":
         return None
-    record = read_record(path)
-    return record if record.status == "completed" else None
+    return record if weights_sha256(pretraining.out / FOLDER) == record.model.sha256 else None
 
 
 def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
@@ -47,9 +52,16 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
     diverges (recorded as failed).
     """
     out = pretraining.out
+    claim_folder(out, run_id(pretraining))
+    for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
+        if stray.is_file():
+            stray.unlink()
     pretraining.resume()
     _forget_reports_after(out / METRICS, pretraining.step)
     record = _record(pretraining, asked)
+    path = record_path(out, record.run_id)
+    if pretraining.step and path.is_file():
+        record = record.model_copy(update={"started_at": read_record(path).started_at})
     write_record(out, record)
     started = time.perf_counter() - pretraining.seconds
     last: Report | None = None
@@ -60,6 +72,7 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
                 pretraining.save()
             last = report
             yield report
+        pretraining.check_weights()
     except ClueBenchError as error:
         ended = {"status": "failed", "error": error.message, "finished_at": provenance.now()}
         write_record(out, record.model_copy(update={**ended, "wall_seconds": time.perf_counter() - started}))
@@ -108,7 +121,7 @@ def _completed(
 ) -> RunRecord:
     model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
     results = {
-        **asdict(replace(last)),
+        **asdict(last),
         "epochs": pretraining.step * pretraining.recipe.global_batch / len(pretraining.rows),
     }
     results["mean_tokens_per_second"] = pretraining.tokens_seen / pretraining.seconds
@@ -169,5 +182,8 @@ def _forget_reports_after(path: Path, step: int) -> None:
 
 def _last_report(out: Path) -> Report:
     """Return the last report on disk: for a run that was stopped between its last step and its checkpoint."""
-    lines = (out / METRICS).read_text(encoding="utf-8").splitlines()
+    path = out / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not lines:
+        raise ClueBenchError(f"{path}: the reports of this run are gone", f"delete {out / STATE} to train again")
     return Report(**json.loads(lines[-1]))

@@ -5,6 +5,7 @@ executing anything in it. The order of samples and every random draw are functio
 there is to save of them.
 """
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +48,12 @@ def load_state(
     """
     try:
         state = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, EOFError, OSError) as error:
-        raise ClueBenchError(f"{path}: damaged: {error}", "delete the file to start over") from error
+        found_identity = state["identity"]
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ClueBenchError(f"{path}: damaged: {reason}", "delete the file to start over") from error
     for key, asked in identity.items():
-        found = state["identity"].get(key)
+        found = found_identity.get(key)
         if found != asked:
             raise ClueBenchError(
                 f"{path.parent} holds a run with {key} = {found!r}; asked for {asked!r}",

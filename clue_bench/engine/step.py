@@ -50,7 +50,7 @@ def train_step(
         logits_MV, targets_M = logits_BKV.flatten(0, 1).float(), targets_BK.flatten()
         loss = F.cross_entropy(logits_MV, targets_M, ignore_index=IGNORED, reduction="sum")
         # Dividing by the whole batch's predictions, not the micro-batch's, makes the split irrelevant to the result.
-        torch.autograd.backward(loss / predictions)
+        torch.autograd.backward(loss / predictions.clamp(min=1))
         loss_sum += loss.detach()
         correct += (logits_MV.detach().argmax(-1) == targets_M).sum()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm, foreach=True)

@@ -54,6 +54,11 @@ class Pretraining:
         hardware.keep_freed_memory()
         self.recipe, self.corpus, self.out = recipe, corpus, out
         self.vocabulary = read_vocabulary(corpus.tokenizer_folder)
+        if self.vocabulary.sha256 != corpus.manifest.tokenizer_sha256:
+            raise ClueBenchError(
+                f"{corpus.tokenizer_folder}: not the vocabulary that the corpus was built with",
+                "build the corpus again",
+            )
         self.config = encoder_config(recipe, self.vocabulary)
         self.device = hardware.pick_device()
         self.precision = hardware.pick_precision(recipe.precision, self.device)
@@ -78,6 +83,7 @@ class Pretraining:
         manifest = self.corpus.manifest
         return {
             **self.recipe.model_dump(exclude={"name", "title"}),
+            "precision": self.precision,
             "corpus": manifest.corpus_sha256,
             "vocabulary": manifest.tokenizer_sha256,
         }
@@ -116,6 +122,15 @@ class Pretraining:
             due = min(self.recipe.log_every - self.step % self.recipe.log_every, self.recipe.steps - self.step)
             yield self._report([self._advance() for _ in range(due)], started)
 
+    def check_weights(self) -> None:
+        """Raise ClueBenchError if any weight is not a finite number: the last update is in no loss yet."""
+        broken = [name for name, weight in self.model.named_parameters() if not bool(weight.isfinite().all())]
+        if broken:
+            raise ClueBenchError(
+                f"after step {self.step} {len(broken)} parameters are not finite: the run has diverged",
+                f"give another --out and --set learning_rate={self.recipe.learning_rate / 2:g}",
+            )
+
     def _advance(self) -> StepSums:
         recipe = self.recipe
         epochs_B, samples_B = samples_of_step(
@@ -146,7 +161,12 @@ class Pretraining:
 
     def _report(self, sums: list[StepSums], started: float) -> Report:
         # Reading the scalars waits for the device, so the clock is read after them.
-        predictions = max(1, sum(int(step.predictions) for step in sums))
+        predictions = sum(int(step.predictions) for step in sums)
+        if not predictions:
+            raise ClueBenchError(
+                f"nothing to predict up to step {self.step}: rows hold no ordinary tokens, or mask_rate is too small",
+                "clue-bench corpus show tells the share of unknown tokens",
+            )
         loss = sum(float(step.loss) for step in sums) / predictions
         correct = sum(int(step.correct) for step in sums)
         norm = float(sums[-1].gradient_norm)

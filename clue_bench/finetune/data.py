@@ -10,6 +10,7 @@ of the data they are, and token ids.
 import gzip
 import hashlib
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -26,8 +27,9 @@ from clue_bench.finetune.task import Task
 from clue_bench.records import OFFICIAL, DataFacts, FileFacts
 from clue_bench.vocab import Vocabulary
 
-OFFICIAL_NAME = "clue"
+OFFICIAL_NAME, OWN_NAME = "clue", "own"
 UNLABELLED = -1
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
 ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
 
 
@@ -94,7 +96,7 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         else:
             labels.append(UNLABELLED)
         texts.append(tuple(_field(row, name, where, number) for name in task.text_fields))
-        ids.append(row.get("id", len(ids)))
+        ids.append(row.get("id", lines - 1))
     if not texts:
         raise ClueBenchError(f"{where}: no rows", "fetch the file again")
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
@@ -111,18 +113,31 @@ def available_splits(task: Task, data: Path) -> list[str]:
     return found
 
 
-def describe(data: Path, files: dict[str, FileFacts]) -> DataFacts:
-    """Return which data set and revision `files` (split → facts) are."""
-    name = OFFICIAL_NAME
-    marker = data / "DATASET.json"
-    if marker.is_file():
-        name = str(json.loads(marker.read_text(encoding="utf-8"))["name"])
+def describe(task: Task, data: Path, files: dict[str, FileFacts]) -> DataFacts:
+    """Return which data set and revision `files` (split → facts) are.
+
+    The data set is "clue" for a built-in card, "own" for a user's, or what DATASET.json says. Raises ClueBenchError if
+    that file cannot be read.
+    """
+    name = _named(data / "DATASET.json") or (OFFICIAL_NAME if task.is_builtin else OWN_NAME)
     if name == OFFICIAL_NAME and all(facts.is_official for facts in files.values()):
         return DataFacts(name=name, revision=OFFICIAL, files=files)
-    hashes = "\n".join(f"{split} {files[split].md5}" for split in sorted(files))
+    # A user's card may read other fields of the same files: then it is part of what the revision names.
+    lines = [f"{split} {files[split].md5}" for split in sorted(files)]
+    hashes = "\n".join([*lines, *([] if task.is_builtin else [task.sha256])])
     kind = "different" if name == OFFICIAL_NAME else name
     revision = f"{kind}-{hashlib.sha256(hashes.encode()).hexdigest()[:8]}"
     return DataFacts(name=name, revision=revision, files=files)
+
+
+def _named(marker: Path) -> str | None:
+    """Return the name in a DATASET.json, None if there is no such file."""
+    if not marker.is_file():
+        return None
+    try:
+        return str(json.loads(marker.read_text(encoding="utf-8"))["name"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ClueBenchError(f"{marker}: no name in it", 'expected {"name": "…"}') from error
 
 
 def encode(rows: Rows, vocabulary: Vocabulary, *, max_length: int) -> Encoded:
@@ -189,7 +204,7 @@ def _find(task: Task, split: str, data: Path) -> tuple[str, bytes]:
                 return f"{path}:{member}", archive.read(member)
         content = path.read_bytes()
         return str(path), gzip.decompress(content) if path.suffix == ".gz" else content
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise ClueBenchError(f"{path}: damaged or cut short: {error}", "fetch the file again") from error
 
 
@@ -223,8 +238,8 @@ def _decoded(content: bytes, where: str) -> str:
 def _parse(line: str, where: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ClueBenchError(f"{where}: not JSON: {error.msg}", "one JSON object a line") from error
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(f"{where}: not JSON: {error}", "one JSON object a line") from error
     if not isinstance(row, dict):
         raise ClueBenchError(f"{where}: found a {type(row).__name__}, expected a JSON object", "mend the line")
     return row
@@ -236,4 +251,7 @@ def _field(row: dict[str, Any], name: str, where: str, number: int) -> str:
         raise ClueBenchError(f"{where}, line {number}: no field '{name}'; found {keys}", "mend the line")
     if not isinstance(row[name], str):
         raise ClueBenchError(f"{where}, line {number}: {name} is {row[name]!r}, expected a string", "mend the line")
-    return str(row[name])
+    text = str(row[name])
+    if _SURROGATE.search(text):
+        raise ClueBenchError(f"{where}, line {number}: {name} holds half a character", "mend the line")
+    return text

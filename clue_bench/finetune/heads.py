@@ -47,6 +47,12 @@ def classifier_from(checkpoint: Checkpoint, config: EncoderConfig, num_classes: 
             f"{checkpoint.folder}: {len(missing)} encoder parameters are missing, e.g. {missing[0]}",
             "is the checkpoint complete?",
         )
+    surplus = [name for name in checkpoint.tensors if name.startswith("encoder.") and name not in wanted]
+    if surplus:
+        raise ClueBenchError(
+            f"{checkpoint.folder}: {len(surplus)} encoder parameters have no place in config.json, e.g. {surplus[0]}",
+            "config.json and weights belong to different models",
+        )
     wrong = [name for name, tensor in loaded.items() if tensor.shape != wanted[name].shape]
     if wrong:
         found, expected = tuple(loaded[wrong[0]].shape), tuple(wanted[wrong[0]].shape)

@@ -11,29 +11,38 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from clue_bench import hardware, provenance
-from clue_bench.checkpoint import FOLDER, Checkpoint, write_checkpoint
+from clue_bench.checkpoint import FOLDER, Checkpoint, weights_sha256, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.data import Rows, available_splits, describe, encode, read_split
 from clue_bench.finetune.heads import classifier_from
 from clue_bench.finetune.predict import predict_logits, write_predictions
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.task import Task
-from clue_bench.finetune.train import Evaluation, Finetuning, Report
+from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report
 from clue_bench.models.encoder import EncoderConfig, count_parameters
 from clue_bench.order import derive
-from clue_bench.records import MAJORITY_CLASS, ModelFacts, RunRecord, read_record, record_path, write_record
+from clue_bench.records import (
+    MAJORITY_CLASS,
+    DataFacts,
+    ModelFacts,
+    RunRecord,
+    claim_folder,
+    read_record,
+    record_path,
+    write_record,
+)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides a run's result, and where it is written."""
+    """Everything that decides a run's result."""
 
     task: Task
     checkpoint: Checkpoint
@@ -46,7 +55,10 @@ class Plan:
     def run_id(self) -> str:
         """Task, model, a hash of settings, weights and data, and the seed."""
         identity = {
+            "task": self.task.model_dump(mode="json"),
             "settings": self.settings.model_dump(),
+            "architecture": vars(self.checkpoint.config),
+            "vocabulary": self.checkpoint.vocabulary.sha256,
             "weights": self.checkpoint.sha256,
             "data": {split: rows.facts.md5 for split, rows in self.rows.items()},
         }
@@ -54,10 +66,14 @@ class Plan:
         return f"finetune-{self.task.name}-{self.checkpoint.name}-{digest}-s{self.seed}"
 
     @property
+    def data_facts(self) -> DataFacts:
+        """Which data set and revision the rows are."""
+        return describe(self.task, self.data, {split: rows.facts for split, rows in self.rows.items()})
+
+    @property
     def config(self) -> EncoderConfig:
         """The checkpoint's architecture with the settings' dropout."""
-        values = {**vars(self.checkpoint.config), "dropout": self.settings.dropout}
-        return EncoderConfig(**values)
+        return replace(self.checkpoint.config, dropout=self.settings.dropout)
 
 
 def read_rows(task: Task, data: Path) -> dict[str, Rows]:
@@ -66,12 +82,18 @@ def read_rows(task: Task, data: Path) -> dict[str, Rows]:
 
 
 def completed_record(plan: Plan, out: Path) -> RunRecord | None:
-    """Return the record of this very run if `out` holds it and it is complete."""
+    """Return the record of this very run if `out` holds it, complete, with its checkpoint and predictions.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    claim_folder(out, plan.run_id)
     path = record_path(out, plan.run_id)
-    if not path.is_file():
+    record = read_record(path) if path.is_file() else None
+    if record is None or record.status != "completed":
         return None
-    record = read_record(path)
-    return record if record.status == "completed" else None
+    files_are_there = all((out / file).is_file() for file in record.results["predictions"].values())
+    is_whole = files_are_there and weights_sha256(out / FOLDER) == record.results["weights_sha256"]
+    return record if is_whole else None
 
 
 def prepare(plan: Plan) -> Finetuning:
@@ -98,6 +120,7 @@ def prepare(plan: Plan) -> Finetuning:
 
 def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any]) -> Iterator[Report]:
     """Train, predict and write everything; yield the reports. Raises ClueBenchError (recorded as failed)."""
+    claim_folder(out, plan.run_id)
     started = time.perf_counter()
     record = _record(plan, finetuning, asked)
     write_record(out, record)
@@ -111,7 +134,7 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
     predicted = _predict(plan, finetuning, out)
-    write_checkpoint(
+    weights = write_checkpoint(
         out / FOLDER,
         finetuning.model.state_dict(),
         architecture="BertForSequenceClassification",
@@ -130,7 +153,7 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
         "status": "completed",
         "finished_at": provenance.now(),
         "wall_seconds": time.perf_counter() - started,
-        "results": _results(plan, finetuning, best, predicted),
+        "results": {**_results(plan, finetuning, best, predicted), "weights_sha256": weights},
         "flags": [MAJORITY_CLASS] if best.scores.hits_majority else [],
     }
     write_record(out, record.model_copy(update=completed))
@@ -145,10 +168,10 @@ def _record(plan: Plan, finetuning: Finetuning, asked: dict[str, Any]) -> RunRec
         status="interrupted",
         started_at=provenance.now(),
         asked=asked,
-        effective={**plan.settings.model_dump(), "steps": finetuning.total_steps, "precision": precision},
+        effective={**plan.settings.model_dump(), **ADAM, "steps": finetuning.total_steps, "precision": precision},
         seed=plan.seed,
         task=plan.task.facts,
-        data=describe(plan.data, {split: rows.facts for split, rows in plan.rows.items()}),
+        data=plan.data_facts,
         model=ModelFacts(
             name=checkpoint.name,
             parameters=count_parameters(checkpoint.config),
@@ -169,7 +192,9 @@ def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, str]:
     for split, rows in plan.rows.items():
         if split == "train":
             continue
-        encoded = encode(rows, plan.checkpoint.vocabulary, max_length=plan.settings.max_length)
+        encoded = finetuning.dev
+        if split != "dev":
+            encoded = encode(rows, plan.checkpoint.vocabulary, max_length=plan.settings.max_length)
         logits = predict_logits(
             finetuning.model,
             encoded,

@@ -3,11 +3,12 @@
 Enters: a card's name or path. Leaves: a frozen, checked `Task`.
 """
 
+import hashlib
 from typing import Literal, Self
 
 import pydantic
 
-from clue_bench.catalog import Card, find_card, load_card
+from clue_bench.catalog import Card, Name, builtin_folder, find_card, load_card
 from clue_bench.records import TaskFacts
 
 
@@ -23,7 +24,7 @@ class Split(Card):
 class Task(Card):
     """A classification task over one or two texts."""
 
-    name: str
+    name: Name
     title: str
     column: str  # heading in tables
     text_fields: list[str] = pydantic.Field(min_length=1, max_length=2)
@@ -50,12 +51,20 @@ class Task(Card):
     @property
     def facts(self) -> TaskFacts:
         """What records say of the task."""
-        return TaskFacts(name=self.name, title=self.title, column=self.column, metric=self.metric)
+        return TaskFacts(
+            name=self.name, title=self.title, column=self.column, metric=self.metric, card_sha256=self.sha256
+        )
 
     @property
-    def test_splits(self) -> list[str]:
-        """Splits without labels."""
-        return [name for name in self.splits if name not in ("train", "dev")]
+    def sha256(self) -> str:
+        """Hash of every value of the card."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the card says the same as the built-in one of its name."""
+        path = builtin_folder("tasks") / f"{self.name}.toml"
+        return path.is_file() and load_card(path, type(self)) == self
 
 
 def load_task(reference: str) -> Task:

@@ -25,7 +25,7 @@ from clue_bench.finetune.settings import Settings
 from clue_bench.optim import adamw, linear_schedule, set_learning_rate
 from clue_bench.order import derive
 
-ADAM_BETAS, ADAM_EPSILON = (0.9, 0.999), 1e-8  # BERT's and CLUE's baselines'
+ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
 
 @dataclass(frozen=True)
@@ -84,22 +84,23 @@ class Finetuning:
             self.model,
             learning_rate=self.settings.learning_rate,
             weight_decay=self.settings.weight_decay,
-            betas=ADAM_BETAS,
-            epsilon=ADAM_EPSILON,
+            betas=(ADAM["adam_beta1"], ADAM["adam_beta2"]),
+            epsilon=ADAM["adam_epsilon"],
         )
         self.model.train()
         evaluate_at = self._evaluation_steps()
         losses: list[float] = []
         for step, rows in enumerate(self._batches(), 1):
             started = time.perf_counter()
-            losses.append(self._update(optimizer, step - 1, rows))
+            loss = self._update(optimizer, step - 1, rows)
+            losses.append(loss)
             self.train_seconds += time.perf_counter() - started
             self.trained_rows += len(rows)
             evaluation = None
             if step in evaluate_at:
                 evaluation = self._evaluate(step, sum(losses) / len(losses))
                 losses = []
-            yield Report(step, losses[-1] if losses else evaluation.loss if evaluation else 0.0, evaluation)
+            yield Report(step, loss, evaluation)
 
     def _batches(self) -> Iterator[np.ndarray]:
         left = self.total_steps

@@ -74,7 +74,7 @@ def from_hugging_face(state: Mapping[str, Tensor], *, where: str) -> dict[str, T
         name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
         pattern, layer = _generalised(name)
         stem, _, leaf = pattern.rpartition(".")
-        if _DEAD.match(name) or stem.startswith(_SPLIT):
+        if _DEAD.match(name) or stem.removeprefix(_SPLIT) in _PROJECTIONS:
             continue
         ours = back.get(pattern) or (f"{back[stem]}.{leaf}" if stem in back else None)
         if ours is None:
@@ -125,6 +125,11 @@ def encoder_config(values: Mapping[str, Any], *, where: str) -> EncoderConfig:
         raise ClueBenchError(f"{where}: model_type is {kind!r}, expected 'bert'", "give a BERT checkpoint")
     if activation != "gelu":
         raise ClueBenchError(f"{where}: hidden_act is {activation!r}, expected 'gelu'", "give a BERT checkpoint")
+    positions = values.get("position_embedding_type", "absolute")
+    if positions != "absolute":
+        raise ClueBenchError(
+            f"{where}: position_embedding_type is {positions!r}, expected 'absolute'", "not BERT's own"
+        )
     try:
         return EncoderConfig(
             vocab_size=values["vocab_size"],
@@ -137,6 +142,8 @@ def encoder_config(values: Mapping[str, Any], *, where: str) -> EncoderConfig:
             layer_norm_eps=values.get("layer_norm_eps", 1e-12),
             dropout=values.get("hidden_dropout_prob", 0.1),
         )
+    except (TypeError, ValueError) as error:
+        raise ClueBenchError(f"{where}: {error}", "is this a BERT config.json?") from error
     except KeyError as error:
         raise ClueBenchError(f"{where}: key {error} is missing", "is this a complete config.json?") from error
 

@@ -66,31 +66,53 @@ def test_official_zips_are_read_from_the_root_or_one_folder_down(task, tmp_path,
 
 def test_other_rows_or_md5_are_a_different_revision(task, data):
     files = {split: read_split(task, split, data).facts for split in ("train", "dev")}
-    facts = describe(data, files)
+    facts = describe(task, data, files)
     assert facts.name == "clue"
     assert facts.revision.startswith("different-")
     assert facts.files["dev"].expected_rows == 12_426
     changed = {**files, "dev": files["dev"].model_copy(update={"md5": "0" * 32})}
-    assert describe(data, changed).revision != facts.revision
+    assert describe(task, data, changed).revision != facts.revision
 
 
 def test_rows_and_md5_of_the_card_are_the_official_revision(task, data):
     facts = read_split(task, "dev", data).facts
     official = facts.model_copy(update={"expected_rows": facts.rows, "expected_md5": facts.md5})
-    assert describe(data, {"dev": official}).revision == "official"
+    assert describe(task, data, {"dev": official}).revision == "official"
 
 
 def test_a_data_set_that_names_itself_is_called_by_that_name(task, data):
     (data / "DATASET.json").write_text('{"name": "synthetic"}', encoding="utf-8")
-    facts = describe(data, {"dev": read_split(task, "dev", data).facts})
+    facts = describe(task, data, {"dev": read_split(task, "dev", data).facts})
     assert facts.name == "synthetic"
     assert facts.revision.startswith("synthetic-")
+
+
+@pytest.mark.parametrize("content", ["{}", "[", '["synthetic"]'])
+def test_a_broken_dataset_file_is_named(task, data, content):
+    (data / "DATASET.json").write_text(content, encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=r"DATASET\.json: no name in it"):
+        describe(task, data, {})
+
+
+def test_a_changed_card_is_another_data_set_even_on_official_files(task, data):
+    facts = read_split(task, "dev", data).facts
+    official = facts.model_copy(update={"expected_rows": facts.rows, "expected_md5": facts.md5})
+    changed = task.model_copy(update={"text_fields": ["sentence2"]})
+    described = describe(changed, data, {"dev": official})
+    assert described.name == "own"
+    assert described.revision not in ("official", describe(task, data, {"dev": facts}).revision)
+
+
+def test_ids_of_rows_without_one_are_their_places_in_the_file(task, data):
+    assert read_split(task, "dev", data).ids == [0, 1, 3]
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ('{"sentence1": "a"', r"dev\.json, line 2: not JSON"),
+        ('{"sentence1": ' + "9" * 5000 + "}", r"line 2: not JSON"),
+        ('{"sentence1": "\\ud83d", "sentence2": "b", "label": "neutral"}', r"line 2: sentence1 holds half a character"),
         ("[1]", r"line 2: found a list, expected a JSON object"),
         ('{"sentence1": "a", "label": "neutral"}', r"line 2: no field 'sentence2'; found sentence1, label"),
         ('{"sentence1": 3, "sentence2": "b", "label": "neutral"}', r"line 2: sentence1 is 3, expected a string"),

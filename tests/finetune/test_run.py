@@ -1,6 +1,7 @@
 """Fine-tuning runs: they learn, repeat themselves exactly, keep the best, and leave what transformers can use."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,9 @@ from clue_bench.finetune.settings import default_settings, make_settings
 from clue_bench.finetune.task import load_task
 from clue_bench.models.encoder import EncoderConfig
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
+from clue_bench.vocab import Vocabulary
 
-FAST = {"learning_rate": 3e-3, "epochs": 4, "batch_size": 16, "precision": "fp32"}
+FAST = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 16, "precision": "fp32"}
 
 
 def write(path, rows):
@@ -35,7 +37,7 @@ def data(tmp_path_factory):
         for _ in range(number):
             label = int(generator.random() < 0.4)
             first, second = ("".join(generator.choice(others, generator.integers(3, 9))) for _ in range(2))
-            made.append({"sentence1": first, "sentence2": second + "不" * label, "label": str(label)})
+            made.append({"sentence1": first, "sentence2": second + "不不" * label, "label": str(label)})
         return made
 
     write(folder / "afqmc" / "train.json", rows(400))
@@ -84,7 +86,45 @@ def test_a_completed_run_is_found_and_other_settings_are_another_run(data, check
     plan = plan_of(data, checkpoint_folder, steps=3)
     finish(plan, tmp_path)
     assert completed_record(plan, tmp_path) is not None
-    assert completed_record(plan_of(data, checkpoint_folder, steps=4), tmp_path) is None
+    with pytest.raises(ClueBenchError, match="holds another run"):
+        completed_record(plan_of(data, checkpoint_folder, steps=4), tmp_path)
+
+
+@pytest.mark.parametrize("lost", ["checkpoint/model.safetensors", "predictions/test.jsonl"])
+def test_a_run_whose_files_are_gone_is_not_complete(data, checkpoint_folder, tmp_path, lost):
+    plan = plan_of(data, checkpoint_folder, steps=3)
+    finish(plan, tmp_path)
+    (tmp_path / lost).unlink()
+    assert completed_record(plan, tmp_path) is None
+    finish(plan, tmp_path)
+    assert completed_record(plan, tmp_path) is not None
+
+
+def test_fine_tuning_never_writes_over_a_pretraining_run(data, checkpoint_folder):
+    before = (checkpoint_folder / "checkpoint" / "model.safetensors").read_bytes()
+    plan = plan_of(data, checkpoint_folder, steps=3)
+    with pytest.raises(ClueBenchError, match="holds another run"):
+        finish(plan, checkpoint_folder)
+    assert (checkpoint_folder / "checkpoint" / "model.safetensors").read_bytes() == before
+
+
+def test_card_vocabulary_and_architecture_are_part_of_a_runs_name(data, checkpoint_folder):
+    plan = plan_of(data, checkpoint_folder)
+    vocabulary = plan.checkpoint.vocabulary
+    others = [
+        replace(plan, task=plan.task.model_copy(update={"metric": "macro_f1"})),
+        replace(plan, checkpoint=replace(plan.checkpoint, vocabulary=Vocabulary(vocabulary.tokens[::-1]))),
+        replace(plan, checkpoint=replace(plan.checkpoint, config=replace(plan.checkpoint.config, heads=2))),
+    ]
+    assert len({plan.run_id, *(other.run_id for other in others)}) == 4
+
+
+@pytest.mark.parametrize("layers", [1, 3])
+def test_another_number_of_layers_than_config_says_is_refused(data, checkpoint_folder, layers):
+    plan = plan_of(data, checkpoint_folder)
+    wrong = replace(plan.checkpoint, config=replace(plan.checkpoint.config, layers=layers))
+    with pytest.raises(ClueBenchError, match="encoder parameters"):
+        prepare(replace(plan, checkpoint=wrong))
 
 
 def test_saved_predictions_are_those_of_transformers_on_the_saved_checkpoint(data, checkpoint_folder, tmp_path):
