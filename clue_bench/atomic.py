@@ -4,6 +4,7 @@ Enters: a path. Leaves: the finished file under that name, on disk (fsync) befor
 moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` beside it.
 """
 
+import errno
 import json
 import os
 from collections.abc import Iterator
@@ -14,7 +15,12 @@ from typing import Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path in the same folder; on success it is synced and renamed to `path`, on error removed."""
+    """Yield a temporary path in the same folder; on success it is synced and renamed to `path`, on error removed.
+
+    Raises OSError, e.g. if `path` is a folder.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
