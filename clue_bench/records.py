@@ -139,6 +139,23 @@ def claim_folder(folder: Path, run_id: str) -> None:
         raise ClueBenchError(f"{folder}: a checkpoint, but no record of this run", "give another --out")
 
 
+def completed_record(folder: Path, run_id: str) -> RunRecord | None:
+    """Return the record of `run_id` in `folder` if it says "completed". Its files are for the room to check.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    claim_folder(folder, run_id)
+    path = record_path(folder, run_id)
+    record = read_record(path) if path.is_file() else None
+    return record if record is not None and record.status == "completed" else None
+
+
+def write_failed(folder: Path, record: RunRecord, *, error: str, finished_at: str, wall_seconds: float) -> None:
+    """Replace the record of a run that ended with `error`."""
+    ended = {"status": "failed", "error": error, "finished_at": finished_at, "wall_seconds": wall_seconds}
+    write_record(folder, record.model_copy(update=ended))
+
+
 def write_record(folder: Path, record: RunRecord) -> Path:
     """Write `record` into `folder`, replacing an earlier one of the same run; return its path."""
     path = record_path(folder, record.run_id)

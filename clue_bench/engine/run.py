@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from clue_bench import atomic, hardware, provenance
+from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256, write_checkpoint
 from clue_bench.engine.state import FILE as STATE
 from clue_bench.engine.train import Pretraining, Report
@@ -37,12 +37,10 @@ def completed_record(pretraining: Pretraining) -> RunRecord | None:
 
     Raises ClueBenchError if the folder holds another run.
     """
-    claim_folder(pretraining.out, run_id(pretraining))
-    path = record_path(pretraining.out, run_id(pretraining))
-    record = read_record(path) if path.is_file() else None
-    if record is None or record.status != "completed":
+    record = records.completed_record(pretraining.out, run_id(pretraining))
+    if record is None or weights_sha256(pretraining.out / FOLDER) != record.model.sha256:
         return None
-    return record if weights_sha256(pretraining.out / FOLDER) == record.model.sha256 else None
+    return record
 
 
 def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
@@ -74,10 +72,10 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
             yield report
         pretraining.check_weights()
     except ClueBenchError as error:
-        ended = {"status": "failed", "error": error.message, "finished_at": provenance.now()}
-        write_record(out, record.model_copy(update={**ended, "wall_seconds": time.perf_counter() - started}))
+        seconds = time.perf_counter() - started
+        records.write_failed(out, record, error=error.message, finished_at=provenance.now(), wall_seconds=seconds)
         raise
-    sha256 = _write_checkpoint(pretraining)
+    sha256 = _write_checkpoint(pretraining, record)
     write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
 
 
@@ -137,7 +135,7 @@ def _completed(
     )
 
 
-def _write_checkpoint(pretraining: Pretraining) -> str:
+def _write_checkpoint(pretraining: Pretraining, record: RunRecord) -> str:
     manifest = pretraining.corpus.manifest
     return write_checkpoint(
         pretraining.out / FOLDER,
@@ -153,9 +151,9 @@ def _write_checkpoint(pretraining: Pretraining) -> str:
             "tokens_seen": pretraining.tokens_seen,
             "seconds": pretraining.seconds,
             "precision": pretraining.precision,
-            "code": provenance.describe_code(),
-            "packages": provenance.describe_packages(),
-            "hardware": hardware.describe_hardware(),
+            "code": record.code,
+            "packages": record.packages,
+            "hardware": record.hardware,
         },
     )
 

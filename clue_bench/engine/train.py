@@ -93,15 +93,13 @@ class Pretraining:
         """Positions trained on so far, special tokens included."""
         return self.step * self.recipe.global_batch * self.recipe.max_length
 
-    def resume(self) -> bool:
-        """Load the training state, if there is one; return whether there was."""
+    def resume(self) -> None:
+        """Load the training state, if there is one."""
         path = self.out / training_state.FILE
-        if not path.is_file():
-            return False
-        self.step, self.seconds = training_state.load_state(
-            path, model=self.model, optimizer=self.optimizer, identity=self.identity, device=self.device
-        )
-        return True
+        if path.is_file():
+            self.step, self.seconds = training_state.load_state(
+                path, model=self.model, optimizer=self.optimizer, identity=self.identity, device=self.device
+            )
 
     def save(self) -> None:
         """Replace the training state."""
@@ -126,10 +124,11 @@ class Pretraining:
         """Raise ClueBenchError if any weight is not a finite number: the last update is in no loss yet."""
         broken = [name for name, weight in self.model.named_parameters() if not bool(weight.isfinite().all())]
         if broken:
-            raise ClueBenchError(
-                f"after step {self.step} {len(broken)} parameters are not finite: the run has diverged",
-                f"give another --out and --set learning_rate={self.recipe.learning_rate / 2:g}",
-            )
+            raise self._diverged(f"{len(broken)} parameters are not finite after step {self.step}")
+
+    def _diverged(self, found: str) -> ClueBenchError:
+        slower = f"give another --out and --set learning_rate={self.recipe.learning_rate / 2:g}"
+        return ClueBenchError(f"{found}: the run has diverged", slower)
 
     def _advance(self) -> StepSums:
         recipe = self.recipe
@@ -173,10 +172,7 @@ class Pretraining:
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise ClueBenchError(
-                f"loss {loss}, gradient norm {norm} at step {self.step}: the run has diverged",
-                f"give another --out and --set learning_rate={self.recipe.learning_rate / 2:g}",
-            )
+            raise self._diverged(f"loss {loss}, gradient norm {norm} at step {self.step}")
         rate = len(sums) * self.recipe.global_batch * self.recipe.max_length / elapsed
         predictions_per_row = self.masking.num_predictions
         return Report(

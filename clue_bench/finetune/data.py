@@ -15,6 +15,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @property
+    @cached_property  # asked for at every batch
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens of each row."""
         return np.diff(self.offsets)

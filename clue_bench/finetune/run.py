@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from clue_bench import hardware, provenance
+from clue_bench import hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, Checkpoint, weights_sha256, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.data import Rows, available_splits, describe, encode, read_split
@@ -34,8 +34,6 @@ from clue_bench.records import (
     ModelFacts,
     RunRecord,
     claim_folder,
-    read_record,
-    record_path,
     write_record,
 )
 
@@ -86,10 +84,8 @@ def completed_record(plan: Plan, out: Path) -> RunRecord | None:
 
     Raises ClueBenchError if the folder holds another run.
     """
-    claim_folder(out, plan.run_id)
-    path = record_path(out, plan.run_id)
-    record = read_record(path) if path.is_file() else None
-    if record is None or record.status != "completed":
+    record = records.completed_record(out, plan.run_id)
+    if record is None:
         return None
     files_are_there = all((out / file).is_file() for file in record.results["predictions"].values())
     is_whole = files_are_there and weights_sha256(out / FOLDER) == record.results["weights_sha256"]
@@ -127,8 +123,8 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     try:
         yield from finetuning.reports()
     except ClueBenchError as error:
-        ended = {"status": "failed", "error": error.message, "finished_at": provenance.now()}
-        write_record(out, record.model_copy(update={**ended, "wall_seconds": time.perf_counter() - started}))
+        seconds = time.perf_counter() - started
+        records.write_failed(out, record, error=error.message, finished_at=provenance.now(), wall_seconds=seconds)
         raise
     best = finetuning.best
     assert best is not None
