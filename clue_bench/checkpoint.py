@@ -66,21 +66,44 @@ def write_checkpoint(
     provenance: Mapping[str, Any],
     labels: tuple[str, ...] = (),
 ) -> str:
-    """Write a checkpoint folder, replacing an earlier one; return the sha256 of its weights.
+    """Write a model of ours as a checkpoint folder, replacing an earlier one; return the sha256 of its weights.
 
     `state` is a module's state dictionary; `architecture` the class that `transformers` should load it with.
     """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
     values = hub.hugging_face_config(config, architecture=architecture, pad=vocabulary.pad)
     if labels:
         values["id2label"] = {str(index): label for index, label in enumerate(labels)}
         values["label2id"] = {label: index for index, label in enumerate(labels)}
-    atomic.write_json(temporary / "config.json", values)
-    vocabulary.save(temporary, max_length=config.max_positions)
-    tensors = {name: tensor.detach().cpu().float() for name, tensor in hub.to_hugging_face(state).items()}
-    save_file(tensors, temporary / WEIGHTS, metadata={"format": "pt"})
+    return write_folder(
+        folder,
+        hub.to_hugging_face(state),
+        config=values,
+        vocabulary=vocabulary,
+        max_length=config.max_positions,
+        provenance=provenance,
+    )
+
+
+def write_folder(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    config: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    max_length: int,
+    provenance: Mapping[str, Any],
+) -> str:
+    """Write a checkpoint folder whose `tensors` and `config` (of config.json) are in the Hugging Face layout already.
+
+    Replaces an earlier one; returns the sha256 of the weights. `max_length` is the tokenizer's, in tokens.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    atomic.write_json(temporary / "config.json", dict(config))
+    vocabulary.save(temporary, max_length=max_length)
+    plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, temporary / WEIGHTS, metadata={"format": "pt"})
     (temporary / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner only
     sha256 = _sha256(temporary / WEIGHTS)
     atomic.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
