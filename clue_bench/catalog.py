@@ -80,7 +80,7 @@ def find_card(kind: Kind, reference: str) -> Path:
 
 
 def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None = None) -> AnyCard:
-    """Decode the card at `path`, with `overrides` laid over its keys.
+    """Decode the card at `path`, with `overrides` laid over its keys; "table.key" reaches into a table.
 
     Raises ClueBenchError naming the file, the key and what was expected.
     """
@@ -88,7 +88,15 @@ def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClueBenchError(f"{path}: not valid TOML: {error}", "mend the line it names") from error
-    return decode(model, {**values, **(overrides or {})}, where=str(path), overridden=overrides or {})
+    tables: dict[str, Any] = {}
+    for key, value in (overrides or {}).items():
+        table, dot, inner = key.partition(".")
+        if dot:
+            found = tables.get(table, values.get(table))
+            tables[table] = {**(found if isinstance(found, dict) else {}), inner: value}
+        else:
+            tables[key] = value
+    return decode(model, {**values, **tables}, where=str(path), overridden=overrides or {})
 
 
 def decode(model: type[AnyCard], values: dict[str, Any], *, where: str, overridden: Container[str] = ()) -> AnyCard:
@@ -132,7 +140,7 @@ def _first(error: pydantic.ValidationError) -> ErrorDetails:
 def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Container[str]) -> tuple[str, str]:
     """Return message and hint for a validation error of a card."""
     inner, keys = _walk(model, error["loc"])
-    if (keys and keys[0] in overridden) or (not keys and overridden):
+    if (keys and (keys[0] in overridden or ".".join(keys) in overridden)) or (not keys and overridden):
         source = "--set" if keys else f"{source} with --set"
     where = ": ".join(part for part in (source, ".".join(keys)) if part)
     if error["type"] == "extra_forbidden":

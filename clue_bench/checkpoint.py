@@ -9,7 +9,7 @@ Format. A folder with
 
 Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
 renamed, so it is complete or not there.
-Reader: `read_checkpoint`; it takes any BERT folder of that layout, with or without provenance, and a run's folder
+Reader: `read_checkpoint`; it takes any folder of that layout whose family is ours, with or without provenance, and a run's folder
 whose `checkpoint/` is meant.
 """
 
@@ -28,8 +28,8 @@ from torch import Tensor
 
 from clue_bench import atomic
 from clue_bench.errors import ClueBenchError
-from clue_bench.models import hub
-from clue_bench.models.encoder import EncoderConfig
+from clue_bench.models import hub, hub_config
+from clue_bench.models.config import ModelConfig
 from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
 
 WEIGHTS = "model.safetensors"
@@ -42,7 +42,7 @@ class Checkpoint:
     """A checkpoint in memory. `tensors` carry our names."""
 
     folder: Path
-    config: EncoderConfig
+    config: ModelConfig
     tensors: dict[str, Tensor]
     vocabulary: Vocabulary
     provenance: dict[str, Any]
@@ -61,7 +61,7 @@ def write_checkpoint(
     state: Mapping[str, Tensor],
     *,
     architecture: str,
-    config: EncoderConfig,
+    config: ModelConfig,
     vocabulary: Vocabulary,
     provenance: Mapping[str, Any],
     labels: tuple[str, ...] = (),
@@ -70,13 +70,15 @@ def write_checkpoint(
 
     `state` is a module's state dictionary; `architecture` the class that `transformers` should load it with.
     """
-    values = hub.hugging_face_config(config, architecture=architecture, pad=vocabulary.pad)
+    values = hub_config.hugging_face_config(
+        config, architecture=architecture, pad=vocabulary.pad, start=vocabulary.start, end=vocabulary.separator
+    )
     if labels:
         values["id2label"] = {str(index): label for index, label in enumerate(labels)}
         values["label2id"] = {label: index for index, label in enumerate(labels)}
     return write_folder(
         folder,
-        hub.to_hugging_face(state),
+        hub.to_hugging_face(state, config),
         config=values,
         vocabulary=vocabulary,
         max_length=config.max_positions,
@@ -141,7 +143,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors = load_file(weights)
     except safetensors.SafetensorError as error:
         raise ClueBenchError(f"{weights}: damaged or cut short: {error}", "copy the file again") from error
-    config = hub.encoder_config(values, where=str(folder / "config.json"))
+    config = hub_config.model_config(values, where=str(folder / "config.json"))
     vocabulary = _read_vocabulary(folder)
     if len(vocabulary) > config.vocab_size:
         raise ClueBenchError(
@@ -152,7 +154,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         config=config,
-        tensors=hub.from_hugging_face(tensors, where=str(weights)),
+        tensors=hub.from_hugging_face(tensors, config, where=str(weights)),
         vocabulary=vocabulary,
         provenance=provenance,
         sha256=_sha256(weights),

@@ -21,10 +21,14 @@ BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
 
 
 def pick_device() -> "torch.device":
-    """Return the first CUDA device if there is one, else the CPU."""
+    """Return this process's CUDA device if there is one (torchrun numbers them by LOCAL_RANK), else the CPU."""
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
 
 
 def pick_precision(asked: Literal["auto", "bf16", "fp32"], device: "torch.device") -> Precision:
@@ -54,6 +58,27 @@ def keep_freed_memory() -> None:
     libc.mallopt(m_mmap_max, 0)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
     libc.mallopt(m_top_pad, 2**26)
+
+
+def measure_matrix_products(device: "torch.device", precision: Precision) -> float:
+    """Return the FLOP/s that large matrix products reach here: the ceiling that a model's own are held against.
+
+    The best of a few products of 2048 (CPU) or 8192 (GPU) squared; takes a fraction of a second.
+    """
+    import time
+
+    import torch
+
+    size = 8192 if device.type == "cuda" else 2048
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    a = torch.ones(size, size, dtype=dtype, device=device)
+    best = float("inf")
+    for _ in range(5):
+        started = time.perf_counter()
+        product = a @ a
+        float(product[0, 0])  # waits for the device
+        best = min(best, time.perf_counter() - started)
+    return 2 * size**3 / best
 
 
 def describe_hardware() -> dict[str, str | int]:

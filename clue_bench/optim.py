@@ -3,8 +3,10 @@
 Enters: a module and plain numbers. Leaves: AdamW over two parameter groups, and learning rates by step.
 """
 
+from typing import Any
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def adamw(
@@ -17,14 +19,39 @@ def adamw(
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
 
 
-def linear_schedule(step: int, *, peak: float, warmup_steps: int, total_steps: int) -> float:
-    """Return the learning rate of step `step` (0-based): up to `peak` over the warm-up, then down to 0 at the end."""
+def linear_schedule(step: int, *, peak: float, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
+    """Return the learning rate of step `step` (0-based): up to `peak` over the warm-up, then down to `final`."""
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    return peak * (total_steps - step) / max(1, total_steps - warmup_steps)
+    return final + (peak - final) * (total_steps - step) / max(1, total_steps - warmup_steps)
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Use `learning_rate` for the next update of every group."""
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
+
+
+def set_uncorrected_rate(
+    optimizer: torch.optim.Optimizer, learning_rate: float, *, step: int, epsilon: float, weight_decay: float
+) -> None:
+    """Use `learning_rate` for update `step` (0-based), undoing Adam's bias correction, as BERT's own optimizer has it.
+
+    With corrections c1 = 1 - beta1^t and c2 = 1 - beta2^t, Adam's update is lr·(m/c1)/(√(v/c2) + eps): a rate of
+    lr·c1/√c2 and an epsilon of eps/√c2 make it lr·m/(√v + eps). The decay keeps its own lr·weight_decay.
+    """
+    for group in optimizer.param_groups:
+        beta1, beta2 = group["betas"]
+        root = (1 - beta2 ** (step + 1)) ** 0.5
+        group["lr"] = learning_rate * (1 - beta1 ** (step + 1)) / root
+        group["eps"] = epsilon / root
+        if group["weight_decay"]:
+            group["weight_decay"] = weight_decay * learning_rate / group["lr"] if group["lr"] else weight_decay
+
+
+def keep_weights_if(optimizer: Any, skipped: Tensor) -> None:
+    """Make the next update leave weights and moments as they are where `skipped` (a bool scalar) is True.
+
+    The fused kernels read the flag on the device, so nothing waits for it; it is the one that loss scaling uses.
+    """
+    optimizer.found_inf = skipped.float()

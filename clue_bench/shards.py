@@ -4,13 +4,17 @@ Format, version 1. A folder with
 
     plan.json                 written first: what the folder is being built from
     manifest.json             written last: its presence means that the corpus is complete (`Manifest` below)
-    tokenizer/vocab.txt       the vocabulary, so that nothing else is needed to train on the folder
+    tokenizer/vocab.txt       the vocabulary, so that nothing else is needed to train on the folder; a sentencepiece
+                              vocabulary is tokenizer/spiece.model instead
     shard-00000.ids           token ids, little-endian uint16, or uint32 for vocabularies above 65,536
     shard-00000.documents     int64: offset (in tokens) of each document's start, and of the shard's end
     shard-00000.sentences     int64: offset of each sentence's start, and of the shard's end
     shard-00000.words         bitmap, least significant bit first: 1 where a token starts a word
     shard-00000.json          written after the four others: counts, sizes, sha256, and the hash of its text
     …
+
+The manifest's `word_starts` says what a word is: "wordpiece" (whatever has no "##"), "pieces" (each sentencepiece
+token is one), or the segmenter that cut the text into words. Where a token covers several words, it starts one.
 
 Nothing is baked in: no special tokens, padding, masks, lengths or epochs. Documents keep their order; none is empty.
 A document belongs to one shard, unless it was longer than a shard, when it was cut (counted in the manifest).
@@ -35,7 +39,10 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 PARTS = ("ids", "documents", "sentences", "words")
+WORDPIECE_FILE = "vocab.txt"
+SENTENCEPIECE_FILE = "spiece.model"
 
+WordStarts = Literal["wordpiece", "pieces", "rjieba"]
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
@@ -95,7 +102,7 @@ class Manifest(pydantic.BaseModel):
     tokenizer_sha256: str
     vocab_size: int
     id_type: Literal["uint16", "uint32"]
-    word_starts: Literal["wordpiece"]
+    word_starts: WordStarts
     corpus_sha256: str
     inputs: list[str]
     counts: Counts
@@ -159,14 +166,22 @@ def finished_shard(folder: Path, index: int) -> Shard | None:
     return shard
 
 
-def write_manifest(folder: Path, *, shards: list[Shard], inputs: list[str], vocab_sha256: str, vocab_size: int) -> None:
+def write_manifest(
+    folder: Path,
+    *,
+    shards: list[Shard],
+    inputs: list[str],
+    vocab_sha256: str,
+    vocab_size: int,
+    word_starts: WordStarts = "wordpiece",
+) -> None:
     """Write manifest.json, which declares the folder complete."""
     text_hashes = "\n".join(shard.text_sha256 for shard in shards)
     manifest = Manifest(
         tokenizer_sha256=vocab_sha256,
         vocab_size=vocab_size,
         id_type=id_type(vocab_size),
-        word_starts="wordpiece",
+        word_starts=word_starts,
         corpus_sha256=hashlib.sha256(text_hashes.encode()).hexdigest(),
         inputs=inputs,
         counts=sum((shard.counts for shard in shards), Counts()),
@@ -207,14 +222,20 @@ class Corpus:
                         f"{file}: {'missing' if found is None else f'{found} bytes'}, expected {facts.bytes} bytes",
                         "build the corpus again",
                     )
-        if not (corpus.tokenizer_folder / "vocab.txt").is_file():
-            raise ClueBenchError(f"{corpus.tokenizer_folder / 'vocab.txt'}: missing", "build the corpus again")
+        if not corpus.vocabulary_file.is_file():
+            raise ClueBenchError(f"{corpus.vocabulary_file}: missing", "build the corpus again")
         return corpus
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where vocab.txt lies."""
+        """Where vocab.txt or spiece.model lies."""
         return self.folder / "tokenizer"
+
+    @property
+    def vocabulary_file(self) -> Path:
+        """The vocabulary: spiece.model where there is one, else vocab.txt."""
+        sentencepiece = self.tokenizer_folder / SENTENCEPIECE_FILE
+        return sentencepiece if sentencepiece.is_file() else self.tokenizer_folder / WORDPIECE_FILE
 
     def damaged_files(self) -> list[Path]:
         """Return the files whose sha256 differs from the manifest's. Reads everything."""
@@ -225,9 +246,11 @@ class Corpus:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
                         damaged.append(path)
-        vocabulary = self.tokenizer_folder / "vocab.txt"
-        tokens = vocabulary.read_bytes().removesuffix(b"\n")  # the hash is of the tokens joined by line feeds
-        if hashlib.sha256(tokens).hexdigest() != self.manifest.tokenizer_sha256:
+        vocabulary = self.vocabulary_file
+        data = vocabulary.read_bytes()
+        if vocabulary.name == WORDPIECE_FILE:
+            data = data.removesuffix(b"\n")  # the hash is of the tokens joined by line feeds
+        if hashlib.sha256(data).hexdigest() != self.manifest.tokenizer_sha256:
             damaged.append(vocabulary)
         return damaged
 
@@ -248,8 +271,21 @@ class Corpus:
 
     def starts_word(self, shard: int) -> npt.NDArray[np.bool_]:
         """Return, for each token of shard number `shard`, whether it starts a word."""
-        bits = self._map(self._shards[shard], "words", np.dtype("u1"))
-        return np.unpackbits(bits, count=len(self.ids[shard]), bitorder="little").astype(np.bool_)
+        return np.unpackbits(self._words[shard], count=len(self.ids[shard]), bitorder="little").astype(np.bool_)
+
+    def starts_word_at(self, shard: int, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return whether the tokens at the positions `tokens` (any shape) of shard number `shard` start words.
+
+        Only the bytes that hold these bits are read. Positions count from the shard's start, as in `ids`.
+        Raises IndexError for a position that lies beyond the shard's last byte, as `ids` would.
+        """
+        bits = self._words[shard][tokens >> 3]
+        return ((bits >> (tokens & 7).astype(np.uint8)) & 1).astype(np.bool_)
+
+    @cached_property
+    def _words(self) -> list[npt.NDArray[np.uint8]]:
+        """Word-start bitmap of each shard, eight tokens a byte."""
+        return [self._map(shard, "words", np.dtype("u1")) for shard in self._shards]
 
     @property
     def _shards(self) -> list[Shard]:

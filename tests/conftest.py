@@ -76,28 +76,40 @@ title = "for tests"
 family = "bert"
 vocab_size = "corpus"
 layers = 2
+embedding_size = "hidden"
 hidden_size = 32
 heads = 4
 feed_forward_size = 64
 max_positions = 64
+activation = "gelu"
+layer_norm_eps = 1e-12
+tied_head = true
 dropout = 0.1
 objective = "mlm"
 mask_rate = 0.15
+sentence_order = "none"
+starts_from = ""
+labelled_share = 0.0
+adam_beta1 = 0.9
+adam_beta2 = 0.98
+adam_epsilon = 1e-6
+bias_correction = true
+weight_decay = 0.01
+clip_norm = 1.0
+precision = "fp32"
+seed = 1
+held_out_share = 0.0
+log_every = 2
+save_every = 4
+
+[stage1]
 max_length = 32
 steps = 24
 global_batch = 8
 micro_batch = 8
 learning_rate = 1e-3
+final_learning_rate = 0.0
 warmup_share = 0.1
-adam_beta1 = 0.9
-adam_beta2 = 0.98
-adam_epsilon = 1e-6
-weight_decay = 0.01
-clip_norm = 1.0
-precision = "fp32"
-seed = 1
-log_every = 2
-save_every = 4
 """
 
 

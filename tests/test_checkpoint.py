@@ -9,12 +9,13 @@ import torch
 
 from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.encoder import EncoderConfig, MaskedLanguageModel
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import MaskedLanguageModel
 
 
 def our_model(folder: Path) -> MaskedLanguageModel:
     checkpoint = read_checkpoint(folder)
-    model = MaskedLanguageModel(EncoderConfig(**{**vars(checkpoint.config), "dropout": 0.0}))
+    model = MaskedLanguageModel(ModelConfig(**{**vars(checkpoint.config), "dropout": 0.0}))
     model.load_state_dict(checkpoint.tensors)
     return model.eval()
 
@@ -27,7 +28,7 @@ def test_transformers_gives_the_same_logits(checkpoint_folder):
     theirs = BertForMaskedLM.from_pretrained(folder).eval()
     with torch.no_grad():
         expected = theirs(**inputs).logits
-        got = our_model(folder)(inputs["input_ids"])
+        got = our_model(folder)(inputs["input_ids"]).logits
     torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
 
 
@@ -92,7 +93,7 @@ BROKEN = {
     "no model.safetensors": lambda folder: (folder / "model.safetensors").unlink(),
     "damaged or cut short": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 40),
     "model_type is 'roberta'": edit("config.json", lambda values: values.update(model_type="roberta")),
-    "hidden_act is 'relu'": edit("config.json", lambda values: values.update(hidden_act="relu")),
+    "hidden_act is 'silu'": edit("config.json", lambda values: values.update(hidden_act="silu")),
     "'hidden_size' is missing": edit("config.json", lambda values: values.pop("hidden_size")),
     "config.json says 5": edit("config.json", lambda values: values.update(vocab_size=5)),
 }

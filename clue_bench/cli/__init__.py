@@ -14,6 +14,7 @@ import typer
 
 from clue_bench import __version__
 from clue_bench.cli import cards, corpus, data, runs, vocab
+from clue_bench.cli.doctor import doctor
 from clue_bench.cli.finetune import finetune
 from clue_bench.cli.leaderboard import leaderboard
 from clue_bench.cli.pretrain import pretrain
@@ -39,6 +40,7 @@ app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
 app.command("leaderboard")(leaderboard)
 app.add_typer(runs.app, name="runs")
+app.command("doctor")(doctor)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,1 +1,1 @@
-"""Is this checkpoint what it claims to be? Names, shapes, vocabulary and answers against config.json."""
+"""Whether a checkpoint is what it claims to be: names, shapes, vocabulary and answers against config.json."""

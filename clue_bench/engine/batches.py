@@ -1,16 +1,22 @@
-"""Rows of token ids from shards.
+"""Rows of token ids from shards, for objectives over running text.
 
-Enters: a corpus and sample numbers. Leaves: packed rows [CLS] block [SEP].
+Enters: a corpus and sample numbers. Leaves: `Rows`, numpy arrays on the host.
 
-A shard is read as one stream in which every document is followed by [SEP]. Row r of a shard holds the W = S - 2 tokens
-from r·W on; the last row reaches back so that it is full too. So no token is left out, none is padding (a shard
-shorter than W excepted), and a row is found from its number alone. Rows run across document ends, marked by [SEP].
+A shard is read as one stream in which every document is followed by [SEP]. Row r of a shard holds the W tokens from r·W
+on; the last row reaches back so that it is full too. So no token is left out, none is padding (a shard shorter than W
+excepted), and a row is found from its number alone. Rows run across document ends, marked by [SEP].
 
-Legend: B rows, S positions, W = S - 2.
+A masked row is [CLS] block [SEP], W = S - 2. A causal row is [CLS] and the block but for its last token, W = S: every
+token of the block is the next token of some position, the first one that of [CLS].
+
+`pairs.py` makes rows of separate texts in two parts, for sentence order.
+
+Legend: B rows, S positions, W tokens of a row's block, C texts of a row.
 """
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,59 +25,116 @@ from clue_bench.order import Int64s, derive, permuted
 from clue_bench.shards import Corpus
 from clue_bench.vocab import Vocabulary
 
+Bools = npt.NDArray[np.bool_]
+
+IGNORED = -100
+"""Target that does not count: torch's cross-entropy leaves it out."""
+
+
+class Rows(NamedTuple):
+    """Rows as they come from the corpus, unmasked; what an objective does not need is None.
+
+    `next_BS`: the token after each position. `starts_word_BS`: whether a token starts a word. For texts in two parts:
+    `segments_BS`, the numbers of texts `blocks_BS` (0 is padding) and positions in them, each text's place `starts_BC`
+    and order (0 as written, 1 swapped, IGNORED none), and its label where it has one.
+    """
+
+    ids_BS: Int64s
+    next_BS: Int64s | None = None
+    starts_word_BS: Bools | None = None
+    segments_BS: Int64s | None = None
+    blocks_BS: Int64s | None = None
+    positions_BS: Int64s | None = None
+    starts_BC: Int64s | None = None
+    orders_BC: Int64s | None = None
+    labels_BC: Int64s | None = None
+
 
 @dataclass(frozen=True)
 class PackedRows:
-    """The rows of a corpus at one length."""
+    """The rows of a corpus at one length. `documents` holds each shard's offsets, the end included."""
 
     corpus: Corpus
     vocabulary: Vocabulary
     length: int
+    documents: tuple[Int64s, ...]
     first_rows: Int64s  # number of each shard's first row, and of all rows
+    is_causal: bool
+    with_words: bool
 
     @classmethod
-    def of(cls, corpus: Corpus, vocabulary: Vocabulary, *, length: int) -> "PackedRows":
-        """Lay rows of `length` tokens over `corpus`."""
-        streams = [_stream_length(documents) for documents in corpus.documents]
-        rows = [-(-stream // (length - 2)) for stream in streams]
-        return cls(corpus, vocabulary, length, np.cumsum([0, *rows], dtype=np.int64))
+    def of(
+        cls,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        length: int,
+        documents: tuple[Int64s, ...] | None = None,
+        is_causal: bool = False,
+        with_words: bool = False,
+    ) -> "PackedRows":
+        """Lay rows of `length` tokens over `documents` (all of the corpus if None)."""
+        parts = tuple(corpus.documents) if documents is None else documents
+        width = length if is_causal else length - 2
+        rows = [-(-_stream_length(part) // width) for part in parts]
+        return cls(
+            corpus, vocabulary, length, parts, np.cumsum([0, *rows], dtype=np.int64), is_causal, with_words
+        )
 
     def __len__(self) -> int:
         return int(self.first_rows[-1])
 
+    @property
+    def width(self) -> int:
+        """W: tokens of the stream in a row."""
+        return self.length if self.is_causal else self.length - 2
+
     @cached_property
     def has_padding(self) -> bool:
         """Whether any row is shorter than the others: only shards shorter than one row have such."""
-        return any(_stream_length(documents) < self.length - 2 for documents in self.corpus.documents)
+        return any(0 < _stream_length(part) < self.width for part in self.documents)
 
-    def gather(self, samples_B: Int64s) -> Int64s:
-        """Return the ids of rows `samples_B`: (B, S) int64."""
-        ids_BS = np.full((len(samples_B), self.length), self.vocabulary.pad, dtype=np.int64)
-        ids_BS[:, 0] = self.vocabulary.start
+    def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> Rows:
+        """Return rows `samples_B`; they are the same in every epoch."""
+        vocabulary = self.vocabulary
+        blocks_BW = np.full((len(samples_B), self.width), vocabulary.pad, dtype=np.int64)
+        starts_BW = np.ones(blocks_BW.shape, dtype=np.bool_) if self.with_words else None
+        full_B = np.ones(len(samples_B), dtype=np.bool_)
         shards_B = np.searchsorted(self.first_rows, samples_B, side="right") - 1
         for shard in np.unique(shards_B):
-            chosen = shards_B == shard
-            ids_BS[chosen, 1:] = self._gather_from(int(shard), samples_B[chosen] - self.first_rows[shard])
-        return ids_BS
+            chosen = np.flatnonzero(shards_B == shard)
+            found_BW, found_starts_BW = self._gather_from(int(shard), samples_B[chosen] - self.first_rows[shard])
+            filled = found_BW.shape[1]
+            blocks_BW[chosen, :filled] = found_BW
+            full_B[chosen] = filled == self.width
+            if starts_BW is not None and found_starts_BW is not None:
+                starts_BW[chosen, :filled] = found_starts_BW
+        start_B1 = np.full((len(samples_B), 1), vocabulary.start)
+        if self.is_causal:
+            return Rows(np.hstack([start_B1, blocks_BW[:, :-1]]), next_BS=blocks_BW)
+        end_B1 = np.where(full_B, vocabulary.separator, vocabulary.pad)[:, None]
+        true_B1 = np.ones(start_B1.shape, dtype=np.bool_)
+        return Rows(
+            np.hstack([start_B1, blocks_BW, end_B1]),
+            starts_word_BS=None if starts_BW is None else np.hstack([true_B1, starts_BW, true_B1]),
+        )
 
-    def _gather_from(self, shard: int, rows_B: Int64s) -> Int64s:
-        """Return block and final [SEP] of rows of one shard: (B, W + 1)."""
-        separator, width = self.vocabulary.separator, self.length - 2
-        documents = np.asarray(self.corpus.documents[shard])
+    def _gather_from(self, shard: int, rows_B: Int64s) -> tuple[Int64s, Bools | None]:
+        """Return blocks of one shard, (B, W) or as long as the shard is, and whether their tokens start words."""
+        documents = np.asarray(self.documents[shard])
         stream = _stream_length(documents)
-        starts_B = np.minimum(rows_B * width, max(stream - width, 0))
-        at_BW = starts_B[:, None] + np.arange(min(width, stream))
+        starts_B = np.minimum(rows_B * self.width, max(stream - self.width, 0))
+        at_BW = starts_B[:, None] + np.arange(min(self.width, stream))
         # In the stream, document d starts d places later than in the ids, for the d separators before it.
-        document_BW = np.searchsorted(documents[:-1] + np.arange(len(documents) - 1), at_BW, side="right") - 1
-        tokens_BW = at_BW - document_BW
+        first, count = documents[0], np.arange(len(documents) - 1)
+        document_BW = np.searchsorted(documents[:-1] - first + count, at_BW, side="right") - 1
+        tokens_BW = first + at_BW - document_BW
         is_separator_BW = tokens_BW == documents[document_BW + 1]
         ids = self.corpus.ids[shard]
-        found_BW = np.where(is_separator_BW, separator, ids[np.minimum(tokens_BW, len(ids) - 1)])
-        block = np.full((len(rows_B), width + 1), self.vocabulary.pad, dtype=np.int64)
-        block[:, : found_BW.shape[1]] = found_BW
-        if stream >= width:
-            block[:, -1] = separator
-        return block
+        inside_BW = np.minimum(tokens_BW, len(ids) - 1)
+        found_BW = np.where(is_separator_BW, self.vocabulary.separator, ids[inside_BW])
+        starts_BW = self.corpus.starts_word_at(shard, inside_BW) | is_separator_BW if self.with_words else None
+        return found_BW, starts_BW
 
 
 def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -> tuple[Int64s, Int64s]:
@@ -88,6 +151,23 @@ def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -
     return epochs, samples
 
 
+def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple[Int64s, ...]]:
+    """Return the documents to train on and those held out, as each shard's offsets with the end included.
+
+    Of every shard the last documents with at least `share` of its tokens are held out, but never all: a shard of one
+    document holds out none.
+    """
+    train, held = [], []
+    for offsets in corpus.documents:
+        wanted = offsets[-1] - share * offsets[-1]
+        cut = len(offsets) - 1
+        if share and len(offsets) > 2:
+            cut = max(1, int(np.searchsorted(offsets, wanted, side="right")) - 1)
+        train.append(np.asarray(offsets[: cut + 1]))
+        held.append(np.asarray(offsets[cut:]))
+    return tuple(train), tuple(held)
+
+
 def _stream_length(documents: npt.NDArray[np.int64]) -> int:
-    """Tokens of a shard plus one separator after each document."""
-    return int(documents[-1]) + len(documents) - 1
+    """Tokens of some documents of a shard plus one separator after each."""
+    return int(documents[-1] - documents[0]) + len(documents) - 1

@@ -1,41 +1,86 @@
-"""Masked language modelling: which tokens to predict, and what the model sees in their place.
+"""What to predict: masked tokens, masked whole words, or the next token.
 
-Enters: rows of ids and one key per row. Leaves: what the model sees and what it must predict, on the same device.
-Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
+Enters: rows from the corpus and one key per row. Leaves: a `Batch`, what the model sees and what it must predict, on
+the device. Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
 
-Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), V vocabulary.
+Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), C texts of a row,
+V vocabulary.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from clue_bench.engine.batches import IGNORED, Rows
+from clue_bench.models.attention import Packing
 from clue_bench.order import Int64s, draw, row_keys
 from clue_bench.vocab import Vocabulary
 
-IGNORED = -100
-"""Target of a prediction that does not count: torch's cross-entropy leaves it out."""
+MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the chosen tokens or words; the rest stays as it is (BERT, section 3.1)
 
-MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the chosen tokens; the rest stays as it is (BERT, section 3.1)
+LONGEST_WORD = 6
+"""Tokens. A longer word is masked in pieces of so many: K must be static, and holds one word more than the share."""
+
+
+class Batch(NamedTuple):
+    """What the model sees, where the loss looks (`at_BK`; everywhere if None), and the true tokens there.
+
+    `keep_BS` is False at padding, None if there is none. With texts in two parts: packing, segments, each text's place
+    `starts_BC` and order, and its label if it has one.
+    """
+
+    ids_BS: Tensor
+    at_BK: Tensor | None
+    targets_BK: Tensor
+    keep_BS: Tensor | None = None
+    segments_BS: Tensor | None = None
+    packing: Packing | None = None
+    starts_BC: Tensor | None = None
+    orders_BC: Tensor | None = None
+    labels_BC: Tensor | None = None
+
+    def part(self, rows: slice) -> "Batch":
+        """Return some of the rows."""
+
+        def cut(value: Any) -> Any:
+            return Packing(*map(cut, value)) if isinstance(value, Packing) else None if value is None else value[rows]
+
+        return Batch(*map(cut, self))
 
 
 class Masked(NamedTuple):
-    """What the model sees (`ids_BS`), where the loss looks (`at_BK`), and the true tokens there (`targets_BK`)."""
+    """Ids with masks in them, where the loss looks, and the true tokens there (IGNORED where nothing counts)."""
 
     ids_BS: Tensor
     at_BK: Tensor
     targets_BK: Tensor
 
 
+class RowDraws(NamedTuple):
+    """The draws of some rows: a function of (epoch, sample, seed, purpose)."""
+
+    epochs_B: Int64s
+    samples_B: Int64s
+    seed: int
+    device: torch.device
+
+    def __call__(self, purpose: str, num: int) -> Tensor:
+        """Return `num` uniform integers in [0, 2**32) for each row: (B, num) int64."""
+        keys = torch.from_numpy(row_keys(self.epochs_B, self.samples_B, seed=self.seed, purpose=purpose))
+        return draw(keys.to(self.device), num)
+
+
 @dataclass(frozen=True)
-class TokenMasking:
-    """Choose `rate` of each row's ordinary tokens, independently of words.
+class Masking:
+    """Choose `rate` of each row's ordinary tokens: single tokens, or `whole_words`.
 
     Special tokens and [UNK] are never chosen, and random replacements are drawn from ordinary tokens only: a model
-    that predicts [UNK] or [unused7] has learnt nothing about the language.
+    that predicts [UNK] or [unused7] has learnt nothing about the language. A word is hidden as a whole: the draw among
+    [MASK], a random token and the true one is made once for all of its tokens.
     """
 
     mask: int
@@ -43,34 +88,124 @@ class TokenMasking:
     num_predictions: int
     is_ordinary_V: Tensor
     ordinary_ids: Tensor
+    whole_words: bool
 
     @classmethod
-    def of(cls, vocabulary: Vocabulary, *, rate: float, length: int, device: torch.device) -> "TokenMasking":
+    def of(
+        cls, vocabulary: Vocabulary, *, rate: float, length: int, device: torch.device, whole_words: bool = False
+    ) -> "Masking":
         """Prepare masking of rows of `length` tokens on `device`."""
         is_ordinary = torch.from_numpy(vocabulary.is_ordinary).to(device)
-        predictions = math.ceil(rate * (length - 2))
-        return cls(vocabulary.mask, rate, predictions, is_ordinary, is_ordinary.nonzero().squeeze(1))
+        predictions = math.ceil(rate * (length - 2)) + (LONGEST_WORD - 1 if whole_words else 0)
+        ordinary_ids = is_ordinary.nonzero().squeeze(1)
+        return cls(vocabulary.mask, rate, min(predictions, length), is_ordinary, ordinary_ids, whole_words)
 
-    def __call__(self, ids_BS: Tensor, *, epochs_B: Int64s, samples_B: Int64s, seed: int) -> Masked:
-        """Mask `ids_BS` (int64); the result depends on the arguments only."""
-
-        def drawn(purpose: str, num: int) -> Tensor:
-            keys = torch.from_numpy(row_keys(epochs_B, samples_B, seed=seed, purpose=purpose))
-            return draw(keys.to(ids_BS.device), num)
-
-        length, num = ids_BS.shape[1], self.num_predictions
-        candidate_BS = self.is_ordinary_V[ids_BS]
-        # The K highest draws win; adding the position makes draws distinct, so that ties cannot differ by device.
-        scores_BS = drawn("which", length) * length + torch.arange(length, device=ids_BS.device)
-        at_BK = torch.where(candidate_BS, scores_BS, -1).topk(num, dim=1).indices
-        # Rounded up or down at random, so that the share is `rate` at every length: 4.5 of 30 tokens is 4 or 5.
-        wanted_B = (candidate_BS.sum(1) * self.rate + drawn("how many", 1)[:, 0].double() / 2**32).floor()
-        counts_BK = torch.arange(num, device=ids_BS.device)[None, :] < wanted_B[:, None]
+    def __call__(self, ids_BS: Tensor, draws: RowDraws, *, starts_word_BS: Tensor | None = None) -> Masked:
+        """Mask `ids_BS` (int64). `starts_word_BS` (bool) is needed for whole words only."""
+        num = self.num_predictions
+        if self.whole_words:
+            assert starts_word_BS is not None, "whole words need their starts"
+            at_BK, counts_BK, share_BK = self._choose_words(ids_BS, draws, starts_word_BS)
+        else:
+            at_BK, counts_BK = self._choose_tokens(ids_BS, draws)
+            share_BK = draws("how", num)
         true_BK = ids_BS.gather(1, at_BK)
-        share_BK = drawn("how", num).double() / 2**32
-        other_BK = self.ordinary_ids[drawn("other", num) % len(self.ordinary_ids)]
+        share_BK = share_BK.double() / 2**32
+        other_BK = self.ordinary_ids[draws("other", num) % len(self.ordinary_ids)]
         shown_BK = torch.where(share_BK < MASKED_SHARE, self.mask, true_BK)
         is_random = (share_BK >= MASKED_SHARE) & (share_BK < MASKED_SHARE + RANDOM_SHARE)
         shown_BK = torch.where(is_random, other_BK, shown_BK)
         shown_BK = torch.where(counts_BK, shown_BK, true_BK)
         return Masked(ids_BS.scatter(1, at_BK, shown_BK), at_BK, torch.where(counts_BK, true_BK, IGNORED))
+
+    def _choose_tokens(self, ids_BS: Tensor, draws: RowDraws) -> tuple[Tensor, Tensor]:
+        """Return K places per row, and which of them count."""
+        length, num = ids_BS.shape[1], self.num_predictions
+        candidate_BS = self.is_ordinary_V[ids_BS]
+        # The K highest draws win; adding the position makes draws distinct, so that ties cannot differ by device.
+        scores_BS = draws("which", length) * length + torch.arange(length, device=ids_BS.device)
+        at_BK = torch.where(candidate_BS, scores_BS, -1).topk(num, dim=1).indices
+        # Rounded up or down at random, so that the share is `rate` at every length: 4.5 of 30 tokens is 4 or 5.
+        wanted_B = (candidate_BS.sum(1) * self.rate + draws("how many", 1)[:, 0].double() / 2**32).floor()
+        return at_BK, torch.arange(num, device=ids_BS.device)[None, :] < wanted_B[:, None]
+
+    def _choose_words(
+        self, ids_BS: Tensor, draws: RowDraws, starts_word_BS: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return K places per row, which of them count, and each place's draw of how its word is hidden.
+
+        Words come in random order until the share is reached; the word that would pass it is taken with just the
+        probability that makes the expected share exact.
+        """
+        length, num = ids_BS.shape[1], self.num_predictions
+        candidate_BS = self.is_ordinary_V[ids_BS]
+        word_BS = words_of(candidate_BS, starts_word_BS)
+        scores_BS = draws("which", length).gather(1, word_BS) * length + word_BS
+        # All tokens of a word share its score; the position puts them in order behind each other.
+        keys_BS = scores_BS * length + torch.arange(length, device=ids_BS.device).flip(0)
+        at_BK = torch.where(candidate_BS, keys_BS, -1).topk(num, dim=1).indices
+        sizes_BS = torch.zeros_like(word_BS).scatter_add(1, word_BS, candidate_BS.long())
+        chosen_BK = word_BS.gather(1, at_BK)
+        size_BK = sizes_BS.gather(1, chosen_BK)
+        rank_K = torch.arange(num, device=ids_BS.device)
+        is_first_BK = torch.ones_like(chosen_BK, dtype=torch.bool)
+        is_first_BK[:, 1:] = chosen_BK[:, 1:] != chosen_BK[:, :-1]
+        begin_BK = torch.where(is_first_BK, rank_K, 0).cummax(1).values
+        room_BK = candidate_BS.sum(1, keepdim=True) * self.rate - begin_BK
+        luck_B1 = draws("how many", 1).double() / 2**32
+        counts_BK = (room_BK > 0) & (room_BK.double() > luck_B1 * size_BK) & candidate_BS.gather(1, at_BK)
+        return at_BK, counts_BK, draws("how", length).gather(1, chosen_BK)
+
+
+def words_of(candidate_BS: Tensor, starts_word_BS: Tensor) -> Tensor:
+    """Return the number of the word that each position is in, from 0; long words are cut into pieces.
+
+    A word begins where `starts_word_BS` says so, or after a position that cannot be masked.
+    """
+    length = candidate_BS.shape[1]
+    at_S = torch.arange(length, device=candidate_BS.device)
+    begins_BS = starts_word_BS | ~candidate_BS
+    begins_BS[:, 1:] |= ~candidate_BS[:, :-1]
+    begins_BS[:, 0] = True
+    start_BS = torch.where(begins_BS, at_S, 0).cummax(1).values
+    begins_BS |= (at_S - start_BS) % LONGEST_WORD == 0
+    return begins_BS.long().cumsum(1) - 1
+
+
+Objective = Callable[[Rows, RowDraws], Batch]
+"""Turns rows of the corpus into what the model sees and predicts."""
+
+
+def masked_batch(rows: Rows, draws: RowDraws, *, masking: Masking, pad: int, has_padding: bool) -> Batch:
+    """Return a batch of masked rows."""
+    on = _Mover(draws.device)
+    ids_BS = on(rows.ids_BS)
+    masked = masking(ids_BS, draws, starts_word_BS=on(rows.starts_word_BS))
+    packing = None
+    if rows.blocks_BS is not None:
+        packing = Packing(on(rows.blocks_BS), on(rows.positions_BS))
+    return Batch(
+        *masked,
+        keep_BS=ids_BS != pad if has_padding else None,
+        segments_BS=on(rows.segments_BS),
+        packing=packing,
+        starts_BC=on(rows.starts_BC),
+        orders_BC=on(rows.orders_BC),
+        labels_BC=on(rows.labels_BC),
+    )
+
+
+def causal_batch(rows: Rows, draws: RowDraws, *, is_ignored_V: Tensor) -> Batch:
+    """Return a batch whose targets are the next tokens; padding and [UNK] are no targets."""
+    on = _Mover(draws.device)
+    next_BS = on(rows.next_BS)
+    return Batch(on(rows.ids_BS), None, torch.where(is_ignored_V[next_BS], IGNORED, next_BS))
+
+
+class _Mover(NamedTuple):
+    """Moves arrays to the device; None stays None."""
+
+    device: torch.device
+
+    def __call__(self, array: Any) -> Any:
+        return None if array is None else torch.from_numpy(array).to(self.device)

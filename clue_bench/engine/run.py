@@ -18,9 +18,11 @@ from typing import Any
 from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256, write_checkpoint
 from clue_bench.engine.state import FILE as STATE
-from clue_bench.engine.train import Pretraining, Report
+from clue_bench.engine.report import Report
+from clue_bench.engine.train import Pretraining
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.encoder import count_parameters
+from clue_bench.models.config import count_parameters
+from clue_bench.models.hub_config import pretraining_class
 from clue_bench.records import DataFacts, ModelFacts, RunRecord, claim_folder, read_record, record_path, write_record
 
 METRICS = "metrics.jsonl"
@@ -46,15 +48,27 @@ def completed_record(pretraining: Pretraining) -> RunRecord | None:
 def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
     """Train to the end, keeping every file of the run up to date; yield the reports.
 
-    `asked` is what the user typed, for the record. Raises ClueBenchError if `out` holds another run, or the loss
-    diverges (recorded as failed).
+    `asked` is what the user typed, for the record. Of several processes the first keeps the files. Raises
+    ClueBenchError if `out` holds another run, or the loss diverges (recorded as failed).
     """
+    claim_folder(pretraining.out, run_id(pretraining))
+    pretraining.resume()
+    pretraining.processes.wait()  # nobody writes before all have read
+    try:
+        if pretraining.processes.is_first:
+            yield from _run_with_files(pretraining, asked)
+        else:
+            yield from pretraining.reports()
+            pretraining.check_weights()
+    finally:
+        pretraining.processes.stop()
+
+
+def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator[Report]:
     out = pretraining.out
-    claim_folder(out, run_id(pretraining))
     for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
         if stray.is_file():
             stray.unlink()
-    pretraining.resume()
     _forget_reports_after(out / METRICS, pretraining.step)
     record = _record(pretraining, asked)
     path = record_path(out, record.run_id)
@@ -66,7 +80,10 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
     try:
         for report in pretraining.reports():
             _append(out / METRICS, report)
-            if report.step % pretraining.recipe.save_every == 0 or report.step == pretraining.recipe.steps:
+            if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
+                # Before the state: a run killed in between makes the stage's last steps again, and its checkpoint.
+                _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
+            if pretraining.is_at_save:
                 pretraining.save()
             last = report
             yield report
@@ -75,7 +92,7 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=error.message, finished_at=provenance.now(), wall_seconds=seconds)
         raise
-    sha256 = _write_checkpoint(pretraining, record)
+    sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
     write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
 
 
@@ -91,6 +108,7 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
         effective={
             **recipe.model_dump(),
             "vocab_size": len(pretraining.vocabulary),
+            "processes": pretraining.processes.size,
             "precision": pretraining.precision,
         },
         seed=recipe.seed,
@@ -118,10 +136,7 @@ def _completed(
     pretraining: Pretraining, record: RunRecord, last: Report, sha256: str, wall_seconds: float
 ) -> RunRecord:
     model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
-    results = {
-        **asdict(last),
-        "epochs": pretraining.step * pretraining.recipe.global_batch / len(pretraining.rows),
-    }
+    results = {**asdict(last), "epochs": pretraining.epochs}
     results["mean_tokens_per_second"] = pretraining.tokens_seen / pretraining.seconds
     results["peak_memory_mib"] = hardware.peak_memory_mib()
     return record.model_copy(
@@ -135,17 +150,19 @@ def _completed(
     )
 
 
-def _write_checkpoint(pretraining: Pretraining, record: RunRecord) -> str:
-    manifest = pretraining.corpus.manifest
+def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path) -> str:
+    manifest, recipe = pretraining.corpus.manifest, pretraining.recipe
     return write_checkpoint(
-        pretraining.out / FOLDER,
+        folder,
         pretraining.model.state_dict(),
-        architecture="BertForMaskedLM",
+        architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
         # Dropout is a setting of training, not of the model: who fine-tunes expects BERT's 0.1 in config.json.
         config=replace(pretraining.config, dropout=0.1),
         vocabulary=pretraining.vocabulary,
         provenance={
-            "recipe": pretraining.recipe.model_dump(),
+            "recipe": recipe.model_dump(),
+            "steps": pretraining.step,
+            "starts_from": None if pretraining.start is None else pretraining.start.sha256,
             "corpus_sha256": manifest.corpus_sha256,
             "vocabulary_sha256": manifest.tokenizer_sha256,
             "tokens_seen": pretraining.tokens_seen,

@@ -7,10 +7,9 @@ there is to save of them.
 
 import pickle
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
 
 from clue_bench import atomic
 from clue_bench.errors import ClueBenchError
@@ -18,47 +17,38 @@ from clue_bench.errors import ClueBenchError
 FILE = "state.pt"
 
 
-def save_state(
-    path: Path,
-    *,
-    step: int,
-    seconds: float,
-    model: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    identity: dict[str, Any],
-) -> None:
-    """Write the state after `step` steps and `seconds` of training. `identity` says which run this is."""
-    state = {
-        "step": step,
-        "seconds": seconds,
-        "identity": identity,
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-    }
+class State(NamedTuple):
+    """The state after `step` steps of all stages and `seconds` of training. `identity` says which run this is."""
+
+    step: int
+    seconds: float
+    skipped: int
+    identity: dict[str, Any]
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+
+
+def save_state(path: Path, state: State) -> None:
+    """Write `state`, replacing an earlier one."""
     with atomic.replacing(path) as temporary:
-        torch.save(state, temporary)
+        torch.save(state._asdict(), temporary)
 
 
-def load_state(
-    path: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, identity: dict[str, Any], device: torch.device
-) -> tuple[int, float]:
-    """Load the state into `model` and `optimizer`; return finished steps and seconds.
+def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) -> State:
+    """Read the state at `path`.
 
-    Raises ClueBenchError if it belongs to a run with another recipe or corpus.
+    Raises ClueBenchError if it is damaged, or belongs to a run with another recipe or corpus.
     """
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
-        found_identity = state["identity"]
+        state = State(**torch.load(path, map_location=device, weights_only=True))
     except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError) as error:
         reason = str(error).partition("\n")[0]
         raise ClueBenchError(f"{path}: damaged: {reason}", "delete the file to start over") from error
     for key, asked in identity.items():
-        found = found_identity.get(key)
+        found = state.identity.get(key)
         if found != asked:
             raise ClueBenchError(
                 f"{path.parent} holds a run with {key} = {found!r}; asked for {asked!r}",
                 "give another --out, or the settings of that run to continue it",
             )
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    return state["step"], state["seconds"]
+    return state

@@ -4,120 +4,129 @@ Enters: a recipe and a corpus. Leaves: reports, and a `Pretraining` whose model 
 Progress displays, metrics, states and checkpoints are the consumer's business (`run`).
 """
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from clue_bench import hardware
+from clue_bench.checkpoint import Checkpoint
 from clue_bench.engine import state as training_state
-from clue_bench.engine.batches import PackedRows, samples_of_step
+from clue_bench.engine.feed import StageFeeds
 from clue_bench.engine.flops import flops_per_token
-from clue_bench.engine.objectives import TokenMasking
+from clue_bench.engine.processes import Processes
 from clue_bench.engine.recipe import Recipe
-from clue_bench.engine.step import StepSums, train_step
+from clue_bench.engine.report import Means, Report
+from clue_bench.engine.start import build_model
+from clue_bench.engine.step import StepSums, Sums, look, train_step
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.encoder import EncoderConfig, MaskedLanguageModel
-from clue_bench.optim import adamw, linear_schedule, set_learning_rate
-from clue_bench.order import derive
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.dropout import DropoutPool, RowDropout
+from clue_bench.optim import adamw, linear_schedule, set_learning_rate, set_uncorrected_rate
+from clue_bench.order import Int64s, derive, row_keys
 from clue_bench.shards import Corpus
-from clue_bench.vocab import Vocabulary, read_vocabulary
-
-
-@dataclass(frozen=True)
-class Report:
-    """What happened since the last report.
-
-    `loss` (nats) and `mlm_accuracy` are means over the predictions made, `gradient_norm` is the last step's before
-    clipping. Tokens are positions of the rows, special tokens included; rows are full.
-    """
-
-    step: int
-    loss: float
-    mlm_accuracy: float
-    learning_rate: float
-    gradient_norm: float
-    tokens: int
-    tokens_per_second: float
-    model_flops_per_second: float
-    seconds: float
-
+from clue_bench.vocab import read_vocabulary
 
 class Pretraining:
-    """A run between two steps: model, optimizer and data, positioned after `step` finished steps."""
+    """A run between two steps: model, optimizer and data, positioned after `step` finished steps of all stages."""
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path) -> None:
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path, *, start: Checkpoint | None = None) -> None:
         hardware.keep_freed_memory()
-        self.recipe, self.corpus, self.out = recipe, corpus, out
+        self.recipe, self.corpus, self.out, self.start = recipe, corpus, out, start
         self.vocabulary = read_vocabulary(corpus.tokenizer_folder)
         if self.vocabulary.sha256 != corpus.manifest.tokenizer_sha256:
             raise ClueBenchError(
                 f"{corpus.tokenizer_folder}: not the vocabulary that the corpus was built with",
                 "build the corpus again",
             )
-        self.config = encoder_config(recipe, self.vocabulary)
         self.device = hardware.pick_device()
+        self.processes = Processes.start(self.device)
         self.precision = hardware.pick_precision(recipe.precision, self.device)
-        self.rows = PackedRows.of(corpus, self.vocabulary, length=recipe.max_length)
-        self.masking = TokenMasking.of(
-            self.vocabulary, rate=recipe.mask_rate, length=recipe.max_length, device=self.device
-        )
-        torch.manual_seed(derive(recipe.seed, "initial weights"))
-        self.model = MaskedLanguageModel(self.config).to(self.device)
-        self.optimizer = adamw(
-            self.model,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            betas=(recipe.adam_beta1, recipe.adam_beta2),
-            epsilon=recipe.adam_epsilon,
-        )
-        self.step, self.seconds = 0, 0.0
+        self.model = build_model(recipe, self.vocabulary, start).to(self.device)
+        self.wrapped = self.processes.wrap(self.model)
+        self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
+        self.step, self.seconds, self.skipped = 0, 0.0, 0
+        self.optimizer = self._new_optimizer()
+        self.feeds = self._feeds_of(1)
+
+    @property
+    def config(self) -> ModelConfig:
+        """The architecture."""
+        config: ModelConfig = self.model.config
+        return config
 
     @property
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run: only a run with equal identity is continued."""
         manifest = self.corpus.manifest
-        return {
-            **self.recipe.model_dump(exclude={"name", "title"}),
+        identity = {
+            **self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2"}),
+            **{
+                f"stage{number}.{key}": value
+                for number, stage in enumerate(self.recipe.stages, 1)
+                for key, value in stage.model_dump().items()
+            },
             "precision": self.precision,
             "corpus": manifest.corpus_sha256,
             "vocabulary": manifest.tokenizer_sha256,
+            "words": manifest.word_starts,
         }
+        return identity if self.start is None else {**identity, "from": self.start.sha256}
 
     @property
     def tokens_seen(self) -> int:
         """Positions trained on so far, special tokens included."""
-        return self.step * self.recipe.global_batch * self.recipe.max_length
+        left, tokens = self.step, 0
+        for stage in self.recipe.stages:
+            tokens += min(left, stage.steps) * stage.global_batch * stage.max_length
+            left -= min(left, stage.steps)
+        return tokens
+
+    @cached_property
+    def ceiling(self) -> float:
+        """FLOP/s that matrix products reach on this machine at this precision."""
+        return hardware.measure_matrix_products(self.device, self.precision)
 
     def resume(self) -> None:
         """Load the training state, if there is one."""
         path = self.out / training_state.FILE
         if path.is_file():
-            self.step, self.seconds = training_state.load_state(
-                path, model=self.model, optimizer=self.optimizer, identity=self.identity, device=self.device
-            )
+            state = training_state.load_state(path, identity=self.identity, device=self.device)
+            self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
+            self.model.load_state_dict(state.model)
+            first = len(self.recipe.stages) == 1 or self.step < self.recipe.stage1.steps
+            self.feeds = self.feeds if first else self._feeds_of(2)
+            if self.step != self.feeds.first_step:  # a stage begins with an optimizer of its own
+                self.optimizer.load_state_dict(state.optimizer)
 
     def save(self) -> None:
         """Replace the training state."""
         training_state.save_state(
             self.out / training_state.FILE,
-            step=self.step,
-            seconds=self.seconds,
-            model=self.model,
-            optimizer=self.optimizer,
-            identity=self.identity,
+            training_state.State(
+                step=self.step,
+                seconds=self.seconds,
+                skipped=self.skipped,
+                identity=self.identity,
+                model=self.model.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+            ),
         )
 
     def reports(self) -> Iterator[Report]:
-        """Train to the last step; yield a report every `log_every` steps and after the last."""
+        """Train to the end; yield a report every `log_every` steps, after the last, and at the end of a stage."""
         self.model.train()
-        while self.step < self.recipe.steps:
+        while self.step < self.recipe.total_steps:
+            if self.ended_stage:
+                self.feeds, self.optimizer = self._feeds_of(self.feeds.number + 1), self._new_optimizer()
             started = time.perf_counter()
-            due = min(self.recipe.log_every - self.step % self.recipe.log_every, self.recipe.steps - self.step)
+            every = self.recipe.log_every
+            end = self.feeds.first_step + self.feeds.stage.steps
+            due = min(every - self.step % every, end - self.step)
             yield self._report([self._advance() for _ in range(due)], started)
 
     def check_weights(self) -> None:
@@ -126,85 +135,143 @@ class Pretraining:
         if broken:
             raise self._diverged(f"{len(broken)} parameters are not finite after step {self.step}")
 
+    @property
+    def ended_stage(self) -> bool:
+        """Whether the last step was the last of its stage."""
+        return self.step == self.feeds.first_step + self.feeds.stage.steps
+
+    @property
+    def is_at_save(self) -> bool:
+        """Whether a training state is due: every `save_every` steps, and at the end of a stage."""
+        return self.ended_stage or self.step % self.recipe.save_every == 0
+
+    @property
+    def epochs(self) -> float:
+        """How often the last stage has gone over the corpus."""
+        steps = self.step - self.feeds.first_step
+        return steps * self.feeds.stage.global_batch / len(self.feeds.train.rows)
+
+    def _feeds_of(self, number: int) -> StageFeeds:
+        return StageFeeds.of(self.recipe, number, self.corpus, self.vocabulary, self.device)
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        recipe = self.recipe
+        return adamw(
+            self.model,
+            learning_rate=recipe.stage1.learning_rate,
+            weight_decay=recipe.weight_decay,
+            betas=(recipe.adam_beta1, recipe.adam_beta2),
+            epsilon=recipe.adam_epsilon,
+        )
+
     def _diverged(self, found: str) -> ClueBenchError:
-        slower = f"give another --out and --set learning_rate={self.recipe.learning_rate / 2:g}"
+        slower = f"give another --out and --set learning_rate={self.feeds.stage.learning_rate / 2:g}"
         return ClueBenchError(f"{found}: the run has diverged", slower)
 
+    @property
+    def _autocast(self) -> torch.dtype | None:
+        return torch.bfloat16 if self.precision == "bf16" else None
+
     def _advance(self) -> StepSums:
-        recipe = self.recipe
-        epochs_B, samples_B = samples_of_step(
-            self.step, global_batch=recipe.global_batch, num_rows=len(self.rows), seed=recipe.seed
-        )
-        ids_BS = torch.from_numpy(self.rows.gather(samples_B)).to(self.device)
-        batch = self.masking(ids_BS, epochs_B=epochs_B, samples_B=samples_B, seed=recipe.seed)
-        set_learning_rate(self.optimizer, self._learning_rate(self.step))
-        if recipe.dropout:
-            torch.manual_seed(derive(recipe.seed, "dropout", self.step))
+        feeds, recipe = self.feeds, self.recipe
+        step = self.step - feeds.first_step
+        epochs_B, samples_B = feeds.train.samples(step, feeds.stage.global_batch)
+        mine = self.processes.share(feeds.stage.global_batch)
+        batch = feeds.train.batch(epochs_B[mine], samples_B[mine])
+        rate = self._learning_rate(step)
+        if recipe.bias_correction:
+            set_learning_rate(self.optimizer, rate)
+        else:
+            set_uncorrected_rate(
+                self.optimizer, rate, step=step, epsilon=recipe.adam_epsilon, weight_decay=recipe.weight_decay
+            )
         sums = train_step(
-            self.model,
+            self.wrapped,
             self.optimizer,
             batch,
-            keep_BS=ids_BS != self.vocabulary.pad if self.rows.has_padding else None,
-            micro_batch=recipe.micro_batch,
+            drops=self._drops(epochs_B[mine], samples_B[mine]),
+            micro_batch=feeds.stage.micro_batch,
             clip_norm=recipe.clip_norm,
-            autocast=torch.bfloat16 if self.precision == "bf16" else None,
+            autocast=self._autocast,
         )
         self.step += 1
         return sums
 
+    def _drops(self, epochs_B: Int64s, samples_B: Int64s) -> Any:
+        """Return what gives the dropout masks of some of these rows."""
+        keys = row_keys(epochs_B, samples_B, seed=self.feeds.train.seed, purpose="dropout")
+        keys_B, places = torch.from_numpy(keys).to(self.device), self.config.dropout_places
+
+        def masks(rows: slice) -> RowDropout | None:
+            return self.dropout.masks(keys_B[rows], places=places)
+
+        return masks
+
     def _learning_rate(self, step: int) -> float:
-        recipe = self.recipe
+        stage = self.feeds.stage
         return linear_schedule(
-            step, peak=recipe.learning_rate, warmup_steps=recipe.warmup_steps, total_steps=recipe.steps
+            step,
+            peak=stage.learning_rate,
+            warmup_steps=stage.warmup_steps,
+            total_steps=stage.steps,
+            final=stage.final_learning_rate,
         )
 
-    def _report(self, sums: list[StepSums], started: float) -> Report:
+    def _held_out(self) -> Means:
+        """Look at the held-out rows, if it is time to, each process at its share."""
+        feed = self.feeds.held_out
+        if feed is None or not self.is_at_save:
+            return Means()
+        samples = np.array_split(self.feeds.held_out_samples(), self.processes.size)[self.processes.rank]
+        self.model.eval()
+        sums = Sums.zero(self.device)
+        if len(samples):
+            batch = feed.batch(np.zeros_like(samples), samples)
+            sums = look(self.model, batch, micro_batch=self.feeds.stage.micro_batch, autocast=self._autocast)
+        self.model.train()
+        return Means.of(Sums(*self.processes.summed(torch.stack(sums))))
+
+    def _report(self, steps: list[StepSums], started: float) -> Report:
         # Reading the scalars waits for the device, so the clock is read after them.
-        predictions = sum(int(step.predictions) for step in sums)
-        if not predictions:
+        total = torch.stack([torch.stack(step.sums) for step in steps]).sum(0)
+        skipped = sum(int(step.skipped) for step in steps)
+        sums = Means.of(Sums(*self.processes.summed(total)))
+        norm = float(steps[-1].gradient_norm)
+        elapsed = time.perf_counter() - started
+        self.seconds += elapsed
+        self.skipped += skipped
+        if skipped == len(steps):
+            raise self._diverged(f"gradient norm {norm} at step {self.step}, and {skipped} updates in a row skipped")
+        if sums.lm_loss is None:
             raise ClueBenchError(
                 f"nothing to predict up to step {self.step}: rows hold no ordinary tokens, or mask_rate is too small",
                 "clue-bench corpus show tells the share of unknown tokens",
             )
-        loss = sum(float(step.loss) for step in sums) / predictions
-        correct = sum(int(step.correct) for step in sums)
-        norm = float(sums[-1].gradient_norm)
-        elapsed = time.perf_counter() - started
-        self.seconds += elapsed
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise self._diverged(f"loss {loss}, gradient norm {norm} at step {self.step}")
-        rate = len(sums) * self.recipe.global_batch * self.recipe.max_length / elapsed
-        predictions_per_row = self.masking.num_predictions
+        held = self._held_out()
+        stage = self.feeds.stage
+        positions = len(steps) * stage.global_batch * stage.max_length
+        rate = positions / elapsed
+        flops = rate * flops_per_token(
+            self.config, length=stage.max_length, predictions=self.feeds.train.predictions
+        )
         return Report(
             step=self.step,
-            loss=loss,
-            mlm_accuracy=correct / predictions,
-            learning_rate=self._learning_rate(self.step - 1),
+            stage=self.feeds.number,
+            loss=sums.lm_loss + (sums.sop_loss or 0.0),
+            lm_loss=sums.lm_loss,
+            lm_accuracy=sums.lm_accuracy or 0.0,
+            sop_loss=sums.sop_loss,
+            sop_accuracy=sums.sop_accuracy,
+            held_out_loss=held.lm_loss,
+            held_out_accuracy=held.lm_accuracy,
+            held_out_sop_accuracy=held.sop_accuracy,
+            learning_rate=self._learning_rate(self.step - 1 - self.feeds.first_step),
             gradient_norm=norm,
+            skipped=self.skipped,
             tokens=self.tokens_seen,
+            useful_share=sums.tokens / (positions - skipped * stage.global_batch * stage.max_length),
             tokens_per_second=rate,
-            model_flops_per_second=rate
-            * flops_per_token(self.config, length=self.recipe.max_length, predictions=predictions_per_row),
+            model_flops_per_second=flops,
+            mfu=flops / (self.ceiling * self.processes.size),
             seconds=self.seconds,
         )
-
-
-def encoder_config(recipe: Recipe, vocabulary: Vocabulary) -> EncoderConfig:
-    """Return the architecture of `recipe` for the corpus's `vocabulary`.
-
-    Raises ClueBenchError if the card names another vocabulary size.
-    """
-    if recipe.vocab_size not in ("corpus", len(vocabulary)):
-        raise ClueBenchError(
-            f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
-            'build the corpus with the recipe\'s vocabulary, or --set vocab_size="corpus"',
-        )
-    return EncoderConfig(
-        vocab_size=len(vocabulary),
-        layers=recipe.layers,
-        hidden_size=recipe.hidden_size,
-        heads=recipe.heads,
-        feed_forward_size=recipe.feed_forward_size,
-        max_positions=recipe.max_positions,
-        dropout=recipe.dropout,
-    )

@@ -21,12 +21,13 @@ from clue_bench import hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, Checkpoint, weights_sha256, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.data import Rows, available_splits, describe, encode, read_split
-from clue_bench.finetune.heads import classifier_from
+from clue_bench.finetune.heads import CLASSES, classifier_from
 from clue_bench.finetune.predict import predict_logits, write_predictions
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.task import Task
 from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report
-from clue_bench.models.encoder import EncoderConfig, count_parameters
+from clue_bench.models.config import ModelConfig, count_parameters
+from clue_bench.models.dropout import DropoutPool
 from clue_bench.order import derive
 from clue_bench.records import (
     MAJORITY_CLASS,
@@ -69,7 +70,7 @@ class Plan:
         return describe(self.task, self.data, {split: rows.facts for split, rows in self.rows.items()})
 
     @property
-    def config(self) -> EncoderConfig:
+    def config(self) -> ModelConfig:
         """The checkpoint's architecture with the settings' dropout."""
         return replace(self.checkpoint.config, dropout=self.settings.dropout)
 
@@ -109,6 +110,7 @@ def prepare(plan: Plan) -> Finetuning:
         metric=plan.task.metric,
         seed=plan.seed,
         pad=vocabulary.pad,
+        dropout=DropoutPool(plan.settings.dropout, seed=derive(plan.seed, "dropout pool"), device=device),
         device=device,
         autocast=torch.bfloat16 if precision == "bf16" else None,
     )
@@ -133,7 +135,7 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     weights = write_checkpoint(
         out / FOLDER,
         finetuning.model.state_dict(),
-        architecture="BertForSequenceClassification",
+        architecture=CLASSES[plan.config.family],
         config=plan.config,
         vocabulary=plan.checkpoint.vocabulary,
         labels=tuple(plan.task.labels),

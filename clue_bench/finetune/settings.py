@@ -11,7 +11,7 @@ import pydantic
 from clue_bench.catalog import Card, decode
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.task import Task
-from clue_bench.models.encoder import EncoderConfig
+from clue_bench.models.config import ModelConfig
 
 SMALL_LAYERS = 4
 LARGE_HIDDEN = 1024
@@ -33,7 +33,7 @@ class Settings(Card):
     precision: Literal["auto", "bf16", "fp32"]
 
 
-def default_settings(task: Task, config: EncoderConfig) -> dict[str, Any]:
+def default_settings(task: Task, config: ModelConfig) -> dict[str, Any]:
     """Return the settings for a model of this size.
 
     Up to 4 layers: 1e-4 and 5 epochs, which CLUE's authors advise for small models; at 2e-5 such models end near the
@@ -57,7 +57,7 @@ def default_settings(task: Task, config: EncoderConfig) -> dict[str, Any]:
     }
 
 
-def make_settings(task: Task, config: EncoderConfig, overrides: dict[str, Any]) -> Settings:
+def make_settings(task: Task, config: ModelConfig, overrides: dict[str, Any]) -> Settings:
     """Return the default settings with `overrides` laid over them. Raises ClueBenchError naming the bad key."""
     settings = decode(Settings, {**default_settings(task, config), **overrides}, where="--set")
     if settings.max_length > config.max_positions:

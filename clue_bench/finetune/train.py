@@ -22,8 +22,9 @@ from clue_bench.finetune.heads import SequenceClassifier
 from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.score import Scores, score
 from clue_bench.finetune.settings import Settings
+from clue_bench.models.dropout import DropoutPool
 from clue_bench.optim import adamw, linear_schedule, set_learning_rate
-from clue_bench.order import derive
+from clue_bench.order import row_keys
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
@@ -59,6 +60,7 @@ class Finetuning:
     metric: str
     seed: int
     pad: int
+    dropout: DropoutPool
     device: torch.device
     autocast: torch.dtype | None
     evaluations: list[Evaluation] = field(default_factory=list)
@@ -127,10 +129,13 @@ class Finetuning:
             total_steps=self.total_steps,
         )
         set_learning_rate(optimizer, rate)
-        torch.manual_seed(derive(self.seed, "dropout", step))
+        keys = row_keys(np.full(len(rows), step), rows, seed=self.seed, purpose="dropout")
+        drop = self.dropout.masks(
+            torch.from_numpy(keys).to(self.device), places=self.model.encoder.config.dropout_places
+        )
         batch = collate(self.train, rows, pad=self.pad, device=self.device)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            logits_BC = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
+            logits_BC = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
         loss = F.cross_entropy(logits_BC.float(), batch.labels_B)
         torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)

@@ -13,7 +13,7 @@ from clue_bench.finetune.batches import prediction_batches, training_batches
 from clue_bench.finetune.run import Plan, completed_record, prepare, read_rows, run
 from clue_bench.finetune.settings import default_settings, make_settings
 from clue_bench.finetune.task import load_task
-from clue_bench.models.encoder import EncoderConfig
+from clue_bench.models.config import ModelConfig
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.vocab import Vocabulary
 
@@ -198,7 +198,7 @@ def test_prediction_batches_hold_every_row_once_within_their_size():
     [(2, 128, 1e-4, 5), (4, 312, 1e-4, 5), (12, 768, 3e-5, 3), (24, 1024, 2e-5, 3)],
 )
 def test_learning_rate_and_epochs_follow_the_models_size(layers, hidden, rate, epochs):
-    config = EncoderConfig(vocab_size=10, layers=layers, hidden_size=hidden, heads=2, feed_forward_size=8)
+    config = ModelConfig(vocab_size=10, layers=layers, hidden_size=hidden, heads=2, feed_forward_size=8)
     settings = default_settings(load_task("tnews"), config)
     assert (settings["learning_rate"], settings["epochs"]) == (rate, epochs)
 

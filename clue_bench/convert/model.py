@@ -1,0 +1,48 @@
+"""What every reader of this room gives and every writer takes: a model in the Hugging Face layout."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from clue_bench.convert.dead import Dropped
+from clue_bench.errors import ClueBenchError
+
+
+@dataclass(frozen=True)
+class Source:
+    """What was read, for reports and provenance. `tensors` and `parameters` count everything in the files."""
+
+    files: tuple[Path, ...]
+    sha256: str  # of the file; of the lines "sha256  name" where there are several
+    bytes: int
+    tensors: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model in the Hugging Face layout.
+
+    `tensors` and `config` (of config.json) have the names of transformers. `notes` are for the user: what was assumed
+    or repaired. `facts` go into provenance.json under "converted"; `inherited` are its other entries.
+    """
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    source: Source
+    dropped: tuple[Dropped, ...] = ()
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    inherited: Mapping[str, Any] = field(default_factory=dict)
+
+
+def rows_of(words: Tensor, *, vocabulary: int, where: str) -> None:
+    """Raise ClueBenchError unless the word embedding has a row for each of the `vocabulary` tokens, and no other."""
+    if len(words) != vocabulary:
+        raise ClueBenchError(
+            f"{where}: the word embedding has {len(words):,} rows, the vocabulary {vocabulary:,} tokens",
+            "give the vocabulary that the model was trained with: --vocab vocab.txt, or the .model of sentencepiece",
+        )

@@ -1,0 +1,206 @@
+"""Which family of models do these weights belong to? Told from names and shapes of tensors, not from config.json.
+
+Enters: names and shapes. Leaves: a `Family`: its kind, the evidence in words, and the sizes that the shapes give away.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal[
+    "bert",
+    "roberta",
+    "albert",
+    "roformer",
+    "roformer_v2",
+    "gpt2",
+    "electra",
+    "ernie",
+    "distilbert",
+    "megatron-bert",
+    "uer",
+    "unknown",
+]
+Shapes = Mapping[str, tuple[int, ...]]
+
+LABELS: dict[Kind, str] = {
+    "bert": "BERT",
+    "roberta": "RoBERTa",
+    "albert": "ALBERT",
+    "roformer": "RoFormer",
+    "roformer_v2": "RoFormerV2",
+    "gpt2": "GPT2",
+    "electra": "ELECTRA",
+    "ernie": "ERNIE",
+    "distilbert": "DistilBERT",
+    "megatron-bert": "Megatron BERT",
+    "uer": "UER-py model",
+    "unknown": "model of unknown family",
+}
+# model_type of config.json → what its weights look like.
+KIND_OF_TYPE: dict[str, Kind] = {
+    "bert": "bert",
+    "roberta": "roberta",
+    "xlm-roberta": "roberta",
+    "camembert": "roberta",
+    "albert": "albert",
+    "roformer": "roformer",
+    "gpt2": "gpt2",
+    "electra": "electra",
+    "ernie": "ernie",
+    "distilbert": "distilbert",
+    "megatron-bert": "megatron-bert",
+}
+_PREFIXES = ("bert.", "roberta.", "albert.", "roformer.", "electra.", "ernie.", "distilbert.", "transformer.")
+
+# Names that one family alone has; the first that occurs decides.
+_MARKS: tuple[tuple[Kind, str, str], ...] = (
+    ("uer", r"(encoder\.transformer\.|embedding\.word[._]embedding\.|embedding\.word\.)", "UER-py's own names"),
+    ("albert", r"\.albert_layer_groups\.", "layers are in albert_layer_groups"),
+    ("gpt2", r"(^|\.)h\.\d+\.attn\.c_attn\.", "layers have the fused attn.c_attn"),
+    ("distilbert", r"\.attention\.q_lin\.", "attention has q_lin"),
+    ("megatron-bert", r"\.attention\.ln\.", "norms stand before the attention, as attention.ln"),
+    ("electra", r"^electra\.|embeddings_project\.|^(discriminator|generator)_predictions\.", "names are ELECTRA's"),
+    ("ernie", r"^ernie\.|task_type_embeddings\.", "names are ERNIE's"),
+    ("roformer", r"^roformer\.|encoder\.embed_positions\.", "names are RoFormer's, positions are rotary"),
+)
+_HEADS: dict[Kind, str] = {
+    "bert": r"^cls\.predictions\.transform\.dense\.weight$",
+    "ernie": r"^cls\.predictions\.transform\.dense\.weight$",
+    "megatron-bert": r"^cls\.predictions\.transform\.dense\.weight$",
+    "roformer": r"^cls\.predictions\.transform\.dense\.weight$",
+    "roformer_v2": r"^cls\.predictions\.decoder\.weight$",
+    "roberta": r"^lm_head\.dense\.weight$",
+    "albert": r"^predictions\.dense\.weight$",
+    "electra": r"^generator_predictions\.dense\.weight$",
+    "distilbert": r"^vocab_transform\.weight$",
+    "gpt2": r"wte\.weight$",  # the head is the embedding
+}
+_WORDS = (r"(^|\.)embeddings\.word_embeddings\.weight$", r"(^|\.)wte\.weight$")
+_POSITIONS = (r"embeddings\.position_embeddings\.weight$", r"(^|\.)wpe\.weight$", r"encoder\.embed_positions\.weight$")
+_SEGMENTS = (r"embeddings\.token_type_embeddings\.weight$",)
+
+
+@dataclass(frozen=True)
+class Family:
+    """What the names and shapes say. A size is None where no tensor gives it away."""
+
+    kind: Kind
+    evidence: str
+    compatible: frozenset[Kind]  # kinds whose files have the same names and shapes
+    words: str | None  # name of the token embedding, and so on
+    positions: str | None
+    segments: str | None
+    has_head: bool  # the head that predicts tokens
+    sizes: dict[str, int]  # config key (BERT's names) → what the shapes say
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        return LABELS[self.kind]
+
+
+def recognise(shapes: Shapes, *, zero_position_row: bool = False) -> Family:
+    """Recognise the family of the tensors of these names and shapes.
+
+    `zero_position_row` says that row 1 of the position embedding is all zeros: RoBERTa's padding position.
+    """
+    kind, evidence = _kind(shapes, zero_position_row=zero_position_row)
+    words, positions, segments = (_find(shapes, patterns) for patterns in (_WORDS, _POSITIONS, _SEGMENTS))
+    head = kind in _HEADS and any(re.search(_HEADS[kind], name) for name in shapes)
+    return Family(
+        kind=kind,
+        evidence=evidence,
+        compatible=_compatible(kind, shapes),
+        words=words,
+        positions=positions,
+        segments=segments,
+        has_head=head,
+        sizes=_sizes(kind, shapes, words=words, positions=positions, segments=segments),
+    )
+
+
+def _kind(shapes: Shapes, *, zero_position_row: bool) -> tuple[Kind, str]:
+    for kind, pattern, evidence in _MARKS:
+        if any(re.search(pattern, name) for name in shapes) and kind != "roformer":
+            return kind, evidence
+    if any(name.endswith("attention.self.query.weight") for name in shapes):
+        # RoFormerV2 (JunnYu/RoFormer_pytorch, use_bias=False, norm_type="rms_norm"): linear layers have no bias, and
+        # its norm divides by the root mean square and has no parameters. BERT's and RoFormer's have both.
+        biases = any(name.endswith("attention.self.query.bias") for name in shapes)
+        norms = any(".LayerNorm." in name for name in shapes)
+        if not biases and not norms:
+            return "roformer_v2", "linear layers have no biases, norms have no parameters"
+        if any(re.search(_MARKS[-1][1], name) for name in shapes):
+            return "roformer", _MARKS[-1][2]
+        return _bert_or_roberta(shapes, zero_position_row=zero_position_row)
+    return "unknown", "no names of a family that is known here"
+
+
+def _bert_or_roberta(shapes: Shapes, *, zero_position_row: bool) -> tuple[Kind, str]:
+    """Weigh the signs: the layers of the two have the same names and shapes."""
+    position, segment = _find(shapes, _POSITIONS), _find(shapes, _SEGMENTS)
+    rows = shapes[position][0] if position else 0
+    segments = shapes[segment][0] if segment else 0
+    heads = any(name.startswith("cls.") for name in shapes)
+    # RoBERTa counts positions from padding index + 1 = 2, so 512 tokens need 514 rows.
+    bert = [
+        (3, "names start with bert.", any(name.startswith("bert.") for name in shapes)),
+        (3, "the head is cls.…", heads),
+        (1, f"{rows} position rows", rows > 0 and _is_round(rows)),
+        (1, f"{segments} segment rows", segments > 1),
+    ]
+    roberta = [
+        (3, "names start with roberta.", any(name.startswith("roberta.") for name in shapes)),
+        (3, "the head is lm_head.…", "lm_head.dense.weight" in shapes),
+        (3, "position row 1 is zero, RoBERTa's padding", zero_position_row),
+        (1, f"{rows} position rows", rows > 2 and _is_round(rows - 2)),
+        (1, f"{segments} segment row", segments == 1),
+    ]
+    weights = {"bert": bert, "roberta": roberta}
+    kind: Kind = "roberta" if _score(roberta) > _score(bert) else "bert"
+    return kind, ", ".join(words for _, words, holds in weights[kind] if holds) or "layers are BERT's"
+
+
+def _score(signs: list[tuple[int, str, bool]]) -> int:
+    return sum(weight for weight, _, holds in signs if holds)
+
+
+def _is_round(number: int) -> bool:
+    return number % 64 == 0 or number & (number - 1) == 0
+
+
+def _compatible(kind: Kind, shapes: Shapes) -> frozenset[Kind]:
+    """Return the kinds that these names fit: without a prefix, BERT, ERNIE and ELECTRA look alike."""
+    if kind == "bert" and not any(name.startswith(_PREFIXES) for name in shapes):
+        head = any(name.startswith("cls.") for name in shapes)
+        return frozenset({"bert", "ernie"} if head else {"bert", "ernie", "electra"})
+    return frozenset({kind})
+
+
+def _find(names: Iterable[str], patterns: tuple[str, ...]) -> str | None:
+    return next((name for name in names for pattern in patterns if re.search(pattern, name)), None)
+
+
+def _sizes(
+    kind: Kind, shapes: Shapes, *, words: str | None, positions: str | None, segments: str | None
+) -> dict[str, int]:
+    """Return what the shapes say of the configuration, under BERT's names of its keys."""
+    sizes: dict[str, int] = {}
+    if words:
+        sizes["vocab_size"], sizes["embedding_size"] = shapes[words]
+    if positions:
+        sizes["max_position_embeddings"] = shapes[positions][0]
+    if segments:
+        sizes["type_vocab_size"] = shapes[segments][0]
+    numbers = [int(found[1]) for name in shapes if (found := re.search(r"(?:^|\.)(?:layer|h)\.(\d+)\.", name))]
+    if numbers and kind != "albert":
+        sizes["num_hidden_layers"] = max(numbers) + 1
+    up = _find(shapes, (r"\.intermediate\.dense\.weight$", r"\.albert_layers\.0\.ffn\.weight$"))
+    if up:
+        sizes["intermediate_size"], sizes["hidden_size"] = shapes[up]
+    fused = _find(shapes, (r"\.mlp\.c_fc\.weight$",))
+    if fused:  # GPT2's Conv1D keeps its matrix the other way round
+        sizes["hidden_size"], sizes["intermediate_size"] = shapes[fused]
+    return sizes

@@ -1,0 +1,133 @@
+"""What a stage feeds its model: rows of the corpus at its length, turned into batches by its objective.
+
+Enters: a recipe's stage, a corpus, and step numbers. Leaves: batches on the device.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+
+from clue_bench.engine.batches import PackedRows, hold_out, samples_of_step
+from clue_bench.engine.objectives import Batch, Masking, Objective, RowDraws, causal_batch, masked_batch
+from clue_bench.engine.pairs import PairRows
+from clue_bench.engine.recipe import Recipe, Stage
+from clue_bench.errors import ClueBenchError
+from clue_bench.order import Int64s, derive, permuted
+from clue_bench.shards import Corpus
+from clue_bench.vocab import Vocabulary
+
+HELD_OUT_RATE = 0.15
+"""Share masked when the held-out part is looked at, whatever the recipe trains with, so that losses compare."""
+
+HELD_OUT_ROWS = 512
+"""Most rows of the held-out part that are looked at."""
+
+HELD_OUT_SEED = 15  # of the masks and the choice of rows: the same for every recipe and seed
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Batches of one kind of rows. `seed` decides their order and every draw."""
+
+    rows: PackedRows | PairRows
+    objective: Objective
+    predictions: int  # positions of a row that the loss looks at
+    seed: int
+    device: torch.device
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        stage: Stage,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        documents: tuple[Int64s, ...],
+        rate: float,
+        seed: int,
+        device: torch.device,
+    ) -> "Feed":
+        """Lay rows over `documents` and prepare the recipe's objective, masking a share `rate`.
+
+        Raises ClueBenchError if there is nothing to make rows of.
+        """
+        length, words = stage.max_length, recipe.objective == "wwm"
+        rows: PackedRows | PairRows
+        if recipe.sentence_order == "none":
+            causal = recipe.objective == "clm"
+            rows = PackedRows.of(
+                corpus, vocabulary, length=length, documents=documents, is_causal=causal, with_words=words
+            )
+        else:
+            most = 2 if recipe.sentence_order == "sentences" else None
+            rows = PairRows.of(
+                corpus, vocabulary, length=length, documents=documents, most_sentences=most, with_words=words
+            )
+        objective: Objective
+        if recipe.objective == "clm":
+            ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
+            ignored[vocabulary.separator] = False  # where a document ends is a thing to learn
+            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device)
+        masking = Masking.of(vocabulary, rate=rate, length=length, device=device, whole_words=words)
+        objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
+        return cls(rows, objective, masking.num_predictions, seed, device)
+
+    def batch(self, epochs_B: Int64s, samples_B: Int64s) -> Batch:
+        """Return rows `samples_B` as they are in `epochs_B`."""
+        rows = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
+        return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed, self.device))
+
+    def samples(self, step: int, global_batch: int) -> tuple[Int64s, Int64s]:
+        """Return epoch and row of each sample of the stage's step `step` (0-based)."""
+        return samples_of_step(step, global_batch=global_batch, num_rows=len(self.rows), seed=self.seed)
+
+
+@dataclass(frozen=True)
+class StageFeeds:
+    """Feeds of one stage: what is trained on, and what is held out (None if nothing is)."""
+
+    number: int
+    stage: Stage
+    first_step: int
+    train: Feed
+    held_out: Feed | None
+
+    @classmethod
+    def of(
+        cls, recipe: Recipe, number: int, corpus: Corpus, vocabulary: Vocabulary, device: torch.device
+    ) -> "StageFeeds":
+        """Prepare stage `number` (1 or 2). Raises ClueBenchError if the corpus lacks what the objective needs."""
+        _check_words(recipe, corpus)
+        stage = recipe.stages[number - 1]
+        documents, held = hold_out(corpus, share=recipe.held_out_share)
+        seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
+
+        def feed(part: tuple[Int64s, ...], rate: float, seed: int) -> Feed:
+            return Feed.of(
+                recipe, stage, corpus, vocabulary, documents=part, rate=rate, seed=seed, device=device
+            )
+
+        train = feed(documents, recipe.mask_rate, seed)
+        if not len(train.rows):
+            raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
+        held_out = feed(held, HELD_OUT_RATE, HELD_OUT_SEED)
+        first = sum(earlier.steps for earlier in recipe.stages[: number - 1])
+        return cls(number, stage, first, train, held_out if len(held_out.rows) else None)
+
+    def held_out_samples(self) -> Int64s:
+        """Return which held-out rows are looked at: the same ones every time."""
+        assert self.held_out is not None
+        num = len(self.held_out.rows)
+        return permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
+
+
+def _check_words(recipe: Recipe, corpus: Corpus) -> None:
+    """Whole-word masking of a corpus without words would be token masking under another name."""
+    if recipe.objective == "wwm" and corpus.manifest.word_starts == "wordpiece":
+        raise ClueBenchError(
+            f"{corpus.folder}: built without word segmentation, recipe {recipe.name} masks whole words",
+            "clue-bench corpus build … --words rjieba",
+        )

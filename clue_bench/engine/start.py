@@ -1,0 +1,73 @@
+"""The model that a run starts with: new weights, or those of a checkpoint.
+
+Enters: a recipe, a vocabulary and perhaps a checkpoint. Leaves: a module.
+"""
+
+import torch
+
+from clue_bench.checkpoint import Checkpoint
+from clue_bench.engine.recipe import Recipe
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import MaskedLanguageModel
+from clue_bench.models.gpt2 import CausalLanguageModel
+from clue_bench.order import derive
+from clue_bench.vocab import Vocabulary
+
+LanguageModel = MaskedLanguageModel | CausalLanguageModel
+
+
+def model_config(recipe: Recipe, vocabulary: Vocabulary) -> ModelConfig:
+    """Return the architecture of `recipe` for the corpus's `vocabulary`.
+
+    Raises ClueBenchError if the card names another vocabulary size.
+    """
+    if recipe.vocab_size not in ("corpus", len(vocabulary)):
+        raise ClueBenchError(
+            f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
+            'build the corpus with the recipe\'s vocabulary, or --set vocab_size="corpus"',
+        )
+    return recipe.model_config_for(len(vocabulary))
+
+
+def build_model(recipe: Recipe, vocabulary: Vocabulary, start: Checkpoint | None) -> LanguageModel:
+    """Return the model with its first weights.
+
+    Raises ClueBenchError if the recipe needs a checkpoint that is not given, or the one given does not fit.
+    """
+    config = model_config(recipe, vocabulary)
+    if recipe.starts_from and start is None:
+        raise ClueBenchError(
+            f"recipe {recipe.name} starts from a checkpoint of {recipe.starts_from}",
+            f"--from RUN, the --out of clue-bench pretrain {recipe.starts_from}",
+        )
+    torch.manual_seed(derive(recipe.seed, "initial weights"))
+    if config.family == "gpt2":
+        model: LanguageModel = CausalLanguageModel(config)
+    else:
+        model = MaskedLanguageModel(config, sentence_order=recipe.sentence_order != "none")
+    if start is not None:
+        _load(model, config, start, vocabulary)
+    return model
+
+
+def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabulary: Vocabulary) -> None:
+    """Take the checkpoint's weights; heads that it lacks keep their new ones."""
+    if start.vocabulary.sha256 != vocabulary.sha256:
+        raise ClueBenchError(
+            f"{start.folder}: its vocabulary ({len(start.vocabulary)} tokens) is not the corpus's ({len(vocabulary)})",
+            "build the corpus with the checkpoint's vocabulary",
+        )
+    wanted = model.state_dict()
+    for name, tensor in start.tensors.items():
+        if name in wanted and tensor.shape != wanted[name].shape:
+            raise ClueBenchError(
+                f"{start.folder}: {name} has shape {tuple(tensor.shape)}, the recipe's {tuple(wanted[name].shape)}",
+                "the checkpoint is of another architecture",
+            )
+    heads = ("pooler.", "order.")
+    missing = [name for name in wanted if name not in start.tensors and not name.startswith(heads)]
+    if missing or start.config.family != config.family:
+        what = f"a {start.config.family} model" if not missing else f"{len(missing)} parameters missing: {missing[0]}"
+        raise ClueBenchError(f"{start.folder}: {what}; expected a {config.family} with its head", "give another --from")
+    model.load_state_dict({**wanted, **{n: t for n, t in start.tensors.items() if n in wanted}})

@@ -1,0 +1,140 @@
+"""Self-attention and what it may look at.
+
+Enters: hidden states, and which positions belong together. Leaves: mixed hidden states.
+
+Shape letters: B rows, S positions, K looked-at positions of a row, D hidden size, N heads, H = D / N.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.dropout import RowDropout
+
+ROTARY_BASE = 10_000.0  # of RoFormer, as in the Transformer's sinusoids
+
+
+class Packing(NamedTuple):
+    """Several texts in one row: a position attends only to its own text, whose positions count from 0.
+
+    `blocks_BS` numbers a row's texts (any two different integers are strangers), `positions_BS` the places in them.
+    """
+
+    blocks_BS: Tensor
+    positions_BS: Tensor
+
+
+class Rotary(NamedTuple):
+    """Cosine and sine of each position's angles, (…, S, H / 2)."""
+
+    cos: Tensor
+    sin: Tensor
+
+    def at(self, at_BK: Tensor) -> "Rotary":
+        """Return the angles of positions `at_BK`: (B, 1, K, H / 2)."""
+        return Rotary(*(_rows(angles, at_BK) for angles in self))
+
+    def turn(self, x_BNSH: Tensor) -> Tensor:
+        """Return `x_BNSH` with each pair of neighbouring elements turned by its position's angle."""
+        even, odd = x_BNSH[..., 0::2], x_BNSH[..., 1::2]
+        turned = torch.stack((even * self.cos - odd * self.sin, odd * self.cos + even * self.sin), dim=-1)
+        return turned.flatten(-2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention with one fused projection for queries, keys and values."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.hidden_size, 3 * config.hidden_size)
+        self.out = nn.Linear(config.hidden_size, config.hidden_size)
+
+    def forward(
+        self,
+        x_BSD: Tensor,
+        *,
+        queries_BKD: Tensor | None = None,
+        bias: Tensor | None = None,
+        rotary: Rotary | None = None,
+        query_rotary: Rotary | None = None,
+        drop: RowDropout | None = None,
+    ) -> Tensor:
+        """Attend from `queries_BKD` (all positions if None) to the positions of `x_BSD`.
+
+        `bias`, broadcastable to (B, N, K, S), is added to the scores. `rotary` turns keys, and queries unless these
+        have a `query_rotary` of their own.
+        """
+        if queries_BKD is None:
+            q_BKD, k_BSD, v_BSD = self.qkv(x_BSD).chunk(3, dim=-1)
+        else:
+            width = x_BSD.shape[-1]
+            weight, linear_bias = self.qkv.weight, self.qkv.bias
+            q_BKD = F.linear(queries_BKD, weight[:width], linear_bias[:width])
+            k_BSD, v_BSD = F.linear(x_BSD, weight[width:], linear_bias[width:]).chunk(2, dim=-1)
+        q_BNKH, k_BNSH, v_BNSH = self._split(q_BKD), self._split(k_BSD), self._split(v_BSD)
+        if rotary is not None:
+            q_BNKH, k_BNSH = (query_rotary or rotary).turn(q_BNKH), rotary.turn(k_BNSH)
+        mixed: Tensor = self.out(_mix(q_BNKH, k_BNSH, v_BNSH, bias, drop).transpose(1, 2).flatten(2))
+        return mixed
+
+    def _split(self, x_BSD: Tensor) -> Tensor:
+        rows, positions, _ = x_BSD.shape
+        return x_BSD.view(rows, positions, self.heads, -1).transpose(1, 2)
+
+
+def _mix(q_BNKH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, bias: Tensor | None, drop: RowDropout | None) -> Tensor:
+    if q_BNKH.is_cuda and drop is None:
+        bias = None if bias is None else bias.to(q_BNKH.dtype)
+        return F.scaled_dot_product_attention(q_BNKH, k_BNSH, v_BNSH.to(q_BNKH.dtype), attn_mask=bias)
+    # On the CPU the fused kernel's backward is slower than these three operations at S <= 512.
+    scores_BNKS = (q_BNKH * q_BNKH.shape[-1] ** -0.5) @ k_BNSH.transpose(-1, -2)
+    if bias is not None:
+        scores_BNKS = scores_BNKS + bias
+    weights_BNKS = scores_BNKS.softmax(-1).to(v_BNSH.dtype)
+    if drop is not None:
+        weights_BNKS = drop.per_head(weights_BNKS)
+    mixed_BNKH: Tensor = weights_BNKS @ v_BNSH
+    return mixed_BNKH
+
+
+def rotary_angles(positions: Tensor, head_size: int) -> Rotary:
+    """Return the angles of `positions` (S,) or (B, S), shaped to broadcast over (B, N, S, H / 2)."""
+    frequencies = ROTARY_BASE ** (-torch.arange(0, head_size, 2, device=positions.device) / head_size)
+    angles = positions[..., None].float() * frequencies
+    angles = angles if positions.ndim == 1 else angles[:, None]
+    return Rotary(angles.cos(), angles.sin())
+
+
+def attention_bias(keep_BS: Tensor | None, packing: Packing | None, *, is_causal: bool, like_BSD: Tensor) -> Tensor | None:
+    """Return what to add to attention scores: 0 where a position may look, the most negative number elsewhere.
+
+    `keep_BS` is False at padding. The shape broadcasts to (B, 1, S, S); None if everything may be seen.
+    """
+    allowed: Tensor | None = None if keep_BS is None else keep_BS[:, None, None, :]
+    if packing is not None:
+        same = packing.blocks_BS[:, None, :, None] == packing.blocks_BS[:, None, None, :]
+        allowed = same if allowed is None else allowed & same
+    if is_causal:
+        past = torch.ones(like_BSD.shape[1], like_BSD.shape[1], dtype=torch.bool, device=like_BSD.device).tril()
+        allowed = past[None, None] if allowed is None else allowed & past
+    if allowed is None:
+        return None
+    lowest = torch.finfo(like_BSD.dtype).min
+    return torch.zeros(allowed.shape, dtype=like_BSD.dtype, device=like_BSD.device).masked_fill(~allowed, lowest)
+
+
+def bias_at(bias: Tensor | None, at_BK: Tensor) -> Tensor | None:
+    """Return the rows `at_BK` of a bias: (B, 1, K, S), or (B, 1, 1, S) where all rows are alike."""
+    return bias if bias is None or bias.shape[2] == 1 else _rows(bias, at_BK)
+
+
+def _rows(x: Tensor, at_BK: Tensor) -> Tensor:
+    """Return (B, 1, K, n) from (S, n), (1 or B, 1, S, n)."""
+    x = x.view(-1, 1, *x.shape[-2:])
+    if len(x) == 1:
+        return x[0, 0][at_BK][:, None]
+    return x.gather(2, at_BK[:, None, :, None].expand(-1, -1, -1, x.shape[-1]))

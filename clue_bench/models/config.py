@@ -1,0 +1,84 @@
+"""Architectures: the widths of a model, and what its family adds.
+
+Enters: plain numbers. Leaves: a frozen `ModelConfig` that every network here is built from, and parameter counts.
+
+| family | order of norms | positions | layers | embedding |
+|---|---|---|---|---|
+| bert | after (post-LN) | learned | each its own | as wide as the layers |
+| albert | after | learned | one, applied L times | narrower, then projected |
+| roformer | after | rotary, in the attention | each its own | as wide as the layers |
+| gpt2 | before (pre-LN), causal | learned | each its own | as wide as the layers, not normalised |
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Family = Literal["bert", "albert", "roformer", "gpt2"]
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """Widths and kind of a model. Sizes in units, positions in tokens, `dropout` a probability.
+
+    `embedding_size` of None means `hidden_size`. `tied_head`: the output matrix is the word embedding. Defaults are
+    BERT's.
+    """
+
+    family: Family = "bert"
+    vocab_size: int
+    layers: int
+    hidden_size: int
+    heads: int
+    feed_forward_size: int
+    embedding_size: int | None = None
+    max_positions: int = 512
+    segment_types: int = 2
+    activation: Activation = "gelu"
+    layer_norm_eps: float = 1e-12
+    dropout: float = 0.1
+    tied_head: bool = True
+
+    def __post_init__(self) -> None:
+        if self.hidden_size % self.heads:
+            raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
+        if self.family == "roformer" and self.head_size % 2:
+            raise ValueError(f"rotary positions need an even head size, found {self.head_size}")
+        if self.family != "albert" and self.embedding_width != self.hidden_size:
+            raise ValueError(f"embedding_size {self.embedding_size} differs from hidden_size: only ALBERT has that")
+
+    @property
+    def head_size(self) -> int:
+        """H: width of one attention head."""
+        return self.hidden_size // self.heads
+
+    @property
+    def embedding_width(self) -> int:
+        """E: width of the embeddings."""
+        return self.embedding_size or self.hidden_size
+
+    @property
+    def dropout_places(self) -> int:
+        """Masks that a row needs in one forward pass: embeddings, a head on top, and in each layer two and its heads."""
+        return 2 + self.layers * (self.heads + 2)
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether a position sees only those before it."""
+        return self.family == "gpt2"
+
+
+def count_parameters(config: ModelConfig) -> int:
+    """Return the parameters without any output head, the figure that model cards print.
+
+    Encoders are counted with their pooler, GPT2 with its final norm.
+    """
+    d, f, e = config.hidden_size, config.feed_forward_size, config.embedding_width
+    layer = 4 * (d * d + d) + (d * f + f) + (f * d + d) + 4 * d
+    layers = layer if config.family == "albert" else config.layers * layer
+    positions = 0 if config.family == "roformer" else config.max_positions
+    if config.family == "gpt2":
+        return (config.vocab_size + positions) * e + layers + 2 * d
+    project = e * d + d if config.family == "albert" else 0
+    pooler = d * d + d
+    return (config.vocab_size + positions + config.segment_types) * e + 2 * e + project + layers + pooler

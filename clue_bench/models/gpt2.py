@@ -1,0 +1,67 @@
+"""GPT2: a causal language model.
+
+Enters: token ids. Leaves: vocabulary logits of the next token at every position.
+
+Pre-LN (each sublayer normalises its input), learned positions, no norm after the embeddings, one after the last layer;
+the output matrix is the word embedding, without a bias.
+
+Shape letters: B rows, S positions, D hidden size, V vocabulary.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clue_bench.models.attention import Attention, Packing, attention_bias
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.dropout import RowDropout
+from clue_bench.models.encoder import Outputs, activate, initialise
+
+
+class DecoderLayer(nn.Module):
+    """Pre-LN transformer layer."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.activation = config.activation
+        self.attention_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.up = nn.Linear(config.hidden_size, config.feed_forward_size)
+        self.down = nn.Linear(config.feed_forward_size, config.hidden_size)
+
+    def forward(self, x_BSD: Tensor, bias: Tensor | None, drop: RowDropout | None) -> Tensor:
+        """Return (B, S, D)."""
+        attended = self.attention(self.attention_norm(x_BSD), bias=bias, drop=drop)
+        x_BSD = x_BSD + (attended if drop is None else drop(attended))
+        forwarded = self.down(activate(self.up(self.feed_forward_norm(x_BSD)), self.activation))
+        return x_BSD + (forwarded if drop is None else drop(forwarded))
+
+
+class CausalLanguageModel(nn.Module):
+    """GPT2 with its (tied) head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.word = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.position = nn.Embedding(config.max_positions, config.hidden_size)
+        self.layers = nn.ModuleList(DecoderLayer(config) for _ in range(config.layers))
+        self.norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.apply(initialise)
+
+    def forward(
+        self,
+        ids_BS: Tensor,
+        *,
+        keep_BS: Tensor | None = None,
+        packing: Packing | None = None,
+        drop: RowDropout | None = None,
+    ) -> Outputs:
+        """Return logits (B, S, V); those at position s predict the token at s + 1."""
+        positions = self.position.weight[: ids_BS.shape[1]] if packing is None else self.position(packing.positions_BS)
+        x_BSD: Tensor = self.word(ids_BS) + positions
+        x_BSD = x_BSD if drop is None else drop(x_BSD)
+        bias = attention_bias(keep_BS, packing, is_causal=True, like_BSD=x_BSD)
+        for layer in self.layers:
+            x_BSD = layer(x_BSD, bias, drop)
+        return Outputs(F.linear(self.norm(x_BSD), self.word.weight))
