@@ -8,6 +8,7 @@ import ctypes
 import os
 import platform
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -60,10 +61,11 @@ def keep_freed_memory() -> None:
     libc.mallopt(m_top_pad, 2**26)
 
 
+@cache
 def measure_matrix_products(device: "torch.device", precision: Precision) -> float:
     """Return the FLOP/s that large matrix products reach here: the ceiling that a model's own are held against.
 
-    The best of a few products of 2048 (CPU) or 8192 (GPU) squared; takes a fraction of a second.
+    The best of a few products of 2048 (CPU) or 8192 (GPU) squared; takes about a second, once per process.
     """
     import time
 

@@ -14,7 +14,7 @@ Format, version 1. A folder with
     …
 
 The manifest's `word_starts` says what a word is: "wordpiece" (whatever has no "##"), "pieces" (each sentencepiece
-token is one), or the segmenter that cut the text into words. Where a token covers several words, it starts one.
+token is one), or the segmenter that cut the text into words: then a token starts a word if a word begins where it does.
 
 Nothing is baked in: no special tokens, padding, masks, lengths or epochs. Documents keep their order; none is empty.
 A document belongs to one shard, unless it was longer than a shard, when it was cut (counted in the manifest).
@@ -38,6 +38,7 @@ from clue_bench.errors import ClueBenchError
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
+LABELS = "labels.json"
 PARTS = ("ids", "documents", "sentences", "words")
 WORDPIECE_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "spiece.model"
@@ -91,6 +92,26 @@ class Shard(pydantic.BaseModel):
     text_sha256: str
     counts: Counts
     files: dict[str, PartFile]
+
+
+class Labels(pydantic.BaseModel):
+    """Of a corpus of labelled pairs: every document is two sentences, one on each side, and has one of `classes`.
+
+    `task` and `split` say where the pairs come from; `left_out` counts rows that were not taken, by reason.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    task: str
+    split: Literal["train"]
+    classes: list[str]
+    left_out: dict[str, int]
+    labels: list[int]
+
+    @property
+    def by_shard(self) -> "tuple[npt.NDArray[np.int64], ...]":
+        """The class of each document, for each shard: pairs are one shard."""
+        return (np.array(self.labels, dtype=np.int64),)
 
 
 class Manifest(pydantic.BaseModel):
@@ -268,6 +289,12 @@ class Corpus:
     def sentences(self) -> list[Offsets]:
         """Sentence offsets of each shard, the last one its number of tokens."""
         return [self._map(shard, "sentences", np.dtype("<i8")) for shard in self._shards]
+
+    @cached_property
+    def labels(self) -> "Labels | None":
+        """The labels of a corpus of labelled pairs, None for running text."""
+        path = self.folder / LABELS
+        return Labels.model_validate_json(path.read_bytes()) if path.is_file() else None
 
     def starts_word(self, shard: int) -> npt.NDArray[np.bool_]:
         """Return, for each token of shard number `shard`, whether it starts a word."""

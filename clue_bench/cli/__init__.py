@@ -14,6 +14,7 @@ import typer
 
 from clue_bench import __version__
 from clue_bench.cli import cards, corpus, data, runs, vocab
+from clue_bench.cli.convert import convert
 from clue_bench.cli.doctor import doctor
 from clue_bench.cli.finetune import finetune
 from clue_bench.cli.leaderboard import leaderboard
@@ -41,6 +42,7 @@ app.command("finetune")(finetune)
 app.command("leaderboard")(leaderboard)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor)
+app.command("convert")(convert)
 
 
 @app.callback(invoke_without_command=True)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,12 @@ from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
     from clue_bench.shards import Corpus
+
+WORD_STARTS = {
+    "wordpiece": "tokens without ##",
+    "pieces": "every token",
+    "rjieba": "cut by rjieba",
+}
 
 app = typer.Typer(help="Build and inspect corpora. 构建与查看语料。", no_args_is_help=True, rich_markup_mode=None)
 
@@ -22,21 +28,27 @@ def build(
     texts: Annotated[
         list[Path], typer.Argument(help="Text files (.txt, .jsonl, also .gz and .xz) or folders of them.")
     ],
-    vocab: Annotated[Path, typer.Option(help="vocab.txt, or a folder that holds one.")],
+    vocab: Annotated[Path, typer.Option(help="vocab.txt or spiece.model, or a folder that holds one.")],
     out: Annotated[Path, typer.Option(help="Folder to write.")],
     workers: Annotated[int, typer.Option(min=1, help="Processes; the result does not depend on it.")] = (
         os.cpu_count() or 1
     ),
+    words: Annotated[
+        Literal["rjieba"] | None,
+        typer.Option(help="Cut the text into words, for whole-word masking; else the vocabulary says what a word is."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into a corpus folder.
 
     The same command again continues an interrupted build.
     """
-    _print(build_once(texts, vocabulary=vocab, out=out, workers=workers), json)
+    _print(build_once(texts, vocabulary=vocab, out=out, workers=workers, words=words), json)
 
 
-def build_once(texts: list[Path], *, vocabulary: Path, out: Path, workers: int) -> "Corpus":
+def build_once(
+    texts: list[Path], *, vocabulary: Path, out: Path, workers: int, words: Literal["rjieba"] | None = None
+) -> "Corpus":
     """Build with a progress bar, or find that it is done; return the corpus."""
     from clue_bench.corpus.build import build_corpus
     from clue_bench.corpus.read import find_inputs
@@ -46,7 +58,7 @@ def build_once(texts: list[Path], *, vocabulary: Path, out: Path, workers: int) 
     terminal.say_ignored(ignored)
     found = 0
     with terminal.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
-        for progress in build_corpus(files, vocabulary=vocabulary, out=out, workers=workers):
+        for progress in build_corpus(files, vocabulary=vocabulary, out=out, workers=workers, words=words):
             found = progress.shards_found
             bar.update(progress.bytes_read, f"{progress.shards_done} shards, {progress.tokens:,} tokens")
     if found:
@@ -73,13 +85,16 @@ def show(
 
 def _print(corpus: "Corpus", json: bool) -> None:
     manifest = corpus.manifest
+    kind = "wordpiece" if corpus.vocabulary_file.suffix == ".txt" else "sentencepiece"
     if json:
-        terminal.print_json({"folder": str(corpus.folder), **manifest.model_dump(exclude={"shards"})})
+        facts = {"folder": str(corpus.folder), "vocabulary_kind": kind}
+        terminal.print_json({**facts, **manifest.model_dump(exclude={"shards"})})
         return
     counts = manifest.counts
     rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
     rows += [(f"dropped documents, {reason}", f"{number:,}") for reason, number in counts.dropped_documents.items()]
     rows += [("unknown share", f"{counts.unknown_tokens / counts.tokens:.2%}"), ("shards", str(len(manifest.shards)))]
-    rows += [("vocabulary", f"{manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}")]
+    rows += [("vocabulary", f"{kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}")]
+    rows += [("words are", WORD_STARTS[manifest.word_starts])]
     rows += [("text", manifest.corpus_sha256[:8]), ("inputs", ", ".join(manifest.inputs))]
     terminal.print_table(["corpus", str(corpus.folder)], rows)

@@ -19,6 +19,8 @@ SHOWN = (
     "lm_accuracy",
     "sop_loss",
     "sop_accuracy",
+    "pair_loss",
+    "pair_accuracy",
     "held_out_loss",
     "held_out_accuracy",
     "held_out_sop_accuracy",
@@ -35,13 +37,18 @@ def pretrain(
     recipe: Annotated[str, typer.Argument(help="A recipe's name (clue-bench recipes list) or a .toml file.")],
     corpus: Annotated[Path, typer.Option(help="Corpus folder, from clue-bench corpus build.")],
     out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint/, metrics.jsonl, loss.svg, state, record.")],
-    steps: Annotated[int | None, typer.Option(min=1, help="Updates of the whole run, divided among its stages.")] = None,
+    steps: Annotated[
+        int | None, typer.Option(min=1, help="Updates of the whole run, divided among its stages.")
+    ] = None,
     settings: Set = None,
     debug_size: Annotated[
         bool, typer.Option("--debug-size", help="Shrink widths, lengths and steps; keep every code path.")
     ] = False,
     start: Annotated[
         Path | None, typer.Option("--from", metavar="RUN", help="Checkpoint to go on from, e.g. another run's --out.")
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Labelled pairs, from clue-bench corpus pairs, for recipes that take some.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -53,7 +60,7 @@ def pretrain(
     """
     asked = overrides(settings)
     record = pretrain_once(
-        recipe=recipe, corpus=corpus, out=out, asked=asked, steps=steps, debug_size=debug_size, start=start
+        recipe=recipe, corpus=corpus, out=out, asked=asked, steps=steps, debug_size=debug_size, start=start, pairs=pairs
     )
     if record is None:  # one of several processes, and not the one that speaks
         return
@@ -78,6 +85,7 @@ def pretrain_once(
     steps: int | None = None,
     debug_size: bool = False,
     start: Path | None = None,
+    pairs: Path | None = None,
 ) -> "RunRecord | None":
     """Do one run with a progress bar, or find that it is done; return its record, None if another process has it."""
     from clue_bench.engine.recipe import load_recipe
@@ -91,9 +99,10 @@ def pretrain_once(
     from clue_bench.shards import Corpus
 
     checkpoint = None if start is None else read_checkpoint(start)
-    pretraining = Pretraining(loaded, Corpus.open(corpus), out, start=checkpoint)
+    labelled = None if pairs is None else Corpus.open(pairs)
+    pretraining = Pretraining(loaded, Corpus.open(corpus), out, start=checkpoint, pairs=labelled)
     typed: dict[str, Any] = {"recipe": recipe, "corpus": corpus.name, "settings": asked, "steps": steps}
-    typed |= {"debug_size": debug_size, "from": None if start is None else str(start)}
+    typed |= {"debug_size": debug_size, "from": start and str(start), "pairs": pairs and str(pairs)}
     record = completed_record(pretraining)
     if record is not None:
         pretraining.processes.stop()

@@ -20,7 +20,6 @@ _REASONS = (
     ("moving averages of the training", r"/ExponentialMovingAverage$"),
     ("attention masks stored as buffers", r"(^|\.)attn\.(masked_)?bias$"),
     ("positions and segments stored as buffers", r"(^|\.)(position_ids|token_type_ids)$"),
-    ("tables that are computed", r"(^|\.)embed_positions\.weight$"),
 )
 TIED = "second copy of a tied tensor"
 PADDING = "segment row of padding, kept in provenance.json"

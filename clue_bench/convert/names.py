@@ -182,7 +182,7 @@ def is_transposed(name: str) -> bool:
 
 def generalised_hub(name: str, family: Family) -> tuple[str, str]:
     """Return `name` of transformers with the number of its layer replaced by {n}, and the number ("" without one)."""
-    head, separator, tail = HUB_LAYER[family].partition("{n}")
+    head, separator, _ = HUB_LAYER[family].partition("{n}")
     number, dot, rest = name.removeprefix(head).partition(".")
     if separator and name.startswith(head) and number.isdigit():
         return f"{head}{{n}}{dot}{rest}", number

@@ -22,6 +22,8 @@ from clue_bench.convert.model import Source
 from clue_bench.errors import ClueBenchError
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
+# What torch.load raises for files that are damaged, or no files of torch.save at all.
+_LOADING_FAILED = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, AttributeError, TypeError)
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # where trainers keep the weights in what they save
 
 
@@ -39,7 +41,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
             raise ClueBenchError(f"{path}: damaged or cut short: {error}", "copy the file again") from error
     try:
         values = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, AttributeError, TypeError) as error:
+    except _LOADING_FAILED as error:
         raise _unreadable(path, error) from error
     if not isinstance(values, Mapping):
         raise ClueBenchError(

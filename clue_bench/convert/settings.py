@@ -125,16 +125,14 @@ def _assume(values: dict[str, Any], family: Family, weights: str) -> list[str]:
         values["heads"] = width // _HEAD_SIZE
         assumed.append(f"{values['heads']} attention heads of {_HEAD_SIZE}")
     if "activation" not in values:
-        values["activation"] = next(
-            name for name, ours in _ACTIVATIONS.items() if ours == _USUAL_ACTIVATION[family]
-        )
+        values["activation"] = next(name for name, ours in _ACTIVATIONS.items() if ours == _USUAL_ACTIVATION[family])
         assumed.append(f"activation {values['activation']}")
     if "dropout" not in values:
         values["dropout"] = _USUAL_DROPOUT[family]
         assumed.append(f"dropout {values['dropout']}")
     if not assumed:
         return []
-    return [f"assumed, as no configuration says it and weights do not show it: {', '.join(assumed)}; else give --config"]
+    return [f"assumed, as weights do not show it and no configuration says it: {', '.join(assumed)}; see --config"]
 
 
 def _refuse_others(stated: Mapping[str, Any], family: Family, where: str) -> None:

@@ -5,13 +5,18 @@ its configuration, and what it has no place for. Gains of norms are unfolded; th
 the one that provenance.json kept, else zeros, which no output at a real token depends on.
 """
 
+import hashlib
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from clue_bench import atomic
+from clue_bench.checkpoint import PROVENANCE
 from clue_bench.convert import names
 from clue_bench.convert.dead import TIED, Dropped
 from clue_bench.convert.model import Model
@@ -20,8 +25,12 @@ from clue_bench.convert.norms import UER_EPS, unfolded
 from clue_bench.convert.settings import uer_config
 from clue_bench.errors import ClueBenchError
 from clue_bench.models import hub_config
+from clue_bench.vocab import Vocabulary
 
+UER_WEIGHTS = "model.bin"
+UER_CONFIG = "config.json"
 _NO_PLACE = "pooler without a sentence head: UER-py has no place for it"
+_MATRIX = {"mlm": "target.mlm.linear_2.weight", "lm": "target.lm.output_layer.weight"}  # tied to the words, or not
 _LEAVES = {"weight": "gamma", "bias": "beta"}
 
 
@@ -52,17 +61,15 @@ def to_uer(model: Model) -> UerModel:
     dropped = _settle(left, family, heads)
     if family == "gpt2":
         _split(left)
-    tensors = _renamed(left, family, heads, where)
+    tensors, settings = _renamed(left, family, heads, where), uer_config(config, heads)
     notes = []
     if family != "gpt2":
         notes += _pad(tensors, model.inherited.get("uer_padding_segment"))
-    tied = {"mlm": "target.mlm.linear_2.weight", "lm": "target.lm.output_layer.weight"}
-    for head in sorted(heads & tied.keys()):
-        tensors.setdefault(tied[head], tensors[UER_WORDS])  # UER-py's own files hold both copies
-    own_matrix = any(tied[head] in tensors and tensors[tied[head]] is not tensors[UER_WORDS] for head in heads & tied.keys())
-    settings = uer_config(config, heads)
-    if own_matrix:
-        settings.pop("tie_weights", None)
+    for head in sorted(heads & _MATRIX.keys()):
+        if _MATRIX[head] in tensors:
+            settings.pop("tie_weights", None)
+        else:
+            tensors[_MATRIX[head]] = tensors[UER_WORDS]  # UER-py's own files hold both copies
     if config.layer_norm_eps > UER_EPS:
         notes.append(
             f"layer_norm_eps {config.layer_norm_eps:g} becomes UER-py's fixed {UER_EPS:g} beside the deviation: "
@@ -73,13 +80,14 @@ def to_uer(model: Model) -> UerModel:
 
 def _settle(left: dict[str, Tensor], family: Family, heads: frozenset[str]) -> list[Dropped]:
     """Take out what UER-py has no place for, and give the decoder its one bias; return what was dropped."""
-    dropped = []
+    dropped: list[Dropped] = []
     if family == "gpt2":
         return dropped
     decoder, bias = f"{names.DECODER[family]}.bias", names.DECODER_BIAS[family]
     if decoder in left:  # of an untied decoder, it is the one that transformers computes with
         kept = left.pop(decoder)
-        dropped.append(Dropped(bias, TIED, left[bias].numel() if bias in left else 0))
+        if bias in left:
+            dropped.append(Dropped(bias, TIED, left[bias].numel()))
         left[bias] = kept
     pooler = names.HEADS[family]["sp"]["target.sp.linear_1"]
     if not heads & {"sp", "cls"}:
@@ -139,3 +147,25 @@ def _pad(tensors: dict[str, Tensor], padding: list[float] | None) -> list[str]:
     if known:
         return ["segments: the row of padding is the original one, from provenance.json"]
     return ["segments: the row of padding, which the Hugging Face layout lacks, is written as zeros; no output uses it"]
+
+
+def write_uer(folder: Path, model: UerModel, vocabulary: Vocabulary, provenance: Mapping[str, Any]) -> str:
+    """Write model.bin, UER-py's config.json, the vocabulary and provenance.json; return the sha256 of the weights.
+
+    The folder is complete or absent.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    weights = temporary / UER_WEIGHTS
+    torch.save(model.tensors, weights)
+    atomic.sync(weights)
+    atomic.write_json(temporary / UER_CONFIG, model.config)
+    vocabulary.save(temporary, max_length=model.config["max_seq_length"])
+    with weights.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+    atomic.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
+    if folder.is_dir():
+        folder.rmdir()  # it is empty, as `convert` made sure
+    temporary.rename(folder)
+    return sha256

@@ -32,15 +32,31 @@ _LAYER_MATRIX = re.compile(r"encoder\.transformer\.(\d+\.)?(self_attn|feed_forwa
 _LAST = {"mlm": "target.mlm.linear_2.weight", "lm": "target.lm.output_layer.weight"}  # the heads that may be tied
 
 
+def find_weights(path: Path) -> Path:
+    """Return the file of weights that `path` means: itself, or the one .bin in a folder."""
+    if not path.is_dir():
+        return path
+    found = sorted(path.glob("*.bin"))
+    if len(found) != 1:
+        listed = ", ".join(one.name for one in found) or "none"
+        raise ClueBenchError(f"{path}: expected one .bin of UER-py, found {listed}", "give the file itself")
+    return found[0]
+
+
 def read_uer(path: Path, *, config: Path | None, vocabulary: Vocabulary) -> Model:
     """Read a .bin of UER-py, or the same tensors as .safetensors. `config` is UER-py's, or one of transformers.
+
+    In a folder, as `convert` writes it, its config.json is taken.
 
     Raises ClueBenchError if the file cannot be read safely, holds a tensor or a setting that transformers' models do
     not have, lacks one that they need, or contradicts `config` or the vocabulary.
     """
-    values = read_tensors(path)
+    weights = find_weights(path)
+    if config is None and path.is_dir() and (path / "config.json").is_file():
+        config = path / "config.json"
+    values = read_tensors(weights)
     tensors, dropped = live_tensors(values)
-    source = source_of([path], values)
+    source = source_of([weights], values)
     stated = read_object(config) if config else {}
     model = from_uer(tensors, source=source, stated=stated, config=str(config or ""), vocabulary=vocabulary)
     return replace(model, dropped=(*dropped, *model.dropped))

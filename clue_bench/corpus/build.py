@@ -1,7 +1,7 @@
 """Build a corpus folder (door 1, `shards`) from raw text, in parallel, resumably, in bounded memory.
 
 1. Read documents and gather them into units of about UNIT_CHARACTERS (deterministic: the text alone decides).
-2. Worker processes clean, split into sentences and tokenise one unit each, and write one shard each.
+2. Worker processes clean, split into sentences, tokenise and find the words of one unit each, and write one shard each.
 3. The manifest comes last.
 
 A build that was interrupted reads the text again, which is cheap, and makes only the shards that are not there yet;
@@ -20,19 +20,23 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from clue_bench import atomic, shards
 from clue_bench.corpus.clean import clean_line
 from clue_bench.corpus.read import Document, Tally, find_inputs, read_documents
 from clue_bench.corpus.segment import split_sentences
+from clue_bench.corpus.words import word_starts
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import Vocabulary, read_vocabulary
+from clue_bench.vocab import Encoder, Vocabulary, read_vocabulary
 
 UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a shard
-SENTENCES_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the text
+SENTENCES_PER_CALL = 4096  # bounds the tokenizer's results, which are larger than the text
+
+Segmenter = Literal["rjieba"]
 
 
 @dataclass(frozen=True)
@@ -64,20 +68,23 @@ class Unit:
         return digest.hexdigest()
 
 
-def build_corpus(texts: list[Path], *, vocabulary: Path, out: Path, workers: int) -> Iterator[Progress]:
+def build_corpus(
+    texts: list[Path], *, vocabulary: Path, out: Path, workers: int, words: Segmenter | None = None
+) -> Iterator[Progress]:
     """Build `out` from `texts` (files or folders) with `workers` processes; yield progress after each shard.
 
-    The shards are the same for any number of workers.
+    The shards are the same for any number of workers. `words` names what cuts the text into words; without it the
+    vocabulary says which tokens start one.
     Raises ClueBenchError for unreadable input, or a folder that holds another build.
     """
     files, _ = find_inputs(texts)
     vocab = read_vocabulary(vocabulary)
-    _claim(out, vocab, files)
+    _claim(out, vocab, files, words or vocab.word_starts)
     total = sum(file.stat().st_size for file in files)
     tally = Tally()
     state = Progress(0, total, 0, 0, 0)
     finished: list[shards.Shard] = []
-    for shard, found in _made(_units(files, tally), vocab, out, workers):
+    for shard, found in _made(_units(files, tally), vocab, out, workers, words):
         finished.append(shard)
         state = replace(
             state,
@@ -94,50 +101,74 @@ def build_corpus(texts: list[Path], *, vocabulary: Path, out: Path, workers: int
     if not state.tokens:
         (out / shards.PLAN).unlink()  # nothing was built, so the folder is free for other text
         raise ClueBenchError(f"no text in {', '.join(map(str, texts))}", "every document is empty after cleaning")
-    names = [file.name for file in files]
-    shards.write_manifest(out, shards=finished, inputs=names, vocab_sha256=vocab.sha256, vocab_size=len(vocab))
+    shards.write_manifest(
+        out,
+        shards=finished,
+        inputs=[file.name for file in files],
+        vocab_sha256=vocab.sha256,
+        vocab_size=len(vocab),
+        word_starts=words or vocab.word_starts,
+    )
     yield replace(state, bytes_read=total)
 
 
-def tokenise(unit: Unit, vocab: Vocabulary, tokenizer: Any) -> dict[str, Any]:
+def tokenise(unit: Unit, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None = None) -> dict[str, Any]:
     """Return what `shards.write_shard` takes: ids, offsets, word starts and counts of a unit."""
-    counts = shards.Counts(split_documents=unit.split_documents, split_lines=unit.split_lines)
-    sentences = [
+    documents = [
         [s for line in document.lines for s in split_sentences(clean_line(line))] for document in unit.documents
     ]
-    encoded = _encode(list(chain.from_iterable(sentences)), tokenizer)
-    sentence_lengths: list[int] = []
-    document_lengths: list[int] = []
-    ids: list[list[int]] = []
-    for document in sentences:
-        found = [next(encoded) for _ in document]
-        kept = [sentence for sentence in found if sentence]
-        if not kept:
-            counts.dropped_documents["empty"] = counts.dropped_documents.get("empty", 0) + 1
-            continue
-        ids += kept
-        sentence_lengths += map(len, kept)
-        document_lengths.append(sum(map(len, kept)))
-        counts.characters += sum(map(len, document))
-    flat = np.fromiter(chain.from_iterable(ids), dtype=shards.id_type(len(vocab)), count=sum(sentence_lengths))
-    starts_word = vocab.starts_word[flat]
-    counts.documents, counts.sentences, counts.tokens = len(document_lengths), len(sentence_lengths), len(flat)
-    counts.words = int(starts_word.sum())
-    counts.unknown_tokens = int((flat == vocab.unknown).sum())
+    sentences = list(chain.from_iterable(documents))
+    ids, sentence_lengths, starts_word = _encode(sentences, vocab, encoder, words)
+    ends = np.cumsum([len(document) for document in documents])
+    document_lengths = np.diff(np.cumsum([0, *sentence_lengths])[ends], prepend=0)
+    characters = np.diff(np.cumsum([0, *map(len, sentences)])[ends], prepend=0)
+    is_kept = document_lengths > 0
+    counts = shards.Counts(
+        documents=int(is_kept.sum()),
+        sentences=int((sentence_lengths > 0).sum()),
+        words=int(starts_word.sum()),
+        tokens=len(ids),
+        characters=int(characters[is_kept].sum()),
+        unknown_tokens=int((ids == vocab.unknown).sum()),
+        dropped_documents={} if is_kept.all() else {"empty": int((~is_kept).sum())},
+        split_documents=unit.split_documents,
+        split_lines=unit.split_lines,
+    )
     return {
-        "ids": flat,
-        "documents": np.cumsum([0, *document_lengths], dtype=np.int64),
-        "sentences": np.cumsum([0, *sentence_lengths], dtype=np.int64),
+        "ids": ids,
+        "documents": np.cumsum([0, *document_lengths[is_kept]], dtype=np.int64),
+        "sentences": np.cumsum([0, *sentence_lengths[sentence_lengths > 0]], dtype=np.int64),
         "starts_word": starts_word,
         "counts": counts,
     }
 
 
-def _encode(sentences: list[str], tokenizer: Any) -> Iterator[list[int]]:
+def _encode(
+    sentences: list[str], vocab: Vocabulary, encoder: Encoder, words: Segmenter | None
+) -> tuple[shards.Ids, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Return the ids, (T,), how many each sentence has, (N,), and which of them start words, (T,)."""
+    ids: list[shards.Ids] = []
+    lengths: list[npt.NDArray[np.int64]] = []
+    starts: list[npt.NDArray[np.bool_]] = []
+    dtype = np.dtype(shards.id_type(len(vocab)))
     for start in range(0, len(sentences), SENTENCES_PER_CALL):
         batch = sentences[start : start + SENTENCES_PER_CALL]
-        for encoding in tokenizer.encode_batch_fast(batch, add_special_tokens=False):
-            yield encoding.ids
+        if words is None:
+            found = encoder.ids(batch)
+            lengths.append(np.fromiter(map(len, found), np.int64, count=len(found)))
+            ids.append(np.fromiter(chain.from_iterable(found), dtype, count=int(lengths[-1].sum())))
+            starts.append(vocab.starts_word[ids[-1]])
+        else:
+            tokens = encoder.tokens(batch)
+            lengths.append(tokens.lengths)
+            ids.append(tokens.ids.astype(dtype))
+            starts.append(word_starts(batch, tokens))
+    none = np.empty(0, dtype=np.int64)
+    return (
+        np.concatenate([none.astype(dtype), *ids]),
+        np.concatenate([none, *lengths]),
+        np.concatenate([none.astype(np.bool_), *starts]),
+    )
 
 
 def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
@@ -156,12 +187,17 @@ def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
         yield Unit(index, documents, tally.split_documents - counted[0], tally.split_lines - counted[1])
 
 
-def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
+def _claim(out: Path, vocab: Vocabulary, files: list[Path], words: shards.WordStarts) -> None:
     """Write what this folder is being built from, or check that it is the same as before."""
-    plan = {"vocabulary_sha256": vocab.sha256, "inputs": [file.name for file in files], "unit": UNIT_CHARACTERS}
+    plan = {
+        "vocabulary_sha256": vocab.sha256,
+        "inputs": [file.name for file in files],
+        "unit": UNIT_CHARACTERS,
+        "words": words,
+    }
     path = out / shards.PLAN
     if path.is_file():
-        before = _read_plan(path)
+        before = {"words": "wordpiece", **_read_plan(path)}  # plans were once written without it
         differing = [key for key in plan if before.get(key) != plan[key]]
         if differing:
             raise ClueBenchError(
@@ -174,8 +210,8 @@ def _claim(out: Path, vocab: Vocabulary, files: list[Path]) -> None:
         atomic.write_json(path, plan)
     for stray in out.glob(".*.tmp"):  # of a build that was killed
         stray.unlink()
-    if not (out / "tokenizer" / "vocab.txt").is_file():
-        atomic.write_text(out / "tokenizer" / "vocab.txt", "\n".join(vocab.tokens) + "\n")
+    if not (out / "tokenizer" / vocab.file_name).is_file():
+        vocab.write(out / "tokenizer" / vocab.file_name)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
@@ -186,12 +222,14 @@ def _read_plan(path: Path) -> dict[str, Any]:
     return plan
 
 
-def _made(units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int) -> Iterator[tuple[shards.Shard, bool]]:
+def _made(
+    units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int, words: Segmenter | None
+) -> Iterator[tuple[shards.Shard, bool]]:
     """Yield each unit's shard and whether it was there already; at most `workers` + 1 units are in memory."""
     pending: set[Future[shards.Shard]] = set()
     # Not fork: the parent may hold threads (progress display, tokenizer) whose locks a forked child would inherit.
     context = get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(vocab,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(vocab, words)) as pool:
         try:
             for unit in units:
                 shard = shards.finished_shard(out, unit.index)
@@ -225,13 +263,12 @@ def _check_text(out: Path, unit: Unit, shard: shards.Shard) -> None:
 _worker: dict[str, Any] = {}  # set once in each worker process: a tokenizer is slow to build and cannot be passed
 
 
-def _start(vocab: Vocabulary) -> None:
+def _start(vocab: Vocabulary, words: Segmenter | None) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker; threads on top would only compete
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
-    tokenizer = vocab.tokenizer()
-    tokenizer.encode_special_tokens = True  # "[MASK]" in a text is text: shards hold no special tokens
-    _worker.update(vocab=vocab, tokenizer=tokenizer)
+    encoder = vocab.encoder(special_tokens=False)  # "[MASK]" in a text is text: shards hold no special tokens
+    _worker.update(vocab=vocab, encoder=encoder, words=words)
 
 
 def _end_with_parent() -> None:
@@ -243,5 +280,5 @@ def _end_with_parent() -> None:
 
 
 def _make(unit: Unit, out: Path) -> shards.Shard:
-    parts = tokenise(unit, _worker["vocab"], _worker["tokenizer"])
+    parts = tokenise(unit, _worker["vocab"], _worker["encoder"], _worker["words"])
     return shards.write_shard(out, unit.index, text_sha256=unit.text_sha256, **parts)

@@ -77,9 +77,7 @@ class PackedRows:
         parts = tuple(corpus.documents) if documents is None else documents
         width = length if is_causal else length - 2
         rows = [-(-_stream_length(part) // width) for part in parts]
-        return cls(
-            corpus, vocabulary, length, parts, np.cumsum([0, *rows], dtype=np.int64), is_causal, with_words
-        )
+        return cls(corpus, vocabulary, length, parts, np.cumsum([0, *rows], dtype=np.int64), is_causal, with_words)
 
     def __len__(self) -> int:
         return int(self.first_rows[-1])

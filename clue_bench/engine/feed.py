@@ -8,13 +8,14 @@ from functools import partial
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from clue_bench.engine.batches import PackedRows, hold_out, samples_of_step
-from clue_bench.engine.objectives import Batch, Masking, Objective, RowDraws, causal_batch, masked_batch
+from clue_bench.engine.objectives import Batch, Masking, Objective, RowDraws, causal_batch, joined, masked_batch
 from clue_bench.engine.pairs import PairRows
 from clue_bench.engine.recipe import Recipe, Stage
 from clue_bench.errors import ClueBenchError
-from clue_bench.order import Int64s, derive, permuted
+from clue_bench.order import Int64s, derive, permuted, row_keys
 from clue_bench.shards import Corpus
 from clue_bench.vocab import Vocabulary
 
@@ -43,15 +44,17 @@ class Feed:
         recipe: Recipe,
         stage: Stage,
         corpus: Corpus,
-        vocabulary: Vocabulary,
         *,
+        vocabulary: Vocabulary,
         documents: tuple[Int64s, ...],
         rate: float,
         seed: int,
         device: torch.device,
+        labels: tuple[Int64s, ...] | None = None,
     ) -> "Feed":
         """Lay rows over `documents` and prepare the recipe's objective, masking a share `rate`.
 
+        `labels` are those of the documents of labelled pairs.
         Raises ClueBenchError if there is nothing to make rows of.
         """
         length, words = stage.max_length, recipe.objective == "wwm"
@@ -64,7 +67,13 @@ class Feed:
         else:
             most = 2 if recipe.sentence_order == "sentences" else None
             rows = PairRows.of(
-                corpus, vocabulary, length=length, documents=documents, most_sentences=most, with_words=words
+                corpus,
+                vocabulary,
+                length=length,
+                documents=documents,
+                most_sentences=most,
+                with_words=words,
+                labels=labels,
             )
         objective: Objective
         if recipe.objective == "clm":
@@ -80,42 +89,80 @@ class Feed:
         rows = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
         return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed, self.device))
 
-    def samples(self, step: int, global_batch: int) -> tuple[Int64s, Int64s]:
-        """Return epoch and row of each sample of the stage's step `step` (0-based)."""
-        return samples_of_step(step, global_batch=global_batch, num_rows=len(self.rows), seed=self.seed)
+    def part(self, step: int, mine: slice, *, per_step: int) -> tuple[Batch, Tensor]:
+        """Return rows `mine` of the `per_step` rows of the stage's step `step` (0-based), and their dropout's keys."""
+        epochs, samples = samples_of_step(step, global_batch=per_step, num_rows=len(self.rows), seed=self.seed)
+        keys = row_keys(epochs[mine], samples[mine], seed=self.seed, purpose="dropout")
+        return self.batch(epochs[mine], samples[mine]), torch.from_numpy(keys).to(self.device)
 
 
 @dataclass(frozen=True)
 class StageFeeds:
-    """Feeds of one stage: what is trained on, and what is held out (None if nothing is)."""
+    """Feeds of one stage: what is trained on, what is held out, and labelled pairs (None where there are none)."""
 
     number: int
     stage: Stage
     first_step: int
     train: Feed
     held_out: Feed | None
+    labelled: Feed | None
+    labelled_rows: int  # of a step's global batch
 
     @classmethod
     def of(
-        cls, recipe: Recipe, number: int, corpus: Corpus, vocabulary: Vocabulary, device: torch.device
+        cls,
+        recipe: Recipe,
+        number: int,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        pairs: Corpus | None,
+        device: torch.device,
     ) -> "StageFeeds":
         """Prepare stage `number` (1 or 2). Raises ClueBenchError if the corpus lacks what the objective needs."""
         _check_words(recipe, corpus)
         stage = recipe.stages[number - 1]
-        documents, held = hold_out(corpus, share=recipe.held_out_share)
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
-
-        def feed(part: tuple[Int64s, ...], rate: float, seed: int) -> Feed:
-            return Feed.of(
-                recipe, stage, corpus, vocabulary, documents=part, rate=rate, seed=seed, device=device
-            )
-
-        train = feed(documents, recipe.mask_rate, seed)
+        feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device)
+        documents, held = hold_out(corpus, share=recipe.held_out_share)
+        train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed)
         if not len(train.rows):
             raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
-        held_out = feed(held, HELD_OUT_RATE, HELD_OUT_SEED)
-        first = sum(earlier.steps for earlier in recipe.stages[: number - 1])
-        return cls(number, stage, first, train, held_out if len(held_out.rows) else None)
+        held_out = feed(corpus, documents=held, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
+        labelled = None
+        if pairs is not None and pairs.labels is not None:
+            labelled = feed(
+                pairs,
+                documents=tuple(pairs.documents),
+                labels=pairs.labels.by_shard,
+                rate=recipe.mask_rate,
+                seed=derive(seed, "labelled pairs"),
+            )
+            if not len(labelled.rows):
+                raise ClueBenchError(f"{pairs.folder}: no pair fits into {stage.max_length} tokens", "raise max_length")
+        return cls(
+            number=number,
+            stage=stage,
+            first_step=sum(earlier.steps for earlier in recipe.stages[: number - 1]),
+            train=train,
+            held_out=held_out if len(held_out.rows) else None,
+            labelled=labelled,
+            labelled_rows=round(recipe.labelled_share * stage.global_batch) if labelled else 0,
+        )
+
+    def batch(self, step: int, mine: slice) -> tuple[Batch, Tensor]:
+        """Return rows `mine` of the stage's step `step` (0-based), and keys for their dropout.
+
+        Labelled rows come first, so that a process's rows do not depend on how many processes there are.
+        """
+        labelled, total = self.labelled_rows, self.stage.global_batch
+        if self.labelled is None:
+            return self.train.part(step, mine, per_step=total)
+        own = slice(min(mine.start, labelled), min(mine.stop, labelled))
+        rest = slice(max(mine.start, labelled) - labelled, max(mine.stop, labelled) - labelled)
+        pairs, pair_keys = self.labelled.part(step, own, per_step=labelled)
+        texts, text_keys = self.train.part(step, rest, per_step=total - labelled)
+        return joined(pairs, texts), torch.cat((pair_keys, text_keys))
 
     def held_out_samples(self) -> Int64s:
         """Return which held-out rows are looked at: the same ones every time."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clue_bench.engine.batches import IGNORED, Rows
@@ -50,6 +51,35 @@ class Batch(NamedTuple):
             return Packing(*map(cut, value)) if isinstance(value, Packing) else None if value is None else value[rows]
 
         return Batch(*map(cut, self))
+
+
+def joined(first: Batch, second: Batch) -> Batch:
+    """Return the rows of two batches of texts in two parts, of the same length and number of predictions.
+
+    The narrower one gets further texts that do not count.
+    """
+
+    def both(name: str, fill: int = IGNORED) -> Any:
+        mine, others = getattr(first, name), getattr(second, name)
+        if mine is None and others is None:
+            return None
+        mine = torch.full_like(first.orders_BC, IGNORED) if mine is None else mine  # type: ignore[arg-type]
+        others = torch.full_like(second.orders_BC, IGNORED) if others is None else others  # type: ignore[arg-type]
+        width = max(mine.shape[1], others.shape[1])
+        return torch.cat([F.pad(x, (0, width - x.shape[1]), value=fill) for x in (mine, others)])
+
+    assert first.packing is not None
+    assert second.packing is not None
+    return Batch(
+        both("ids_BS"),
+        both("at_BK"),
+        both("targets_BK"),
+        segments_BS=both("segments_BS"),
+        packing=Packing(*map(torch.cat, zip(first.packing, second.packing, strict=True))),
+        starts_BC=both("starts_BC", fill=0),
+        orders_BC=both("orders_BC"),
+        labels_BC=both("labels_BC"),
+    )
 
 
 class Masked(NamedTuple):
@@ -129,9 +159,7 @@ class Masking:
         wanted_B = (candidate_BS.sum(1) * self.rate + draws("how many", 1)[:, 0].double() / 2**32).floor()
         return at_BK, torch.arange(num, device=ids_BS.device)[None, :] < wanted_B[:, None]
 
-    def _choose_words(
-        self, ids_BS: Tensor, draws: RowDraws, starts_word_BS: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _choose_words(self, ids_BS: Tensor, draws: RowDraws, starts_word_BS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return K places per row, which of them count, and each place's draw of how its word is hidden.
 
         Words come in random order until the share is reached; the word that would pass it is taken with just the

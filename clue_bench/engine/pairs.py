@@ -6,7 +6,7 @@ A text is a run of whole sentences of one document, as many as fit into a row (o
 for); a sentence longer than a row is cut. It is laid out as [CLS] a [SEP] b [SEP], split between two sentences, and in
 half of the cases b comes first. A text of a single sentence is [CLS] a [SEP] and has no order: no side is ever empty.
 Which sentence is the last of a, and whether the parts are swapped, is drawn anew in every epoch.
-Consecutive texts share a row as long as they fit, so little is padding; attention and positions stay inside a text.
+Texts that fit share a row (`packing`), so little is padding; attention and positions stay inside a text.
 
 Labelled pairs (documents of two sentences and a label) keep their order and have no order to guess.
 
@@ -20,20 +20,27 @@ import numpy as np
 import torch
 
 from clue_bench.engine.batches import IGNORED, Rows
+from clue_bench.engine.packing import pack
 from clue_bench.order import Int64s, draw, row_keys
 from clue_bench.shards import Corpus
 from clue_bench.vocab import Vocabulary
 
+SMALLEST_TEXT = 16
+"""Tokens. Rows hold no more texts than would fit at this size."""
+
+
 class Index(NamedTuple):
     """Texts of one shard. Text t is sentences first_T[t] to last_T[t] of `sentences`; row r starts with text rows_R[r].
 
-    `sentences` are offsets in tokens, long sentences cut. `rows_R` ends with the number of texts.
+    `sentences` are offsets in tokens, long sentences cut. `rows_R` ends with the number of texts. `labels_T` is there
+    for labelled pairs.
     """
 
     sentences: Int64s
     first_T: Int64s
     last_T: Int64s
     rows_R: Int64s
+    labels_T: Int64s | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +55,7 @@ class PairRows:
     first_texts: Int64s  # number of each shard's first text
     most_texts: int  # in a row
     with_words: bool
-    labels: tuple[Int64s, ...] | None
+    is_labelled: bool
 
     @classmethod
     def of(
@@ -64,13 +71,15 @@ class PairRows:
     ) -> "PairRows":
         """Lay rows of `length` tokens over `documents` (all if None), texts of at most `most_sentences` sentences.
 
-        `labels` are those of each shard's documents, for labelled pairs.
+        `labels` are those of each shard's documents, for labelled pairs; a pair longer than a row is left out.
         """
         parts = tuple(corpus.documents) if documents is None else documents
         indices = tuple(
             _index(np.asarray(sentences), np.asarray(part), length=length, most_sentences=most_sentences)
             for sentences, part in zip(corpus.sentences, parts, strict=True)
         )
+        if labels is not None:
+            indices = tuple(map(_labelled, indices, parts, labels, [length] * len(parts)))
         rows = [len(index.rows_R) - 1 for index in indices]
         texts = [len(index.first_T) for index in indices]
         most = max((int(np.diff(index.rows_R).max()) for index in indices if len(index.first_T)), default=1)
@@ -83,7 +92,7 @@ class PairRows:
             first_texts=np.cumsum([0, *texts], dtype=np.int64),
             most_texts=most,
             with_words=with_words,
-            labels=labels,
+            is_labelled=labels is not None,
         )
 
     def __len__(self) -> int:
@@ -105,7 +114,7 @@ class PairRows:
             positions_BS=np.zeros(shape, dtype=np.int64),
             starts_BC=np.zeros((len(samples_B), self.most_texts), dtype=np.int64),
             orders_BC=np.full((len(samples_B), self.most_texts), IGNORED, dtype=np.int64),
-            labels_BC=None if self.labels is None else np.full((len(samples_B), self.most_texts), IGNORED),
+            labels_BC=np.full((len(samples_B), self.most_texts), IGNORED) if self.is_labelled else None,
         )
         shards_B = np.searchsorted(self.first_rows, samples_B, side="right") - 1
         for shard in np.unique(shards_B):
@@ -143,20 +152,22 @@ class PairRows:
         rows.ids_BS[row_n, column_n] = np.where(is_special_n, special_n, ids_n)
         if rows.starts_word_BS is not None:
             rows.starts_word_BS[row_n, column_n] = self.corpus.starts_word_at(shard, inside_n) | is_special_n
-        assert rows.segments_BS is not None and rows.blocks_BS is not None and rows.positions_BS is not None
-        assert rows.starts_BC is not None and rows.orders_BC is not None
-        rows.segments_BS[row_n, column_n] = is_second_n
-        rows.blocks_BS[row_n, column_n] = column_T[text_n] + 1
-        rows.positions_BS[row_n, column_n] = j_n
+        for array, values_n in (
+            (rows.segments_BS, is_second_n),
+            (rows.blocks_BS, column_T[text_n] + 1),
+            (rows.positions_BS, j_n),
+        ):
+            assert array is not None
+            array[row_n, column_n] = values_n
+        assert rows.starts_BC is not None
+        assert rows.orders_BC is not None
         rows.starts_BC[owner_T, column_T] = place_T
-        if rows.labels_BC is not None and self.labels is not None:
-            rows.labels_BC[owner_T, column_T] = self.labels[shard][texts_T]
+        if rows.labels_BC is not None and index.labels_T is not None:
+            rows.labels_BC[owner_T, column_T] = index.labels_T[texts_T]
         else:
             rows.orders_BC[owner_T, column_T] = np.where(has_two_T, swapped_T, IGNORED)
 
-    def _parts(
-        self, shard: int, texts_T: Int64s, epochs_T: Int64s, seed: int
-    ) -> tuple[Int64s, Int64s, Int64s, Int64s]:
+    def _parts(self, shard: int, texts_T: Int64s, epochs_T: Int64s, seed: int) -> tuple[Int64s, Int64s, Int64s, Int64s]:
         """Return begin, cut and end of each text in tokens, and whether its parts are swapped. No cut: cut = end."""
         index = self.indices[shard]
         first_T, last_T = index.first_T[texts_T], index.last_T[texts_T]
@@ -165,7 +176,7 @@ class PairRows:
         where_T, swap_T = draw(torch.from_numpy(keys), 2).numpy().T
         has_two_T = num_T > 1
         cut_T = np.where(has_two_T, first_T + 1 + where_T % np.maximum(num_T - 1, 1), last_T)
-        swapped_T = has_two_T & (swap_T < 2**31) & (self.labels is None)
+        swapped_T = has_two_T & (swap_T < 2**31) & (not self.is_labelled)
         return index.sentences[first_T], index.sentences[cut_T], index.sentences[last_T], swapped_T
 
 
@@ -191,18 +202,24 @@ def _index(sentences: Int64s, documents: Int64s, *, length: int, most_sentences:
     order = np.argsort(first_T, kind="stable")
     first_T, last_T = first_T[order], last_T[order]
     sizes_T = cut[last_T] - cut[first_T] + 2 + (last_T - first_T > 1)
-    return Index(cut, first_T, last_T, _row_starts(sizes_T, length))
+    order_T, rows_R = pack(sizes_T, length=length, most=_most_texts(length))
+    return Index(cut, first_T[order_T], last_T[order_T], rows_R)
 
 
-def _row_starts(sizes_T: Int64s, length: int) -> Int64s:
-    """Return the first text of each row, filling rows in order, and the number of texts."""
-    ends = np.cumsum([0, *sizes_T], dtype=np.int64)
-    next_row = (np.searchsorted(ends, ends[:-1] + length, side="right") - 1).tolist()
-    starts, text = [], 0
-    while text < len(next_row):
-        starts.append(text)
-        text = next_row[text]
-    return np.array([*starts, len(next_row)], dtype=np.int64)
+def _most_texts(length: int) -> int:
+    """Return how many texts a row may hold: every one costs the last layer a position in every row."""
+    return max(2, length // SMALLEST_TEXT)
+
+
+def _labelled(index: Index, documents: Int64s, labels: Int64s, length: int) -> Index:
+    """Return the index of the pairs that fit into a row, with their labels."""
+    begin_T, end_T = index.sentences[index.first_T], index.sentences[index.last_T]
+    owner_T = np.searchsorted(documents, begin_T, side="right") - 1
+    is_whole_T = (begin_T == documents[owner_T]) & (end_T == documents[owner_T + 1])
+    first_T, last_T = index.first_T[is_whole_T], index.last_T[is_whole_T]
+    sizes_T = (end_T - begin_T)[is_whole_T] + 3
+    order_T, rows_R = pack(sizes_T, length=length, most=_most_texts(length))
+    return Index(index.sentences, first_T[order_T], last_T[order_T], rows_R, labels[owner_T[is_whole_T]][order_T])
 
 
 def _cut_long(sentences: Int64s, width: int) -> Int64s:

@@ -3,8 +3,8 @@
 Enters: a TOML card and `--set` overrides. Leaves: a frozen, checked `Recipe`. Units stand in the field comments.
 
 A recipe has one stage or two, `[stage1]` and `[stage2]`; the second goes on with the first one's weights, with an
-optimizer and a schedule of its own. `--set stage2.steps=N` changes one stage, `--set steps=N` every stage that there is,
-except that `--steps N` is divided among the stages in the card's proportions.
+optimizer and a schedule of its own. `--set stage2.steps=N` changes one stage, `--set steps=N` every stage that there
+is; `--steps N` is divided among the stages in the card's proportions.
 """
 
 from typing import Any, Literal, Self
@@ -62,7 +62,7 @@ class Recipe(Card):
     # Objective: masked tokens, masked whole words, or the next token
     objective: Literal["mlm", "wwm", "clm"]
     mask_rate: float = pydantic.Field(ge=0.0, lt=1.0)  # share of a row's ordinary tokens that is predicted; 0 for clm
-    # Sentence order, summed with the above: none, over whole texts in two parts, or over pairs of neighbouring sentences
+    # Sentence order, summed with the above: none, over texts in two parts, or over pairs of neighbouring sentences
     sentence_order: Literal["none", "texts", "sentences"]
     starts_from: str  # the recipe whose checkpoint --from must give; "" draws new weights
     labelled_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of the rows, from labelled pairs where --pairs gives some
@@ -169,10 +169,14 @@ def load_recipe(
 
     `overrides` (of `--set`) are laid over it, over the sizes of `debug_size`. `steps` is the run's total, divided among
     the stages in the card's proportions. A run shorter than `log_every` or `save_every` shortens these too.
+    Raises ClueBenchError naming the card, the key and what was expected.
     """
     path = find_card("pretrain", reference)
     card = load_card(path, Recipe)
     asked = dict(overrides or {})
+    twice = [key for key in asked if key.rpartition(".")[2] == "steps"]
+    if steps is not None and twice:
+        raise ClueBenchError(f"--set {twice[0]} and --steps are both given", "keep one of them")
     values = _by_stage(debug_sizes(card) if debug_size else {}, card) | _by_stage(asked, card)
     recipe = load_card(path, Recipe, values)
     if steps is not None:

@@ -4,8 +4,7 @@ Enters: sums over predictions. Leaves: means, in a frozen `Report` that progress
 """
 
 from dataclasses import dataclass
-
-import torch
+from typing import NamedTuple
 
 from clue_bench.engine.step import Sums
 
@@ -29,6 +28,8 @@ class Report:
     lm_accuracy: float
     sop_loss: float | None
     sop_accuracy: float | None
+    pair_loss: float | None
+    pair_accuracy: float | None
     held_out_loss: float | None
     held_out_accuracy: float | None
     held_out_sop_accuracy: float | None
@@ -43,21 +44,23 @@ class Report:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Means:
+class Mean(NamedTuple):
+    """Mean loss and accuracy of one head."""
+
+    loss: float
+    accuracy: float
+
+
+class Means(NamedTuple):
     """Means of `step.Sums`, None over nothing."""
 
-    lm_loss: float | None = None
-    lm_accuracy: float | None = None
-    sop_loss: float | None = None
-    sop_accuracy: float | None = None
-    tokens: float = 0.0
-    tokens: float = 0.0
+    lm: Mean | None = None
+    sop: Mean | None = None
+    pair: Mean | None = None
+    tokens: int = 0
 
     @classmethod
     def of(cls, sums: Sums) -> "Means":
         """Return the means of `sums`. Reading them waits for the device."""
-        loss, correct, predictions, order_loss, order_correct, orders, tokens = torch.stack(sums).tolist()
-        lm = (loss / predictions, correct / predictions) if predictions else (None, None)
-        sop = (order_loss / orders, order_correct / orders) if orders else (None, None)
-        return cls(*lm, *sop, tokens)
+        lm, sop, pair = [Mean(loss / num, right / num) if num else None for loss, right, num in sums.heads_33.tolist()]
+        return cls(lm, sop, pair, int(sums.tokens))

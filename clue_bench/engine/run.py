@@ -17,8 +17,8 @@ from typing import Any
 
 from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256, write_checkpoint
-from clue_bench.engine.state import FILE as STATE
 from clue_bench.engine.report import Report
+from clue_bench.engine.state import FILE as STATE
 from clue_bench.engine.train import Pretraining
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import count_parameters
@@ -109,6 +109,8 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
             **recipe.model_dump(),
             "vocab_size": len(pretraining.vocabulary),
             "processes": pretraining.processes.size,
+            "starts_from_sha256": None if pretraining.start is None else pretraining.start.sha256,
+            "labelled_pairs": _labelled_pairs(pretraining),
             "precision": pretraining.precision,
         },
         seed=recipe.seed,
@@ -130,6 +132,15 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
         packages=provenance.describe_packages(),
         hardware=hardware.describe_hardware(),
     )
+
+
+def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
+    """Return which labelled pairs were trained on: an explicit choice that a reader of scores must see."""
+    pairs = pretraining.pairs
+    if pairs is None or pairs.labels is None:
+        return None
+    facts = pairs.labels.model_dump(exclude={"labels"})
+    return {**facts, "rows": len(pairs.labels.labels), "corpus_sha256": pairs.manifest.corpus_sha256}
 
 
 def _completed(
@@ -154,7 +165,8 @@ def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path)
     manifest, recipe = pretraining.corpus.manifest, pretraining.recipe
     return write_checkpoint(
         folder,
-        pretraining.model.state_dict(),
+        # The head for labelled pairs has served its purpose, and no class of transformers has a place for it.
+        {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")},
         architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
         # Dropout is a setting of training, not of the model: who fine-tunes expects BERT's 0.1 in config.json.
         config=replace(pretraining.config, dropout=0.1),
@@ -162,7 +174,8 @@ def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path)
         provenance={
             "recipe": recipe.model_dump(),
             "steps": pretraining.step,
-            "starts_from": None if pretraining.start is None else pretraining.start.sha256,
+            "starts_from": record.effective["starts_from_sha256"],
+            "labelled_pairs": record.effective["labelled_pairs"],
             "corpus_sha256": manifest.corpus_sha256,
             "vocabulary_sha256": manifest.tokenizer_sha256,
             "tokens_seen": pretraining.tokens_seen,

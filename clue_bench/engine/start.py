@@ -12,6 +12,7 @@ from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.order import derive
+from clue_bench.shards import Corpus
 from clue_bench.vocab import Vocabulary
 
 LanguageModel = MaskedLanguageModel | CausalLanguageModel
@@ -30,11 +31,14 @@ def model_config(recipe: Recipe, vocabulary: Vocabulary) -> ModelConfig:
     return recipe.model_config_for(len(vocabulary))
 
 
-def build_model(recipe: Recipe, vocabulary: Vocabulary, start: Checkpoint | None) -> LanguageModel:
+def build_model(
+    recipe: Recipe, vocabulary: Vocabulary, start: Checkpoint | None, pairs: Corpus | None
+) -> LanguageModel:
     """Return the model with its first weights.
 
-    Raises ClueBenchError if the recipe needs a checkpoint that is not given, or the one given does not fit.
+    Raises ClueBenchError if the recipe needs a checkpoint that is not given, or checkpoint or pairs do not fit.
     """
+    classes = 0 if pairs is None else _pair_classes(recipe, vocabulary, pairs)
     config = model_config(recipe, vocabulary)
     if recipe.starts_from and start is None:
         raise ClueBenchError(
@@ -45,10 +49,22 @@ def build_model(recipe: Recipe, vocabulary: Vocabulary, start: Checkpoint | None
     if config.family == "gpt2":
         model: LanguageModel = CausalLanguageModel(config)
     else:
-        model = MaskedLanguageModel(config, sentence_order=recipe.sentence_order != "none")
+        model = MaskedLanguageModel(config, sentence_order=recipe.sentence_order != "none", pair_classes=classes)
     if start is not None:
         _load(model, config, start, vocabulary)
     return model
+
+
+def _pair_classes(recipe: Recipe, vocabulary: Vocabulary, pairs: Corpus) -> int:
+    if not recipe.labelled_share:
+        raise ClueBenchError(
+            f"recipe {recipe.name} takes no labelled pairs", "leave out --pairs, or set labelled_share"
+        )
+    if pairs.labels is None:
+        raise ClueBenchError(f"{pairs.folder}: a corpus without labels", "clue-bench corpus pairs builds one with them")
+    if pairs.manifest.tokenizer_sha256 != vocabulary.sha256:
+        raise ClueBenchError(f"{pairs.folder}: built with another vocabulary", "build the pairs with the corpus's")
+    return len(pairs.labels.classes)
 
 
 def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabulary: Vocabulary) -> None:
@@ -65,7 +81,7 @@ def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabula
                 f"{start.folder}: {name} has shape {tuple(tensor.shape)}, the recipe's {tuple(wanted[name].shape)}",
                 "the checkpoint is of another architecture",
             )
-    heads = ("pooler.", "order.")
+    heads = ("pooler.", "order.", "pair.")
     missing = [name for name in wanted if name not in start.tensors and not name.startswith(heads)]
     if missing or start.config.family != config.family:
         what = f"a {start.config.family} model" if not missing else f"{len(missing)} parameters missing: {missing[0]}"

@@ -3,7 +3,7 @@
 Enters: a model, an optimizer and a batch. Leaves: updated weights, and sums for the report. With several processes
 each has some of the rows; gradients and counts are summed over all of them.
 
-Legend: B rows of this process, K predictions per row, M predictions, C texts of a row, V vocabulary.
+Legend: B rows of this process, K predictions per row, M predictions of a head, L its classes, C texts of a row.
 """
 
 from collections.abc import Callable, Iterator
@@ -27,27 +27,25 @@ Drops = Callable[[slice], RowDropout | None]
 
 
 class Sums(NamedTuple):
-    """Sums over the predictions and texts of a batch, on the device: reading them would wait for it.
+    """Sums over a batch, on the device: reading them would wait for it.
 
+    `heads_33` has a row each for vocabulary, order and labels, and columns for loss, right answers and predictions;
     `tokens` counts positions that are no padding.
     """
 
-    lm_loss: Tensor
-    correct: Tensor
-    predictions: Tensor
-    order_loss: Tensor
-    order_correct: Tensor
-    orders: Tensor
+    heads_33: Tensor
     tokens: Tensor
 
     def plus(self, other: "Sums") -> "Sums":
         """Return the sums over both."""
-        return Sums(*(mine + theirs for mine, theirs in zip(self, other, strict=True)))
+        return Sums(self.heads_33 + other.heads_33, self.tokens + other.tokens)
 
     @classmethod
     def zero(cls, device: torch.device) -> "Sums":
         """Return sums over nothing."""
-        return cls(*torch.zeros(len(cls._fields), dtype=torch.float64, device=device).unbind())
+        return cls(
+            torch.zeros(3, 3, dtype=torch.float64, device=device), torch.zeros((), dtype=torch.int64, device=device)
+        )
 
 
 class StepSums(NamedTuple):
@@ -70,8 +68,8 @@ def train_step(
 ) -> StepSums:
     """Accumulate the gradient of the mean losses over the whole batch, clip it (0: do not), and update.
 
-    Vocabulary and order losses are each a mean over all of their predictions, and are summed. `autocast` is the type of
-    matrix products, None for the weights' own. An update whose gradient is not finite is skipped.
+    Vocabulary, order and label losses are each a mean over all of their predictions, and are summed. `autocast` is the
+    type of matrix products, None for the weights' own. An update whose gradient is not finite is skipped.
     """
     scales = _loss_scales(batch)
     sums = Sums.zero(batch.ids_BS.device)
@@ -80,15 +78,17 @@ def train_step(
         rows = slice(start, start + micro_batch)
         is_last = start == starts[-1]
         with _synchronised(model, is_last):
-            loss, part = _losses(model, batch.part(rows), scales, drops(rows), autocast)
-            torch.autograd.backward(loss)
+            losses, part = _losses(model, batch.part(rows), drops(rows), autocast)
+            scaled = [loss * scale for loss, scale in zip(losses, scales, strict=True) if loss is not None]
+            torch.autograd.backward(torch.stack(scaled).sum())
         sums = sums.plus(part)
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm or float("inf"), foreach=True)
     skipped = ~norm.isfinite()
     keep_weights_if(optimizer, skipped)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return StepSums(Sums(*(torch.where(skipped, 0.0, value) for value in sums)), norm, skipped)
+    heads_33 = torch.where(skipped, 0.0, sums.heads_33)  # a sum of losses that are no numbers is none either
+    return StepSums(sums._replace(heads_33=heads_33), norm, skipped)
 
 
 @torch.no_grad()
@@ -97,30 +97,34 @@ def look(model: nn.Module, batch: Batch, *, micro_batch: int, autocast: torch.dt
     sums = Sums.zero(batch.ids_BS.device)
     for start in range(0, len(batch.ids_BS), micro_batch):
         part = batch.part(slice(start, start + micro_batch))
-        sums = sums.plus(_losses(model, part, (1.0, 1.0), None, autocast)[1])
+        sums = sums.plus(_losses(model, part, None, autocast)[1])
     return sums
 
 
 def _losses(
-    model: nn.Module, batch: Batch, scales: tuple[Any, Any], drop: RowDropout | None, autocast: torch.dtype | None
-) -> tuple[Tensor, Sums]:
-    """Return the scaled loss to differentiate, and the sums for the report."""
+    model: nn.Module, batch: Batch, drop: RowDropout | None, autocast: torch.dtype | None
+) -> tuple[list[Tensor | None], Sums]:
+    """Return the summed loss of each head, None where the batch has nothing for it, and the sums for the report."""
     with torch.autocast(batch.ids_BS.device.type, dtype=autocast, enabled=autocast is not None):
         outputs: Outputs = model(batch.ids_BS, drop=drop, **dict(_given(batch)))
-    logits_MV, targets_M = outputs.logits.flatten(0, 1).float(), batch.targets_BK.flatten()
-    lm_loss = F.cross_entropy(logits_MV, targets_M, ignore_index=IGNORED, reduction="sum")
-    correct = (logits_MV.detach().argmax(-1) == targets_M).sum()
-    loss, none = lm_loss * scales[0], lm_loss.new_zeros(())
-    order_loss = order_correct = orders = none
-    if outputs.order_BC2 is not None and batch.orders_BC is not None:
-        order_M2, orders_M = outputs.order_BC2.flatten(0, 1).float(), batch.orders_BC.flatten()
-        order_loss = F.cross_entropy(order_M2, orders_M, ignore_index=IGNORED, reduction="sum")
-        order_correct = (order_M2.detach().argmax(-1) == orders_M).sum()
-        orders = (orders_M != IGNORED).sum()
-        loss = loss + order_loss * scales[1]
-    predictions = (targets_M != IGNORED).sum()
-    values = (lm_loss.detach(), correct, predictions, order_loss.detach(), order_correct, orders, _num_tokens(batch))
-    return loss, Sums(*(value.double() for value in values))
+    losses: list[Tensor | None] = []
+    sums = Sums.zero(batch.ids_BS.device)
+    for head, (logits, targets) in enumerate(zip(outputs, _targets(batch), strict=True)):
+        if logits is None or targets is None:
+            losses.append(None)
+            continue
+        logits_ML, targets_M = logits.flatten(0, 1).float(), targets.flatten()
+        loss = F.cross_entropy(logits_ML, targets_M, ignore_index=IGNORED, reduction="sum")
+        losses.append(loss)
+        correct = (logits_ML.detach().argmax(-1) == targets_M).sum()
+        for column, value in enumerate((loss.detach(), correct, (targets_M != IGNORED).sum())):
+            sums.heads_33[head, column] = value
+    return losses, sums._replace(tokens=_num_tokens(batch))
+
+
+def _targets(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return what the model's outputs are held against, in their order."""
+    return batch.targets_BK, batch.orders_BC, batch.labels_BC
 
 
 def _num_tokens(batch: Batch) -> Tensor:
@@ -138,20 +142,19 @@ def _given(batch: Batch) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _loss_scales(batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return what makes sums of losses means over the whole batch, which may lie on several processes.
+def _loss_scales(batch: Batch) -> Tensor:
+    """Return what makes each head's sum of losses a mean over the whole batch: (3,).
 
-    Dividing by the whole batch's predictions, not the micro-batch's, makes the split irrelevant to the result.
+    The batch may lie on several processes. Dividing by the whole batch's predictions, not the micro-batch's, makes the
+    split irrelevant to the result.
     """
     none = torch.zeros((), dtype=torch.int64, device=batch.ids_BS.device)
-    orders = none if batch.orders_BC is None else (batch.orders_BC != IGNORED).sum()
-    counts = torch.stack([(batch.targets_BK != IGNORED).sum(), orders])
+    counts = torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in _targets(batch)])
     processes = 1
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(counts)
         processes = torch.distributed.get_world_size()  # DDP averages gradients over processes; the loss is a sum
-    scale = processes / counts.clamp(min=1)
-    return scale[0], scale[1]
+    return processes / counts.clamp(min=1)
 
 
 def _synchronised(model: nn.Module, is_last: bool) -> Any:

@@ -22,21 +22,34 @@ from clue_bench.engine.processes import Processes
 from clue_bench.engine.recipe import Recipe
 from clue_bench.engine.report import Means, Report
 from clue_bench.engine.start import build_model
-from clue_bench.engine.step import StepSums, Sums, look, train_step
+from clue_bench.engine.step import Drops, StepSums, Sums, look, train_step
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import DropoutPool, RowDropout
 from clue_bench.optim import adamw, linear_schedule, set_learning_rate, set_uncorrected_rate
-from clue_bench.order import Int64s, derive, row_keys
+from clue_bench.order import derive
 from clue_bench.shards import Corpus
 from clue_bench.vocab import read_vocabulary
+
 
 class Pretraining:
     """A run between two steps: model, optimizer and data, positioned after `step` finished steps of all stages."""
 
-    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path, *, start: Checkpoint | None = None) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        corpus: Corpus,
+        out: Path,
+        *,
+        start: Checkpoint | None = None,
+        pairs: Corpus | None = None,
+    ) -> None:
+        """Prepare a run into `out`, from the weights of `start` if given, with labelled `pairs` if given.
+
+        Raises ClueBenchError where recipe, corpus, checkpoint and pairs do not go together.
+        """
         hardware.keep_freed_memory()
-        self.recipe, self.corpus, self.out, self.start = recipe, corpus, out, start
+        self.recipe, self.corpus, self.out, self.start, self.pairs = recipe, corpus, out, start, pairs
         self.vocabulary = read_vocabulary(corpus.tokenizer_folder)
         if self.vocabulary.sha256 != corpus.manifest.tokenizer_sha256:
             raise ClueBenchError(
@@ -46,7 +59,7 @@ class Pretraining:
         self.device = hardware.pick_device()
         self.processes = Processes.start(self.device)
         self.precision = hardware.pick_precision(recipe.precision, self.device)
-        self.model = build_model(recipe, self.vocabulary, start).to(self.device)
+        self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
         self.wrapped = self.processes.wrap(self.model)
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
@@ -75,7 +88,11 @@ class Pretraining:
             "vocabulary": manifest.tokenizer_sha256,
             "words": manifest.word_starts,
         }
-        return identity if self.start is None else {**identity, "from": self.start.sha256}
+        if self.start is not None:
+            identity["from"] = self.start.sha256
+        if self.pairs is not None:
+            identity["pairs"] = self.pairs.manifest.corpus_sha256
+        return identity
 
     @property
     def tokens_seen(self) -> int:
@@ -152,7 +169,7 @@ class Pretraining:
         return steps * self.feeds.stage.global_batch / len(self.feeds.train.rows)
 
     def _feeds_of(self, number: int) -> StageFeeds:
-        return StageFeeds.of(self.recipe, number, self.corpus, self.vocabulary, self.device)
+        return StageFeeds.of(self.recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=self.device)
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         recipe = self.recipe
@@ -175,9 +192,7 @@ class Pretraining:
     def _advance(self) -> StepSums:
         feeds, recipe = self.feeds, self.recipe
         step = self.step - feeds.first_step
-        epochs_B, samples_B = feeds.train.samples(step, feeds.stage.global_batch)
-        mine = self.processes.share(feeds.stage.global_batch)
-        batch = feeds.train.batch(epochs_B[mine], samples_B[mine])
+        batch, keys_B = feeds.batch(step, self.processes.share(feeds.stage.global_batch))
         rate = self._learning_rate(step)
         if recipe.bias_correction:
             set_learning_rate(self.optimizer, rate)
@@ -189,7 +204,7 @@ class Pretraining:
             self.wrapped,
             self.optimizer,
             batch,
-            drops=self._drops(epochs_B[mine], samples_B[mine]),
+            drops=self._drops(keys_B),
             micro_batch=feeds.stage.micro_batch,
             clip_norm=recipe.clip_norm,
             autocast=self._autocast,
@@ -197,10 +212,9 @@ class Pretraining:
         self.step += 1
         return sums
 
-    def _drops(self, epochs_B: Int64s, samples_B: Int64s) -> Any:
-        """Return what gives the dropout masks of some of these rows."""
-        keys = row_keys(epochs_B, samples_B, seed=self.feeds.train.seed, purpose="dropout")
-        keys_B, places = torch.from_numpy(keys).to(self.device), self.config.dropout_places
+    def _drops(self, keys_B: torch.Tensor) -> Drops:
+        """Return what gives the dropout masks of some of the rows with these keys."""
+        places = self.config.dropout_places
 
         def masks(rows: slice) -> RowDropout | None:
             return self.dropout.masks(keys_B[rows], places=places)
@@ -229,20 +243,22 @@ class Pretraining:
             batch = feed.batch(np.zeros_like(samples), samples)
             sums = look(self.model, batch, micro_batch=self.feeds.stage.micro_batch, autocast=self._autocast)
         self.model.train()
-        return Means.of(Sums(*self.processes.summed(torch.stack(sums))))
+        return Means.of(Sums(*map(self.processes.summed, sums)))
 
     def _report(self, steps: list[StepSums], started: float) -> Report:
         # Reading the scalars waits for the device, so the clock is read after them.
-        total = torch.stack([torch.stack(step.sums) for step in steps]).sum(0)
+        total = steps[0].sums
+        for step in steps[1:]:
+            total = total.plus(step.sums)
+        means = Means.of(Sums(*map(self.processes.summed, total)))
         skipped = sum(int(step.skipped) for step in steps)
-        sums = Means.of(Sums(*self.processes.summed(total)))
         norm = float(steps[-1].gradient_norm)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         self.skipped += skipped
         if skipped == len(steps):
             raise self._diverged(f"gradient norm {norm} at step {self.step}, and {skipped} updates in a row skipped")
-        if sums.lm_loss is None:
+        if means.lm is None:
             raise ClueBenchError(
                 f"nothing to predict up to step {self.step}: rows hold no ordinary tokens, or mask_rate is too small",
                 "clue-bench corpus show tells the share of unknown tokens",
@@ -251,25 +267,25 @@ class Pretraining:
         stage = self.feeds.stage
         positions = len(steps) * stage.global_batch * stage.max_length
         rate = positions / elapsed
-        flops = rate * flops_per_token(
-            self.config, length=stage.max_length, predictions=self.feeds.train.predictions
-        )
+        flops = rate * flops_per_token(self.config, length=stage.max_length, predictions=self.feeds.train.predictions)
         return Report(
             step=self.step,
             stage=self.feeds.number,
-            loss=sums.lm_loss + (sums.sop_loss or 0.0),
-            lm_loss=sums.lm_loss,
-            lm_accuracy=sums.lm_accuracy or 0.0,
-            sop_loss=sums.sop_loss,
-            sop_accuracy=sums.sop_accuracy,
-            held_out_loss=held.lm_loss,
-            held_out_accuracy=held.lm_accuracy,
-            held_out_sop_accuracy=held.sop_accuracy,
+            loss=sum(mean.loss for mean in (means.lm, means.sop, means.pair) if mean),
+            lm_loss=means.lm.loss,
+            lm_accuracy=means.lm.accuracy,
+            sop_loss=means.sop and means.sop.loss,
+            sop_accuracy=means.sop and means.sop.accuracy,
+            pair_loss=means.pair and means.pair.loss,
+            pair_accuracy=means.pair and means.pair.accuracy,
+            held_out_loss=held.lm and held.lm.loss,
+            held_out_accuracy=held.lm and held.lm.accuracy,
+            held_out_sop_accuracy=held.sop and held.sop.accuracy,
             learning_rate=self._learning_rate(self.step - 1 - self.feeds.first_step),
             gradient_norm=norm,
             skipped=self.skipped,
             tokens=self.tokens_seen,
-            useful_share=sums.tokens / (positions - skipped * stage.global_batch * stage.max_length),
+            useful_share=means.tokens / positions,
             tokens_per_second=rate,
             model_flops_per_second=flops,
             mfu=flops / (self.ceiling * self.processes.size),

@@ -169,12 +169,12 @@ def encode(rows: Rows, vocabulary: Vocabulary, *, max_length: int) -> Encoded:
 
 def _tokenised(texts: list[tuple[str, ...]], vocabulary: Vocabulary) -> Iterator[list[list[int]]]:
     """Yield the ids of each row's texts. Not truncated by the tokenizer, which would keep every piece it cuts off."""
-    tokenizer = vocabulary.tokenizer()
+    encoder = vocabulary.encoder(special_tokens=True)
     for start in range(0, len(texts), ROWS_PER_CALL):
         batch = texts[start : start + ROWS_PER_CALL]
-        encodings = iter(tokenizer.encode_batch_fast(list(chain.from_iterable(batch)), add_special_tokens=False))
+        ids = iter(encoder.ids(list(chain.from_iterable(batch))))
         for row in batch:
-            yield [next(encodings).ids for _ in row]
+            yield [next(ids) for _ in row]
 
 
 def _longest_first(lengths: list[int], budget: int) -> list[int]:

@@ -109,7 +109,9 @@ def rotary_angles(positions: Tensor, head_size: int) -> Rotary:
     return Rotary(angles.cos(), angles.sin())
 
 
-def attention_bias(keep_BS: Tensor | None, packing: Packing | None, *, is_causal: bool, like_BSD: Tensor) -> Tensor | None:
+def attention_bias(
+    keep_BS: Tensor | None, packing: Packing | None, *, is_causal: bool, like_BSD: Tensor
+) -> Tensor | None:
     """Return what to add to attention scores: 0 where a position may look, the most negative number elsewhere.
 
     `keep_BS` is False at padding. The shape broadcasts to (B, 1, S, S); None if everything may be seen.

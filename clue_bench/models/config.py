@@ -59,7 +59,7 @@ class ModelConfig:
 
     @property
     def dropout_places(self) -> int:
-        """Masks that a row needs in one forward pass: embeddings, a head on top, and in each layer two and its heads."""
+        """Masks that a row needs in a forward pass: embeddings, a head, and in each layer two and its heads."""
         return 2 + self.layers * (self.heads + 2)
 
     @property

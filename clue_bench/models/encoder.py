@@ -22,10 +22,11 @@ INIT_STD = 0.02  # BERT's; biases start at 0 and gains at 1
 
 
 class Outputs(NamedTuple):
-    """Vocabulary logits, (B, S, V) or (B, K, V), and of sentence order, (B, C, 2), where these were asked for."""
+    """Vocabulary logits, (B, S, V) or (B, K, V); of order, (B, C, 2), and of labelled pairs, (B, C, L), if asked."""
 
     logits: Tensor
     order_BC2: Tensor | None = None
+    labels_BCL: Tensor | None = None
 
 
 class Embeddings(nn.Module):
@@ -140,9 +141,12 @@ class Encoder(nn.Module):
 
 
 class MaskedLanguageModel(nn.Module):
-    """Encoder, BERT's prediction head and, if `sentence_order`, a head that says which of two texts came first."""
+    """Encoder, BERT's prediction head and, if `sentence_order`, a head that says which of two texts came first.
 
-    def __init__(self, config: ModelConfig, *, sentence_order: bool = False) -> None:
+    `pair_classes` adds a head for labelled pairs; it serves training only.
+    """
+
+    def __init__(self, config: ModelConfig, *, sentence_order: bool = False, pair_classes: int = 0) -> None:
         super().__init__()
         self.encoder = Encoder(config)
         width = config.embedding_width
@@ -153,7 +157,8 @@ class MaskedLanguageModel(nn.Module):
         self.decoder = None if config.tied_head else nn.Linear(width, config.vocab_size, bias=False)
         self.pooler = Pooler(config.hidden_size) if sentence_order else None
         self.order = nn.Linear(config.hidden_size, 2) if sentence_order else None
-        for head in (self.decoder, self.order):
+        self.pair = nn.Linear(config.hidden_size, pair_classes) if pair_classes else None
+        for head in (self.decoder, self.order, self.pair):
             if head is not None:
                 head.apply(initialise)
 
@@ -173,8 +178,9 @@ class MaskedLanguageModel(nn.Module):
         starts_BC: Tensor | None = None,
         drop: RowDropout | None = None,
     ) -> Outputs:
-        """Return vocabulary logits at all positions, or at `at_BK`; with `starts_BC`, the places of the texts' [CLS],
-        also the logits of their order.
+        """Return vocabulary logits at all positions, or at `at_BK`.
+
+        With `starts_BC`, the places of the texts' [CLS], also the logits of their order and labels.
         """
         looked_at = at_BK
         if at_BK is not None and starts_BC is not None:
@@ -182,15 +188,18 @@ class MaskedLanguageModel(nn.Module):
         hidden = self.encoder(
             ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, packing=packing, at_BK=looked_at, drop=drop
         )
-        order_BC2 = None
+        order_BC2 = labels_BCL = None
         if starts_BC is not None:
-            assert self.pooler is not None and self.order is not None, "the model was built without sentence order"
+            assert self.pooler is not None, "the model was built without sentence order"
+            assert self.order is not None
             firsts_BCD = take(hidden, starts_BC) if at_BK is None else hidden[:, at_BK.shape[1] :]
-            order_BC2 = self.order(self.pooler(firsts_BCD))
+            pooled_BCD = self.pooler(firsts_BCD)
+            order_BC2 = self.order(pooled_BCD)
+            labels_BCL = None if self.pair is None else self.pair(pooled_BCD)
         predicted = hidden if at_BK is None else hidden[:, : at_BK.shape[1]]
         transformed = self.transform_norm(activate(self.transform(predicted), self.config.activation))
         matrix = self.encoder.embeddings.word.weight if self.decoder is None else self.decoder.weight
-        return Outputs(F.linear(transformed, matrix, self.bias), order_BC2)
+        return Outputs(F.linear(transformed, matrix, self.bias), order_BC2, labels_BCL)
 
 
 class Pooler(nn.Module):

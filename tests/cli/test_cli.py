@@ -110,7 +110,7 @@ def test_set_and_steps_together_may_not_both_give_steps(capfd, monkeypatch, tmp_
     arguments = ["pretrain", "debug", "--corpus", tmp_path, "--out", tmp_path, "--steps", 3, "--set", "steps=4"]
     code, _, err = run(capfd, monkeypatch, *arguments)
     assert code == 1
-    assert "--set steps is given twice" in err
+    assert "--set steps and --steps are both given" in err
 
 
 def test_pretrain_prints_one_json_object_and_says_when_it_is_done(

@@ -1,0 +1,116 @@
+"""Build a corpus of labelled pairs (door 1, `shards`) from the rows of a pair task.
+
+Enters: pairs of texts with a class each, and the pairs that must not be trained on. Leaves: a corpus folder of one
+shard whose documents are two sentences, one on each side, and labels.json.
+
+Rows that are also in the task's dev or test set, in either order, are left out and counted.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from clue_bench import atomic, shards
+from clue_bench.corpus.clean import clean_line
+from clue_bench.errors import ClueBenchError
+from clue_bench.shards import Corpus, Labels
+from clue_bench.vocab import Vocabulary, read_vocabulary
+
+SEEN, EMPTY = "in dev or test", "empty side"
+
+
+@dataclass(frozen=True)
+class LabelledPair:
+    """Two texts and the number of their class."""
+
+    first: str
+    second: str
+    label: int
+
+
+def build_pairs(
+    pairs: Iterable[LabelledPair],
+    *,
+    task: str,
+    classes: list[str],
+    evaluated_on: Iterable[tuple[str, str]],
+    vocabulary: Path,
+    out: Path,
+) -> Corpus:
+    """Build `out` from the training rows `pairs` of `task`, without any pair of `evaluated_on`; return the corpus.
+
+    Raises ClueBenchError if the folder holds something, or no pair is left.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ClueBenchError(f"{out} is not empty", "give another --out, or delete the folder")
+    vocab = read_vocabulary(vocabulary)
+    forbidden = {frozenset(map(clean_line, pair)) for pair in evaluated_on}
+    left_out: Counter[str] = Counter()
+    kept: list[LabelledPair] = []
+    for pair in pairs:
+        cleaned = LabelledPair(clean_line(pair.first), clean_line(pair.second), pair.label)
+        if frozenset((cleaned.first, cleaned.second)) in forbidden:
+            left_out[SEEN] += 1
+        else:
+            kept.append(cleaned)
+    labels = _write_shard(kept, vocab, out, left_out)
+    facts = Labels(task=task, split="train", classes=classes, left_out=dict(left_out), labels=labels)
+    atomic.write_json(out / shards.LABELS, facts.model_dump())
+    shard = shards.finished_shard(out, 0)
+    assert shard is not None
+    shards.write_manifest(
+        out,
+        shards=[shard],
+        inputs=[f"{task} train"],
+        vocab_sha256=vocab.sha256,
+        vocab_size=len(vocab),
+        word_starts=vocab.word_starts,
+    )
+    return Corpus.open(out)
+
+
+def _write_shard(pairs: list[LabelledPair], vocab: Vocabulary, out: Path, left_out: Counter[str]) -> list[int]:
+    """Write the only shard and the vocabulary; return the labels of the pairs in it."""
+    texts = list(chain.from_iterable((pair.first, pair.second) for pair in pairs))
+    ids = vocab.encoder(special_tokens=False).ids(texts)
+    sides, labels = [], []
+    for first, second, pair in zip(ids[::2], ids[1::2], pairs, strict=True):
+        if first and second:
+            sides += [first, second]
+            labels.append(pair.label)
+        else:
+            left_out[EMPTY] += 1
+    if not labels:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "there are none"
+        raise ClueBenchError(f"no labelled pair is left: {reasons}", "only training rows may be used")
+    flat = np.fromiter(chain.from_iterable(sides), dtype=shards.id_type(len(vocab)))
+    starts_word = vocab.starts_word[flat]
+    ends = np.cumsum([0, *map(len, sides)], dtype=np.int64)
+    digest = hashlib.sha256("\n".join(f"{p.first}\t{p.second}\t{p.label}" for p in pairs).encode("utf-8", "replace"))
+    counts = shards.Counts(
+        documents=len(labels),
+        sentences=len(sides),
+        words=int(starts_word.sum()),
+        tokens=len(flat),
+        characters=sum(map(len, texts)),
+        unknown_tokens=int((flat == vocab.unknown).sum()),
+        dropped_documents=dict(left_out),
+    )
+    (out / "tokenizer").mkdir(parents=True, exist_ok=True)
+    vocab.write(out / "tokenizer" / vocab.file_name)
+    shards.write_shard(
+        out,
+        0,
+        ids=flat,
+        documents=ends[::2],
+        sentences=ends,
+        starts_word=starts_word,
+        counts=counts,
+        text_sha256=digest.hexdigest(),
+    )
+    return labels

@@ -1,0 +1,159 @@
+"""The noun: one vocabulary, WordPiece or sentencepiece, as corpus, engine and fine-tuning see it."""
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from clue_bench import atomic
+from clue_bench.vocab import encoders, pieces
+
+SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+CONTINUATION = "##"
+LONGEST_WORD = 100  # characters; a longer run of non-Chinese text becomes one [UNK], as in BERT
+WORDPIECE_FILE = "vocab.txt"
+SENTENCEPIECE_FILE = "spiece.model"
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """A vocabulary; `tokens[i]` has id i. `model` holds the bytes of a sentencepiece model, None for WordPiece."""
+
+    tokens: tuple[str, ...]
+    model: bytes | None = field(default=None, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def kind(self) -> Literal["wordpiece", "sentencepiece"]:
+        """What cuts text into these tokens."""
+        return "wordpiece" if self.model is None else "sentencepiece"
+
+    @property
+    def word_starts(self) -> Literal["wordpiece", "pieces"]:
+        """What `starts_word` goes by, as a corpus manifest calls it."""
+        return "wordpiece" if self.model is None else "pieces"
+
+    @cached_property
+    def ids(self) -> dict[str, int]:
+        """Token → id."""
+        return {token: index for index, token in enumerate(self.tokens)}
+
+    @property
+    def pad(self) -> int:
+        """Id of [PAD]."""
+        return self.ids["[PAD]"]
+
+    @property
+    def unknown(self) -> int:
+        """Id of [UNK]."""
+        return self.ids["[UNK]"]
+
+    @property
+    def start(self) -> int:
+        """Id of [CLS]."""
+        return self.ids["[CLS]"]
+
+    @property
+    def separator(self) -> int:
+        """Id of [SEP]."""
+        return self.ids["[SEP]"]
+
+    @property
+    def mask(self) -> int:
+        """Id of [MASK]."""
+        return self.ids["[MASK]"]
+
+    @property
+    def file_name(self) -> str:
+        """What the vocabulary's file is called in a folder."""
+        return WORDPIECE_FILE if self.model is None else SENTENCEPIECE_FILE
+
+    @property
+    def file_bytes(self) -> bytes:
+        """What the vocabulary's file holds."""
+        return ("\n".join(self.tokens) + "\n").encode() if self.model is None else self.model
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of the model file, or of WordPiece tokens joined by line feeds, whatever the file's line ends."""
+        data = "\n".join(self.tokens).encode() if self.model is None else self.model
+        return hashlib.sha256(data).hexdigest()
+
+    @cached_property
+    def is_ordinary(self) -> npt.NDArray[np.bool_]:
+        """(V,) True for tokens that text can contain: neither special nor [unused…]. Masking draws from these."""
+        is_ordinary = np.array([not (t in SPECIAL_TOKENS or t.startswith("[unused")) for t in self.tokens])
+        if self.model is not None:
+            types = np.array([piece.type for piece in pieces.read_pieces(self.model)])
+            is_ordinary &= np.isin(types, [pieces.NORMAL, pieces.BYTE])
+        return is_ordinary
+
+    @cached_property
+    def starts_word(self) -> npt.NDArray[np.bool_]:
+        """(V,) False for WordPiece tokens that continue a word ("##…"); each sentencepiece token is a word."""
+        if self.model is not None:
+            return np.ones(len(self), dtype=np.bool_)
+        return np.array([not t.startswith(CONTINUATION) for t in self.tokens])
+
+    def encoder(self, *, special_tokens: bool) -> encoders.Encoder:
+        """Return what turns texts into ids.
+
+        `special_tokens`: whether "[MASK]" written in a text is the special token, as `transformers` takes it, or text.
+        """
+        if self.model is not None:
+            return encoders.encoder_of_model(self.model, special_tokens=special_tokens)
+        tokenizer = self.tokenizer()
+        tokenizer.encode_special_tokens = not special_tokens
+        return encoders.WordPieceEncoder(tokenizer)
+
+    def tokenizer(self) -> Tokenizer:
+        """Return the Rust tokenizer: BERT's normaliser, splitter and WordPiece, with [CLS] a [SEP] b [SEP].
+
+        Of WordPiece only: there is none that gives sentencepiece's ids. Use `encoder` for either kind.
+        """
+        assert self.model is None, "a sentencepiece vocabulary has no Rust tokenizer; use encoder()"
+        model = models.WordPiece(self.ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
+        tokenizer = Tokenizer(model)
+        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single="[CLS]:0 $A:0 [SEP]:0",
+            pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+            special_tokens=[("[CLS]", self.start), ("[SEP]", self.separator)],
+        )
+        tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+        return tokenizer
+
+    def write(self, path: Path) -> None:
+        """Write the vocabulary's file."""
+        with atomic.replacing(path) as temporary:
+            temporary.write_bytes(self.file_bytes)
+
+    def save(self, folder: Path, *, max_length: int) -> None:
+        """Write the tokenizer files of the Hugging Face layout; `max_length` in tokens.
+
+        WordPiece: vocab.txt and tokenizer.json, for `BertTokenizer`. Sentencepiece: spiece.model, for
+        `AlbertTokenizer`, whose ids are the library's own but for three things (measured on 5,000 documents in
+        tests/vocab/test_albert.py): it writes "``" and "''" as '"'; where two segmentations are equally likely
+        ("———" as "—— —" or "— ——") it may take the other; and beside a [MASK] it puts "▁" after it, not before.
+        It makes its tokenizer anew from the model, so no tokenizer.json could mend that.
+        """
+        self.write(folder / self.file_name)
+        config: dict[str, object] = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+        if self.model is None:
+            with atomic.replacing(folder / "tokenizer.json") as temporary:
+                self.tokenizer().save(str(temporary))
+            config |= {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
+        else:
+            # By default it lower-cases and strips accents, which the model's own normalisation does not.
+            config |= {"tokenizer_class": "AlbertTokenizer", "do_lower_case": False}
+            config |= {"keep_accents": True, "remove_space": False}
+        atomic.write_json(folder / "tokenizer_config.json", {**config, "model_max_length": max_length})
