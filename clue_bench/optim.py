@@ -40,6 +40,11 @@ def set_uncorrected_rate(
     With corrections c1 = 1 - beta1^t and c2 = 1 - beta2^t, Adam's update is lr·(m/c1)/(√(v/c2) + eps): a rate of
     lr·c1/√c2 and an epsilon of eps/√c2 make it lr·m/(√v + eps). The decay keeps its own lr·weight_decay.
     """
+    # torch does not count skipped updates; its t must be ours, or the two corrections do not cancel.
+    counts = [state["step"] for state in optimizer.state.values()]
+    if counts:
+        torch._foreach_zero_(counts)
+        torch._foreach_add_(counts, step)
     for group in optimizer.param_groups:
         beta1, beta2 = group["betas"]
         root = (1 - beta2 ** (step + 1)) ** 0.5

@@ -98,3 +98,36 @@ def _print(corpus: "Corpus", json: bool) -> None:
     rows += [("words are", WORD_STARTS[manifest.word_starts])]
     rows += [("text", manifest.corpus_sha256[:8]), ("inputs", ", ".join(manifest.inputs))]
     terminal.print_table(["corpus", str(corpus.folder)], rows)
+
+
+@app.command(epilog="Example: clue-bench corpus pairs --task afqmc --data clue --vocab clue_vocab_8021.txt --out pairs")
+def pairs(
+    task: Annotated[str, typer.Option(help="A task over two texts: a name, or a .toml file.")],
+    data: Annotated[Path, typer.Option(help="Folder that holds the task folders or zips.")],
+    vocab: Annotated[Path, typer.Option(help="vocab.txt or spiece.model, or a folder that holds one.")],
+    out: Annotated[Path, typer.Option(help="Folder to write.")],
+    json: Json = False,
+) -> None:
+    """Turn the training rows of a pair task into labelled pairs, for clue-bench pretrain --pairs.
+
+    Only training rows are taken, and of these none that is also in the task's dev or test set, in either order.
+    """
+    from clue_bench.corpus.pairs import LabelledPair, build_pairs
+    from clue_bench.errors import ClueBenchError
+    from clue_bench.finetune.data import available_splits, read_split
+    from clue_bench.finetune.task import load_task
+
+    card = load_task(task)
+    if len(card.text_fields) != 2:
+        raise ClueBenchError(f"{card.name} is a task over one text", "give a task over two, e.g. --task afqmc")
+    rows = read_split(card, "train", data)
+    others = [read_split(card, split, data) for split in available_splits(card, data) if split != "train"]
+    corpus = build_pairs(
+        (LabelledPair(*texts, int(label)) for texts, label in zip(rows.texts, rows.labels, strict=True)),
+        task=card.name,
+        classes=card.labels,
+        evaluated_on=((first, second) for other in others for first, second in other.texts),
+        vocabulary=vocab,
+        out=out,
+    )
+    _print(corpus, json)

@@ -67,6 +67,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     copies, more = _second_copies(tensors, kind)
     stated.pop("torch_dtype", None)
     stated["dtype"] = "float32"  # what is written
+    notes += _tokenizer_notes(folder)
     inherited = read_object(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
     return Model(
         tensors=tensors,
@@ -77,6 +78,14 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
         facts={"family": family},
         inherited=inherited,
     )
+
+
+def _tokenizer_notes(folder: Path) -> list[str]:
+    file = folder / "tokenizer_config.json"
+    stated = read_object(file) if file.is_file() else {}
+    if (folder / "vocab.txt").is_file() and stated.get("do_lower_case") is False:
+        return ["tokenizer_config.json keeps capitals; the tokenizer that is written lower-cases, as all of ours do"]
+    return []
 
 
 def _files(folder: Path) -> list[Path]:

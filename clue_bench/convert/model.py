@@ -10,6 +10,8 @@ from torch import Tensor
 from clue_bench.convert.dead import Dropped
 from clue_bench.errors import ClueBenchError
 
+PADDING_ROW = "uer_padding_segment"  # in provenance.json: numbers with blanks between, so that they take one line
+
 
 @dataclass(frozen=True)
 class Source:
@@ -37,6 +39,16 @@ class Model:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     inherited: Mapping[str, Any] = field(default_factory=dict)
+
+
+def labelled(config: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Return config.json of a classifier with `number` labels, whose names the source does not know."""
+    names = [f"LABEL_{index}" for index in range(number)]
+    return {
+        **config,
+        "id2label": {str(index): name for index, name in enumerate(names)},
+        "label2id": {name: index for index, name in enumerate(names)},
+    }
 
 
 def rows_of(words: Tensor, *, vocabulary: int, where: str) -> None:

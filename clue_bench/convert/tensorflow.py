@@ -23,7 +23,7 @@ from torch import Tensor
 
 from clue_bench.convert import names
 from clue_bench.convert.dead import Dropped, why_dead
-from clue_bench.convert.model import Model, Source, rows_of
+from clue_bench.convert.model import Model, Source, labelled, rows_of
 from clue_bench.convert.names import Family
 from clue_bench.convert.read import read_object, source_of
 from clue_bench.errors import ClueBenchError
@@ -153,9 +153,7 @@ def from_tensorflow(arrays: Arrays, stated: Mapping[str, Any], *, source: Source
         end=vocabulary.separator,
     )
     if "cls" in heads:
-        labels = range(len(hub["classifier.weight"]))
-        config["id2label"] = {str(label): f"LABEL_{label}" for label in labels}
-        config["label2id"] = {f"LABEL_{label}": label for label in labels}
+        config = labelled(config, len(hub["classifier.weight"]))
     return Model(hub, config, source, tuple(dropped), tuple(notes), facts)
 
 

@@ -19,7 +19,7 @@ from clue_bench import atomic
 from clue_bench.checkpoint import PROVENANCE
 from clue_bench.convert import names
 from clue_bench.convert.dead import TIED, Dropped
-from clue_bench.convert.model import Model
+from clue_bench.convert.model import PADDING_ROW, Model
 from clue_bench.convert.names import PROJECTIONS, UER_SEGMENTS, UER_WORDS, Family
 from clue_bench.convert.norms import UER_EPS, unfolded
 from clue_bench.convert.settings import uer_config
@@ -64,12 +64,13 @@ def to_uer(model: Model) -> UerModel:
     tensors, settings = _renamed(left, family, heads, where), uer_config(config, heads)
     notes = []
     if family != "gpt2":
-        notes += _pad(tensors, model.inherited.get("uer_padding_segment"))
+        notes += _pad(tensors, str(model.inherited.get(PADDING_ROW, "")))
     for head in sorted(heads & _MATRIX.keys()):
         if _MATRIX[head] in tensors:
             settings.pop("tie_weights", None)
         else:
             tensors[_MATRIX[head]] = tensors[UER_WORDS]  # UER-py's own files hold both copies
+    _refuse_incomplete(tensors, family, heads, where)
     if config.layer_norm_eps > UER_EPS:
         notes.append(
             f"layer_norm_eps {config.layer_norm_eps:g} becomes UER-py's fixed {UER_EPS:g} beside the deviation: "
@@ -134,13 +135,25 @@ def _renamed(left: Mapping[str, Tensor], family: Family, heads: frozenset[str], 
     return tensors
 
 
-def _pad(tensors: dict[str, Tensor], padding: list[float] | None) -> list[str]:
+def _refuse_incomplete(tensors: Mapping[str, Tensor], family: Family, heads: frozenset[str], where: str) -> None:
+    """Raise ClueBenchError if a head lacks a part: UER-py would start it at random, without a word."""
+    for head in sorted(heads):
+        for stem in names.HEADS[family][head]:
+            if f"{stem}.weight" not in tensors and f"{stem}.gamma" not in tensors:
+                raise ClueBenchError(
+                    f"{where}: nothing in it becomes {stem}, which UER-py's head '{head}' needs",
+                    "heads for pretraining and for classifying texts can be converted",
+                )
+
+
+def _pad(tensors: dict[str, Tensor], kept: str) -> list[str]:
     """Give the segments (2, E) the padding row that UER-py has first; return a note where it is not the original."""
     rows = tensors[UER_SEGMENTS]
     width = rows.shape[1]
     if len(rows) > 2:
         raise ClueBenchError(f"{UER_SEGMENTS}: {len(rows)} segments, UER-py has two", "it cannot be converted")
-    known = padding is not None and len(padding) == width
+    padding = [float(number) for number in kept.split()]
+    known = len(padding) == width
     first = torch.tensor(padding if known else [0.0] * width)
     second = rows if len(rows) == 2 else torch.cat((rows, torch.zeros(1, width)))
     tensors[UER_SEGMENTS] = torch.cat((first[None], second))

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from clue_bench.convert import names
 from clue_bench.convert.dead import PADDING, TIED, Dropped
-from clue_bench.convert.model import Model, Source, rows_of
+from clue_bench.convert.model import PADDING_ROW, Model, Source, labelled, rows_of
 from clue_bench.convert.names import PROJECTIONS, UER_POSITIONS, UER_SEGMENTS, UER_WORDS, Family
 from clue_bench.convert.norms import folded, matching_eps
 from clue_bench.convert.read import live_tensors, read_object, read_tensors, source_of
@@ -96,12 +96,10 @@ def from_uer(
         end=vocabulary.separator,
     )
     if "cls" in heads:
-        labels = range(len(hub["classifier.bias"]))
-        values["id2label"] = {str(label): f"LABEL_{label}" for label in labels}
-        values["label2id"] = {f"LABEL_{label}": label for label in labels}
+        values = labelled(values, len(hub["classifier.bias"]))
     if family != "gpt2" and not heads & {"sp", "cls"}:
         notes.append("no pooler in the file: BertModel and classifiers start one at random, fill-mask needs none")
-    padding = renamed[UER_SEGMENTS][0].float().tolist() if UER_SEGMENTS in renamed else None
+    padding = renamed[UER_SEGMENTS][0].float().tolist() if UER_SEGMENTS in renamed else []
     return Model(
         tensors=hub,
         config=values,
@@ -114,7 +112,7 @@ def from_uer(
             "norms": "gain multiplied by sqrt((N-1)/N), N the normalised width",
             "layer_norm_eps": eps,
         },
-        inherited={"uer_padding_segment": padding} if padding else {},
+        inherited={PADDING_ROW: " ".join(map(repr, padding))} if padding else {},
     )
 
 

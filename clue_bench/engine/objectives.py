@@ -162,26 +162,33 @@ class Masking:
     def _choose_words(self, ids_BS: Tensor, draws: RowDraws, starts_word_BS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return K places per row, which of them count, and each place's draw of how its word is hidden.
 
-        Words come in random order until the share is reached; the word that would pass it is taken with just the
-        probability that makes the expected share exact.
+        Words stand in random order on a circle, and a window as long as the share opens at a random token of it; the
+        words that start in the window are chosen. So each word is chosen with a probability of just `rate`, whatever
+        its length and its row's: taking words until the share is full would leave out long ones at the end.
         """
         length, num = ids_BS.shape[1], self.num_predictions
         candidate_BS = self.is_ordinary_V[ids_BS]
         word_BS = words_of(candidate_BS, starts_word_BS)
-        scores_BS = draws("which", length).gather(1, word_BS) * length + word_BS
+        total_B1 = candidate_BS.sum(1, keepdim=True)
+        luck_B1, opening_B1 = draws("how many", 2).split(1, dim=1)
+        wanted_B1 = (total_B1 * self.rate + luck_B1.double() / 2**32).floor()
+        # The window opens at `cut` tokens into word `open`: that word comes first, or, if cut > 0, last.
+        is_open_BS = candidate_BS & (candidate_BS.cumsum(1) - 1 == opening_B1 % total_B1.clamp(min=1))
+        open_B1 = (word_BS * is_open_BS).sum(1, keepdim=True)
+        of_open_BS = candidate_BS & (word_BS == open_B1)
+        cut_B1 = (of_open_BS & (is_open_BS.flip(1).cumsum(1).flip(1) - is_open_BS.long() > 0)).sum(1, keepdim=True)
+        left_B1 = torch.where(cut_B1 > 0, of_open_BS.sum(1, keepdim=True) - cut_B1, 0)
+        scores_BS = draws("which", length).gather(1, word_BS) + 1
+        scores_BS = torch.where(of_open_BS, torch.where(cut_B1 > 0, 0, 2**32 + 1), scores_BS) * length + word_BS
         # All tokens of a word share its score; the position puts them in order behind each other.
         keys_BS = scores_BS * length + torch.arange(length, device=ids_BS.device).flip(0)
         at_BK = torch.where(candidate_BS, keys_BS, -1).topk(num, dim=1).indices
-        sizes_BS = torch.zeros_like(word_BS).scatter_add(1, word_BS, candidate_BS.long())
         chosen_BK = word_BS.gather(1, at_BK)
-        size_BK = sizes_BS.gather(1, chosen_BK)
         rank_K = torch.arange(num, device=ids_BS.device)
         is_first_BK = torch.ones_like(chosen_BK, dtype=torch.bool)
         is_first_BK[:, 1:] = chosen_BK[:, 1:] != chosen_BK[:, :-1]
         begin_BK = torch.where(is_first_BK, rank_K, 0).cummax(1).values
-        room_BK = candidate_BS.sum(1, keepdim=True) * self.rate - begin_BK
-        luck_B1 = draws("how many", 1).double() / 2**32
-        counts_BK = (room_BK > 0) & (room_BK.double() > luck_B1 * size_BK) & candidate_BS.gather(1, at_BK)
+        counts_BK = (left_B1 + begin_BK < wanted_B1) & candidate_BS.gather(1, at_BK)
         return at_BK, counts_BK, draws("how", length).gather(1, chosen_BK)
 
 

@@ -59,11 +59,11 @@ def prune(vocabulary: Vocabulary) -> Pruned:
     if vocabulary.kind != "wordpiece":
         raise ClueBenchError("a sentencepiece vocabulary cannot be pruned", "train a smaller one: --size")
     type_of = typed(vocabulary)
+    rules = {token: _rule(token, type_of(token), vocabulary) for token in vocabulary.tokens}
     kept: dict[str, None] = {}
     dropped: dict[str, list[str]] = {rule: [] for rule in RULES}
     added: list[str] = []
-    for token in vocabulary.tokens:
-        rule = _rule(token, type_of(token), vocabulary)
+    for token, rule in rules.items():
         following: tuple[str, ...] = ADDED.get(token, ())
         if rule is None:
             kept[token] = None
@@ -71,7 +71,7 @@ def prune(vocabulary: Vocabulary) -> Pruned:
             dropped[rule].append(token)
             if rule == "blanks" and token.strip():
                 following = (token.strip(),)  # CLUE strips each line, so of "##" and a line separator "##" is left
-        new = [other for other in following if other not in kept]
+        new = [other for other in following if other not in kept and rules.get(other, "not there") is not None]
         kept |= dict.fromkeys(new)
         added += new
     return Pruned(Vocabulary(tuple(kept)), dropped, added)

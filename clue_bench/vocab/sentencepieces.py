@@ -99,10 +99,13 @@ def _free_memory() -> int | None:
 def _watch(process: "subprocess.Popen[bytes]", log: Path, on_round: Callable[[int], None]) -> None:
     """Report each round of the process from its log until it ends."""
     with log.open(encoding="utf-8", errors="replace") as lines:
-        while process.poll() is None:
+        has_ended = False
+        while not has_ended:
+            has_ended = process.poll() is not None  # before the last look, which sees the whole log
             for pieces in re.findall(r"EM sub_iter=0 size=(\d+)", lines.read()):
                 on_round(int(pieces))
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            if not has_ended:
+                time.sleep(SECONDS_BETWEEN_LOOKS)
 
 
 def _failure(log: str, size: int, code: int) -> ClueBenchError:

@@ -170,3 +170,10 @@ def test_a_file_instead_of_the_folder_is_refused(hub, tmp_path):
     folder, _ = hub()
     with pytest.raises(ClueBenchError, match=r"no config\.json"):
         convert(folder / "pytorch_model.bin", tmp_path / "out", source_kind="hf")
+
+
+def test_a_tokenizer_that_keeps_capitals_is_mentioned(hub, tmp_path):
+    folder, _ = hub()
+    (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
+    report = convert(folder, tmp_path / "out", source_kind="hf")
+    assert any("lower-cases" in note for note in report.notes)

@@ -142,3 +142,16 @@ def test_a_family_that_uer_lacks_is_refused(tokens_file, tmp_path):
     with pytest.raises(ClueBenchError, match="UER-py has no RoFormer"):
         convert(folder, tmp_path / "uer", source_kind="hf", target_kind="uer")
     assert not (tmp_path / "uer").exists()
+
+
+def test_a_classifier_of_tokens_is_refused(tokens_file, tmp_path):
+    import transformers
+
+    model = transformers.BertForTokenClassification(
+        transformers.BertConfig(
+            vocab_size=90, hidden_size=48, num_hidden_layers=1, num_attention_heads=4, intermediate_size=64
+        )
+    )
+    folder = hub_folder(tmp_path / "hub", model, tokens_file)
+    with pytest.raises(ClueBenchError, match="nothing in it becomes output_layer_1"):
+        convert(folder, tmp_path / "uer", source_kind="hf", target_kind="uer")

@@ -1,0 +1,37 @@
+"""A small sentencepiece model, trained by the library itself on random words."""
+
+import io
+import random
+from pathlib import Path
+
+import pytest
+import sentencepiece
+
+SYMBOLS = ["[MASK]", *(f"[unused{number}]" for number in range(1, 11))]
+SYLLABLES = ["中国", "首都", "北京", "的", "是", "一", "ab", "Bc", "é", "2020", "，", "。", "...", "℃", "我们", "他"]
+
+
+@pytest.fixture(scope="session")
+def training_lines() -> list[str]:
+    """Lines of random words, some with a blank between."""
+    draw = random.Random("pieces")
+    return ["".join(draw.choices([*SYLLABLES, " "], k=draw.randint(3, 20))).strip() for _ in range(600)]
+
+
+@pytest.fixture(scope="session")
+def model_file(tmp_path_factory: pytest.TempPathFactory, training_lines: list[str]) -> Path:
+    """A spiece.model of 100 pieces, with special tokens as UER's has them."""
+    writer = io.BytesIO()
+    names = {"pad_piece": "[PAD]", "unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(training_lines),
+        model_writer=writer,
+        vocab_size=100,
+        user_defined_symbols=SYMBOLS,
+        **dict(zip(("pad_id", "unk_id", "bos_id", "eos_id"), range(4), strict=True)),
+        **names,
+        minloglevel=2,
+    )
+    path = tmp_path_factory.mktemp("model") / "spiece.model"
+    path.write_bytes(writer.getvalue())
+    return path
