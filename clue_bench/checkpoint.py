@@ -3,8 +3,8 @@
 Format. A folder with
 
     config.json, model.safetensors                       Hugging Face layout, fp32
-    vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model and
-                                                         tokenizer_config.json, which loads as `AlbertTokenizer`
+    vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model
+                                                         instead of the first two, which loads as `AlbertTokenizer`
     provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
                                                          tokens seen, wall seconds
 
@@ -167,7 +167,9 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
         return read_vocabulary(folder)
     if (folder / "tokenizer.json").is_file():
         return vocabulary_of_tokenizer_json(folder / "tokenizer.json")
-    raise ClueBenchError(f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights")
+    raise ClueBenchError(
+        f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights"
+    )
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -306,7 +306,7 @@ class Corpus:
         Only the bytes that hold these bits are read. Positions count from the shard's start, as in `ids`.
         Raises IndexError for a position that lies beyond the shard's last byte, as `ids` would.
         """
-        bits = self._words[shard][tokens >> 3]
+        bits: npt.NDArray[np.uint8] = self._words[shard][tokens >> 3]
         return ((bits >> (tokens & 7).astype(np.uint8)) & 1).astype(np.bool_)
 
     @cached_property

@@ -64,6 +64,57 @@ def test_what_is_written_is_read_again(tmp_path: Path, vocab_size: int) -> None:
     assert corpus.damaged_files() == []
 
 
+def test_word_starts_are_found_at_any_positions(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    documents = [[draw.integers(0, BERT_SIZE, size=1_003).tolist()]]
+    corpus = corpus_of(tmp_path, documents, SENTENCES)
+    for shard in range(2):
+        everything = corpus.starts_word(shard)
+        positions = draw.integers(0, len(everything), size=(7, 50))
+        assert corpus.starts_word_at(shard, positions).tolist() == everything[positions].tolist()
+        in_order = np.arange(len(everything))
+        assert corpus.starts_word_at(shard, in_order).tolist() == everything.tolist()
+    assert corpus.starts_word_at(0, np.empty(0, dtype=np.int64)).tolist() == []
+
+
+def test_a_position_beyond_the_shard_is_an_error(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, SENTENCES)
+    with pytest.raises(IndexError):
+        corpus.starts_word_at(0, np.array([16]))
+
+
+def test_a_shard_without_tokens_has_no_number(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path, [], SENTENCES)
+    assert corpus.starts_word_at(0, np.arange(13)).tolist() == corpus.starts_word(0).tolist()
+
+
+@pytest.mark.parametrize("word_starts", ["wordpiece", "pieces", "rjieba"])
+def test_the_manifest_says_what_a_word_is(tmp_path: Path, word_starts: str) -> None:
+    corpus_of(tmp_path, SENTENCES)
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "word_starts": word_starts}))
+    assert Corpus.open(tmp_path).manifest.word_starts == word_starts
+
+
+def test_a_sentencepiece_vocabulary_is_checked_by_its_bytes(tmp_path: Path) -> None:
+    model = b"a model\n"
+    (tmp_path / "tokenizer").mkdir()
+    (tmp_path / "tokenizer" / "spiece.model").write_bytes(model)
+    write_manifest(
+        tmp_path,
+        shards=[shard_of(tmp_path, 0, SENTENCES)],
+        inputs=["a.txt"],
+        vocab_sha256=hashlib.sha256(model).hexdigest(),
+        vocab_size=BERT_SIZE,
+        word_starts="pieces",
+    )
+    corpus = Corpus.open(tmp_path)
+    assert corpus.vocabulary_file == tmp_path / "tokenizer" / "spiece.model"
+    assert corpus.damaged_files() == []
+    corpus.vocabulary_file.write_bytes(model.strip())
+    assert corpus.damaged_files() == [corpus.vocabulary_file]
+
+
 def test_the_files_are_little_endian_as_the_format_says(tmp_path: Path) -> None:
     corpus_of(tmp_path, [[[1, 2, 3], [0x0405]]])
     assert part_path(tmp_path, 0, "ids").read_bytes() == bytes([1, 0, 2, 0, 3, 0, 5, 4])
@@ -163,6 +214,7 @@ def test_another_folder_is_no_corpus(tmp_path: Path, name: str) -> None:
         ({"format_version": 2}, "format_version: Input should be 1"),
         ({"format_version": 2, "novelty": 1}, "format_version: Input should be 1"),
         ({"id_type": "uint8"}, "id_type"),
+        ({"word_starts": "jieba"}, "word_starts"),
         ({"counts": None}, "counts"),
         ({"novelty": 1}, "novelty"),
     ],

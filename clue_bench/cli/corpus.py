@@ -123,10 +123,10 @@ def pairs(
     rows = read_split(card, "train", data)
     others = [read_split(card, split, data) for split in available_splits(card, data) if split != "train"]
     corpus = build_pairs(
-        (LabelledPair(*texts, int(label)) for texts, label in zip(rows.texts, rows.labels, strict=True)),
+        (LabelledPair(texts[0], texts[1], int(label)) for texts, label in zip(rows.texts, rows.labels, strict=True)),
         task=card.name,
         classes=card.labels,
-        evaluated_on=((first, second) for other in others for first, second in other.texts),
+        evaluated_on=((texts[0], texts[1]) for other in others for texts in other.texts),
         vocabulary=vocab,
         out=out,
     )

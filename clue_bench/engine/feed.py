@@ -120,7 +120,7 @@ class StageFeeds:
         device: torch.device,
     ) -> "StageFeeds":
         """Prepare stage `number` (1 or 2). Raises ClueBenchError if the corpus lacks what the objective needs."""
-        _check_words(recipe, corpus)
+        _check_corpus(recipe, corpus)
         stage = recipe.stages[number - 1]
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
         feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device)
@@ -171,8 +171,10 @@ class StageFeeds:
         return permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
 
 
-def _check_words(recipe: Recipe, corpus: Corpus) -> None:
+def _check_corpus(recipe: Recipe, corpus: Corpus) -> None:
     """Whole-word masking of a corpus without words would be token masking under another name."""
+    if corpus.labels is not None:
+        raise ClueBenchError(f"{corpus.folder}: labelled pairs, not running text", "give it as --pairs")
     if recipe.objective == "wwm" and corpus.manifest.word_starts == "wordpiece":
         raise ClueBenchError(
             f"{corpus.folder}: built without word segmentation, recipe {recipe.name} masks whole words",

@@ -170,10 +170,10 @@ class Masking:
         candidate_BS = self.is_ordinary_V[ids_BS]
         word_BS = words_of(candidate_BS, starts_word_BS)
         total_B1 = candidate_BS.sum(1, keepdim=True)
-        luck_B1, opening_B1 = draws("how many", 2).split(1, dim=1)
-        wanted_B1 = (total_B1 * self.rate + luck_B1.double() / 2**32).floor()
+        lucks_B2 = draws("how many", 2)
+        wanted_B1 = (total_B1 * self.rate + lucks_B2[:, :1].double() / 2**32).floor()
         # The window opens at `cut` tokens into word `open`: that word comes first, or, if cut > 0, last.
-        is_open_BS = candidate_BS & (candidate_BS.cumsum(1) - 1 == opening_B1 % total_B1.clamp(min=1))
+        is_open_BS = candidate_BS & (candidate_BS.cumsum(1) - 1 == lucks_B2[:, 1:] % total_B1.clamp(min=1))
         open_B1 = (word_BS * is_open_BS).sum(1, keepdim=True)
         of_open_BS = candidate_BS & (word_BS == open_B1)
         cut_B1 = (of_open_BS & (is_open_BS.flip(1).cumsum(1).flip(1) - is_open_BS.long() > 0)).sum(1, keepdim=True)

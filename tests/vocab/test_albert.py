@@ -75,8 +75,8 @@ def test_on_real_text_albert_tokenizer_differs_for_two_reasons_only(real_data: P
     shutil.copy(real_data / "vocab" / "cluecorpussmall_spm.model", tmp_path / "spiece.model")
     vocabulary = read_vocabulary(tmp_path)
     vocabulary.save(tmp_path, max_length=10**6)
-    text = lzma.open(real_data / "corpus" / "part-000.txt.xz", "rt", encoding="utf-8").read()
-    documents = text.split("\n\n")[:DOCUMENTS]
+    with lzma.open(real_data / "corpus" / "part-000.txt.xz", "rt", encoding="utf-8") as file:
+        documents = file.read().split("\n\n")[:DOCUMENTS]
     lines = [line for document in documents for line in map(clean_line, document.split("\n")) if line]
     ours = encode(vocabulary, lines)
     theirs = AlbertTokenizer.from_pretrained(tmp_path)(lines, add_special_tokens=False)["input_ids"]

@@ -56,9 +56,8 @@ def test_the_published_counts_come_out(real_data: Path, name: str, differing: di
     vocabulary = read_vocabulary(real_data / "vocab" / f"{name}.txt")
     counts, published = count_types(vocabulary), PUBLISHED[vocabulary.sha256]
     assert sum(published.counts) == sum(counts.values()) == len(vocabulary)
-    differences = {
-        kind: count - said for (kind, count), said in zip(counts.items(), published.counts, strict=True) if count != said
-    }
+    pairs = zip(counts.items(), published.counts, strict=True)
+    differences = {kind: count - said for (kind, count), said in pairs if count != said}
     assert differences == differing
     assert bool(published.note) == bool(differing)
 
