@@ -13,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Container
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
@@ -158,6 +159,8 @@ def _walk(model: type[Card], loc: tuple[int | str, ...]) -> tuple[type[pydantic.
     inner: type[pydantic.BaseModel] = model
     keys: list[str] = []
     for part in loc:
+        if get_origin(annotation) is UnionType and NoneType in get_args(annotation):  # a part that may be missing
+            annotation = get_args(annotation)[0]
         if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
             inner = annotation
             field = annotation.model_fields.get(str(part))

@@ -10,8 +10,8 @@ Format. A folder with
 
 Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
 renamed, so it is complete or not there.
-Reader: `read_checkpoint`; it takes any folder of that layout whose family is ours, with or without provenance, and a run's folder
-whose `checkpoint/` is meant.
+Reader: `read_checkpoint`; it takes any folder of that layout whose family is ours, with or without provenance, and the
+folder of a run whose `checkpoint/` is meant.
 """
 
 import hashlib

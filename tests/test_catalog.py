@@ -281,4 +281,5 @@ def test_every_built_in_recipe_decodes_and_has_its_files_name(name: str) -> None
     recipe = load_recipe(name, {})
     assert recipe.name == name
     assert recipe.title
-    assert load_recipe(name, {"steps": recipe.steps}) == recipe
+    steps = {f"stage{number}.steps": stage.steps for number, stage in enumerate(recipe.stages, 1)}
+    assert load_recipe(name, steps) == recipe

@@ -1,36 +1,15 @@
 """`clue-bench pretrain`: shards to checkpoint."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from clue_bench.cli import terminal
+from clue_bench.cli import live, terminal
 from clue_bench.cli.options import Json, Set, overrides
 
 if TYPE_CHECKING:
-    from clue_bench.engine.report import Report
     from clue_bench.records import RunRecord
-
-SHOWN = (
-    "step",
-    "loss",
-    "lm_loss",
-    "lm_accuracy",
-    "sop_loss",
-    "sop_accuracy",
-    "pair_loss",
-    "pair_accuracy",
-    "held_out_loss",
-    "held_out_accuracy",
-    "held_out_sop_accuracy",
-    "skipped",
-    "tokens",
-    "epochs",
-    "mean_tokens_per_second",
-    "mfu",
-    "seconds",
-)
 
 
 def pretrain(
@@ -50,6 +29,10 @@ def pretrain(
     pairs: Annotated[
         Path | None, typer.Option(help="Labelled pairs, from clue-bench corpus pairs, for recipes that take some.")
     ] = None,
+    tracker: Annotated[
+        Literal["auto", "none", "tensorboard", "trackio"],
+        typer.Option(help="Also write curves for this program; auto: tensorboard where it is installed."),
+    ] = "auto",
     json: Json = False,
 ) -> None:
     """Pretrain a model. The same command again continues an interrupted run, bit for bit on the CPU.
@@ -60,7 +43,15 @@ def pretrain(
     """
     asked = overrides(settings)
     record = pretrain_once(
-        recipe=recipe, corpus=corpus, out=out, asked=asked, steps=steps, debug_size=debug_size, start=start, pairs=pairs
+        recipe=recipe,
+        corpus=corpus,
+        out=out,
+        asked=asked,
+        steps=steps,
+        debug_size=debug_size,
+        start=start,
+        pairs=pairs,
+        tracker=tracker,
     )
     if record is None:  # one of several processes, and not the one that speaks
         return
@@ -68,12 +59,8 @@ def pretrain(
         terminal.print_json(record.model_dump(mode="json"))
         return
     rows: list[tuple[str, object]] = [("checkpoint", out / "checkpoint")]
-    rows.append(("parameters", f"{record.model.parameters:,}"))
-    for name in SHOWN:
-        value = record.results.get(name)
-        if value is not None:
-            rows.append((name.replace("_", " "), f"{value:,.4g}" if value < 1000 else f"{value:,.0f}"))
-    terminal.print_table(["pretrained", record.run_id], rows)
+    rows += [("loss curve", out / "loss.svg"), ("parameters", f"{record.model.parameters:,}")]
+    terminal.print_table(["pretrained", record.run_id], [*rows, *live.result_rows(record.results)])
 
 
 def pretrain_once(
@@ -86,6 +73,7 @@ def pretrain_once(
     debug_size: bool = False,
     start: Path | None = None,
     pairs: Path | None = None,
+    tracker: Literal["auto", "none", "tensorboard", "trackio"] = "auto",
 ) -> "RunRecord | None":
     """Do one run with a progress bar, or find that it is done; return its record, None if another process has it."""
     from clue_bench.engine.recipe import load_recipe
@@ -93,11 +81,13 @@ def pretrain_once(
     loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
     from clue_bench.checkpoint import read_checkpoint
-    from clue_bench.engine.run import completed_record, run, run_id
+    from clue_bench.engine.run import METRICS, completed_record, run, run_id
+    from clue_bench.engine.trackers import pick_tracker, tracked
     from clue_bench.engine.train import Pretraining
     from clue_bench.records import read_record, record_path
     from clue_bench.shards import Corpus
 
+    picked = pick_tracker(tracker)
     checkpoint = None if start is None else read_checkpoint(start)
     labelled = None if pairs is None else Corpus.open(pairs)
     pretraining = Pretraining(loaded, Corpus.open(corpus), out, start=checkpoint, pairs=labelled)
@@ -112,21 +102,10 @@ def pretrain_once(
         for _ in run(pretraining, asked=typed):
             pass
         return None
-    with terminal.bar(f"pretrain {loaded.name}", loaded.total_steps, count=True) as bar:
-        for report in run(pretraining, asked=typed):
-            bar.update(report.step, _line(report, len(loaded.stages)))
-    return read_record(record_path(out, run_id(pretraining)))
-
-
-def _line(report: "Report", stages: int) -> str:
-    """Return a report as one line of progress."""
-    parts = [f"stage {report.stage}"] if stages > 1 else []
-    parts += [f"loss {report.loss:.3f}", f"accuracy {report.lm_accuracy:.3f}"]
-    if report.sop_loss is not None and report.sop_accuracy is not None:
-        parts += [f"lm {report.lm_loss:.3f}", f"sop {report.sop_loss:.3f}", f"sop accuracy {report.sop_accuracy:.3f}"]
-    if report.held_out_loss is not None:
-        parts.append(f"held-out {report.held_out_loss:.3f}")
-    if report.skipped:
-        parts.append(f"skipped {report.skipped}")
-    parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {report.mfu:.0%}", f"lr {report.learning_rate:.2e}"]
-    return "  ".join(parts)
+    name, config = run_id(pretraining), loaded.model_dump()
+    reports = run(pretraining, asked=typed)
+    with terminal.bar(f"pretrain {loaded.name}", live.total_tokens(loaded)) as bar:
+        watched = live.Watched(bar, loaded)
+        for report in tracked(reports, picked, out=out, metrics=out / METRICS, name=name, config=config):
+            watched.show(report)
+    return read_record(record_path(out, name))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +16,7 @@ from rich.text import Text
 from clue_bench.errors import ClueBenchError
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
+SECONDS_OF_SPEED = 600.0  # that the ETA is taken from; rich's own 30 give none where two updates lie further apart
 
 stderr = Console(stderr=True, highlight=False)
 
@@ -47,21 +48,33 @@ def say_ignored(paths: list[Path]) -> None:
         say(f"left aside, not text files of a known kind: {', '.join(path.name for path in paths)}")
 
 
+class _Display(Progress):
+    """Bars, and whatever is to stand below them."""
+
+    below: RenderableType | None = None
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        if self.below is not None:
+            yield self.below
+
+
 class Bar:
     """One line of progress. On a terminal it is a bar with ETA, elsewhere a line every ten seconds."""
 
-    def __init__(self, what: str, total: float, progress: Progress) -> None:
+    def __init__(self, what: str, total: float, progress: _Display) -> None:
         self._what, self._total, self._progress = what, total, progress
         self._task = progress.add_task(what, total=total, detail="")
         self._started = self._last_line = time.monotonic()  # of the first update, once there is one
         self._from: float | None = None
         self._ended = False
 
-    def update(self, done: float, detail: str = "") -> None:
-        """Show that `done` of the total is done."""
+    def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
+        """Show that `done` of the total is done, with `detail` on the same line or, on a terminal, `below` instead."""
         if self._from is None:
             self._from, self._started = done, time.monotonic()
-        self._progress.update(self._task, completed=done, detail=detail)
+        self._progress.below = below
+        self._progress.update(self._task, completed=done, detail="" if below else detail)
         now = time.monotonic()
         ended = done >= self._total
         if not stderr.is_terminal and not self._ended and (now - self._last_line >= SECONDS_BETWEEN_LINES or ended):
@@ -93,7 +106,14 @@ def bar(
     counted = [MofNCompleteColumn()] if count else []
     times = [TimeElapsedColumn(), TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[detail]}")]
     try:
-        with Progress(*columns, *counted, *times, console=stderr, disable=not stderr.is_terminal) as progress:
+        with _Display(
+            *columns,
+            *counted,
+            *times,
+            console=stderr,
+            disable=not stderr.is_terminal,
+            speed_estimate_period=SECONDS_OF_SPEED,
+        ) as progress:
             yield Bar(what, total, progress)
     except KeyboardInterrupt as interruption:
         raise ClueBenchError(f"{what}: interrupted", on_interrupt) from interruption

@@ -90,7 +90,7 @@ def write_curve(metrics: Path, picture: Path, *, title: str, name: str) -> None:
     from matplotlib import style
 
     # A user's own matplotlibrc changes nothing; ids in the file come from the salt, and there is no date.
-    with style.context("default"), matplotlib.rc_context({"svg.hashsalt": "clue-bench", "axes.edgecolor": TEXT}):
+    with style.context("default"), matplotlib.rc_context({"svg.hashsalt": "clue-bench"}):
         figure = draw(reports, title=title, name=name)
         with atomic.replacing(picture) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Title": title}, transparent=True)
@@ -193,6 +193,7 @@ def _paint(axes: "Axes", label: str) -> None:
     axes.tick_params(colors=TEXT, labelsize=8)
     axes.yaxis.get_offset_text().set(color=TEXT, fontsize=8)
     axes.grid(color=GRID, linewidth=0.6)
+    axes.spines[:].set_color(TEXT)
     axes.spines[["top", "right"]].set_visible(False)
     if axes.get_legend_handles_labels()[1]:
         # Above the panel: nothing that is drawn can lie under it.

@@ -2,13 +2,15 @@
 
 1. Continue from the training state if there is one; write a record that says "interrupted" until the end.
 2. For every report: append it to metrics.jsonl, replace the state when due, hand the report on.
-3. Write the checkpoint, then the completed record.
+3. Draw loss.svg, also of a run that fails or is interrupted, and now and then on the way.
+4. Write the checkpoint, then the completed record.
 
-`out` holds checkpoint/ (door 2), state.pt, metrics.jsonl and the run record (door 3).
+`out` holds checkpoint/ (door 2), state.pt, metrics.jsonl, loss.svg and the run record (door 3).
 """
 
 import hashlib
 import json
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
@@ -17,6 +19,7 @@ from typing import Any
 
 from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256, write_checkpoint
+from clue_bench.engine import curve
 from clue_bench.engine.report import Report
 from clue_bench.engine.state import FILE as STATE
 from clue_bench.engine.train import Pretraining
@@ -26,6 +29,11 @@ from clue_bench.models.hub_config import pretraining_class
 from clue_bench.records import DataFacts, ModelFacts, RunRecord, claim_folder, read_record, record_path, write_record
 
 METRICS = "metrics.jsonl"
+"""One `report.Report` a line, whose docstring says what the keys mean."""
+
+SECONDS_BETWEEN_PICTURES = 120.0  # drawing takes half a second, two for 20,000 reports; states are saved more often
+
+log = logging.getLogger(__name__)
 
 
 def run_id(pretraining: Pretraining) -> str:
@@ -77,6 +85,7 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
     write_record(out, record)
     started = time.perf_counter() - pretraining.seconds
     last: Report | None = None
+    drawn = time.perf_counter()
     try:
         for report in pretraining.reports():
             _append(out / METRICS, report)
@@ -85,6 +94,9 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
                 _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
             if pretraining.is_at_save:
                 pretraining.save()
+                if time.perf_counter() - drawn > SECONDS_BETWEEN_PICTURES:
+                    _draw(pretraining)
+                    drawn = time.perf_counter()
             last = report
             yield report
         pretraining.check_weights()
@@ -92,6 +104,8 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=error.message, finished_at=provenance.now(), wall_seconds=seconds)
         raise
+    finally:
+        _draw(pretraining)
     sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
     write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
 
@@ -149,6 +163,8 @@ def _completed(
     model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
     results = {**asdict(last), "epochs": pretraining.epochs}
     results["mean_tokens_per_second"] = pretraining.tokens_seen / pretraining.seconds
+    results["matrix_product_flops_per_second"] = pretraining.ceiling
+    results["held_out_perplexity"] = last.held_out_perplexity
     results["peak_memory_mib"] = hardware.peak_memory_mib()
     return record.model_copy(
         update={
@@ -186,6 +202,16 @@ def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path)
             "hardware": record.hardware,
         },
     )
+
+
+def _draw(pretraining: Pretraining) -> None:
+    """Draw the run so far. A picture that cannot be written is no reason to end a run of days."""
+    metrics, picture = pretraining.out / METRICS, pretraining.out / curve.FILE
+    try:
+        if metrics.is_file():
+            curve.write_curve(metrics, picture, title=pretraining.recipe.title, name=pretraining.recipe.name)
+    except OSError as error:
+        log.warning("%s: not drawn: %s", picture, error)
 
 
 def _append(path: Path, report: Report) -> None:

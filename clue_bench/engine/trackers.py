@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -90,7 +91,7 @@ class TensorBoard:
         """Open `folder`; what an interrupted run wrote of `first_step` and later ones is marked as void."""
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer: Any = SummaryWriter(str(folder), purge_step=first_step)  # type: ignore[no-untyped-call]
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first_step)
 
     def log(self, report: Report) -> None:
         """Write a report to disk: after a kill -9 the next part goes on where this one ends."""
@@ -109,8 +110,7 @@ class Trackio:
     def __init__(self, out: Path, metrics: Path, *, name: str, config: dict[str, Any], first_step: int) -> None:
         """Begin the run anew: trackio cannot drop single steps, so metrics.jsonl is told again up to `first_step`."""
         _stay_on_this_machine()
-        import trackio
-
+        self._trackio = trackio = import_module("trackio")
         config = {**config, "out": str(out.resolve())}
         with contextlib.suppress(ValueError):  # there is no such project yet
             for run in list(trackio.Api().runs(PROJECT)):
@@ -131,10 +131,8 @@ class Trackio:
 
     def close(self) -> None:
         """Wait until everything is written."""
-        import trackio
-
         with contextlib.redirect_stdout(sys.stderr):
-            trackio.finish()
+            self._trackio.finish()
 
 
 def _stay_on_this_machine() -> None:

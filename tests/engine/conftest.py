@@ -2,7 +2,6 @@
 
 import lzma
 from collections.abc import Callable
-from functools import cache
 from itertools import chain
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 
 from clue_bench import atomic, shards
-from clue_bench.corpus.build import Segmenter, build_corpus
+from clue_bench.corpus.build import build_corpus
 from clue_bench.shards import Corpus
 from clue_bench.vocab import Vocabulary
 
@@ -91,17 +90,12 @@ def two_stage_file(recipe_file: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def real_corpus(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Segmenter | None], Corpus]:
-    """What builds a corpus of over a million tokens of real text in CLUE's vocabulary, cut into words if asked."""
-
-    @cache
-    def build(words: Segmenter | None) -> Corpus:
-        folder = tmp_path_factory.mktemp("real")
-        with lzma.open(real_data / "corpus" / "part-000.txt.xz", "rt", encoding="utf-8") as file:
-            (folder / "text.txt").write_text(file.read(REAL_CHARACTERS), encoding="utf-8")
-        texts, vocabulary = [folder / "text.txt"], real_data / "vocab" / "clue_vocab_8021.txt"
-        for _ in build_corpus(texts, vocabulary=vocabulary, out=folder / "corpus", workers=1, words=words):
-            pass
-        return Corpus.open(folder / "corpus")
-
-    return build
+def real_corpus(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+    """A corpus of over a million tokens of real text in CLUE's vocabulary, cut into words."""
+    folder = tmp_path_factory.mktemp("real")
+    with lzma.open(real_data / "corpus" / "part-000.txt.xz", "rt", encoding="utf-8") as file:
+        (folder / "text.txt").write_text(file.read(REAL_CHARACTERS), encoding="utf-8")
+    texts, vocabulary = [folder / "text.txt"], real_data / "vocab" / "clue_vocab_8021.txt"
+    for _ in build_corpus(texts, vocabulary=vocabulary, out=folder / "corpus", workers=1, words="rjieba"):
+        pass
+    return Corpus.open(folder / "corpus")

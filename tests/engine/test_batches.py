@@ -118,12 +118,10 @@ def test_rows_of_a_part_hold_just_its_documents(corpus_folder, length, share):
         rows = PackedRows.of(corpus, vocabulary, length=length, documents=documents, with_words=True)
         got = rows.gather(np.arange(len(rows)), epochs_B=np.zeros(len(rows), dtype=np.int64), seed=1)
         for shard, offsets in enumerate(documents):
-            expected = [
-                token
-                for start, end in itertools.pairwise(offsets)
-                for token in [*zip(corpus.ids[shard][start:end], corpus.starts_word(shard)[start:end], strict=True)]
-                + [(vocabulary.separator, True)]
-            ]
+            expected, starts_word = [], corpus.starts_word(shard)
+            for start, end in itertools.pairwise(offsets):
+                expected += zip(corpus.ids[shard][start:end], starts_word[start:end], strict=True)
+                expected.append((vocabulary.separator, True))
             first, last = rows.first_rows[shard : shard + 2]
             for number in range(last - first):
                 at = max(0, min(number * (length - 2), len(expected) - (length - 2)))

@@ -47,7 +47,9 @@ def test_a_processes_rows_do_not_depend_on_how_many_there_are(recipe_file, corpu
 
 
 def test_labels_are_learnt_recorded_and_leave_no_head_behind(recipe_file, corpus_folder, tmp_path, pairs):
-    pretraining = start(recipe_file, corpus_folder, tmp_path, pairs, steps=150, learning_rate=3e-3)
+    pretraining = start(
+        recipe_file, corpus_folder, tmp_path, pairs, steps=120, global_batch=32, micro_batch=32, learning_rate=5e-3
+    )
     reports = list(run(pretraining, asked={}))
     late = [report.pair_accuracy for report in reports[-20:]]
     assert sum(late) / len(late) > 0.85  # three in five pairs are of class 0

@@ -79,12 +79,14 @@ def masked(request, made_rows) -> tuple[Vocabulary, Chosen]:
     if request.param == "made":
         vocabulary, ids, starts = made_rows(8192, LENGTH)
         return vocabulary, mask(ids, starts, vocabulary)
-    corpus = request.getfixturevalue("real_corpus")(None if request.param == "wordpiece" else request.param)
+    corpus = request.getfixturevalue("real_corpus")
     vocabulary = read_vocabulary(corpus.tokenizer_folder)
     rows = PackedRows.of(corpus, vocabulary, length=LENGTH, with_words=True)
     samples = np.arange(min(len(rows), 9000))
     gathered = rows.gather(samples, epochs_B=np.zeros_like(samples), seed=1)
-    return vocabulary, mask(gathered.ids_BS, gathered.starts_word_BS, vocabulary)
+    of_vocabulary = vocabulary.starts_word[gathered.ids_BS]  # what a corpus built without words has
+    starts = of_vocabulary if request.param == "wordpiece" else gathered.starts_word_BS
+    return vocabulary, mask(gathered.ids_BS, starts, vocabulary)
 
 
 def test_words_are_chosen_whole_or_not_at_all(masked):
@@ -178,9 +180,8 @@ def test_rows_of_one_long_word_choose_all_or_nothing_at_the_rate(rate):
 
 
 def test_single_tokens_of_real_text_are_chosen_and_hidden_in_bert_s_shares(real_corpus):
-    corpus = real_corpus(None)
-    vocabulary = read_vocabulary(corpus.tokenizer_folder)
-    rows = PackedRows.of(corpus, vocabulary, length=LENGTH)
+    vocabulary = read_vocabulary(real_corpus.tokenizer_folder)
+    rows = PackedRows.of(real_corpus, vocabulary, length=LENGTH)
     samples = np.arange(min(len(rows), 9000))
     ids = rows.gather(samples, epochs_B=np.zeros_like(samples), seed=1).ids_BS
     chosen = mask(ids, np.ones(ids.shape, dtype=np.bool_), vocabulary, words=False)

@@ -93,9 +93,7 @@ def check_row(got, number, expected, *, corpus, shard, rows):
 def test_rows_are_those_of_the_plain_implementation(make_corpus, vocabulary, lengths, length, most, share):
     corpus = make_corpus(lengths)
     for documents in hold_out(corpus, share=share):
-        rows = PairRows.of(
-            corpus, vocabulary, length=length, documents=documents, most_sentences=most, with_words=True
-        )
+        rows = PairRows.of(corpus, vocabulary, length=length, documents=documents, most_sentences=most, with_words=True)
         got = gathered(rows)
         for shard, (part, index) in enumerate(zip(documents, rows.indices, strict=True)):
             texts = {text[0][0]: text for text in texts_of(corpus.sentences[shard], part, length=length, most=most)}
@@ -172,7 +170,12 @@ def test_no_rows_asked_for_are_no_rows(make_corpus, vocabulary):
 def test_labelled_pairs_keep_their_order_and_those_that_do_not_fit_are_left_out(make_corpus, vocabulary):
     corpus = make_corpus([[[2, 3], [9, 9], [4, 1], [20, 1], [1, 12]]], labels=[1, 0, 0, 1, 1])
     rows = PairRows.of(
-        corpus, vocabulary, length=16, most_sentences=2, labels=corpus.labels.by_shard, documents=tuple(corpus.documents)
+        corpus,
+        vocabulary,
+        length=16,
+        most_sentences=2,
+        labels=corpus.labels.by_shard,
+        documents=tuple(corpus.documents),
     )
     got = gathered(rows, epoch=5)
     assert (got.orders_BC == IGNORED).all()

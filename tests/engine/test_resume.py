@@ -147,12 +147,13 @@ def test_orders_and_masks_of_the_two_stages_differ(begin, tmp_path):
     assert not torch.equal(first.ids_BS, second.ids_BS)
 
 
-def test_kill_9_in_stage_2_and_the_same_command_again(two_stage_file, corpus_folder, begin, tmp_path):
+def test_kill_9_in_stage_2_and_the_same_run_again(two_stage_file, corpus_folder, begin, tmp_path):
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "pretrain", str(two_stage_file)]
     command += ["--corpus", str(corpus_folder), "--set", "stage2.steps=60", "--set", "save_every=6"]
+    longer = {"stage2.steps": 60, "save_every": 6}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    finish(begin(whole, **{"stage2.steps": 60, "save_every": 6}))
+    finish(begin(whole, **longer))
     command += ["--out", str(killed)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment)
     file = killed / "metrics.jsonl"
@@ -163,7 +164,7 @@ def test_kill_9_in_stage_2_and_the_same_command_again(two_stage_file, corpus_fol
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert [record.status for record in read_records(killed)] == ["interrupted"]
-    subprocess.run(command, check=True, capture_output=True, env=environment)
+    finish(begin(killed, **longer))
     assert metrics(killed) == metrics(whole)
     assert weights(killed) == weights(whole)
 

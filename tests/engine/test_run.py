@@ -23,6 +23,23 @@ from clue_bench.shards import Corpus
 # and say so in the changelog.
 GOLDEN = [4.34181, 4.34064, 4.33809, 4.32084, 4.31996, 4.30553, 4.3085, 4.29786, 4.33378, 4.27291, 4.27352, 4.2823]
 
+FOURTEEN_LINES = """\
+春天来了，河边的柳树发出嫩绿的新芽。
+小猫蹲在窗台上，望着外面飞过的麻雀。
+爷爷每天清早去公园打太极拳，风雨无阻。
+这本旧书记录了一座古城三百年的兴衰。
+火车穿过长长的隧道，眼前忽然一片光明。
+妈妈在厨房里包饺子，满屋都是香味。
+科学家用望远镜观察遥远的星系和黑洞。
+秋收以后，农民把金黄的稻谷晒满院场。
+他从小喜欢音乐，十岁就能弹奏钢琴曲。
+大雪封山，送信的邮差还是准时到达。
+图书馆里安静极了，只听见翻页的声音。
+渔船趁着涨潮出海，傍晚才载满鱼虾归来。
+医生耐心地解释病情，让家属放下心来。
+足球比赛踢到最后一分钟才分出胜负。
+"""
+
 
 def start(recipe_file, corpus_folder, out, **overrides):
     return Pretraining(load_recipe(str(recipe_file), overrides), Corpus.open(corpus_folder), out)
@@ -47,28 +64,35 @@ def test_the_loss_curve_is_the_golden_one(recipe_file, corpus_folder, tmp_path):
     assert got == pytest.approx(GOLDEN, abs=2e-4)
 
 
-def test_a_text_of_three_sentences_is_learnt_by_heart(recipe_file, vocabulary_file, tmp_path):
+def test_a_text_of_fourteen_lines_is_learnt_by_heart(tmp_path):
+    characters = sorted(set(FOURTEEN_LINES) - {"\n"})
+    vocabulary = tmp_path / "vocab.txt"
+    vocabulary.write_text(
+        "\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *characters]) + "\n", encoding="utf-8"
+    )
     text = tmp_path / "text.txt"
-    text.write_text("我们在学这个国家的法。\n中国人以和为上。\n有了时地就可以发动。\n" * 40, encoding="utf-8")
-    for _ in build_corpus([text], vocabulary=vocabulary_file, out=tmp_path / "corpus", workers=1):
+    text.write_text(FOURTEEN_LINES.replace("\n", "\n\n"), encoding="utf-8")
+    for _ in build_corpus([text], vocabulary=vocabulary, out=tmp_path / "corpus", workers=1):
         pass
-    sizes = {"hidden_size": 64, "feed_forward_size": 256, "max_length": 16, "global_batch": 64, "micro_batch": 64}
-    sizes |= {"steps": 500, "learning_rate": 3e-3, "dropout": 0.0, "log_every": 50, "save_every": 500}
-    reports = finish(start(recipe_file, tmp_path / "corpus", tmp_path / "run", **sizes))
-    assert reports[-1].lm_accuracy > 0.9
+    sizes = {"vocab_size": "corpus", "held_out_share": 0.0, "max_length": 20, "learning_rate": 3e-3}
+    recipe = load_recipe(
+        "roberta-tiny-clue", sizes | {"steps": 600, "log_every": 50, "save_every": 600}, debug_size=True
+    )
+    reports = finish(Pretraining(recipe, Corpus.open(tmp_path / "corpus"), tmp_path / "run"))
+    assert [report.lm_accuracy for report in reports[-2:]] == [1.0, 1.0]
 
 
 def test_a_run_broken_off_anywhere_continues_bit_for_bit(recipe_file, corpus_folder, tmp_path):
     finish(start(recipe_file, corpus_folder, tmp_path / "whole"))
-    for broken_after in (1, 3, 7):
-        out = tmp_path / f"broken{broken_after}"
+    out = tmp_path / "broken"
+    for reports_made in (1, 3, 5):
         reports = run(start(recipe_file, corpus_folder, out), asked={})
-        for _ in range(broken_after):
+        for _ in range(reports_made):
             next(reports)
         reports.close()
-        finish(start(recipe_file, corpus_folder, out))
-        assert losses(out) == losses(tmp_path / "whole")
-        assert weights(out) == weights(tmp_path / "whole")
+    finish(start(recipe_file, corpus_folder, out))
+    assert losses(out) == losses(tmp_path / "whole")
+    assert weights(out) == weights(tmp_path / "whole")
 
 
 def test_kill_9_at_any_moment_and_the_same_command_again(recipe_file, corpus_folder, tmp_path):
@@ -76,7 +100,7 @@ def test_kill_9_at_any_moment_and_the_same_command_again(recipe_file, corpus_fol
     command += ["--corpus", str(corpus_folder), "--steps", "60", "--set", "save_every=6"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    subprocess.run([*command, "--out", str(whole)], check=True, capture_output=True, env=environment)
+    finish(start(recipe_file, corpus_folder, whole, steps=60, save_every=6))
     process = subprocess.Popen(
         [*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment
     )

@@ -1,0 +1,188 @@
+"""What a pretraining run shows: the live table, the line, the result, and the tracker's option."""
+
+import io
+import json
+import sys
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from clue_bench.cli import live, main, terminal
+from clue_bench.engine.recipe import load_recipe
+from clue_bench.engine.report import Report
+
+REPORT = Report(
+    step=6500,
+    stage=2,
+    loss=2.715,
+    lm_loss=2.315,
+    lm_accuracy=0.531,
+    sop_loss=0.4005,
+    sop_accuracy=0.81,
+    pair_loss=None,
+    pair_accuracy=None,
+    held_out_loss=2.4,
+    held_out_accuracy=0.5,
+    held_out_sop_accuracy=0.79,
+    learning_rate=1.25e-4,
+    gradient_norm=0.987,
+    skipped=0,
+    tokens=1_234_567_890,
+    useful_share=1.0,
+    tokens_per_second=123_456.0,
+    model_flops_per_second=4e13,
+    mfu=0.4,
+    seconds=3725.0,
+)
+NOT_LOOKED = {"held_out_loss": None, "held_out_accuracy": None, "held_out_sop_accuracy": None}
+
+
+class Shown(terminal.Bar):
+    """A bar that keeps what it was told."""
+
+    def __init__(self):
+        self.told = []
+
+    def update(self, done, detail="", *, below=None):
+        console = Console(file=io.StringIO(), width=100)
+        console.print(below)
+        self.told.append((done, detail, [line.rstrip() for line in console.file.getvalue().splitlines()]))
+
+
+def shown(*reports, recipe="albert-base"):
+    """Return what the last of `reports` shows: tokens, the line, and the table's lines."""
+    bar = Shown()
+    watched = live.Watched(bar, load_recipe(recipe, {"stage1.steps": 6000, "stage2.steps": 4000}))
+    for report in reports:
+        watched.show(report)
+    return bar.told[-1]
+
+
+def run(capfd, monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["clue-bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    out, err = capfd.readouterr()
+    return exited.value.code or 0, out, err
+
+
+def test_the_table_shows_a_report_in_full():
+    assert shown(REPORT)[2] == [
+        "",
+        "                           loss   accuracy   perplexity",
+        "masked tokens             2.315      53.1%",
+        "sentence order            0.401      81.0%",
+        "sum                       2.715",
+        "held-out, at step 6,500   2.400      50.0%        11.02",
+        "held-out order                       79.0%",
+        "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens · learning rate 1.25e-04",
+        "123,456 tokens/s · MFU 40% of 100 TFLOP/s · gradient norm 0.99 · 0 steps skipped",
+    ]
+
+
+def test_the_last_look_at_the_held_out_part_stays_until_the_next():
+    tokens, line, table = shown(REPORT, replace(REPORT, step=6550, tokens=1_300_000_000, **NOT_LOOKED))
+    assert tokens == 1_300_000_000
+    assert "held-out 2.400  perplexity 11.02" in line
+    assert "held-out, at step 6,500   2.400      50.0%        11.02" in table
+    newer = replace(REPORT, step=6600, held_out_loss=2.3)
+    assert "held-out, at step 6,600   2.300      50.0%        9.974" in shown(REPORT, newer)[2]
+
+
+def test_what_a_run_does_not_have_is_not_shown():
+    bare = replace(REPORT, stage=1, sop_loss=None, sop_accuracy=None, **NOT_LOOKED)
+    bar = Shown()
+    live.Watched(bar, load_recipe("roberta-tiny-clue")).show(bare)
+    _, line, table = bar.told[-1]
+    for words in ("held-out", "order", "sum", "stage"):
+        assert words not in line
+        assert words not in "\n".join(table)
+
+
+def test_a_sum_of_losses_is_told_with_its_parts():
+    rows = live.result_rows({"loss": 2.715, "lm_loss": 2.315, "sop_loss": 0.4, "pair_loss": None})
+    assert rows == [("loss (nats)", "2.715"), ("loss, tokens", "2.315"), ("loss, sentence order", "0.400")]
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (0.0, "1"),
+        (2.4, "11.02"),
+        (9.0, "8,103"),
+        (13.0, "442,413"),
+        (20.0, "above 1,000,000"),
+        (5e3, "above 1,000,000"),
+    ],
+)
+def test_a_perplexity_that_says_nothing_is_cut(loss, words):
+    assert live.perplexity(replace(REPORT, held_out_loss=loss)) == words
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(0, "0"), (999, "999"), (1500, "1.5 k"), (999_700, "1 M"), (4.56e10, "45.6 G"), (9e14, "900 T")],
+)
+def test_large_numbers_have_three_digits(number, words):
+    assert live.count(number) == words
+
+
+def test_on_a_terminal_the_table_stands_below_the_bar(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+    monkeypatch.setattr(terminal, "stderr", console)
+    recipe = load_recipe("albert-base", {"stage1.steps": 6000, "stage2.steps": 4000})
+    with terminal.bar("pretrain albert-base", live.total_tokens(recipe)) as bar:
+        live.Watched(bar, recipe).show(REPORT)
+    written = console.file.getvalue()
+    assert written.index("pretrain albert-base") < written.index("masked tokens")
+    assert "ETA" in written
+    assert "lr 1.25e-04" not in written  # the line is for pipes and files
+
+
+def test_a_finished_run_is_told_in_words_and_units(capfd, monkeypatch, recipe_file, corpus_folder, tmp_path):
+    arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--tracker", "none"]
+    code, out, err = run(capfd, monkeypatch, *arguments, "--set", "held_out_share=0.2")
+    assert code == 0
+    told = {line[:26].strip(): line[26:].strip() for line in out.splitlines()}
+    assert told["steps"] == "24"
+    assert told["tokens trained on"] == "6,144"
+    assert told["accuracy, tokens"].endswith("%")
+    assert told["MFU, of that"].endswith("%")
+    assert told["matrix products reach"].endswith("FLOP/s")
+    assert 1 < float(told["held-out perplexity"]) < 1000
+    assert "loss, tokens" not in told  # it is the loss: there is no other
+    assert told["loss curve"].endswith("loss.svg")
+    assert "perplexity" in err
+    assert not (tmp_path / "run" / "tensorboard").exists()
+
+
+def test_pretraining_writes_for_tensorboard_where_it_is_installed(
+    capfd, monkeypatch, recipe_file, corpus_folder, tmp_path
+):
+    pytest.importorskip("tensorboard", reason="pip install tensorboard")
+    arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--json"]
+    code, out, _ = run(capfd, monkeypatch, *arguments)
+    assert (code, json.loads(out)["status"]) == (0, "completed")
+    assert len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
+
+
+def test_a_tracker_that_is_not_installed_is_an_error_before_anything_is_written(
+    capfd, monkeypatch, recipe_file, corpus_folder, tmp_path
+):
+    from clue_bench.engine import trackers
+
+    monkeypatch.setattr(trackers, "find_spec", lambda name: None)
+    arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--tracker", "trackio"]
+    code, out, err = run(capfd, monkeypatch, *arguments)
+    assert (code, out) == (1, "")
+    assert err.splitlines() == [
+        "error: --tracker trackio: trackio is not installed",
+        "hint: pip install 'clue-bench[trackio]'",
+    ]
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unknown_tracker_is_wrong_usage(capfd, monkeypatch, tmp_path):
+    arguments = ["pretrain", "debug", "--corpus", tmp_path, "--out", tmp_path, "--tracker", "wandb"]
+    assert run(capfd, monkeypatch, *arguments)[0] == 2
