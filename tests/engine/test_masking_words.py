@@ -179,6 +179,15 @@ def test_rows_of_one_long_word_choose_all_or_nothing_at_the_rate(rate):
     assert shares.mean() == pytest.approx(rate, abs=0.0142)
 
 
+def test_rows_without_ordinary_tokens_choose_no_words(made_rows):
+    vocabulary, ids, starts = made_rows(4, 16)
+    ids[2:] = vocabulary.unknown
+    chosen = mask(ids, starts, vocabulary, rate=0.5)
+    assert chosen.chosen_BS[:2].any(1).all()
+    assert not chosen.chosen_BS[2:].any()
+    assert (chosen.shown_BS[2:] == ids[2:]).all()
+
+
 def test_single_tokens_of_real_text_are_chosen_and_hidden_in_bert_s_shares(real_corpus):
     vocabulary = read_vocabulary(real_corpus.tokenizer_folder)
     rows = PackedRows.of(real_corpus, vocabulary, length=LENGTH)
