@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from clue_bench.errors import ClueBenchError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -58,3 +60,25 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def held(lock: Path) -> Iterator[None]:
+    """Hold `lock`, a file, while the block runs; it is given up when the process ends, however it ends.
+
+    Raises ClueBenchError if another process holds it. Does nothing on systems without such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ClueBenchError(
+                f"{lock.parent}: another process is writing there", "wait for it, or give another --out"
+            ) from error
+        yield

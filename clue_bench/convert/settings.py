@@ -85,11 +85,12 @@ def decided(
         key = next((key for key in keys if stated.get(key) is not None), None)
         if key is None:
             continue
-        if ours in sizes and stated[key] != sizes[ours]:
+        if ours in sizes and stated[key] != sizes[ours] and type(stated[key]) is int:
             raise ClueBenchError(
                 f"{where}: {key} is {stated[key]!r}, the weights in {weights} have {sizes[ours]}",
                 "give the configuration that the model was trained with",
             )
+        _check_kind(ours, key, stated[key], where)
         values[ours] = stated[key]
     assumed = _assume(values, family, weights)
     if values["activation"] not in _ACTIVATIONS:
@@ -104,6 +105,18 @@ def decided(
         return ModelConfig(family=family, **values), assumed
     except (TypeError, ValueError) as error:
         raise ClueBenchError(f"{where or weights}: {error}", "check heads and widths of the configuration") from error
+
+
+def _check_kind(ours: str, key: str, value: Any, where: str) -> None:
+    """Raise ClueBenchError for a number that is none, or not positive, and for an activation that is no name."""
+    if ours == "activation":
+        expected, is_right = "a name", isinstance(value, str)
+    elif ours == "dropout":
+        expected, is_right = "a share of 1", isinstance(value, int | float) and 0 <= value < 1
+    else:
+        expected, is_right = "a positive whole number", type(value) is int and value > 0
+    if not is_right:
+        raise ClueBenchError(f"{where}: {key} is {value!r}, expected {expected}", "mend the configuration")
 
 
 def _assume(values: dict[str, Any], family: Family, weights: str) -> list[str]:

@@ -45,7 +45,7 @@ def shapes(model: Any) -> dict[str, tuple[int, ...]]:
 def verify(model: Model) -> None:
     """Hold `model` against its class in transformers.
 
-    Raises ClueBenchError for a tensor that is missing, left over, or of another shape.
+    Raises ClueBenchError for a tensor that is missing, left over, of another shape, or holds NaN or infinity.
     """
     where, name = str(model.source.files[0]), model.config["architectures"][0]
     kind = built(model.config, where)
@@ -59,7 +59,9 @@ def verify(model: Model) -> None:
                 f"{where}: {one} would be {tuple(found.shape)}, {name} needs {shape} by the configuration",
                 "does the configuration belong to these weights?",
             )
-    for one in model.tensors:
+    for one, tensor in model.tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ClueBenchError(f"{where}: {one} holds numbers that are not finite", "is it of a run that diverged?")
         if one not in wanted and not _BESIDE.search(one):
             raise ClueBenchError(
                 f"{where}: {one} has no place in {name} by the configuration", "does it say too few layers?"

@@ -3,12 +3,13 @@
 Enters: pairs of texts with a class each, and the pairs that must not be trained on. Leaves: a corpus folder of one
 shard whose documents are two sentences, one on each side, and labels.json.
 
-Rows that are also in the task's dev or test set, in either order, are left out and counted.
+Rows that are also in the task's dev or test set, in either order and as the vocabulary sees them, are left out and
+counted.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -19,7 +20,7 @@ from clue_bench import atomic, shards
 from clue_bench.corpus.clean import clean_line
 from clue_bench.errors import ClueBenchError
 from clue_bench.shards import Corpus, Labels
-from clue_bench.vocab import Vocabulary, read_vocabulary
+from clue_bench.vocab import Encoder, Vocabulary, read_vocabulary
 
 SEEN, EMPTY = "in dev or test", "empty side"
 
@@ -49,15 +50,20 @@ def build_pairs(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ClueBenchError(f"{out} is not empty", "give another --out, or delete the folder")
     vocab = read_vocabulary(vocabulary)
-    forbidden = {frozenset(map(clean_line, pair)) for pair in evaluated_on}
+    encoder = vocab.encoder(special_tokens=False)
+    # What the model would see decides: texts that differ in case or blanks only are the same to it.
+    forbidden = {_sides(*both) for both in _in_pairs(_ids(chain.from_iterable(evaluated_on), encoder))}
     left_out: Counter[str] = Counter()
-    kept: list[LabelledPair] = []
-    for pair in pairs:
-        cleaned = LabelledPair(clean_line(pair.first), clean_line(pair.second), pair.label)
-        if frozenset((cleaned.first, cleaned.second)) in forbidden:
+    kept: list[tuple[LabelledPair, list[int], list[int]]] = []
+    given = [LabelledPair(clean_line(pair.first), clean_line(pair.second), pair.label) for pair in pairs]
+    ids = _ids((side for pair in given for side in (pair.first, pair.second)), encoder)
+    for pair, (first, second) in zip(given, _in_pairs(ids), strict=True):
+        if not (first and second):
+            left_out[EMPTY] += 1
+        elif _sides(first, second) in forbidden:
             left_out[SEEN] += 1
         else:
-            kept.append(cleaned)
+            kept.append((pair, first, second))
     labels = _write_shard(kept, vocab, out, left_out)
     facts = Labels(task=task, split="train", classes=classes, left_out=dict(left_out), labels=labels)
     atomic.write_json(out / shards.LABELS, facts.model_dump())
@@ -74,30 +80,37 @@ def build_pairs(
     return Corpus.open(out)
 
 
-def _write_shard(pairs: list[LabelledPair], vocab: Vocabulary, out: Path, left_out: Counter[str]) -> list[int]:
+def _ids(texts: Iterable[str], encoder: Encoder) -> list[list[int]]:
+    return encoder.ids([clean_line(text) for text in texts])
+
+
+def _in_pairs(ids: list[list[int]]) -> Iterator[tuple[list[int], list[int]]]:
+    return zip(ids[::2], ids[1::2], strict=True)
+
+
+def _sides(first: list[int], second: list[int]) -> frozenset[tuple[int, ...]]:
+    """Return the pair without its order."""
+    return frozenset((tuple(first), tuple(second)))
+
+
+def _write_shard(
+    pairs: list[tuple[LabelledPair, list[int], list[int]]], vocab: Vocabulary, out: Path, left_out: Counter[str]
+) -> list[int]:
     """Write the only shard and the vocabulary; return the labels of the pairs in it."""
-    texts = list(chain.from_iterable((pair.first, pair.second) for pair in pairs))
-    ids = vocab.encoder(special_tokens=False).ids(texts)
-    sides, labels = [], []
-    for first, second, pair in zip(ids[::2], ids[1::2], pairs, strict=True):
-        if first and second:
-            sides += [first, second]
-            labels.append(pair.label)
-        else:
-            left_out[EMPTY] += 1
-    if not labels:
+    if not pairs:
         reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "there are none"
         raise ClueBenchError(f"no labelled pair is left: {reasons}", "only training rows may be used")
+    sides = [side for _, first, second in pairs for side in (first, second)]
     flat = np.fromiter(chain.from_iterable(sides), dtype=shards.id_type(len(vocab)))
     starts_word = vocab.starts_word[flat]
     ends = np.cumsum([0, *map(len, sides)], dtype=np.int64)
-    digest = hashlib.sha256("\n".join(f"{p.first}\t{p.second}\t{p.label}" for p in pairs).encode("utf-8", "replace"))
+    text = "\n".join(f"{pair.first}\t{pair.second}\t{pair.label}" for pair, _, _ in pairs)
     counts = shards.Counts(
-        documents=len(labels),
+        documents=len(pairs),
         sentences=len(sides),
         words=int(starts_word.sum()),
         tokens=len(flat),
-        characters=sum(map(len, texts)),
+        characters=sum(len(pair.first) + len(pair.second) for pair, _, _ in pairs),
         unknown_tokens=int((flat == vocab.unknown).sum()),
         dropped_documents=dict(left_out),
     )
@@ -111,6 +124,6 @@ def _write_shard(pairs: list[LabelledPair], vocab: Vocabulary, out: Path, left_o
         sentences=ends,
         starts_word=starts_word,
         counts=counts,
-        text_sha256=digest.hexdigest(),
+        text_sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
     )
-    return labels
+    return [pair.label for pair, _, _ in pairs]

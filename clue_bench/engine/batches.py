@@ -27,6 +27,9 @@ from clue_bench.vocab import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
 
+MOST_HELD_OUT = 4.0
+"""Times the share asked for: whole documents may be held out up to this."""
+
 IGNORED = -100
 """Target that does not count: torch's cross-entropy leaves it out."""
 
@@ -92,6 +95,11 @@ class PackedRows:
         """Whether any row is shorter than the others: only shards shorter than one row have such."""
         return any(0 < _stream_length(part) < self.width for part in self.documents)
 
+    @property
+    def tokens(self) -> int:
+        """Tokens of the documents, without special ones."""
+        return sum(int(part[-1] - part[0]) for part in self.documents)
+
     def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> Rows:
         """Return rows `samples_B`; they are the same in every epoch."""
         vocabulary = self.vocabulary
@@ -152,17 +160,18 @@ def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -
 def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple[Int64s, ...]]:
     """Return the documents to train on and those held out, as each shard's offsets with the end included.
 
-    Of every shard the last documents with at least `share` of its tokens are held out, but never all: a shard of one
-    document holds out none.
+    Of every shard the last documents with at least `share` of its tokens are held out. Where these would be over
+    MOST_HELD_OUT times the share, or all of the shard (few, long documents), it is the last sentences instead.
     """
     train, held = [], []
-    for offsets in corpus.documents:
-        wanted = offsets[-1] - share * offsets[-1]
-        cut = len(offsets) - 1
-        if share and len(offsets) > 2:
-            cut = max(1, int(np.searchsorted(offsets, wanted, side="right")) - 1)
-        train.append(np.asarray(offsets[: cut + 1]))
-        held.append(np.asarray(offsets[cut:]))
+    for offsets, sentences in zip(corpus.documents, corpus.sentences, strict=True):
+        end = int(offsets[-1])
+        wanted = end - share * end
+        at = int(offsets[np.searchsorted(offsets, wanted, side="right") - 1]) if share else end
+        if at == 0 or end - at > MOST_HELD_OUT * share * end:
+            at = int(sentences[np.searchsorted(sentences, wanted)])
+        train.append(np.append(offsets[offsets < at], at))
+        held.append(np.insert(offsets[offsets > at], 0, at))
     return tuple(train), tuple(held)
 
 

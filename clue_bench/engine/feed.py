@@ -120,7 +120,7 @@ class StageFeeds:
         device: torch.device,
     ) -> "StageFeeds":
         """Prepare stage `number` (1 or 2). Raises ClueBenchError if the corpus lacks what the objective needs."""
-        _check_corpus(recipe, corpus)
+        _check_corpus(recipe, corpus, pairs)
         stage = recipe.stages[number - 1]
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
         feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device)
@@ -140,6 +140,13 @@ class StageFeeds:
             )
             if not len(labelled.rows):
                 raise ClueBenchError(f"{pairs.folder}: no pair fits into {stage.max_length} tokens", "raise max_length")
+        labelled_rows = round(recipe.labelled_share * stage.global_batch) if labelled else 0
+        if labelled and not 0 < labelled_rows < stage.global_batch:
+            raise ClueBenchError(
+                f"labelled_share {recipe.labelled_share:g} of {stage.global_batch} rows is {labelled_rows}: "
+                "a step needs labelled pairs and running text",
+                "raise global_batch, or set another labelled_share",
+            )
         return cls(
             number=number,
             stage=stage,
@@ -147,7 +154,7 @@ class StageFeeds:
             train=train,
             held_out=held_out if len(held_out.rows) else None,
             labelled=labelled,
-            labelled_rows=round(recipe.labelled_share * stage.global_batch) if labelled else 0,
+            labelled_rows=labelled_rows,
         )
 
     def batch(self, step: int, mine: slice) -> tuple[Batch, Tensor]:
@@ -164,6 +171,17 @@ class StageFeeds:
         texts, text_keys = self.train.part(step, rest, per_step=total - labelled)
         return joined(pairs, texts), torch.cat((pair_keys, text_keys))
 
+    @property
+    def labelled_pairs(self) -> int:
+        """Labelled pairs that fit into a row of this stage."""
+        rows = self.labelled.rows if self.labelled else None
+        return rows.num_texts if isinstance(rows, PairRows) else 0
+
+    @property
+    def held_out_tokens(self) -> int:
+        """Tokens of the held-out part."""
+        return 0 if self.held_out is None else self.held_out.rows.tokens
+
     def held_out_samples(self) -> Int64s:
         """Return which held-out rows are looked at: the same ones every time."""
         assert self.held_out is not None
@@ -171,12 +189,19 @@ class StageFeeds:
         return permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
 
 
-def _check_corpus(recipe: Recipe, corpus: Corpus) -> None:
+def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:
     """Whole-word masking of a corpus without words would be token masking under another name."""
     if corpus.labels is not None:
         raise ClueBenchError(f"{corpus.folder}: labelled pairs, not running text", "give it as --pairs")
-    if recipe.objective == "wwm" and corpus.manifest.word_starts == "wordpiece":
+    if recipe.objective != "wwm":
+        return
+    if corpus.manifest.word_starts == "wordpiece":
         raise ClueBenchError(
             f"{corpus.folder}: built without word segmentation, recipe {recipe.name} masks whole words",
             "clue-bench corpus build … --words rjieba",
+        )
+    if pairs is not None and pairs.manifest.word_starts != corpus.manifest.word_starts:
+        raise ClueBenchError(
+            f"{pairs.folder}: labelled pairs are not cut into words, recipe {recipe.name} masks whole words",
+            "leave out --pairs, or --set objective=mlm",
         )

@@ -99,6 +99,16 @@ class PairRows:
         return int(self.first_rows[-1])
 
     @property
+    def tokens(self) -> int:
+        """Tokens of the texts, without special ones."""
+        return sum(int((i.sentences[i.last_T] - i.sentences[i.first_T]).sum()) for i in self.indices)
+
+    @property
+    def num_texts(self) -> int:
+        """Texts of all rows."""
+        return int(self.first_texts[-1])
+
+    @property
     def has_padding(self) -> bool:
         """Rows end where no further text fits; padding is a text of its own, so nothing else needs to know."""
         return False

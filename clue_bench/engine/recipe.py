@@ -64,7 +64,7 @@ class Recipe(Card):
     mask_rate: float = pydantic.Field(ge=0.0, lt=1.0)  # share of a row's ordinary tokens that is predicted; 0 for clm
     # Sentence order, summed with the above: none, over texts in two parts, or over pairs of neighbouring sentences
     sentence_order: Literal["none", "texts", "sentences"]
-    starts_from: str  # the recipe whose checkpoint --from must give; "" draws new weights
+    starts_from: str  # the recipe whose checkpoint (or one of its architecture) --from must give; "" needs none
     labelled_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of the rows, from labelled pairs where --pairs gives some
     # Optimizer
     adam_beta1: float = pydantic.Field(ge=0.0, lt=1.0)
@@ -202,7 +202,9 @@ def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
 
 
 def _divided(steps: int, recipe: Recipe) -> list[int]:
+    if steps < len(recipe.stages):
+        raise ClueBenchError(f"--steps {steps}: recipe {recipe.name} has two stages", "--steps 2 or more")
     if len(recipe.stages) == 1:
         return [steps]
-    first = min(max(1, round(steps * recipe.stage1.steps / recipe.total_steps)), max(1, steps - 1))
-    return [first, max(1, steps - first)]
+    first = min(max(1, round(steps * recipe.stage1.steps / recipe.total_steps)), steps - 1)
+    return [first, steps - first]

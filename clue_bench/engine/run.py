@@ -28,6 +28,7 @@ from clue_bench.models.config import count_parameters
 from clue_bench.models.hub_config import pretraining_class
 from clue_bench.records import DataFacts, ModelFacts, RunRecord, claim_folder, read_record, record_path, write_record
 
+LOCK = ".lock"
 METRICS = "metrics.jsonl"
 """One `report.Report` a line, whose docstring says what the keys mean."""
 
@@ -48,7 +49,8 @@ def completed_record(pretraining: Pretraining) -> RunRecord | None:
     Raises ClueBenchError if the folder holds another run.
     """
     record = records.completed_record(pretraining.out, run_id(pretraining))
-    if record is None or weights_sha256(pretraining.out / FOLDER) != record.model.sha256:
+    folder = pretraining.out / FOLDER
+    if record is None or weights_sha256(folder) != record.model.sha256 or not (folder / "config.json").is_file():
         return None
     return record
 
@@ -64,7 +66,8 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
     pretraining.processes.wait()  # nobody writes before all have read
     try:
         if pretraining.processes.is_first:
-            yield from _run_with_files(pretraining, asked)
+            with atomic.held(pretraining.out / LOCK):
+                yield from _run_with_files(pretraining, asked)
         else:
             yield from pretraining.reports()
             pretraining.check_weights()
@@ -125,6 +128,7 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
             "processes": pretraining.processes.size,
             "starts_from_sha256": None if pretraining.start is None else pretraining.start.sha256,
             "labelled_pairs": _labelled_pairs(pretraining),
+            "held_out_tokens": pretraining.feeds.held_out_tokens,
             "precision": pretraining.precision,
         },
         seed=recipe.seed,
@@ -154,7 +158,9 @@ def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
     if pairs is None or pairs.labels is None:
         return None
     facts = pairs.labels.model_dump(exclude={"labels"})
-    return {**facts, "rows": len(pairs.labels.labels), "corpus_sha256": pairs.manifest.corpus_sha256}
+    taken = pretraining.feeds.labelled_pairs
+    too_long = len(pairs.labels.labels) - taken  # of the stage that the record was first written in
+    return {**facts, "rows": taken, "longer_than_a_row": too_long, "corpus_sha256": pairs.manifest.corpus_sha256}
 
 
 def _completed(

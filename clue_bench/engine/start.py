@@ -3,6 +3,8 @@
 Enters: a recipe, a vocabulary and perhaps a checkpoint. Leaves: a module.
 """
 
+from dataclasses import replace
+
 import torch
 
 from clue_bench.checkpoint import Checkpoint
@@ -74,6 +76,14 @@ def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabula
             f"{start.folder}: its vocabulary ({len(start.vocabulary)} tokens) is not the corpus's ({len(vocabulary)})",
             "build the corpus with the checkpoint's vocabulary",
         )
+    ours, theirs = vars(replace(config, dropout=0.0)), vars(replace(start.config, dropout=0.0))
+    differing = [key for key in ours if ours[key] != theirs[key]]
+    if differing:
+        key = differing[0]
+        raise ClueBenchError(
+            f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {ours[key]!r}",
+            "the checkpoint is of another architecture: --set the recipe's keys to it, or give another --from",
+        )
     wanted = model.state_dict()
     for name, tensor in start.tensors.items():
         if name in wanted and tensor.shape != wanted[name].shape:
@@ -83,7 +93,8 @@ def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabula
             )
     heads = ("pooler.", "order.", "pair.")
     missing = [name for name in wanted if name not in start.tensors and not name.startswith(heads)]
-    if missing or start.config.family != config.family:
-        what = f"a {start.config.family} model" if not missing else f"{len(missing)} parameters missing: {missing[0]}"
-        raise ClueBenchError(f"{start.folder}: {what}; expected a {config.family} with its head", "give another --from")
+    if missing:
+        raise ClueBenchError(
+            f"{start.folder}: {len(missing)} parameters are missing, e.g. {missing[0]}", "give another --from"
+        )
     model.load_state_dict({**wanted, **{n: t for n, t in start.tensors.items() if n in wanted}})

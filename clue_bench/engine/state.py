@@ -30,8 +30,14 @@ class State(NamedTuple):
 
 def save_state(path: Path, state: State) -> None:
     """Write `state`, replacing an earlier one."""
-    with atomic.replacing(path) as temporary:
-        torch.save(state._asdict(), temporary)
+    try:
+        with atomic.replacing(path) as temporary:
+            torch.save(state._asdict(), temporary)
+    except RuntimeError as error:  # of torch's writer, which does not say that the disk is full
+        reason = str(error).partition("\n")[0]
+        raise ClueBenchError(
+            f"{path}: not written: {reason}", "is the disk full? The same command continues"
+        ) from error
 
 
 def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) -> State:

@@ -76,12 +76,13 @@ class Pretraining:
     def identity(self) -> dict[str, Any]:
         """What makes two runs the same run: only a run with equal identity is continued."""
         manifest = self.corpus.manifest
+        # Left out is what changes rounding, memory and files, but not the run.
         identity = {
-            **self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2"}),
+            **self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every"}),
             **{
                 f"stage{number}.{key}": value
                 for number, stage in enumerate(self.recipe.stages, 1)
-                for key, value in stage.model_dump().items()
+                for key, value in stage.model_dump(exclude={"micro_batch"}).items()
             },
             "precision": self.precision,
             "corpus": manifest.corpus_sha256,
@@ -166,7 +167,7 @@ class Pretraining:
     def epochs(self) -> float:
         """How often the last stage has gone over the corpus."""
         steps = self.step - self.feeds.first_step
-        return steps * self.feeds.stage.global_batch / len(self.feeds.train.rows)
+        return steps * (self.feeds.stage.global_batch - self.feeds.labelled_rows) / len(self.feeds.train.rows)
 
     def _feeds_of(self, number: int) -> StageFeeds:
         return StageFeeds.of(self.recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=self.device)
@@ -200,15 +201,21 @@ class Pretraining:
             set_uncorrected_rate(
                 self.optimizer, rate, step=step, epsilon=recipe.adam_epsilon, weight_decay=recipe.weight_decay
             )
-        sums = train_step(
-            self.wrapped,
-            self.optimizer,
-            batch,
-            drops=self._drops(keys_B),
-            micro_batch=feeds.stage.micro_batch,
-            clip_norm=recipe.clip_norm,
-            autocast=self._autocast,
-        )
+        try:
+            sums = train_step(
+                self.wrapped,
+                self.optimizer,
+                batch,
+                drops=self._drops(keys_B),
+                micro_batch=feeds.stage.micro_batch,
+                clip_norm=recipe.clip_norm,
+                autocast=self._autocast,
+            )
+        except RuntimeError as error:  # torch's CPU allocator has no exception of its own
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            smaller = f"--set stage{feeds.number}.micro_batch={max(1, feeds.stage.micro_batch // 2)}: it continues"
+            raise ClueBenchError(f"out of memory at step {self.step + 1}", smaller) from error
         self.step += 1
         return sums
 

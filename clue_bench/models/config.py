@@ -40,6 +40,9 @@ class ModelConfig:
     tied_head: bool = True
 
     def __post_init__(self) -> None:
+        for name in ("vocab_size", "layers", "hidden_size", "heads", "feed_forward_size", "max_positions"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a positive number")
         if self.hidden_size % self.heads:
             raise ValueError(f"hidden_size {self.hidden_size} is not a multiple of heads {self.heads}")
         if self.family == "roformer" and self.head_size % 2:

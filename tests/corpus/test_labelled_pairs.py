@@ -63,7 +63,7 @@ def test_running_text_has_no_labels(corpus_folder):
     assert Corpus.open(corpus_folder).labels is None
 
 
-def test_no_row_of_afqmc_is_in_its_dev_or_test_set(real_data, vocabulary_file, tmp_path):
+def test_no_row_of_afqmc_is_in_its_dev_or_test_set(real_data, tmp_path):
     from clue_bench.finetune.data import read_split
     from clue_bench.finetune.task import load_task
 
@@ -73,7 +73,7 @@ def test_no_row_of_afqmc_is_in_its_dev_or_test_set(real_data, vocabulary_file, t
     pairs = [LabelledPair(*texts, int(label)) for texts, label in zip(train.texts, train.labels, strict=True)]
     pairs += [LabelledPair(*texts, 0) for texts in rows["dev"].texts]  # a careless user's extra rows
     seen = [*rows["dev"].texts, *rows["test"].texts]
-    corpus = build(vocabulary_file, tmp_path / "pairs", pairs=pairs, evaluated_on=seen)
+    corpus = build(real_data / "vocab" / "clue_vocab_8021.txt", tmp_path / "pairs", pairs=pairs, evaluated_on=seen)
     assert corpus.labels is not None
     assert corpus.labels.left_out == {SEEN: 4_316}
     assert len(corpus.labels.labels) == 34_334

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clue_bench.engine.batches import IGNORED, PackedRows, hold_out, samples_of_step
+from clue_bench.engine.batches import IGNORED, MOST_HELD_OUT, PackedRows, hold_out, samples_of_step
 from clue_bench.engine.objectives import RowDraws, causal_batch
 from clue_bench.shards import Corpus
 from clue_bench.vocab import read_vocabulary
@@ -96,17 +96,25 @@ def test_a_step_is_the_same_however_it_is_reached():
 def test_training_and_held_out_documents_are_disjoint_and_together_all(make_corpus, lengths, share):
     corpus = make_corpus(lengths)
     train, held = hold_out(corpus, share=share)
-    for offsets, left, right in zip(corpus.documents, train, held, strict=True):
-        assert [*left, *right[1:]] == offsets.tolist()
+    for number, (offsets, left, right) in enumerate(zip(corpus.documents, train, held, strict=True)):
         assert left[-1] == right[0]
         assert len(left) > 1, "something is always left to train on"
-        held_tokens, total = right[-1] - right[0], offsets[-1]
-        if share and len(offsets) > 2 and len(left) > 2:
-            assert held_tokens >= share * total * (1 - 1e-9)
-            assert len(right) > 1
-            assert right[-1] - right[1] < share * total * (1 + 1e-9), "no document more than is needed"
-        if not share or len(offsets) == 2:
-            assert held_tokens == 0
+        end = int(offsets[-1])
+        whole = max(start for start in offsets.tolist() if start <= end - share * end)
+        if share and whole and end - whole <= MOST_HELD_OUT * share * end:
+            assert right[0] == whole
+        elif share:
+            assert right[0] == min(at for at in corpus.sentences[number].tolist() if at >= end - share * end)
+        else:
+            assert right.tolist() == [end]
+        assert sorted({*left.tolist(), *right.tolist()}) == sorted({*offsets.tolist(), int(right[0])})
+
+
+def test_of_one_long_document_the_last_sentences_are_held_out(make_corpus):
+    corpus = make_corpus([[[3, 4], [10] * 100]])
+    (train,), (held,) = hold_out(corpus, share=0.02)
+    assert held.tolist() == [987, 1007]
+    assert train.tolist() == [0, 7, 987]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2])

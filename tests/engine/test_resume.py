@@ -151,7 +151,7 @@ def test_kill_9_in_stage_2_and_the_same_run_again(two_stage_file, corpus_folder,
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "pretrain", str(two_stage_file)]
     command += ["--corpus", str(corpus_folder), "--set", "stage2.steps=60", "--set", "save_every=6"]
     longer = {"stage2.steps": 60, "save_every": 6}
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(begin(whole, **longer))
     command += ["--out", str(killed)]

@@ -98,7 +98,7 @@ def test_a_run_broken_off_anywhere_continues_bit_for_bit(recipe_file, corpus_fol
 def test_kill_9_at_any_moment_and_the_same_command_again(recipe_file, corpus_folder, tmp_path):
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "pretrain", str(recipe_file)]
     command += ["--corpus", str(corpus_folder), "--steps", "60", "--set", "save_every=6"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start(recipe_file, corpus_folder, whole, steps=60, save_every=6))
     process = subprocess.Popen(
