@@ -34,7 +34,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import Encoder, Vocabulary, read_vocabulary
 
 UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a shard
-SENTENCES_PER_CALL = 4096  # bounds the tokenizer's results, which are larger than the text
+TEXTS_PER_CALL = 4096  # bounds the tokenizer's results, which are larger than the text
 
 Segmenter = Literal["rjieba"]
 
@@ -114,12 +114,14 @@ def build_corpus(
 
 def tokenise(unit: Unit, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None = None) -> dict[str, Any]:
     """Return what `shards.write_shard` takes: ids, offsets, word starts and counts of a unit."""
-    documents = [
-        [s for line in document.lines for s in split_sentences(clean_line(line))] for document in unit.documents
-    ]
-    sentences = list(chain.from_iterable(documents))
-    ids, sentence_lengths, starts_word = _encode(sentences, vocab, encoder, words)
-    ends = np.cumsum([len(document) for document in documents])
+    documents = [[split_sentences(clean_line(line)) for line in document.lines] for document in unit.documents]
+    lines = list(chain.from_iterable(documents))
+    sentences = list(chain.from_iterable(lines))
+    # Sentencepiece begins every text with "▁": a sentence inside a line has none, as in `transformers`.
+    texts = sentences if vocab.kind == "wordpiece" else list(map("".join, lines))
+    ids, lengths, starts, starts_word = _encode(texts, vocab, encoder, words)
+    sentence_lengths = lengths if starts is None else _by_sentence(texts, sentences, lengths, starts)
+    ends = np.cumsum([sum(map(len, document)) for document in documents])
     document_lengths = np.diff(np.cumsum([0, *sentence_lengths])[ends], prepend=0)
     characters = np.diff(np.cumsum([0, *map(len, sentences)])[ends], prepend=0)
     is_kept = document_lengths > 0
@@ -144,31 +146,47 @@ def tokenise(unit: Unit, vocab: Vocabulary, encoder: Encoder, words: Segmenter |
 
 
 def _encode(
-    sentences: list[str], vocab: Vocabulary, encoder: Encoder, words: Segmenter | None
-) -> tuple[shards.Ids, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Return the ids, (T,), how many each sentence has, (N,), and which of them start words, (T,)."""
+    texts: list[str], vocab: Vocabulary, encoder: Encoder, words: Segmenter | None
+) -> tuple[shards.Ids, npt.NDArray[np.int64], npt.NDArray[np.int64] | None, npt.NDArray[np.bool_]]:
+    """Return the ids, (T,), how many each text has, (N,), where each begins in its text, and which start words, (T,).
+
+    The places are None where nobody needs them: they cost time.
+    """
     ids: list[shards.Ids] = []
     lengths: list[npt.NDArray[np.int64]] = []
-    starts: list[npt.NDArray[np.bool_]] = []
+    starts: list[npt.NDArray[np.int64]] = []
+    starts_word: list[npt.NDArray[np.bool_]] = []
     dtype = np.dtype(shards.id_type(len(vocab)))
-    for start in range(0, len(sentences), SENTENCES_PER_CALL):
-        batch = sentences[start : start + SENTENCES_PER_CALL]
-        if words is None:
+    for start in range(0, len(texts), TEXTS_PER_CALL):
+        batch = texts[start : start + TEXTS_PER_CALL]
+        if words is None and vocab.kind == "wordpiece":
             found = encoder.ids(batch)
             lengths.append(np.fromiter(map(len, found), np.int64, count=len(found)))
             ids.append(np.fromiter(chain.from_iterable(found), dtype, count=int(lengths[-1].sum())))
-            starts.append(vocab.starts_word[ids[-1]])
         else:
             tokens = encoder.tokens(batch)
             lengths.append(tokens.lengths)
             ids.append(tokens.ids.astype(dtype))
-            starts.append(word_starts(batch, tokens))
+            starts.append(tokens.starts)
+        starts_word.append(vocab.starts_word[ids[-1]] if words is None else word_starts(batch, tokens))
     none = np.empty(0, dtype=np.int64)
     return (
         np.concatenate([none.astype(dtype), *ids]),
         np.concatenate([none, *lengths]),
-        np.concatenate([none.astype(np.bool_), *starts]),
+        None if vocab.kind == "wordpiece" else np.concatenate([none, *starts]),
+        np.concatenate([none.astype(np.bool_), *starts_word]),
     )
+
+
+def _by_sentence(
+    texts: list[str], sentences: list[str], lengths: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    """Return how many tokens each of the sentences has that make up the texts; a token is where it begins."""
+    sizes = np.fromiter(map(len, texts), np.int64, count=len(texts))
+    at = np.repeat(np.cumsum(sizes) - sizes, lengths) + starts
+    ends = np.cumsum(np.fromiter(map(len, sentences), np.int64, count=len(sentences)))
+    owner = np.minimum(np.searchsorted(ends, at, side="right"), len(sentences) - 1)
+    return np.bincount(owner, minlength=len(sentences))
 
 
 def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:

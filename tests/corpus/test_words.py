@@ -1,6 +1,7 @@
 """Word starts: a plain loop over rjieba's words is the oracle, for both kinds of vocabulary."""
 
 import io
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -133,8 +134,11 @@ def test_any_text_has_the_starts_of_the_plain_loop(texts: list[str]) -> None:
 
 def test_a_corpus_built_with_words_has_their_starts(folder: Path, tmp_path: Path, vocabulary_file: Path) -> None:
     corpus = build(folder, vocabulary_file, tmp_path / "corpus", words="rjieba")
-    sentences = [s for line in some_text().split("\n") for s in split_sentences(clean_line(line))]
-    expected = expected_starts(sentences, places_of(read_vocabulary(vocabulary_file), sentences))
+    vocabulary = read_vocabulary(vocabulary_file)
+    lines = [split_sentences(clean_line(line)) for line in some_text().split("\n")]
+    # Sentencepiece reads whole lines, WordPiece sentences.
+    texts = list(itertools.chain(*lines)) if vocabulary.kind == "wordpiece" else list(map("".join, lines))
+    expected = expected_starts(texts, places_of(vocabulary, texts))
     assert corpus.starts_word(0).tolist() == expected
     assert corpus.manifest.word_starts == "rjieba"
     assert corpus.manifest.counts.words == sum(expected) < len(expected)
@@ -158,11 +162,22 @@ def test_a_sentencepiece_corpus_has_the_librarys_ids(folder: Path, tmp_path: Pat
     (tmp_path / "texts" / "a.txt").write_text(text, encoding="utf-8")
     corpus = build(tmp_path / "texts", folder / "spiece.model", tmp_path / "corpus")
     library = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
-    sentences = [s for line in text.split("\n") for s in split_sentences(clean_line(line))]
-    expected = [index for ids in library.encode(sentences[:-1]) for index in ids]
+    lines = ["".join(split_sentences(clean_line(line))) for line in text.split("\n") if line.strip()]
+    expected = [index for ids in library.encode(lines[:-1]) for index in ids]
     assert corpus.ids[0][: len(expected)].tolist() == expected
     assert library.piece_to_id("[MASK]") not in corpus.ids[0][len(expected) :]
     assert (corpus.tokenizer_folder / "spiece.model").read_bytes() == (folder / "spiece.model").read_bytes()
+
+
+def test_sentences_inside_a_line_begin_at_the_token_that_begins_there(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("我们是。首都北京。2020\n中国的。", encoding="utf-8")
+    corpus = build(tmp_path / "texts", folder / "spiece.model", tmp_path / "corpus")
+    library = sentencepiece.SentencePieceProcessor(model_file=str(folder / "spiece.model"))
+    ids, sentences = corpus.ids[0].tolist(), corpus.sentences[0].tolist()
+    found = [library.decode(ids[start:end]) for start, end in itertools.pairwise(sentences)]
+    assert found == ["我们是。", "首都北京。", "2020", "中国的。"]
+    assert [library.id_to_piece(ids[start])[0] == "▁" for start in sentences[:-1]] == [True, False, False, True]
 
 
 def test_a_folder_built_with_other_words_is_refused(folder: Path, tmp_path: Path) -> None:
