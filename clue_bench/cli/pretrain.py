@@ -97,7 +97,7 @@ def pretrain_once(
     typed |= {"debug_size": debug_size, "from": start and str(start), "pairs": pairs and str(pairs)}
     record = completed_record(pretraining)
     if record is not None:
-        pretraining.processes.stop()
+        pretraining.leave()
         terminal.say(f"{record.run_id} is complete already")
         return record
     if not pretraining.processes.is_first:

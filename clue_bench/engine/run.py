@@ -71,8 +71,9 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
         else:
             yield from pretraining.reports()
             pretraining.check_weights()
+        pretraining.processes.wait()  # for the files: a process that leaves early is an error to torchrun
     finally:
-        pretraining.processes.stop()
+        pretraining.leave()
 
 
 def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator[Report]:

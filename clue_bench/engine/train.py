@@ -4,6 +4,7 @@ Enters: a recipe and a corpus. Leaves: reports, and a `Pretraining` whose model 
 Progress displays, metrics, states and checkpoints are the consumer's business (`run`).
 """
 
+import gc
 import time
 from collections.abc import Iterator
 from functools import cached_property
@@ -146,6 +147,12 @@ class Pretraining:
             end = self.feeds.first_step + self.feeds.stage.steps
             due = min(every - self.step % every, end - self.step)
             yield self._report([self._advance() for _ in range(due)], started)
+
+    def leave(self) -> None:
+        """Leave the other processes. The model's wrapper goes first: its threads use what is taken down then."""
+        self.wrapped = self.model
+        gc.collect()
+        self.processes.stop()
 
     def check_weights(self) -> None:
         """Raise ClueBenchError if any weight is not a finite number: the last update is in no loss yet."""
