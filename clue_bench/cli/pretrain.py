@@ -1,5 +1,6 @@
 """`clue-bench pretrain`: shards to checkpoint."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,7 +55,8 @@ def pretrain(
         tracker=tracker,
     )
     if record is None:  # one of several processes, and not the one that speaks
-        return
+        # Gloo's threads have been seen to abort the interpreter's own shutdown; there is nothing left to do here.
+        os._exit(0)
     if json:
         terminal.print_json(record.model_dump(mode="json"))
         return
