@@ -100,6 +100,8 @@ def pretrain_once(
     record = completed_record(pretraining)
     if record is not None:
         pretraining.leave()
+        if not pretraining.processes.is_first:
+            return None
         terminal.say(f"{record.run_id} is complete already")
         return record
     if not pretraining.processes.is_first:
