@@ -63,8 +63,8 @@ class FileFacts(Facts):
 
     rows: int
     md5: str
-    expected_rows: int
-    expected_md5: str
+    expected_rows: int | None
+    expected_md5: str | None
     dropped_rows: int = 0
 
     @property

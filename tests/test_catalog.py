@@ -11,7 +11,7 @@ import pytest
 from clue_bench.catalog import Card, builtin_folder, card_paths, find_card, load_card, parse_overrides
 from clue_bench.engine.recipe import load_recipe
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.finetune.task import load_task
+from clue_bench.task_data.task import load_task
 
 TASKS = sorted(path.stem for path in builtin_folder("tasks").glob("*.toml"))
 RECIPES = sorted(path.stem for path in builtin_folder("pretrain").glob("*.toml"))

@@ -21,7 +21,9 @@ def test_every_module_and_folder_of_the_tree_exists():
     assert names <= present, names - present
 
 
-@pytest.mark.parametrize("room", ["corpus", "engine", "finetune", "board", "convert", "doctor", "models", "vocab"])
+@pytest.mark.parametrize(
+    "room", ["corpus", "engine", "finetune", "board", "convert", "doctor", "models", "vocab", "task_data"]
+)
 def test_every_module_of_a_room_stands_in_the_tree(room):
     tree = README.split("```\nclue-bench/\n")[1].split("```")[0]
     (line,) = re.findall(rf"──\ {room}/ (.*)", tree)

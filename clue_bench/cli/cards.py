@@ -90,7 +90,7 @@ def _cards(kind: "Kind", noun: str, load: Callable[[str], "Card"], chinese: str)
 
 
 def _load_task(reference: str) -> "Card":
-    from clue_bench.finetune.task import load_task
+    from clue_bench.task_data.task import load_task
 
     return load_task(reference)
 

@@ -114,8 +114,9 @@ def pairs(
     """
     from clue_bench.corpus.pairs import LabelledPair, build_pairs
     from clue_bench.errors import ClueBenchError
-    from clue_bench.finetune.data import available_splits, read_split
-    from clue_bench.finetune.task import load_task
+    from clue_bench.task_data.files import available_splits
+    from clue_bench.task_data.read import read_split
+    from clue_bench.task_data.task import load_task
 
     card = load_task(task)
     if len(card.text_fields) != 2:

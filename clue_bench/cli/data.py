@@ -28,8 +28,10 @@ def verify(
     """Read every row and compare row counts and md5 with the cards: official data, or another revision."""
     from clue_bench.catalog import card_paths
     from clue_bench.errors import ClueBenchError
-    from clue_bench.finetune.data import available_splits, describe, read_split
-    from clue_bench.finetune.task import load_task
+    from clue_bench.task_data.files import available_splits
+    from clue_bench.task_data.read import read_split
+    from clue_bench.task_data.revision import describe
+    from clue_bench.task_data.task import load_task
 
     found, rows = {}, []
     for name in tasks or card_paths("tasks"):

@@ -40,10 +40,11 @@ def finetune_once(
 ) -> tuple["RunRecord", Path]:
     """Do one run with a progress bar, or find that it is done; return its record and folder."""
     from clue_bench.checkpoint import read_checkpoint
-    from clue_bench.finetune.run import Plan, completed_record, prepare, read_rows, run
+    from clue_bench.finetune.run import Plan, completed_record, prepare, run
     from clue_bench.finetune.settings import make_settings
-    from clue_bench.finetune.task import load_task
     from clue_bench.records import read_record, record_path
+    from clue_bench.task_data.read import read_rows
+    from clue_bench.task_data.task import load_task
 
     card = load_task(task)
     checkpoint = read_checkpoint(model)

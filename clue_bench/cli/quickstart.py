@@ -70,9 +70,9 @@ def quickstart(
 
 def _inputs(folder: Path, data: Path | None, corpus: Path | None) -> tuple[Path, Path]:
     """Return task data and text; what is not given is made, and called synthetic."""
-    from clue_bench.finetune.task import load_task
     from clue_bench.synthetic.corpus import write_corpus
     from clue_bench.synthetic.tasks import write_tasks
+    from clue_bench.task_data.task import load_task
 
     if data is None:
         data = folder / "synthetic-tasks"
@@ -92,8 +92,8 @@ def _inputs(folder: Path, data: Path | None, corpus: Path | None) -> tuple[Path,
 def _check(data: Path, recipe: str, asked: dict[str, Any]) -> None:
     """Find mistakes in the inputs before anything long begins."""
     from clue_bench.engine.recipe import load_recipe
-    from clue_bench.finetune.data import available_splits
-    from clue_bench.finetune.task import load_task
+    from clue_bench.task_data.files import available_splits
+    from clue_bench.task_data.task import load_task
 
     load_recipe(recipe, asked)
     for task in TASKS:

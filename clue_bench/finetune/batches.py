@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clue_bench.finetune.data import Encoded
+from clue_bench.finetune.encode import Encoded
 from clue_bench.order import Int64s, derive, permuted
 
 POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ

@@ -1,20 +1,20 @@
 """Predictions of a classifier on a tokenised split.
 
-Enters: a model and rows. Leaves: logits in the rows' order, and prediction files.
+Enters: a model and rows. Leaves: logits and predictions in the rows' order.
 """
 
-import json
-from pathlib import Path
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from clue_bench import atomic
 from clue_bench.finetune.batches import collate, prediction_batches
-from clue_bench.finetune.data import UNLABELLED, Encoded, Rows
+from clue_bench.finetune.encode import Encoded
 from clue_bench.finetune.heads import SequenceClassifier
-from clue_bench.finetune.task import Task
+from clue_bench.predictions import Prediction
+from clue_bench.task_data.read import UNLABELLED, Rows
+from clue_bench.task_data.task import Task
 
 TOKENS_PER_BATCH = 8192  # enough to fill a machine's cores, small enough for any memory
 
@@ -36,15 +36,23 @@ def predict_logits(
     return logits
 
 
-def write_predictions(path: Path, task: Task, rows: Rows, logits: npt.NDArray[np.float32]) -> None:
-    """Write one JSON object a line, in the rows' order: id, label, probability, and gold where it is known."""
-    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
-    lines = []
+def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the softmax of logits (rows, classes)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares
+
+
+def predictions_of(task: Task, rows: Rows, logits: npt.NDArray[np.float32]) -> Iterator[Prediction]:
+    """Yield a prediction per row, in the rows' order."""
+    shares = probabilities(logits)
     for number, best in enumerate(logits.argmax(axis=1)):
-        line = {"id": rows.ids[number], "label": task.labels[best]}
-        line["probability"] = round(float(probabilities[number, best]), 6)
-        if rows.labels[number] != UNLABELLED:
-            line["gold"] = task.labels[rows.labels[number]]
-        lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-    atomic.write_text(path, "".join(lines))
+        gold = int(rows.labels[number])
+        is_known = gold != UNLABELLED
+        yield Prediction(
+            id=rows.ids[number],
+            label=task.labels[best],
+            probability=round(float(shares[number, best]), 6),
+            gold=task.labels[gold] if is_known else None,
+            gold_probability=round(float(shares[number, gold]), 6) if is_known else None,
+        )

@@ -20,15 +20,15 @@ import torch
 from clue_bench import hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, Checkpoint, weights_sha256, write_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.data import Rows, available_splits, describe, encode, read_split
+from clue_bench.finetune.encode import encode
 from clue_bench.finetune.heads import CLASSES, classifier_from
-from clue_bench.finetune.predict import predict_logits, write_predictions
+from clue_bench.finetune.predict import predict_logits, predictions_of
 from clue_bench.finetune.settings import Settings
-from clue_bench.finetune.task import Task
 from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report
 from clue_bench.models.config import ModelConfig, count_parameters
 from clue_bench.models.dropout import DropoutPool
 from clue_bench.order import derive
+from clue_bench.predictions import predictions_path, write_predictions
 from clue_bench.records import (
     MAJORITY_CLASS,
     DataFacts,
@@ -37,6 +37,9 @@ from clue_bench.records import (
     claim_folder,
     write_record,
 )
+from clue_bench.task_data.read import Rows
+from clue_bench.task_data.revision import describe
+from clue_bench.task_data.task import Task
 
 
 @dataclass(frozen=True)
@@ -73,11 +76,6 @@ class Plan:
     def config(self) -> ModelConfig:
         """The checkpoint's architecture with the settings' dropout."""
         return replace(self.checkpoint.config, dropout=self.settings.dropout)
-
-
-def read_rows(task: Task, data: Path) -> dict[str, Rows]:
-    """Return every split of `task` that the data folder has; train and dev must be there."""
-    return {split: read_split(task, split, data) for split in available_splits(task, data)}
 
 
 def completed_record(plan: Plan, out: Path) -> RunRecord | None:
@@ -200,9 +198,9 @@ def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, str]:
             device=finetuning.device,
             autocast=finetuning.autocast,
         )
-        path = out / "predictions" / f"{split}.jsonl"
-        write_predictions(path, plan.task, rows, logits)
-        written[split] = f"predictions/{path.name}"
+        path = predictions_path(out, split)
+        write_predictions(path, predictions_of(plan.task, rows, logits))
+        written[split] = str(path.relative_to(out))
     return written
 
 

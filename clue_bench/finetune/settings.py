@@ -10,8 +10,8 @@ import pydantic
 
 from clue_bench.catalog import Card, decode
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.task import Task
 from clue_bench.models.config import ModelConfig
+from clue_bench.task_data.task import Task
 
 SMALL_LAYERS = 4
 LARGE_HIDDEN = 1024

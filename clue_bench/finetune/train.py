@@ -17,7 +17,7 @@ from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.batches import collate, training_batches
-from clue_bench.finetune.data import Encoded
+from clue_bench.finetune.encode import Encoded
 from clue_bench.finetune.heads import SequenceClassifier
 from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.score import Scores, score

@@ -64,8 +64,8 @@ def test_running_text_has_no_labels(corpus_folder):
 
 
 def test_no_row_of_afqmc_is_in_its_dev_or_test_set(real_data, tmp_path):
-    from clue_bench.finetune.data import read_split
-    from clue_bench.finetune.task import load_task
+    from clue_bench.task_data.read import read_split
+    from clue_bench.task_data.task import load_task
 
     task = load_task("afqmc")
     rows = {split: read_split(task, split, real_data / "clue") for split in ("train", "dev", "test")}

@@ -10,11 +10,12 @@ import torch
 from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.batches import prediction_batches, training_batches
-from clue_bench.finetune.run import Plan, completed_record, prepare, read_rows, run
+from clue_bench.finetune.run import Plan, completed_record, prepare, run
 from clue_bench.finetune.settings import default_settings, make_settings
-from clue_bench.finetune.task import load_task
 from clue_bench.models.config import ModelConfig
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
+from clue_bench.task_data.read import read_rows
+from clue_bench.task_data.task import load_task
 from clue_bench.vocab import Vocabulary
 
 FAST = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 16, "precision": "fp32"}

@@ -11,14 +11,42 @@ import pydantic
 from clue_bench.catalog import Card, Name, builtin_folder, find_card, load_card
 from clue_bench.records import TaskFacts
 
+_MD5 = "^[0-9a-f]{32}$"
+
 
 class Split(Card):
-    """One file of a task, as officially released: `rows` before dropping, `md5` of the uncompressed file."""
+    """One file of a task, as officially released: `rows` before dropping, `md5` of the uncompressed file.
+
+    Both are None where nothing official is known; a file that they are not known for is never official.
+    """
 
     file: str
-    rows: pydantic.PositiveInt
-    md5: str = pydantic.Field(pattern="^[0-9a-f]{32}$")
+    other_files: list[str] = pydantic.Field(
+        default_factory=list
+    )  # other names that the split goes by, looked for in this order
+    rows: pydantic.PositiveInt | None = None
+    md5: str | None = pydantic.Field(default=None, pattern=_MD5)
     submission: str | None = None  # official name of the predictions, for splits without labels
+
+
+class Archive(Card):
+    """The official zip, and where it can be fetched."""
+
+    file: str  # in the data folder
+    md5: list[str] = pydantic.Field(default_factory=list)  # of the releases that are known to be good, newest first
+    mirrors: list[str] = pydantic.Field(default_factory=list)  # URLs, tried in order
+    hub_dataset: str = ""  # of the Hugging Face hub, tried last; "" if there is none
+    hub_config: str = ""
+
+
+class Span(Card):
+    """Words inside a text that the model must be shown: they are put between two marks."""
+
+    field: str  # the text that they stand in
+    start: str  # field with the place of their first character; "target.span1_index" reaches into an object
+    text: str  # field that repeats them
+    before: str
+    after: str
 
 
 class Task(Card):
@@ -28,14 +56,20 @@ class Task(Card):
     title: str
     column: str  # heading in tables
     text_fields: list[str] = pydantic.Field(min_length=1, max_length=2)
+    list_separator: str = " "  # between the parts of a text that is a list of strings
+    spans: list[Span] = pydantic.Field(default_factory=list)
+    id_field: str = "id"
     label_field: str
-    label_description_field: str  # "" if rows carry none
+    label_description_field: str = ""  # "" if rows carry none
     labels: list[str] = pydantic.Field(min_length=2)  # as they stand in the files; position = class number
     label_descriptions: list[str]
-    dropped_labels: list[str]  # rows of train and dev that are left out, and counted
+    dropped_labels: list[str] = pydantic.Field(
+        default_factory=list
+    )  # rows of train and dev that are left out, and counted
     metric: Literal["accuracy", "macro_f1"]  # chooses the best dev checkpoint
     max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
     splits: dict[str, Split]
+    archive: Archive | None = None
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -46,6 +80,9 @@ class Task(Card):
         missing = {"train", "dev"} - self.splits.keys()
         if missing:
             raise ValueError(f"splits lack {', '.join(sorted(missing))}")
+        strangers = {span.field for span in self.spans} - set(self.text_fields)
+        if strangers:
+            raise ValueError(f"spans stand in {', '.join(sorted(strangers))}, which is not one of text_fields")
         return self
 
     @property

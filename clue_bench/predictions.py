@@ -1,0 +1,74 @@
+"""Door 3, second file: predictions, one per row of a split. `<run>/predictions/<split>.jsonl`.
+
+Format. JSON Lines, UTF-8, in the order of the split's rows (those of dropped labels left out):
+
+    id                the row's id as the data gives it, or its number
+    label             the predicted label, as the card spells it
+    probability       of that label
+    gold              the right label, where it is known
+    gold_probability  of the right label, where it is known
+
+Writer: `write_predictions`. Reader: `read_predictions`, which refuses anything else. No tensors, no torch.
+"""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pydantic
+
+from clue_bench import atomic
+from clue_bench.errors import ClueBenchError
+
+FOLDER = "predictions"
+
+
+class Prediction(pydantic.BaseModel):
+    """One row's prediction."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    id: int | str
+    label: str
+    probability: float = pydantic.Field(ge=0.0, le=1.0)
+    gold: str | None = None
+    gold_probability: float | None = pydantic.Field(default=None, ge=0.0, le=1.0)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the label is the right one; False where that is not known."""
+        return self.label == self.gold
+
+
+def predictions_path(run: Path, split: str) -> Path:
+    """Return where a run's predictions of `split` lie."""
+    return run / FOLDER / f"{split}.jsonl"
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
+    """Write predictions, one a line, atomically."""
+    lines = (json.dumps(p.model_dump(exclude_none=True), ensure_ascii=False) + "\n" for p in predictions)
+    atomic.write_text(path, "".join(lines))
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read a file of predictions. Raises ClueBenchError naming the line that is wrong."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise ClueBenchError(f"{path}: no such predictions", "repeat the run that wrote them") from error
+    except UnicodeDecodeError as error:
+        raise ClueBenchError(f"{path}: invalid UTF-8 at byte {error.start}", "repeat the run") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            found.append(Prediction.model_validate_json(line))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "the line"
+            raise ClueBenchError(f"{path}, line {number}: {key}: {first['msg']}", "repeat the run") from error
+    if not found:
+        raise ClueBenchError(f"{path}: no predictions", "repeat the run")
+    return found
