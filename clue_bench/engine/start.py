@@ -57,6 +57,21 @@ def build_model(
     return model
 
 
+def extend_positions(model: LanguageModel, *, learned: int) -> None:
+    """Repeat the first `learned` position embeddings over the later ones, which no row has reached yet.
+
+    Those are as they were drawn. A second stage that starts with them has to learn anew what "the token before" is, and
+    a small model falls back to character frequencies (pretrain/LOG.md). Does nothing where there are no such positions.
+    """
+    table = model.position if isinstance(model, CausalLanguageModel) else model.encoder.embeddings.position
+    if table is None or learned >= table.num_embeddings:
+        return
+    embedding = table.weight
+    with torch.no_grad():
+        later = torch.arange(learned, len(embedding), device=embedding.device)
+        embedding[learned:] = embedding[later % learned]
+
+
 def _pair_classes(recipe: Recipe, vocabulary: Vocabulary, pairs: Corpus) -> int:
     if not recipe.labelled_share:
         raise ClueBenchError(

@@ -22,7 +22,7 @@ from clue_bench.engine.flops import flops_per_token
 from clue_bench.engine.processes import Processes
 from clue_bench.engine.recipe import Recipe
 from clue_bench.engine.report import Means, Report
-from clue_bench.engine.start import build_model
+from clue_bench.engine.start import build_model, extend_positions
 from clue_bench.engine.step import Drops, StepSums, Sums, look, train_step
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
@@ -117,10 +117,12 @@ class Pretraining:
             state = training_state.load_state(path, identity=self.identity, device=self.device)
             self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
             self.model.load_state_dict(state.model)
-            first = len(self.recipe.stages) == 1 or self.step < self.recipe.stage1.steps
-            self.feeds = self.feeds if first else self._feeds_of(2)
-            if self.step != self.feeds.first_step:  # a stage begins with an optimizer of its own
-                self.optimizer.load_state_dict(state.optimizer)
+            if self.ended_stage and len(self.recipe.stages) > 1:
+                self._enter_second_stage()
+                return
+            if len(self.recipe.stages) > 1 and self.step > self.recipe.stage1.steps:
+                self.feeds = self._feeds_of(2)
+            self.optimizer.load_state_dict(state.optimizer)
 
     def save(self) -> None:
         """Replace the training state."""
@@ -141,7 +143,7 @@ class Pretraining:
         self.model.train()
         while self.step < self.recipe.total_steps:
             if self.ended_stage:
-                self.feeds, self.optimizer = self._feeds_of(self.feeds.number + 1), self._new_optimizer()
+                self._enter_second_stage()
             started = time.perf_counter()
             every = self.recipe.log_every
             end = self.feeds.first_step + self.feeds.stage.steps
@@ -175,6 +177,11 @@ class Pretraining:
         """How often the last stage has gone over the corpus."""
         steps = self.step - self.feeds.first_step
         return steps * (self.feeds.stage.global_batch - self.feeds.labelled_rows) / len(self.feeds.train.rows)
+
+    def _enter_second_stage(self) -> None:
+        """Go over to rows of the second stage's length, with an optimizer of its own."""
+        extend_positions(self.model, learned=self.feeds.stage.max_length)
+        self.feeds, self.optimizer = self._feeds_of(2), self._new_optimizer()
 
     def _feeds_of(self, number: int) -> StageFeeds:
         return StageFeeds.of(self.recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=self.device)
