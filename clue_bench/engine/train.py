@@ -117,11 +117,11 @@ class Pretraining:
             state = training_state.load_state(path, identity=self.identity, device=self.device)
             self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
             self.model.load_state_dict(state.model)
-            if self.ended_stage and len(self.recipe.stages) > 1:
+            is_second = len(self.recipe.stages) > 1 and self.step >= self.recipe.stage1.steps
+            if is_second and self.step == self.recipe.stage1.steps:
                 self._enter_second_stage()
                 return
-            if len(self.recipe.stages) > 1 and self.step > self.recipe.stage1.steps:
-                self.feeds = self._feeds_of(2)
+            self.feeds = self._feeds_of(2) if is_second else self.feeds
             self.optimizer.load_state_dict(state.optimizer)
 
     def save(self) -> None:
@@ -180,7 +180,7 @@ class Pretraining:
 
     def _enter_second_stage(self) -> None:
         """Go over to rows of the second stage's length, with an optimizer of its own."""
-        extend_positions(self.model, learned=self.feeds.stage.max_length)
+        extend_positions(self.model, learned=self.recipe.stage1.max_length)
         self.feeds, self.optimizer = self._feeds_of(2), self._new_optimizer()
 
     def _feeds_of(self, number: int) -> StageFeeds:
