@@ -6,41 +6,51 @@ Format. A folder with
     vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model
                                                          instead of the first two, which loads as `AlbertTokenizer`
     provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
-                                                         tokens seen, wall seconds
+                                                         tokens seen, wall seconds; of a fine-tuned one also model (what
+                                                         it is called), task, settings, seed, started_from_sha256, and
+                                                         earlier: the same of every task before this one
 
 Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
-renamed, so it is complete or not there.
-Reader: `read_checkpoint`; it takes any folder of that layout whose family is ours, with or without provenance, and the
-folder of a run whose `checkpoint/` is meant.
+renamed, so it is complete or not there. Models that are fine-tuned through `transformers` are written by its
+`save_pretrained`, with the tokenizer files that it writes, and provenance.json.
+
+Reader: `read_checkpoint`; it takes any folder of that layout whose family is ours, with or without provenance, weights
+in one safetensors file or several or in pytorch_model.bin, the folder of a run whose `checkpoint/` is meant, and an id
+of the Hugging Face hub. BERT weights whose config.json says roberta (hub models clue/*) are read as BERT, with a note.
 """
 
 import hashlib
-import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from clue_bench import atomic
 from clue_bench.errors import ClueBenchError
 from clue_bench.models import hub, hub_config
 from clue_bench.models.config import ModelConfig
+from clue_bench.models.weights import WEIGHTS as WEIGHTS
+from clue_bench.models.weights import read_object, read_weights, weight_files
 from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
 
-WEIGHTS = "model.safetensors"
+CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 FOLDER = "checkpoint"
+
+_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+# What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
+_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+_PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory. `tensors` carry our names."""
+    """A checkpoint in memory. `tensors` carry our names; `notes` say what was taken otherwise than it is written."""
 
     folder: Path
     config: ModelConfig
@@ -48,13 +58,42 @@ class Checkpoint:
     vocabulary: Vocabulary
     provenance: dict[str, Any]
     sha256: str
+    notes: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        """What to call the model: the recipe it was trained by, else its folder."""
-        recipe = self.provenance.get("recipe")
-        name = recipe.get("name") if isinstance(recipe, dict) else None
-        return re.sub(r"[^A-Za-z0-9._-]+", "-", str(name or self.folder.resolve().name)).lstrip(".-") or "model"
+        """What to call the model."""
+        return model_name(self.folder, self.provenance)
+
+
+def model_name(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Return what to call a model, safe as a part of a file's name.
+
+    After `base_name` come "-after-" and the tasks that it was fine-tuned on already, in their order.
+    """
+    tasks = [str(run["task"]) for run in finetunings(provenance)]
+    name = "-".join([base_name(folder, provenance), *(["after", *tasks] if tasks else [])])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model"
+
+
+def base_name(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Return a model's recipe, its name before fine-tuning, its hub id, or its folder."""
+    recipe = provenance.get("recipe")
+    name = recipe.get("name") if isinstance(recipe, dict) else provenance.get("model")
+    if name:
+        return str(name)
+    path = folder.resolve()
+    if path.parent.name == "snapshots" and path.parents[1].name.startswith("models--"):  # the hub's cache
+        return path.parents[1].name.removeprefix("models--").replace("--", "/")
+    return path.parent.name if path.name == FOLDER else path.name
+
+
+def finetunings(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the fine-tuning runs behind a checkpoint, the first one first; none if it is a pretrained one."""
+    if "task" not in provenance:
+        return []
+    keys = ("task", "settings", "seed", "started_from_sha256", "weights_sha256")
+    return [*provenance.get("earlier", []), {key: provenance.get(key) for key in keys}]
 
 
 def write_checkpoint(
@@ -66,17 +105,18 @@ def write_checkpoint(
     vocabulary: Vocabulary,
     provenance: Mapping[str, Any],
     labels: tuple[str, ...] = (),
+    save_tokenizer: Callable[[Path], None] | None = None,
 ) -> str:
     """Write a model of ours as a checkpoint folder, replacing an earlier one; return the sha256 of its weights.
 
     `state` is a module's state dictionary; `architecture` the class that `transformers` should load it with.
+    `save_tokenizer` writes tokenizer files into a folder, where they are not those of `vocabulary`.
     """
     values = hub_config.hugging_face_config(
         config, architecture=architecture, pad=vocabulary.pad, start=vocabulary.start, end=vocabulary.separator
     )
     if labels:
-        values["id2label"] = {str(index): label for index, label in enumerate(labels)}
-        values["label2id"] = {label: index for index, label in enumerate(labels)}
+        values |= label_names(labels)
     return write_folder(
         folder,
         hub.to_hugging_face(state, config),
@@ -84,7 +124,16 @@ def write_checkpoint(
         vocabulary=vocabulary,
         max_length=config.max_positions,
         provenance=provenance,
+        save_tokenizer=save_tokenizer,
     )
+
+
+def label_names(labels: tuple[str, ...]) -> dict[str, dict[str, str | int]]:
+    """Return what config.json says of the classes: their names, in both directions."""
+    return {
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
 
 
 def write_folder(
@@ -95,22 +144,40 @@ def write_folder(
     vocabulary: Vocabulary,
     max_length: int,
     provenance: Mapping[str, Any],
+    save_tokenizer: Callable[[Path], None] | None = None,
 ) -> str:
     """Write a checkpoint folder whose `tensors` and `config` (of config.json) are in the Hugging Face layout already.
 
     Replaces an earlier one; returns the sha256 of the weights. `max_length` is the tokenizer's, in tokens.
     """
+
+    def fill(temporary: Path) -> None:
+        atomic.write_json(temporary / CONFIG, dict(config))
+        if save_tokenizer is None:
+            vocabulary.save(temporary, max_length=max_length)
+        else:
+            save_tokenizer(temporary)
+        plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, temporary / WEIGHTS, metadata={"format": "pt"})
+
+    return fill_folder(folder, fill, provenance=provenance)
+
+
+def fill_folder(folder: Path, fill: Callable[[Path], None], *, provenance: Mapping[str, Any]) -> str:
+    """Write a checkpoint folder, replacing an earlier one; return the sha256 of the weights.
+
+    `fill` writes everything but provenance.json into the folder that it is given.
+    """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    atomic.write_json(temporary / "config.json", dict(config))
-    vocabulary.save(temporary, max_length=max_length)
-    plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
-    save_file(plain, temporary / WEIGHTS, metadata={"format": "pt"})
-    (temporary / WEIGHTS).chmod(0o644)  # safetensors makes it readable by its owner only
-    sha256 = _sha256(temporary / WEIGHTS)
+    fill(temporary)
+    sha256 = weights_sha256(temporary)
+    assert sha256 is not None, "a folder was filled without weights"
     atomic.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
-    atomic.sync(temporary / WEIGHTS)
+    for path in temporary.iterdir():
+        path.chmod(0o644)  # safetensors makes its files readable by their owner only
+        atomic.sync(path)
     if folder.exists():
         previous = folder.with_name(f".{folder.name}.previous")
         shutil.rmtree(previous, ignore_errors=True)
@@ -123,46 +190,97 @@ def write_folder(
 
 
 def weights_sha256(folder: Path) -> str | None:
-    """Return the sha256 of the weights in a checkpoint folder, None if it has none."""
-    weights = folder / WEIGHTS
-    return _sha256(weights) if weights.is_file() else None
+    """Return the sha256 of the weights in a checkpoint folder, None if it has none.
+
+    Of several files: that of their bytes, one file after the other in the order of their names.
+    """
+    files = weight_files(folder)
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint folder, or the one inside a run's folder.
+def find_folder(model: str | Path) -> Path:
+    """Return the checkpoint folder that `model` means: itself, a run's checkpoint/, or the copy of a hub model.
+
+    Raises ClueBenchError if it is none of them, or the hub is out of reach.
+    """
+    path = Path(model)
+    if (path / FOLDER / CONFIG).is_file():
+        return path / FOLDER
+    if (path / CONFIG).is_file():
+        return path
+    if path.exists():
+        raise ClueBenchError(f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run")
+    if not _HUB_ID.fullmatch(str(model)):
+        raise ClueBenchError(
+            f"{model}: no such folder", "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128"
+        )
+    return _fetched(str(model))
+
+
+def _fetched(model: str) -> Path:
+    """Return the folder of a hub model, where transformers caches it too."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(model, allow_patterns=_FETCHED))
+        if not any(folder.glob("model*.safetensors")):
+            folder = Path(snapshot_download(model, allow_patterns=_PICKLES))
+    except (OSError, ValueError) as error:  # the hub's own errors are one of the two
+        reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
+        raise ClueBenchError(
+            f"{model}: no folder here, and the Hugging Face hub did not give it: {reason}",
+            "give a checkpoint folder, or a hub id while online",
+        ) from error
+    if not (folder / CONFIG).is_file():
+        raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
+    return folder
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint folder, the one inside a run's folder, or a model of the hub.
 
     Raises ClueBenchError naming the file and what is wrong with it.
     """
-    folder = path / FOLDER if (path / FOLDER / "config.json").is_file() else path
-    if not (folder / "config.json").is_file():
-        raise ClueBenchError(f"{path}: no config.json, so no checkpoint folder", "give the --out of a pretraining run")
-    values = _read_json(folder / "config.json")
-    weights = folder / WEIGHTS
-    if not weights.is_file():
-        raise ClueBenchError(f"{folder}: no {WEIGHTS}", "save the model with safetensors")
-    try:
-        tensors = load_file(weights)
-    except safetensors.SafetensorError as error:
-        raise ClueBenchError(f"{weights}: damaged or cut short: {error}", "copy the file again") from error
-    config = hub_config.model_config(values, where=str(folder / "config.json"))
-    vocabulary = _read_vocabulary(folder)
+    folder = find_folder(path)
+    values = read_object(folder / CONFIG)
+    tensors = read_weights(folder)
+    vocabulary = checkpoint_vocabulary(folder)
+    notes: tuple[str, ...] = ()
+    if hub.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in tensors.items()}):
+        values = {**values, "model_type": "bert"}
+        tensors = {re.sub(r"^roberta\.", "bert.", name): tensor for name, tensor in tensors.items()}
+        notes = (f"{folder / CONFIG} says roberta, the weights are BERT's (two segments, WordPiece): read as BERT",)
+    config = hub_config.model_config(values, where=str(folder / CONFIG))
     if len(vocabulary) > config.vocab_size:
         raise ClueBenchError(
             f"{folder}: the vocabulary has {len(vocabulary)} tokens, config.json says {config.vocab_size}",
             "the tokenizer belongs to another model",
         )
-    provenance = _read_json(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
     return Checkpoint(
         folder=folder,
         config=config,
-        tensors=hub.from_hugging_face(tensors, config, where=str(weights)),
+        tensors=hub.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])),
         vocabulary=vocabulary,
-        provenance=provenance,
-        sha256=_sha256(weights),
+        provenance=read_provenance(folder),
+        sha256=weights_sha256(folder) or "",
+        notes=notes,
     )
 
 
-def _read_vocabulary(folder: Path) -> Vocabulary:
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return what provenance.json says, nothing if there is none."""
+    return read_object(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+
+
+def checkpoint_vocabulary(folder: Path) -> Vocabulary:
+    """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if there is none that is ours."""
     if (folder / "vocab.txt").is_file() or (folder / "spiece.model").is_file():
         return read_vocabulary(folder)
     if (folder / "tokenizer.json").is_file():
@@ -170,18 +288,3 @@ def _read_vocabulary(folder: Path) -> Vocabulary:
     raise ClueBenchError(
         f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights"
     )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ClueBenchError(f"{path}: not JSON: {error}", "copy the file again") from error
-    if not isinstance(values, dict):
-        raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
-    return values
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

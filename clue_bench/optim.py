@@ -3,6 +3,7 @@
 Enters: a module and plain numbers. Leaves: AdamW over two parameter groups, and learning rates by step.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -10,12 +11,25 @@ from torch import Tensor, nn
 
 
 def adamw(
-    module: nn.Module, *, learning_rate: float, weight_decay: float, betas: tuple[float, float], epsilon: float
+    module: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    scale_of: Callable[[str], float] = lambda _: 1.0,
 ) -> torch.optim.AdamW:
-    """Return AdamW (with bias correction) that decays matrices and spares biases and norms, as BERT does."""
-    decayed = [p for p in module.parameters() if p.ndim >= 2]
-    spared = [p for p in module.parameters() if p.ndim < 2]
-    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": spared, "weight_decay": 0.0}]
+    """Return AdamW (with bias correction) that decays matrices and spares biases and norms, as BERT does.
+
+    `scale_of` says by what a parameter's learning rate is multiplied; `set_learning_rate` keeps to it.
+    """
+    parameters: dict[tuple[bool, float], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        parameters.setdefault((parameter.ndim >= 2, scale_of(name)), []).append(parameter)
+    groups = [
+        {"params": parameters[is_matrix, scale], "weight_decay": weight_decay if is_matrix else 0.0, "scale": scale}
+        for is_matrix, scale in sorted(parameters, reverse=True)
+    ]
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
 
 
@@ -27,9 +41,9 @@ def linear_schedule(step: int, *, peak: float, warmup_steps: int, total_steps: i
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
-    """Use `learning_rate` for the next update of every group."""
+    """Use `learning_rate`, times the group's own scale, for the next update of every group."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate
+        group["lr"] = learning_rate * group.get("scale", 1.0)
 
 
 def set_uncorrected_rate(

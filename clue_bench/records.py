@@ -14,7 +14,9 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
     seed
     task            finetune only: name, title and column of the task card, and how its metric is called
     data            what was read: name, revision and, per file, rows and md5 found and expected
-    model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from
+    model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
+                    is_floor (false where it is not said) for a floor, which started from none: the hash is then that
+                    of its specification, and parameters are the coefficients fitted on this task
     code, packages, hardware
     results         kind-specific numbers; shares are fractions of 1, times are seconds
     flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
@@ -93,6 +95,7 @@ class ModelFacts(Facts):
     layers: int
     hidden_size: int
     pretraining_tokens: int | None = None
+    is_floor: bool = False  # without any pretraining, there to be beaten
 
 
 class RunRecord(Facts):

@@ -90,9 +90,9 @@ def edit(file: str, change):
 BROKEN = {
     "no config.json": lambda folder: (folder / "config.json").unlink(),
     "not JSON": lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"),
-    "no model.safetensors": lambda folder: (folder / "model.safetensors").unlink(),
+    "neither model.safetensors nor pytorch_model.bin": lambda folder: (folder / "model.safetensors").unlink(),
     "damaged or cut short": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 40),
-    "model_type is 'roberta'": edit("config.json", lambda values: values.update(model_type="roberta")),
+    "model_type is 'electra'": edit("config.json", lambda values: values.update(model_type="electra")),
     "hidden_act is 'silu'": edit("config.json", lambda values: values.update(hidden_act="silu")),
     "'hidden_size' is missing": edit("config.json", lambda values: values.pop("hidden_size")),
     "config.json says 5": edit("config.json", lambda values: values.update(vocab_size=5)),

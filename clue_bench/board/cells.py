@@ -6,6 +6,9 @@ over seeds of the setting that did best, with everything a reader needs to judge
 Tables never mix: runs are first grouped by data set ("clue", "synthetic", …), and within one table a column holds one
 task, one data revision and one number of dev rows only. Of several, the official one goes to the first table, the
 others, in alphabetical order, to tables of their own.
+
+A floor is a model without any pretraining. It is a row like the others, below them, and what each cell of its column is
+held against: never one of another revision or another number of rows.
 """
 
 from collections import Counter
@@ -17,11 +20,14 @@ from typing import Any
 
 import pandas as pd
 
-from clue_bench.board.scores import SCORE_COLUMNS, exact, half_up, percentage, score_of
+from clue_bench.board.scores import COLUMN_ORDER, exact, half_up, percentage, score_of
 from clue_bench.records import MAJORITY_CLASS, OFFICIAL
 
 CLUE = "clue"
 SYNTHETIC = "synthetic"
+
+FLOOR_LABELS = {"floor-majority": "多数类", "floor-tfidf": "TF-IDF + 线性"}
+"""Name of a floor in records → shown name."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +53,7 @@ class Cell:
     model: str
     model_sha256: str
     parameters: int
+    is_floor: bool
     column: Column
     runs: tuple[str, ...]
     seeds: tuple[int, ...]
@@ -94,13 +101,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class MeasuredModel:
-    """A row of a measured table: one model (one set of weights), cells by column name."""
+    """A row of a measured table: one model (one set of weights, or one floor), cells by column name."""
 
     label: str
     name: str
     sha256: str
-    parameters: int
+    is_floor: bool
     cells: dict[str, Cell]
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Distinct parameter counts, rising: one for a checkpoint; a floor has as many as each task needs."""
+        return _distinct(cell.parameters for cell in self.cells.values())
 
     @property
     def percents(self) -> dict[str, Decimal]:
@@ -110,12 +122,20 @@ class MeasuredModel:
 
 @dataclass(frozen=True)
 class MeasuredTable:
-    """One table: one data set, one revision per column; models from the highest Score down, those without one last."""
+    """One table: one data set, one revision per column.
+
+    Models stand from the highest Score down, those without one after them, floors last.
+    """
 
     dataset: str
     number: int
     columns: tuple[Column, ...]
     models: tuple[MeasuredModel, ...]
+
+    def floor_of(self, column: str) -> MeasuredModel | None:
+        """Return the best floor of a column, the first row of equals; None if no floor was run on it."""
+        floors = [model for model in self.models if model.is_floor and column in model.cells]
+        return max(floors, key=lambda model: model.cells[column].accuracy, default=None)
 
 
 def measured_tables(frame: pd.DataFrame) -> list[MeasuredTable]:
@@ -142,7 +162,7 @@ def dataset_of(data_name: str, data_revision: str) -> str:
 
 def _places(columns: Iterable[Column]) -> dict[Column, int]:
     """Return column → number of its table, in display order; official ones take theirs first."""
-    order = {name: place for place, name in enumerate(SCORE_COLUMNS)}
+    order = {name: place for place, name in enumerate(COLUMN_ORDER)}
     taken: Counter[str] = Counter()
     places = {}
     for column in sorted(columns, key=lambda c: (not c.is_official, c.revision, -c.dev_rows, c.task)):
@@ -158,21 +178,24 @@ def _models(cells: list[Cell], labels: dict[tuple[str, str], str]) -> tuple[Meas
         own = [cell for cell in cells if (cell.model, cell.model_sha256) == key]
         by_column = {cell.column.name: cell for cell in own}
         assert len(by_column) == len(own), "two cells in one place"
-        models.append(MeasuredModel(labels[key], *key, own[0].parameters, by_column))
+        models.append(MeasuredModel(labels[key], *key, own[0].is_floor, by_column))
     return tuple(sorted(models, key=_rank))
 
 
-def _rank(model: MeasuredModel) -> tuple[bool, Decimal, int, str, str]:
-    """Return the sorting key of a row: Score, else how many columns there are, else the name."""
+def _rank(model: MeasuredModel) -> tuple[bool, bool, Decimal, int, str, str]:
+    """Return the sorting key of a row: floor or not, Score, else how many columns there are, else the name."""
     score = score_of(model.percents)
-    return (score is None, -(score or Decimal(0)), -len(model.cells), model.name, model.sha256)
+    return (model.is_floor, score is None, -(score or Decimal(0)), -len(model.cells), model.name, model.sha256)
 
 
 def _labels(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
     """Return (model, sha256) → shown name; two sets of weights under one name get the hash beside it."""
-    keys = {(cell.model, cell.model_sha256) for cell in cells}
-    uses = Counter(name for name, _ in keys)
-    return {(name, sha): name if uses[name] == 1 else f"{name} ({sha[:7]})" for name, sha in keys}
+    names = {
+        (cell.model, cell.model_sha256): FLOOR_LABELS.get(cell.model, cell.model) if cell.is_floor else cell.model
+        for cell in cells
+    }
+    uses = Counter(names.values())
+    return {key: name if uses[name] == 1 else f"{name} ({key[1][:7]})" for key, name in names.items()}
 
 
 def _cell(runs: pd.DataFrame) -> Cell:
@@ -187,6 +210,7 @@ def _cell(runs: pd.DataFrame) -> Cell:
         model=first["model"],
         model_sha256=first["model_sha256"],
         parameters=first["parameters"],
+        is_floor=first["is_floor"],
         column=Column(first["column"], first["task"], first["data_revision"], first["dev_rows"]),
         runs=tuple(chosen["run_id"]),
         seeds=_distinct(chosen["seed"]),

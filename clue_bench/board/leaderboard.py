@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
+from clue_bench.board.floors import misses_floor, over_floor
 from clue_bench.board.frames import UnfinishedRun, run_frame, unfinished_runs
 from clue_bench.board.published import PublishedTable, read_published, small_models
-from clue_bench.board.scores import percentage, score_of
+from clue_bench.board.scores import SCORE_COLUMNS, half_up, percentage, score_of
 from clue_bench.board.tables import SPLIT, escape, measured_section, published_section
 from clue_bench.records import RunRecord
 
@@ -21,11 +22,12 @@ NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tu
 
 HOW_TO_READ = (
     f"Every measured number is accuracy on the {SPLIT} set, from run records, at the best of a run's {SPLIT} "
-    "evaluations. A cell is the mean over seeds; Score is the mean of the four columns as shown. sd is the sample "
-    "standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
+    f"evaluations. A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. sd is the "
+    "sample standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
     f"{SPLIT} rows, and more seeds do not shrink it; both are in percentage points. The majority share is what always "
-    "answering the most frequent class would score. Where several settings were tried, the cell shows the one with the "
-    "best mean, and their number is stated."
+    "answering the most frequent class would score. The floor is the best simple model without any pretraining, "
+    f"trained on the same data, its settings too chosen on the {SPLIT} set; a model beats it by being strictly better. "
+    "Where several settings were tried, the cell shows the one with the best mean, and their number is stated."
 )
 
 
@@ -108,28 +110,33 @@ def _measured_json(table: MeasuredTable) -> dict[str, Any]:
         "table": table.number,
         "split": SPLIT,
         "columns": [{**vars(column), "official": column.is_official} for column in table.columns],
-        "rows": [_model_json(model) for model in table.models],
+        "rows": [_model_json(model, table) for model in table.models],
     }
 
 
-def _model_json(model: MeasuredModel) -> dict[str, Any]:
+def _model_json(model: MeasuredModel, table: MeasuredTable) -> dict[str, Any]:
     score = score_of(model.percents)
     return {
         "model": model.name,
         "model_sha256": model.sha256,
-        "parameters": model.parameters,
+        "parameters": max(model.parameters),
+        "is_floor": model.is_floor,
         "score": None if score is None else float(score),
-        "cells": {name: _cell_json(cell) for name, cell in model.cells.items()},
+        "cells": {name: _cell_json(cell, table) for name, cell in model.cells.items()},
     }
 
 
-def _cell_json(cell: Cell) -> dict[str, Any]:
+def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
+    over = over_floor(cell, table)
     return {
         "accuracy": float(cell.percent),
         "sd": None if cell.deviation is None else float(cell.deviation),
         "sampling_error": float(cell.sampling_error),
         "macro_f1": float(percentage(cell.macro_f1)),
         "majority_shares": [float(percentage(share)) for share in cell.majority_shares],
+        "parameters": cell.parameters,
+        "points_over_floor": None if over is None else float(half_up(over * 100)),
+        "misses_floor": misses_floor(cell, table),
         "seeds": list(cell.seeds),
         "runs": list(cell.runs),
         "settings": cell.settings,

@@ -1,8 +1,8 @@
 """Cells and published rows as Markdown, in the layout of the published small-model table.
 
 Enters: `MeasuredTable`s and the `PublishedTable`. Leaves: Markdown text. The best of each column, as displayed, is
-bold, and so is every tie with it. Under a measured table stand its split, the data revision of each column and the
-conditions of every cell: what qualifies a number stays in sight of it.
+bold, and so is every tie with it; floors, in italics, stand last and compete too. Under a measured table stand its
+split, the data revision of each column and the conditions of every cell: what qualifies a number stays in sight of it.
 """
 
 import re
@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, Column, MeasuredModel, MeasuredTable
+from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, MeasuredTable
+from clue_bench.board.floors import FLOOR_MARK, FLOOR_NOTE, FLOORS_NOTE, misses_floor, over_floor_text
 from clue_bench.board.published import PublishedTable
 from clue_bench.board.scores import (
     MISSING,
@@ -39,6 +40,7 @@ CONDITIONS = (
     "Sampling error (1σ)",
     "Macro-F1",
     "Majority share",
+    "Points over the floor",
     "Settings tried",
     "Best step of steps",
     "Commit",
@@ -57,6 +59,7 @@ class TableRow:
     parameters: str
     percents: Mapping[str, Decimal]
     marks: Mapping[str, str] = field(default_factory=dict)
+    is_floor: bool = False
 
 
 def escape(text: str) -> str:
@@ -65,8 +68,8 @@ def escape(text: str) -> str:
 
 
 def score_table(rows: Sequence[TableRow], columns: Sequence[str] = SCORE_COLUMNS) -> str:
-    """Return the small-model table; Score is shown where `columns` are the four that it is the mean of."""
-    with_score = tuple(columns) == SCORE_COLUMNS
+    """Return the small-model table; Score is shown where `columns` hold the four that it is the mean of."""
+    with_score = set(SCORE_COLUMNS) <= set(columns)
     values: list[dict[str, Decimal]] = []
     for row in rows:
         score = score_of(row.percents)
@@ -77,31 +80,25 @@ def score_table(rows: Sequence[TableRow], columns: Sequence[str] = SCORE_COLUMNS
     for row, value in zip(rows, values, strict=True):
         cells = [_number(value.get(name), best[name], row.marks.get(name, "")) for name in numbers]
         cells.insert(1 if with_score else 0, row.parameters)
-        body.append([escape(row.model), *cells])
+        body.append([f"*{escape(row.model)} (无预训练)*" if row.is_floor else escape(row.model), *cells])
     return _markdown(["模型", *([SCORE] if with_score else []), "参数", *map(escape, columns)], body)
 
 
 def measured_section(table: MeasuredTable) -> str:
-    """Return a measured table with its split, its data revisions, its footnote and the conditions of every cell."""
-    standard = tuple(column for column in table.columns if column.name in SCORE_COLUMNS)
-    others = tuple(column for column in table.columns if column.name not in SCORE_COLUMNS)
-    parts = []
-    if standard:
-        parts.append(score_table(_measured_rows(table.models, standard)))
-    if others:
-        names = [column.name for column in others]
-        parts.append(score_table(_measured_rows(table.models, others), names))
-    parts.append(_data_sentences(table))
-    cells = [
-        (model.label, model.cells[column.name])
-        for model in table.models
-        for column in table.columns
-        if column.name in model.cells
-    ]
+    """Return a measured table with its split, its data revisions, its footnotes and the conditions of every cell."""
+    names = [column.name for column in table.columns]
+    others = [name for name in names if name not in SCORE_COLUMNS]
+    standard = SCORE_COLUMNS if len(others) < len(names) else ()
+    parts = [score_table(_measured_rows(table), [*standard, *others]), _data_sentences(table)]
+    cells = [(model.label, model.cells[name]) for model in table.models for name in names if name in model.cells]
+    if any(model.is_floor for model in table.models):
+        parts.append(FLOORS_NOTE)
+    if any(misses_floor(cell, table) for _, cell in cells):
+        parts.append(FLOOR_NOTE)
     if any(cell.is_majority for _, cell in cells):
         parts.append(MAJORITY_NOTE)
     parts.append("Conditions:")
-    parts.append(_markdown(CONDITIONS, [_conditions(label, cell) for label, cell in cells]))
+    parts.append(_markdown(CONDITIONS, [_conditions(label, cell, table) for label, cell in cells]))
     return "\n\n".join(parts)
 
 
@@ -121,15 +118,17 @@ def published_section(table: PublishedTable) -> str:
     return "\n\n".join([score_table(rows), where, *notes])
 
 
-def _measured_rows(models: Iterable[MeasuredModel], columns: Iterable[Column]) -> list[TableRow]:
-    """Return a row per model that has a cell in any of `columns`."""
-    names = {column.name for column in columns}
+def _measured_rows(table: MeasuredTable) -> list[TableRow]:
+    """Return a row per model, with the marks of its cells."""
     rows = []
-    for model in models:
-        percents = {name: percent for name, percent in model.percents.items() if name in names}
-        marks = {name: MAJORITY_MARK for name in percents if model.cells[name].is_majority}
-        if percents:
-            rows.append(TableRow(model.label, parameters_text(model.parameters), percents, marks))
+    for model in table.models:
+        marks = {
+            name: (MAJORITY_MARK if cell.is_majority else "") + (FLOOR_MARK if misses_floor(cell, table) else "")
+            for name, cell in model.cells.items()
+        }
+        counts = list(dict.fromkeys(map(parameters_text, model.parameters)))
+        parameters = counts[0] if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+        rows.append(TableRow(model.label, parameters, model.percents, marks, model.is_floor))
     return rows
 
 
@@ -147,7 +146,7 @@ def _data_sentences(table: MeasuredTable) -> str:
     return " ".join(sentences)
 
 
-def _conditions(label: str, cell: Cell) -> list[str]:
+def _conditions(label: str, cell: Cell, table: MeasuredTable) -> list[str]:
     """Return one row of the conditions table."""
     seeds, runs = len(cell.seeds), len(cell.runs)
     spread = "" if cell.deviation is None else f" ± {cell.deviation}"
@@ -160,8 +159,9 @@ def _conditions(label: str, cell: Cell) -> list[str]:
         f"± {cell.sampling_error}",
         percent_text(percentage(cell.macro_f1)),
         " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in cell.majority_shares)),
+        escape(over_floor_text(cell, table)),
         "1" if tried == 1 else f"best of {tried} settings",
-        f"{_range(cell.best_steps)} of {_range(cell.total_steps)}",
+        f"{_range(cell.best_steps)} of {_range(cell.total_steps)}" if any(cell.total_steps) else MISSING,
         escape(", ".join(filter(None, cell.commits))) or MISSING,
         escape(", ".join(flag if num == runs else f"{flag} ({num} of {runs})" for flag, num in cell.flags)) or MISSING,
     ]

@@ -14,12 +14,19 @@ import typer
 
 from clue_bench import __version__
 from clue_bench.cli import cards, corpus, data, runs, vocab
+from clue_bench.cli.analyse import analyse
+from clue_bench.cli.bench import bench
+from clue_bench.cli.compare import CONTEXT, compare
 from clue_bench.cli.convert import convert
 from clue_bench.cli.doctor import doctor
 from clue_bench.cli.finetune import finetune
+from clue_bench.cli.floor import floor
 from clue_bench.cli.leaderboard import leaderboard
+from clue_bench.cli.predict import predict
 from clue_bench.cli.pretrain import pretrain
 from clue_bench.cli.quickstart import quickstart
+from clue_bench.cli.serve import serve
+from clue_bench.cli.submit import submit
 from clue_bench.errors import ClueBenchError
 
 app = typer.Typer(
@@ -39,6 +46,13 @@ app.add_typer(vocab.app, name="vocab")
 app.add_typer(corpus.app, name="corpus")
 app.command("pretrain")(pretrain)
 app.command("finetune")(finetune)
+app.command("bench")(bench)
+app.command("predict")(predict)
+app.command("submit")(submit)
+app.command("serve")(serve)
+app.command("floor")(floor)
+app.command("analyse")(analyse)
+app.command("compare", context_settings=CONTEXT)(compare)
 app.command("leaderboard")(leaderboard)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor)

@@ -1,4 +1,4 @@
-"""`clue-bench data`: task data on disk."""
+"""`clue-bench data`: task data, fetched and examined."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from clue_bench.cli import terminal
+from clue_bench.cli.audit import audit
+from clue_bench.cli.fetch import fetch
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
     from clue_bench.records import FileFacts
 
-app = typer.Typer(help="Check task data. 检查任务数据。", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Fetch, check and examine task data. 下载、检查、审查任务数据。", no_args_is_help=True, rich_markup_mode=None
+)
 
 
-@app.callback()
-def _group() -> None:
-    """Keep `verify` a subcommand, although it is the only one yet."""
+app.command(epilog="Example: clue-bench data fetch afqmc tnews --data clue")(fetch)
+app.command(epilog="Example: clue-bench data audit afqmc tnews --data clue --vocab vocab.txt")(audit)
 
 
 @app.command(epilog="Example: clue-bench data verify afqmc tnews --data clue")
@@ -54,8 +57,15 @@ def verify(
 
 
 def _compared(file: "FileFacts") -> str:
-    """Return in words how a file differs from its card."""
+    """Return in words how a file differs from its card, and what the card does not say."""
     if file.is_official:
         return "official"
-    rows = "" if file.rows == file.expected_rows else f"{file.expected_rows:,} rows, "
-    return f"differs: the card has {rows}md5 {file.expected_md5}"
+    differing = []
+    if file.expected_rows is not None and file.rows != file.expected_rows:
+        differing.append(f"{file.expected_rows:,} rows")
+    if file.expected_md5 is not None and file.md5 != file.expected_md5:
+        differing.append(f"md5 {file.expected_md5}")
+    absent = [key for key, value in (("rows", file.expected_rows), ("md5", file.expected_md5)) if value is None]
+    parts = [f"differs: the card has {', '.join(differing)}"] if differing else []
+    parts += [f"the card has no {' and no '.join(absent)}"] if absent else []
+    return "; ".join(parts)

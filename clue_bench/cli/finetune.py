@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 def finetune(
     task: Annotated[str, typer.Option(help="A task's name (clue-bench tasks list) or a .toml file.")],
-    model: Annotated[Path, typer.Option(help="Checkpoint folder, or the --out of a pretraining run.")],
+    model: Annotated[
+        str,
+        typer.Option(
+            help="Checkpoint folder, the --out of a run (a fine-tuned one too), or an id of the Hugging Face hub, "
+            "e.g. uer/chinese_roberta_L-2_H-128."
+        ),
+    ],
     data: Annotated[Path, typer.Option(help="Folder with a folder or zip per task.")] = Path("data"),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the new head, the order and the dropout.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder of the run  [default: runs/<run id>]")] = None,
@@ -23,9 +29,11 @@ def finetune(
     settings: Set = None,
     json: Json = False,
 ) -> None:
-    """Fine-tune a checkpoint on one task and score it on dev. Defaults follow the model's size.
+    """Fine-tune any model on one task and score it on dev. Defaults follow the model's size.
 
     Example: clue-bench finetune --task tnews --model runs/tiny --data clue --set learning_rate=2e-4
+
+    Example: clue-bench finetune --task afqmc --model hfl/chinese-electra-180g-small-discriminator --data clue
     """
     asked = overrides(settings, steps)
     record, folder = finetune_once(task=task, model=model, data=data, seed=seed, out=out, asked=asked)
@@ -36,10 +44,13 @@ def finetune(
 
 
 def finetune_once(
-    *, task: str, model: Path, data: Path, seed: int, out: Path | None, asked: dict[str, Any]
+    *, task: str, model: str | Path, data: Path, seed: int, out: Path | None, asked: dict[str, Any]
 ) -> tuple["RunRecord", Path]:
-    """Do one run with a progress bar, or find that it is done; return its record and folder."""
-    from clue_bench.checkpoint import read_checkpoint
+    """Do one run with a progress bar, or find that it is done; return its record and folder.
+
+    `model` is a folder or an id of the hub.
+    """
+    from clue_bench.finetune.pretrained import open_pretrained
     from clue_bench.finetune.run import Plan, completed_record, prepare, run
     from clue_bench.finetune.settings import make_settings
     from clue_bench.records import read_record, record_path
@@ -47,15 +58,12 @@ def finetune_once(
     from clue_bench.task_data.task import load_task
 
     card = load_task(task)
-    checkpoint = read_checkpoint(model)
-    plan = Plan(
-        task=card,
-        checkpoint=checkpoint,
-        settings=make_settings(card, checkpoint.config, asked),
-        seed=seed,
-        rows=read_rows(card, data),
-        data=data,
-    )
+    start = open_pretrained(model)
+    for note in start.notes:
+        terminal.say(note)
+    rows = read_rows(card, data)
+    settings = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
+    plan = Plan(task=card, start=start, settings=settings, seed=seed, rows=rows, data=data)
     folder = out or Path("runs") / plan.run_id
     record = completed_record(plan, folder)
     if record is not None:
@@ -64,7 +72,13 @@ def finetune_once(
     _warn_of_revision(plan)
     finetuning = prepare(plan)
     detail = ""
-    typed = {"task": task, "model": model.name, "data": data.name, "seed": seed, "settings": asked}
+    typed = {
+        "task": task,
+        "model": Path(model).name if Path(model).exists() else str(model),
+        "data": data.name,
+        "seed": seed,
+        "settings": asked,
+    }
     again = "type the same command again: a fine-tuning run starts over, and gives the same numbers"
     with terminal.bar(f"finetune {card.name}", finetuning.total_steps, count=True, on_interrupt=again) as bar:
         for report in run(plan, finetuning, out=folder, asked=typed):

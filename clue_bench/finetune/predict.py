@@ -11,7 +11,7 @@ import torch
 
 from clue_bench.finetune.batches import collate, prediction_batches
 from clue_bench.finetune.encode import Encoded
-from clue_bench.finetune.heads import SequenceClassifier
+from clue_bench.finetune.heads import Classifier
 from clue_bench.predictions import Prediction
 from clue_bench.task_data.read import UNLABELLED, Rows
 from clue_bench.task_data.task import Task
@@ -21,12 +21,12 @@ TOKENS_PER_BATCH = 8192  # enough to fill a machine's cores, small enough for an
 
 @torch.inference_mode()
 def predict_logits(
-    model: SequenceClassifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
+    model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
 ) -> npt.NDArray[np.float32]:
     """Return logits (rows, classes) in the split's order; leaves the model in the mode it was in."""
     was_training = model.training
     model.eval()
-    logits = np.empty((len(split), model.classifier.out_features), dtype=np.float32)
+    logits = np.empty((len(split), model.num_classes), dtype=np.float32)
     for rows in prediction_batches(split.lengths, tokens=TOKENS_PER_BATCH):
         batch = collate(split, rows, pad=pad, device=device)
         with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):

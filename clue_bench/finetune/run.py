@@ -1,6 +1,6 @@
 """A fine-tuning run and its files: checkpoint and task data in, run record out.
 
-1. Read checkpoint and data, decide the settings, name the run after all of them.
+1. Open checkpoint and data, decide the settings, name the run after all of them.
 2. Train, keeping the best weights on dev; write a record that says "interrupted" until the end.
 3. Predict dev and test with the best weights; write predictions/, checkpoint/ (door 2) and the record (door 3).
 
@@ -11,21 +11,20 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from clue_bench import hardware, provenance, records
-from clue_bench.checkpoint import FOLDER, Checkpoint, weights_sha256, write_checkpoint
+from clue_bench.checkpoint import FOLDER, weights_sha256
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import encode
-from clue_bench.finetune.heads import CLASSES, classifier_from
 from clue_bench.finetune.predict import predict_logits, predictions_of
+from clue_bench.finetune.pretrained import Pretrained, provenance_after
 from clue_bench.finetune.settings import Settings
-from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report
-from clue_bench.models.config import ModelConfig, count_parameters
+from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report, planned_steps
 from clue_bench.models.dropout import DropoutPool
 from clue_bench.order import derive
 from clue_bench.predictions import predictions_path, write_predictions
@@ -47,7 +46,7 @@ class Plan:
     """Everything that decides a run's result."""
 
     task: Task
-    checkpoint: Checkpoint
+    start: Pretrained
     settings: Settings
     seed: int
     rows: dict[str, Rows]
@@ -59,13 +58,11 @@ class Plan:
         identity = {
             "task": self.task.model_dump(mode="json"),
             "settings": self.settings.model_dump(),
-            "architecture": vars(self.checkpoint.config),
-            "vocabulary": self.checkpoint.vocabulary.sha256,
-            "weights": self.checkpoint.sha256,
+            **self.start.identity,
             "data": {split: rows.facts.md5 for split, rows in self.rows.items()},
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        return f"finetune-{self.task.name}-{self.checkpoint.name}-{digest}-s{self.seed}"
+        return f"finetune-{self.task.name}-{self.start.name}-{digest}-s{self.seed}"
 
     @property
     def data_facts(self) -> DataFacts:
@@ -73,9 +70,14 @@ class Plan:
         return describe(self.task, self.data, {split: rows.facts for split, rows in self.rows.items()})
 
     @property
-    def config(self) -> ModelConfig:
-        """The checkpoint's architecture with the settings' dropout."""
-        return replace(self.checkpoint.config, dropout=self.settings.dropout)
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return planned_steps(self.settings, train_rows=len(self.rows["train"]))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self.task.labels)
 
 
 def completed_record(plan: Plan, out: Path) -> RunRecord | None:
@@ -96,18 +98,17 @@ def prepare(plan: Plan) -> Finetuning:
     hardware.keep_freed_memory()
     device = hardware.pick_device()
     precision = hardware.pick_precision(plan.settings.precision, device)
-    vocabulary = plan.checkpoint.vocabulary
+    tokeniser, length = plan.start.tokeniser, plan.settings.max_length
     torch.manual_seed(derive(plan.seed, "head"))
-    model = classifier_from(plan.checkpoint, plan.config, len(plan.task.labels)).to(device)
-    length = plan.settings.max_length
+    model = plan.start.classifier(plan.labels, dropout=plan.settings.dropout).to(device)
     return Finetuning(
         model=model,
-        train=encode(plan.rows["train"], vocabulary, max_length=length),
-        dev=encode(plan.rows["dev"], vocabulary, max_length=length),
+        train=encode(plan.rows["train"], tokeniser, max_length=length),
+        dev=encode(plan.rows["dev"], tokeniser, max_length=length),
         settings=plan.settings,
         metric=plan.task.metric,
         seed=plan.seed,
-        pad=vocabulary.pad,
+        pad=tokeniser.layout.pad,
         dropout=DropoutPool(plan.settings.dropout, seed=derive(plan.seed, "dropout pool"), device=device),
         device=device,
         autocast=torch.bfloat16 if precision == "bf16" else None,
@@ -118,7 +119,7 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     """Train, predict and write everything; yield the reports. Raises ClueBenchError (recorded as failed)."""
     claim_folder(out, plan.run_id)
     started = time.perf_counter()
-    record = _record(plan, finetuning, asked)
+    record = _record(plan, asked)
     write_record(out, record)
     try:
         yield from finetuning.reports()
@@ -130,20 +131,13 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
     predicted = _predict(plan, finetuning, out)
-    weights = write_checkpoint(
+    weights = plan.start.write(
         out / FOLDER,
-        finetuning.model.state_dict(),
-        architecture=CLASSES[plan.config.family],
-        config=plan.config,
-        vocabulary=plan.checkpoint.vocabulary,
-        labels=tuple(plan.task.labels),
-        provenance={
-            **plan.checkpoint.provenance,
-            "task": plan.task.name,
-            "settings": plan.settings.model_dump(),
-            "seed": plan.seed,
-            "started_from_sha256": plan.checkpoint.sha256,
-        },
+        finetuning.model,
+        labels=plan.labels,
+        provenance=provenance_after(
+            plan.start, task=plan.task.name, settings=plan.settings.model_dump(), seed=plan.seed
+        ),
     )
     completed = {
         "status": "completed",
@@ -155,26 +149,38 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     write_record(out, record.model_copy(update=completed))
 
 
-def _record(plan: Plan, finetuning: Finetuning, asked: dict[str, Any]) -> RunRecord:
-    checkpoint = plan.checkpoint
-    precision = "fp32" if finetuning.autocast is None else "bf16"
+def write_failure(plan: Plan, out: Path, *, asked: dict[str, Any], error: str) -> None:
+    """Leave a record that says "failed", for a run that ended with an exception at whatever point.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    claim_folder(out, plan.run_id)
+    path = records.record_path(out, plan.run_id)
+    record = records.read_record(path) if path.is_file() else _record(plan, asked)
+    if record.status != "failed":  # divergence has been recorded with its seconds already
+        records.write_failed(out, record, error=error, finished_at=provenance.now(), wall_seconds=record.wall_seconds)
+
+
+def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
+    start = plan.start
+    precision = hardware.pick_precision(plan.settings.precision, hardware.pick_device())
     return RunRecord(
         kind="finetune",
         run_id=plan.run_id,
         status="interrupted",
         started_at=provenance.now(),
         asked=asked,
-        effective={**plan.settings.model_dump(), **ADAM, "steps": finetuning.total_steps, "precision": precision},
+        effective={**plan.settings.model_dump(), **ADAM, "steps": plan.total_steps, "precision": precision},
         seed=plan.seed,
         task=plan.task.facts,
         data=plan.data_facts,
         model=ModelFacts(
-            name=checkpoint.name,
-            parameters=count_parameters(checkpoint.config),
-            sha256=checkpoint.sha256,
-            layers=checkpoint.config.layers,
-            hidden_size=checkpoint.config.hidden_size,
-            pretraining_tokens=checkpoint.provenance.get("tokens_seen"),
+            name=start.name,
+            parameters=start.num_parameters,
+            sha256=start.sha256,
+            layers=start.sizes.layers,
+            hidden_size=start.sizes.hidden_size,
+            pretraining_tokens=start.provenance.get("tokens_seen"),
         ),
         code=provenance.describe_code(),
         packages=provenance.describe_packages(),
@@ -190,7 +196,7 @@ def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, str]:
             continue
         encoded = finetuning.dev
         if split != "dev":
-            encoded = encode(rows, plan.checkpoint.vocabulary, max_length=plan.settings.max_length)
+            encoded = encode(rows, plan.start.tokeniser, max_length=plan.settings.max_length)
         logits = predict_logits(
             finetuning.model,
             encoded,
@@ -224,6 +230,7 @@ def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: di
         "best_step": best.step,
         "best_epoch": best.epoch,
         "total_steps": finetuning.total_steps,
+        "stopped_early": finetuning.stopped_early,
         "evaluations": [
             {"step": e.step, "epoch": e.epoch, "train_loss": e.loss, **scores(e)} for e in finetuning.evaluations
         ],

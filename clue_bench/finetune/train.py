@@ -2,31 +2,42 @@
 
 Enters: a classifier, tokenised train and dev splits, settings. Leaves: reports, and the best weights on dev.
 "Best" is by the task's metric, the earlier evaluation winning ties; an evaluation whose predictions are all one class
-counts only if there is no other, since a constant needs no model.
+counts only if there is no other, since a constant needs no model. Where an average of the weights is kept (EMA), that
+is what is evaluated.
 """
 
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.batches import collate, training_batches
+from clue_bench.finetune.adversarial import moved_embedding
+from clue_bench.finetune.batches import Batch, collate, training_batches
 from clue_bench.finetune.encode import Encoded
-from clue_bench.finetune.heads import SequenceClassifier
+from clue_bench.finetune.heads import Classifier
+from clue_bench.finetune.losses import classification_loss, r_drop_loss
 from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.score import Scores, score
 from clue_bench.finetune.settings import Settings
-from clue_bench.models.dropout import DropoutPool
+from clue_bench.models.dropout import DropoutPool, RowDropout
 from clue_bench.optim import adamw, linear_schedule, set_learning_rate
-from clue_bench.order import row_keys
+from clue_bench.order import derive, row_keys
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
+
+
+def planned_steps(settings: Settings, *, train_rows: int) -> int:
+    """Return the updates of a whole run."""
+    every = math.ceil(train_rows / settings.batch_size) * settings.epochs
+    return min(every, settings.steps or every)
 
 
 @dataclass(frozen=True)
@@ -53,7 +64,7 @@ class Report:
 class Finetuning:
     """A run: the model moves, `evaluations` grow, `best` and `best_weights` follow the best one."""
 
-    model: SequenceClassifier
+    model: Classifier
     train: Encoded
     dev: Encoded
     settings: Settings
@@ -66,6 +77,8 @@ class Finetuning:
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    average: AveragedModel | None = None
+    stopped_early: bool = False
     train_seconds: float = 0.0
     trained_rows: int = 0
 
@@ -77,8 +90,7 @@ class Finetuning:
     @property
     def total_steps(self) -> int:
         """Updates in the whole run."""
-        every = self.steps_per_epoch * self.settings.epochs
-        return min(every, self.settings.steps or every)
+        return planned_steps(self.settings, train_rows=len(self.train))
 
     def reports(self) -> Iterator[Report]:
         """Train to the end; yield a report after every update."""
@@ -88,7 +100,11 @@ class Finetuning:
             weight_decay=self.settings.weight_decay,
             betas=(ADAM["adam_beta1"], ADAM["adam_beta2"]),
             epsilon=ADAM["adam_epsilon"],
+            scale_of=self._rate_scale,
         )
+        if self.settings.ema_decay:
+            averaging: Any = get_ema_multi_avg_fn  # torch leaves it without types
+            self.average = AveragedModel(self.model, multi_avg_fn=averaging(self.settings.ema_decay))
         self.model.train()
         evaluate_at = self._evaluation_steps()
         losses: list[float] = []
@@ -103,6 +119,9 @@ class Finetuning:
                 evaluation = self._evaluate(step, sum(losses) / len(losses))
                 losses = []
             yield Report(step, loss, evaluation)
+            if evaluation is not None and self._is_out_of_patience():
+                self.stopped_early = step < self.total_steps
+                return
 
     def _batches(self) -> Iterator[np.ndarray]:
         left = self.total_steps
@@ -114,11 +133,20 @@ class Finetuning:
             left -= len(batches[:left])
 
     def _evaluation_steps(self) -> set[int]:
-        """Return the steps after which dev is looked at: evenly over every epoch, and after the last step."""
-        per_epoch = self.settings.evaluations_per_epoch
-        looks = self.settings.epochs * per_epoch
-        steps = {round(self.steps_per_epoch * look / per_epoch) for look in range(1, looks + 1)}
-        return {step for step in steps if 0 < step <= self.total_steps} | {self.total_steps}
+        """Return the steps after which dev is looked at: evenly over the run, the last one among them."""
+        epochs = self.total_steps / self.steps_per_epoch
+        looks = min(self.settings.max_evaluations, math.ceil(epochs * self.settings.evaluations_per_epoch))
+        return {max(1, round(self.total_steps * look / looks)) for look in range(1, looks + 1)}
+
+    def _rate_scale(self, parameter: str) -> float:
+        """Return what a parameter's learning rate is multiplied by: layer_decay once per layer below the head."""
+        return float(self.settings.layer_decay ** (self.model.num_layers + 1 - self.model.layer_of(parameter)))
+
+    def _is_out_of_patience(self) -> bool:
+        if not self.settings.patience or self.best is None:
+            return False
+        since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
+        return len(since) >= self.settings.patience
 
     def _update(self, optimizer: torch.optim.Optimizer, step: int, rows: np.ndarray) -> float:
         settings = self.settings
@@ -129,18 +157,22 @@ class Finetuning:
             total_steps=self.total_steps,
         )
         set_learning_rate(optimizer, rate)
-        keys = row_keys(np.full(len(rows), step), rows, seed=self.seed, purpose="dropout")
-        drop = self.dropout.masks(
-            torch.from_numpy(keys).to(self.device), places=self.model.encoder.config.dropout_places
-        )
         batch = collate(self.train, rows, pad=self.pad, device=self.device)
-        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
-            logits_BC = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
-        loss = F.cross_entropy(logits_BC.float(), batch.labels_B)
+        if self.model.draws_own_dropout:
+            torch.manual_seed(derive(self.seed, "dropout", step))
+        loss = self._loss(batch, step)
         torch.autograd.backward(loss)
+        if settings.fgm_epsilon:
+            with moved_embedding(self.model.word_embedding(), epsilon=settings.fgm_epsilon) as is_moved:
+                if is_moved:
+                    logits_BC = self._logits(batch, step, purpose="adversarial dropout")
+                    again = classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
+                    torch.autograd.backward(again)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise ClueBenchError(
@@ -149,8 +181,40 @@ class Finetuning:
             )
         return value
 
+    def _loss(self, batch: Batch, step: int) -> Tensor:
+        settings = self.settings
+        logits_BC = self._logits(batch, step, purpose="dropout")
+        if not settings.r_drop_alpha:
+            return classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
+        other_BC = self._logits(batch, step, purpose="second dropout")
+        return r_drop_loss(
+            logits_BC,
+            other_BC,
+            batch.labels_B,
+            alpha=settings.r_drop_alpha,
+            smoothing=settings.label_smoothing,
+        )
+
+    def _logits(self, batch: Batch, step: int, *, purpose: str) -> Tensor:
+        """Return logits (B, C) under the dropout masks of this step and purpose."""
+        drop: RowDropout | None = None
+        if not self.model.draws_own_dropout:
+            keys = row_keys(np.full(len(batch.rows), step), batch.rows, seed=self.seed, purpose=purpose)
+            drop = self.dropout.masks(torch.from_numpy(keys).to(self.device), places=self.model.dropout_places)
+        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            logits_BC: Tensor = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
+        return logits_BC
+
+    @property
+    def evaluated(self) -> Classifier:
+        """The model that is evaluated: the average of the weights where one is kept."""
+        if self.average is None:
+            return self.model
+        return cast(Classifier, self.average.module)
+
     def _evaluate(self, step: int, loss: float) -> Evaluation:
-        logits = predict_logits(self.model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
+        model = self.evaluated
+        logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
         gold = torch.from_numpy(self.dev.labels)
         evaluation = Evaluation(
             step=step,
@@ -162,7 +226,7 @@ class Finetuning:
         self.evaluations.append(evaluation)
         if self.best is None or self._rank(evaluation) > self._rank(self.best):
             self.best = evaluation
-            self.best_weights = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            self.best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return evaluation
 
     def _rank(self, evaluation: Evaluation) -> tuple[bool, float]:

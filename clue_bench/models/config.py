@@ -11,10 +11,23 @@ Enters: plain numbers. Leaves: a frozen `ModelConfig` that every network here is
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 Family = Literal["bert", "albert", "roformer", "gpt2"]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+
+class Sizes(Protocol):
+    """What defaults and limits go by, of any model: layers, hidden size, and the most tokens of a row."""
+
+    @property
+    def layers(self) -> int: ...  # noqa: D102
+
+    @property
+    def hidden_size(self) -> int: ...  # noqa: D102
+
+    @property
+    def max_positions(self) -> int: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)

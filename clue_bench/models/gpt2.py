@@ -58,10 +58,23 @@ class CausalLanguageModel(nn.Module):
         drop: RowDropout | None = None,
     ) -> Outputs:
         """Return logits (B, S, V); those at position s predict the token at s + 1."""
+        hidden_BSD = self.hidden(ids_BS, keep_BS=keep_BS, packing=packing, drop=drop)
+        return Outputs(F.linear(hidden_BSD, self.word.weight))
+
+    def hidden(
+        self,
+        ids_BS: Tensor,
+        *,
+        keep_BS: Tensor | None = None,
+        packing: Packing | None = None,
+        drop: RowDropout | None = None,
+    ) -> Tensor:
+        """Return the hidden states behind the logits, (B, S, D)."""
         positions = self.position.weight[: ids_BS.shape[1]] if packing is None else self.position(packing.positions_BS)
         x_BSD: Tensor = self.word(ids_BS) + positions
         x_BSD = x_BSD if drop is None else drop(x_BSD)
         bias = attention_bias(keep_BS, packing, is_causal=True, like_BSD=x_BSD)
         for layer in self.layers:
             x_BSD = layer(x_BSD, bias, drop)
-        return Outputs(F.linear(self.norm(x_BSD), self.word.weight))
+        out: Tensor = self.norm(x_BSD)
+        return out

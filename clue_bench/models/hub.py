@@ -7,6 +7,7 @@ older versions use are dropped by name; any other unknown name is an error.
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,8 @@ _NAMES: dict[Family, dict[str, str]] = {
     # RoFormer has no class with a pooler in transformers: these two names are ours, and it reports them as unused.
     "roformer": _under("roformer", _EMBEDDINGS | _BERT_LAYERS)
     | _BERT_HEAD
-    | {"pooler.dense": "sop_classifier.pooler", "order": "sop_classifier.classifier"},
+    | {"pooler.dense": "sop_classifier.pooler", "order": "sop_classifier.classifier"}
+    | {"classifier.dense": "classifier.dense", "classifier.out_proj": "classifier.out_proj"},
     "albert": _under(
         "albert",
         _EMBEDDINGS
@@ -84,6 +86,8 @@ _NAMES: dict[Family, dict[str, str]] = {
         "layers.{n}.up": "transformer.h.{n}.mlp.c_fc",
         "layers.{n}.down": "transformer.h.{n}.mlp.c_proj",
         "norm": "transformer.ln_f",
+        "score": "score",
+        "classifier": "classifier",  # of tokens
     },
 }
 _QKV = "encoder.layers.{n}.attention.qkv"
@@ -97,9 +101,9 @@ _PROJECTIONS = ("query", "key", "value")
 _PREFIX: dict[Family, str] = {"bert": "bert.", "roformer": "roformer.", "albert": "albert.", "gpt2": "transformer."}
 _TRANSPOSED = re.compile(r"\.(c_attn|c_proj|c_fc)\.weight$")  # transformers' GPT2 keeps matrices as (in, out)
 
-# In files of others: buffers, tables that are computed, and second copies of tied tensors.
+# In files of others: buffers, tables that are computed, second copies of tied tensors, heads of question answering.
 _DEAD = re.compile(
-    r"(\w+\.embeddings\.(position_ids|token_type_ids)|roformer\.encoder\.embed_positions\.weight"
+    r"(qa_outputs\.(weight|bias)|\w+\.embeddings\.(position_ids|token_type_ids)|roformer\.encoder\.embed_positions\.weight"
     r"|(cls\.)?predictions\.decoder\.bias|lm_head\.weight|transformer\.h\.\d+\.attn\.(masked_)?bias)$"
 )
 _TIED_DECODER = re.compile(r"(cls\.)?predictions\.decoder\.weight$")
@@ -161,6 +165,20 @@ def from_hugging_face(state: Mapping[str, Tensor], config: ModelConfig, *, where
                 raise ClueBenchError(f"{where}: parameter {error} is missing", "is the file complete?") from error
             renamed[f"{_QKV.format(n=number)}.{leaf}"] = torch.cat(parts)
     return renamed
+
+
+def is_bert_called_roberta(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether config.json `values` say roberta, and the weights are BERT's: hub models clue/*, for example.
+
+    A RoBERTa has one segment, and 514 position rows for 512 tokens, the first two for padding.
+    """
+    if values.get("model_type") != "roberta":
+        return False
+
+    def rows(table: str) -> int:
+        return next((shape[0] for name, shape in shapes.items() if name.endswith(f"embeddings.{table}.weight")), 0)
+
+    return rows("token_type_embeddings") == 2 and rows("position_embeddings") % 64 != 2
 
 
 def _full_name(name: str, prefix: str) -> str:

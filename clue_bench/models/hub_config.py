@@ -21,11 +21,22 @@ _CLASSES: dict[Family, tuple[str, str]] = {  # without and with a sentence-order
     "roformer": ("RoFormerForMaskedLM", "RoFormerForMaskedLM"),
     "gpt2": ("GPT2LMHeadModel", "GPT2LMHeadModel"),
 }
+_CLASSIFIERS: dict[Family, str] = {
+    "bert": "BertForSequenceClassification",
+    "albert": "AlbertForSequenceClassification",
+    "roformer": "RoFormerForSequenceClassification",
+    "gpt2": "GPT2ForSequenceClassification",
+}
 
 
 def pretraining_class(family: Family, *, sentence_order: bool) -> str:
     """Return the class of `transformers` that holds every head of a pretrained model (RoFormer has none with SOP)."""
     return _CLASSES[family][sentence_order]
+
+
+def classifier_class(family: Family) -> str:
+    """Return the class of `transformers` that holds a fine-tuned classifier of `family`."""
+    return _CLASSIFIERS[family]
 
 
 def hugging_face_config(config: ModelConfig, *, architecture: str, pad: int, start: int, end: int) -> dict[str, Any]:
@@ -101,6 +112,18 @@ def model_config(values: Mapping[str, Any], *, where: str) -> ModelConfig:
         raise ClueBenchError(f"{where}: {error}", f"is this a {family} config.json?") from error
     except KeyError as error:
         raise ClueBenchError(f"{where}: key {error} is missing", "is this a complete config.json?") from error
+
+
+def computes(values: Mapping[str, Any]) -> bool:
+    """Whether our networks compute what a config.json describes; whether it is complete is another matter."""
+    family = values.get("model_type")
+    if family not in get_args(Family):
+        return False
+    try:
+        _refuse(values, cast(Family, family), "")
+    except ClueBenchError:
+        return False
+    return values.get("activation_function" if family == "gpt2" else "hidden_act", "gelu") in _ACTIVATIONS
 
 
 def _encoder(values: Mapping[str, Any], family: Family, activation: str) -> ModelConfig:

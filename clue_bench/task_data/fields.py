@@ -11,6 +11,8 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.task_data.task import Span, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
+_PLACE = re.compile("[0-9]{1,9}")
+_ABSENT = object()
 
 
 def texts_of(row: dict[str, Any], task: Task, where: str) -> tuple[str, ...]:
@@ -26,10 +28,14 @@ def label_of(row: dict[str, Any], task: Task, where: str) -> str:
     return _clean(str(value) if isinstance(value, int) else value, task.label_field, where)
 
 
-def id_of(row: dict[str, Any], task: Task, number: int) -> int | str:
-    """Return the row's id, or its number in the file if it has none."""
-    value = row.get(task.id_field, number)
-    return value if isinstance(value, int | str) and not isinstance(value, bool) else number
+def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int | str:
+    """Return the row's id, or its number in the file if it has none, or null."""
+    value = _found(row, task.id_field)
+    if value is _ABSENT or value is None:
+        return number
+    if not isinstance(value, int | str) or isinstance(value, bool):
+        raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "mend the line")
+    return value
 
 
 def _text(row: dict[str, Any], name: str, task: Task, where: str) -> str:
@@ -43,32 +49,45 @@ def _text(row: dict[str, Any], name: str, task: Task, where: str) -> str:
 
 def _marked(text: str, row: dict[str, Any], spans: list[Span], where: str) -> str:
     """Return `text` with every span between its marks. Raises ClueBenchError if a span is not where the row says."""
-    inserted: list[tuple[int, int, str]] = []
+    inserted: list[tuple[int, int, int, int, str]] = []  # where, and what decides the order at one place
     for number, span in enumerate(spans):
         start, words = _at(row, span.start, where), _clean(_at(row, span.text, where), span.text, where)
-        if isinstance(start, str) and start.isdecimal():
+        if isinstance(start, str) and _PLACE.fullmatch(start):  # tables hold strings only
             start = int(start)
         if not isinstance(start, int) or isinstance(start, bool) or start < 0:
             raise ClueBenchError(f"{where}: {span.start} is {start!r}, expected a place in the text", "mend the line")
+        if not words:
+            raise ClueBenchError(f"{where}: {span.text} is empty, nothing to mark", "mend the line")
         if text[start : start + len(words)] != words:
             found = text[start : start + len(words)]
             raise ClueBenchError(
                 f"{where}: {span.text} is '{words}', at character {start} stands '{found}'", "mend the line"
             )
-        # At one place a span's end comes before another's beginning.
-        inserted += [(start, 1 + number, span.before), (start + len(words), -number, span.after)]
-    for place, _, mark in sorted(inserted, reverse=True):
+        # At one place ends come before beginnings, the end of the inner span first, the beginning of the outer first.
+        end = start + len(words)
+        inserted += [(start, 1, -end, number, span.before), (end, 0, -start, -number, span.after)]
+    for place, *_, mark in sorted(inserted, reverse=True):
         text = text[:place] + mark + text[place:]
     return text
 
 
 def _at(row: dict[str, Any], name: str, where: str) -> Any:
     """Return the value of a field; "target.span1_text" reaches into an object."""
+    value = _found(row, name)
+    if value is _ABSENT:
+        keys = ", ".join(row) or "none"
+        raise ClueBenchError(f"{where}: no field '{name}'; found {keys}", "mend the line")
+    return value
+
+
+def _found(row: dict[str, Any], name: str) -> Any:
+    """Return the value of a field, _ABSENT if there is none. A column may have a dot in its own name."""
+    if name in row:
+        return row[name]
     value: Any = row
     for part in name.split("."):
         if not isinstance(value, dict) or part not in value:
-            keys = ", ".join(row) or "none"
-            raise ClueBenchError(f"{where}: no field '{name}'; found {keys}", "mend the line")
+            return _ABSENT
         value = value[part]
     return value
 

@@ -24,6 +24,7 @@ from clue_bench.task_data.task import Task
 
 UNLABELLED = -1
 LABELLED_SPLITS = ("train", "dev")
+_JSON_LINES = (".json", ".jsonl")
 _DELIMITERS = {".csv": ",", ".tsv": "\t"}
 LONGEST_FIELD = 2**24  # characters in a field of a table; Python's own limit of 131,072 is less than a novel
 
@@ -76,7 +77,7 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         else:
             labels.append(UNLABELLED)
         texts.append(texts_of(row, task, where))
-        ids.append(id_of(row, task, count - 1))
+        ids.append(id_of(row, task, count - 1, where))
     if not texts:
         raise ClueBenchError(f"{found.where}: no rows", DAMAGED)
     md5 = hashlib.md5(raw, usedforsecurity=False).hexdigest()
@@ -90,8 +91,15 @@ def parse_rows(raw: bytes, *, name: str, where: str) -> Iterator[tuple[int, dict
 
 
 def _parsed(text: str, *, name: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    delimiter = _DELIMITERS.get(Path(name).suffix)
-    return _json_lines(text, where) if delimiter is None else _table(text, delimiter, where)
+    suffix = Path(name.removesuffix(".gz")).suffix.lower()
+    if suffix in _JSON_LINES:
+        return _json_lines(text, where)
+    if suffix not in _DELIMITERS:
+        known = ", ".join((*_JSON_LINES, *_DELIMITERS))
+        raise ClueBenchError(
+            f"{where}: '{name}' ends in none of {known}", "rename the file, or save it as one of these"
+        )
+    return _table(text, _DELIMITERS[suffix], where)
 
 
 def _json_lines(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -123,6 +131,9 @@ def _table(text: str, delimiter: str, where: str) -> Iterator[tuple[int, dict[st
                 continue
             if header is None:
                 header = [cell.strip() for cell in cells]
+                if len(set(header)) != len(header):
+                    twice = next(name for name in header if header.count(name) > 1)
+                    raise ClueBenchError(f"{where}: two columns are called '{twice}'", "rename one of them")
                 continue
             if len(cells) != len(header):
                 raise ClueBenchError(

@@ -77,6 +77,9 @@ class Task(Card):
             raise ValueError("labels repeat themselves")
         if len(self.labels) != len(self.label_descriptions):
             raise ValueError(f"{len(self.labels)} labels but {len(self.label_descriptions)} label_descriptions")
+        both = set(self.labels) & set(self.dropped_labels)
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))} in labels and in dropped_labels")
         missing = {"train", "dev"} - self.splits.keys()
         if missing:
             raise ValueError(f"splits lack {', '.join(sorted(missing))}")

@@ -29,6 +29,7 @@ def make_record() -> MakeRecord:
         model: str = "tiny",
         sha256: str = "a" * 64,
         parameters: int = 7_450_000,
+        is_floor: bool = False,
         seed: int = 1,
         learning_rate: float = 1e-4,
         data: str = "clue",
@@ -56,7 +57,9 @@ def make_record() -> MakeRecord:
             "seed": seed,
             "task": TaskFacts(name=task, title=task, column=COLUMNS.get(task, task.upper()), metric="accuracy"),
             "data": DataFacts(name=data, revision=revision),
-            "model": ModelFacts(name=model, parameters=parameters, sha256=sha256, layers=4, hidden_size=312),
+            "model": ModelFacts(
+                name=model, parameters=parameters, sha256=sha256, layers=4, hidden_size=312, is_floor=is_floor
+            ),
             "code": {"version": "0.1.0", "commit": "0123456789abcdef", "dirty": False},
             "packages": {},
             "hardware": {},

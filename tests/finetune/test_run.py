@@ -10,15 +10,16 @@ import torch
 from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.batches import prediction_batches, training_batches
-from clue_bench.finetune.run import Plan, completed_record, prepare, run
+from clue_bench.finetune.pretrained import open_pretrained
+from clue_bench.finetune.run import Plan, completed_record, prepare, run, write_failure
 from clue_bench.finetune.settings import default_settings, make_settings
 from clue_bench.models.config import ModelConfig
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import load_task
-from clue_bench.vocab import Vocabulary
+from clue_bench.vocab import Vocabulary, read_vocabulary
 
-FAST = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 16, "precision": "fp32"}
+FAST = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 16, "precision": "fp32", "evaluations_per_epoch": 2}
 
 
 def write(path, rows):
@@ -49,9 +50,15 @@ def data(tmp_path_factory):
 
 
 def plan_of(data, checkpoint_folder, seed=1, **overrides):
-    task, checkpoint = load_task("afqmc"), read_checkpoint(checkpoint_folder)
-    settings = make_settings(task, checkpoint.config, {**FAST, **overrides})
-    return Plan(task=task, checkpoint=checkpoint, settings=settings, seed=seed, rows=read_rows(task, data), data=data)
+    task, start = load_task("afqmc"), open_pretrained(checkpoint_folder)
+    rows = read_rows(task, data)
+    settings = make_settings(task, start.sizes, {**FAST, **overrides}, train_rows=len(rows["train"]))
+    return Plan(task=task, start=start, settings=settings, seed=seed, rows=rows, data=data)
+
+
+def with_checkpoint(plan, **changes):
+    """The plan with another checkpoint in memory."""
+    return replace(plan, start=replace(plan.start, checkpoint=replace(plan.start.checkpoint, **changes)))
 
 
 def finish(plan, out):
@@ -111,11 +118,11 @@ def test_fine_tuning_never_writes_over_a_pretraining_run(data, checkpoint_folder
 
 def test_card_vocabulary_and_architecture_are_part_of_a_runs_name(data, checkpoint_folder):
     plan = plan_of(data, checkpoint_folder)
-    vocabulary = plan.checkpoint.vocabulary
+    checkpoint = plan.start.checkpoint
     others = [
         replace(plan, task=plan.task.model_copy(update={"metric": "macro_f1"})),
-        replace(plan, checkpoint=replace(plan.checkpoint, vocabulary=Vocabulary(vocabulary.tokens[::-1]))),
-        replace(plan, checkpoint=replace(plan.checkpoint, config=replace(plan.checkpoint.config, heads=2))),
+        with_checkpoint(plan, vocabulary=Vocabulary(checkpoint.vocabulary.tokens[::-1])),
+        with_checkpoint(plan, config=replace(checkpoint.config, heads=2)),
     ]
     assert len({plan.run_id, *(other.run_id for other in others)}) == 4
 
@@ -123,9 +130,9 @@ def test_card_vocabulary_and_architecture_are_part_of_a_runs_name(data, checkpoi
 @pytest.mark.parametrize("layers", [1, 3])
 def test_another_number_of_layers_than_config_says_is_refused(data, checkpoint_folder, layers):
     plan = plan_of(data, checkpoint_folder)
-    wrong = replace(plan.checkpoint, config=replace(plan.checkpoint.config, layers=layers))
+    wrong = with_checkpoint(plan, config=replace(plan.start.checkpoint.config, layers=layers))
     with pytest.raises(ClueBenchError, match="encoder parameters"):
-        prepare(replace(plan, checkpoint=wrong))
+        prepare(wrong)
 
 
 def test_saved_predictions_are_those_of_transformers_on_the_saved_checkpoint(data, checkpoint_folder, tmp_path):
@@ -147,6 +154,66 @@ def test_saved_predictions_are_those_of_transformers_on_the_saved_checkpoint(dat
             assert line["label"] == str(int(logits.argmax()))
             assert line["probability"] == pytest.approx(float(logits.softmax(0).max()), abs=1e-4)
             assert ("gold" in line) == (split == "dev")
+
+
+def small_model(family, folder, vocabulary_file):
+    """A model of transformers with random weights, and CLUE's kind of vocabulary beside it."""
+    import transformers
+
+    vocabulary = read_vocabulary(vocabulary_file)
+    sizes = {"vocab_size": len(vocabulary), "num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}
+    sizes |= {"intermediate_size": 64, "max_position_embeddings": 64, "pad_token_id": vocabulary.pad}
+    config = {
+        "albert": lambda: transformers.AlbertConfig(**sizes, embedding_size=16),
+        "roformer": lambda: transformers.RoFormerConfig(**sizes),
+        "gpt2": lambda: transformers.GPT2Config(
+            vocab_size=len(vocabulary), n_layer=2, n_head=4, n_embd=32, n_positions=64, pad_token_id=vocabulary.pad
+        ),
+        "electra": lambda: transformers.ElectraConfig(**sizes, embedding_size=16),
+    }[family]()
+    torch.manual_seed(0)
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    vocabulary.save(folder, max_length=64)
+    return folder
+
+
+@pytest.mark.parametrize("family", ["albert", "roformer", "gpt2", "electra"])
+def test_every_family_learns_repeats_itself_and_predicts_as_transformers(data, family, tmp_path, vocabulary_file):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    plan = plan_of(data, small_model(family, tmp_path / f"small-{family}", vocabulary_file), epochs=2)
+    records = [finish(plan, tmp_path / out) for out in ("a", "b")]
+    curves = [[evaluation["train_loss"] for evaluation in record.results["evaluations"]] for record in records]
+    assert curves[0] == curves[1]
+    assert curves[0][-1] < curves[0][0]
+    assert records[0].model.name == f"small-{family}"
+    assert (records[0].model.layers, records[0].model.hidden_size) == (2, 32)
+    folder = tmp_path / "a" / "checkpoint"
+    model, tokenizer = AutoModelForSequenceClassification.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    assert model.config.id2label == {0: "0", 1: "1"}
+    rows = [json.loads(line) for line in (tmp_path / "a" / "predictions" / "test.jsonl").read_text().splitlines()]
+    texts = plan.rows["test"].texts
+    batch = tokenizer(*map(list, zip(*texts, strict=True)), padding=True, return_tensors="pt")
+    if family == "gpt2":
+        batch.pop("token_type_ids", None)
+    with torch.no_grad():
+        shares = model.eval()(**batch).logits.softmax(-1).max(-1)
+    assert [row["label"] for row in rows] == [str(label) for label in shares.indices.tolist()]
+    assert [row["probability"] for row in rows] == pytest.approx(shares.values.tolist(), abs=1e-4)
+
+
+def test_a_task_after_another_says_so_in_name_record_and_provenance(data, checkpoint_folder, tmp_path):
+    first = plan_of(data, checkpoint_folder, steps=3)
+    finish(first, tmp_path / "first")
+    second = plan_of(data, tmp_path / "first", steps=3)
+    record = finish(second, tmp_path / "second")
+    assert record.model.name == "test-after-afqmc"
+    assert second.run_id.startswith("finetune-afqmc-test-after-afqmc-")
+    assert record.model.pretraining_tokens == 24 * 8 * 32
+    provenance = json.loads((tmp_path / "second" / "checkpoint" / "provenance.json").read_text(encoding="utf-8"))
+    assert [run["task"] for run in provenance["earlier"]] == ["afqmc"]
+    assert provenance["earlier"][0]["started_from_sha256"] == first.start.sha256
+    assert provenance["started_from_sha256"] == second.start.sha256 != first.start.sha256
 
 
 def test_the_best_evaluation_is_kept_not_the_last(data, checkpoint_folder, tmp_path):
@@ -196,11 +263,11 @@ def test_prediction_batches_hold_every_row_once_within_their_size():
 
 @pytest.mark.parametrize(
     ("layers", "hidden", "rate", "epochs"),
-    [(2, 128, 1e-4, 5), (4, 312, 1e-4, 5), (12, 768, 3e-5, 3), (24, 1024, 2e-5, 3)],
+    [(2, 128, 3e-4, 5), (4, 312, 1e-4, 5), (12, 768, 3e-5, 3), (24, 1024, 2e-5, 3)],
 )
 def test_learning_rate_and_epochs_follow_the_models_size(layers, hidden, rate, epochs):
     config = ModelConfig(vocab_size=10, layers=layers, hidden_size=hidden, heads=2, feed_forward_size=8)
-    settings = default_settings(load_task("tnews"), config)
+    settings = default_settings(load_task("tnews"), config, train_rows=53_360)
     assert (settings["learning_rate"], settings["epochs"]) == (rate, epochs)
 
 
@@ -215,4 +282,18 @@ def test_learning_rate_and_epochs_follow_the_models_size(layers, hidden, rate, e
 )
 def test_bad_settings_are_named(checkpoint_folder, overrides, message):
     with pytest.raises(ClueBenchError, match=message):
-        make_settings(load_task("tnews"), read_checkpoint(checkpoint_folder).config, overrides)
+        make_settings(load_task("tnews"), read_checkpoint(checkpoint_folder).config, overrides, train_rows=53_360)
+
+
+def test_any_end_by_an_exception_is_a_failed_record(data, checkpoint_folder, tmp_path):
+    plan = plan_of(data, checkpoint_folder, steps=3)
+    write_failure(plan, tmp_path / "early", asked={"model": "tiny"}, error="out of memory")
+    reports = run(plan, prepare(plan), out=tmp_path / "late", asked={"model": "tiny"})
+    next(reports)
+    write_failure(plan, tmp_path / "late", asked={}, error="out of memory")
+    for folder in ("early", "late"):
+        record = read_record(record_path(tmp_path / folder, plan.run_id))
+        assert (record.status, record.error, record.asked) == ("failed", "out of memory", {"model": "tiny"})
+        assert record.effective["steps"] == plan.total_steps == 3
+    assert completed_record(plan, tmp_path / "late") is None
+    assert finish(plan, tmp_path / "late").status == "completed"

@@ -1,18 +1,15 @@
-"""Task data: what is found, what is refused, which revision it is called, and how it is tokenised."""
+"""Task data: what is found, what is refused, which revision it is called."""
 
 import gzip
+import hashlib
 import json
 import zipfile
 
-import numpy as np
 import pytest
 
-from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.encode import encode
-from clue_bench.records import FileFacts
 from clue_bench.task_data.files import available_splits
-from clue_bench.task_data.read import UNLABELLED, Rows, read_split
+from clue_bench.task_data.read import UNLABELLED, read_split
 from clue_bench.task_data.revision import describe
 from clue_bench.task_data.task import load_task
 
@@ -145,49 +142,6 @@ def test_a_missing_dev_file_says_where_it_was_looked_for(task, tmp_path):
         available_splits(task, tmp_path)
 
 
-@pytest.mark.parametrize("max_length", [8, 12, 64])
-def test_pairs_are_tokenised_and_truncated_as_transformers_does(task, data, checkpoint_folder, max_length):
-    from transformers import BertTokenizer
-
-    checkpoint = read_checkpoint(checkpoint_folder)
-    rows = read_split(task, "dev", data)
-    encoded = encode(rows, checkpoint.vocabulary, max_length=max_length)
-    tokenizer = BertTokenizer.from_pretrained(checkpoint.folder)
-    for number, (first, second) in enumerate(rows.texts):
-        expected = tokenizer(first, second, truncation="longest_first", max_length=max_length)
-        part = slice(encoded.offsets[number], encoded.offsets[number + 1])
-        assert encoded.ids[part].tolist() == expected["input_ids"]
-        assert encoded.segments[part].tolist() == expected["token_type_ids"]
-        assert encoded.ids[part][-1] == checkpoint.vocabulary.separator
-    cut = sum(len(tokenizer(*texts)["input_ids"]) > max_length for texts in rows.texts)
-    assert encoded.truncated_rows == cut
-
-
-@pytest.mark.parametrize("lengths", [(3, 40), (40, 3), (20, 20), (20, 21), (21, 20), (5, 5), (0, 30)])
-@pytest.mark.parametrize("max_length", [9, 10, 32])
-def test_the_longer_text_is_cut_first_as_in_transformers(checkpoint_folder, lengths, max_length):
-    from transformers import BertTokenizer
-
-    checkpoint = read_checkpoint(checkpoint_folder)
-    texts = ("中" * lengths[0], "国" * lengths[1])
-    facts = FileFacts(rows=1, md5="", expected_rows=1, expected_md5="")
-    encoded = encode(Rows([texts], np.array([0]), [0], facts), checkpoint.vocabulary, max_length=max_length)
-    tokenizer = BertTokenizer.from_pretrained(checkpoint.folder)
-    expected = tokenizer(*texts, truncation="longest_first", max_length=max_length)
-    assert encoded.ids.tolist() == expected["input_ids"]
-    assert encoded.segments.tolist() == expected["token_type_ids"]
-
-
-def test_single_texts_have_one_segment(data, checkpoint_folder, tmp_path):
-    task = load_task("tnews")
-    (tmp_path / "tnews").mkdir()
-    row = {"label": "102", "label_desc": "news_entertainment", "sentence": "我们在这个国家", "keywords": ""}
-    (tmp_path / "tnews" / "dev.json").write_text(lines([row]), encoding="utf-8")
-    encoded = encode(read_split(task, "dev", tmp_path), read_checkpoint(checkpoint_folder).vocabulary, max_length=32)
-    assert (encoded.segments == 0).all()
-    assert encoded.labels.tolist() == [2]
-
-
 def test_the_cards_know_their_label_sets():
     assert len(load_task("tnews").labels) == 15
     assert not {"105", "111"} & set(load_task("tnews").labels)
@@ -226,3 +180,19 @@ def test_real_files_load_with_their_rows_and_revision(real_data, name, split, ro
 def test_majority_class_of_the_real_afqmc_dev(real_data):
     labels = read_split(load_task("afqmc"), "dev", real_data / "clue").labels
     assert (int((labels == 0).sum()), len(labels)) == (2_978, 4_316)
+
+
+def test_a_test_set_is_known_by_its_md5_whatever_it_is_called(tmp_path):
+    task = load_task("tnews")
+    (tmp_path / "tnews").mkdir()
+    old = lines([{"id": 0, "sentence": "旧"}])
+    md5 = hashlib.md5(old.encode()).hexdigest()
+    splits = {**task.splits, "test1.0": task.splits["test1.0"].model_copy(update={"md5": md5})}
+    task = task.model_copy(update={"splits": splits})
+    for name in ("train.json", "dev.json"):
+        (tmp_path / "tnews" / name).write_text(lines([{"sentence": "上", "label": "100"}]), encoding="utf-8")
+    (tmp_path / "tnews" / "test.json").write_text(old, encoding="utf-8")
+    assert available_splits(task, tmp_path) == ["train", "dev", "test1.0"]
+    assert read_split(task, "test1.0", tmp_path).texts == [("旧",)]
+    with pytest.raises(ClueBenchError, match=r"no tnews/test\.json"):
+        read_split(task, "test", tmp_path)

@@ -1,0 +1,122 @@
+"""Load on `clue-bench serve`: many clients at once, good and bad ones, and what they got.
+
+    clue-bench serve --model runs/tnews --rate 0 &
+    python benchmarks/serve_load.py --url http://127.0.0.1:8000 --clients 200 --requests 5
+
+Every client sends its requests one after the other over one connection, all clients at once; every `--bad-every`th
+request is one of the bad ones below. Prints counts by status, p50 and p95 of the good requests' latency, rows/s, and
+fails unless every good request got 200 and every bad one 4xx. Standard library only.
+"""
+
+import argparse
+import http.client
+import json
+import statistics
+import threading
+import time
+from collections import Counter
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+BAD = [
+    b"",
+    b"{",
+    b"[" * 100_000,
+    b'{"texts": []}',
+    b'{"texts": [[1]]}',
+    b'{"texts": [["\xff"]]}',
+    b'{"texts": [[NaN]]}',
+    b'{"text": "a"}',
+    b'{"texts": [["a", "b", "c"]]}',
+    json.dumps({"texts": [["字" * 100_000]]}).encode(),
+    b" " * 4_000_000,
+]
+TITLE = "国足今晚主场迎战韩国队A股三大指数集体收涨新能源汽车销量再创新高"
+
+
+class Outcome(NamedTuple):
+    """What became of a request: status (0 if the connection broke), seconds."""
+
+    is_good: bool
+    status: int
+    seconds: float
+
+
+def main() -> None:
+    """Send the load, and print what came of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:8000")
+    parser.add_argument("--clients", type=int, default=200)
+    parser.add_argument("--requests", type=int, default=5, help="of each client")
+    parser.add_argument("--rows", type=int, default=1, help="of each good request")
+    parser.add_argument("--bad-every", type=int, default=2, help="0: no bad requests")
+    asked = parser.parse_args()
+    num_texts = ask(asked.url, "GET", "/models")["models"][0]["num_texts"] or 1
+    outcomes: list[Outcome] = []
+    start = threading.Barrier(asked.clients + 1)
+    threads = [
+        threading.Thread(target=client, args=(asked, number, num_texts, start, outcomes))
+        for number in range(asked.clients)
+    ]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    started = time.perf_counter()
+    for thread in threads:
+        thread.join()
+    seconds = time.perf_counter() - started
+    report(asked, outcomes, seconds)
+    print(f"health afterwards     {ask(asked.url, 'GET', '/health')}")
+    wrong = [o for o in outcomes if not (o.status == 200 if o.is_good else 400 <= o.status < 500)]
+    raise SystemExit(f"{len(wrong)} requests did not get what they should" if wrong else 0)
+
+
+def client(
+    asked: argparse.Namespace, number: int, num_texts: int, start: threading.Barrier, found: list[Outcome]
+) -> None:
+    """Send one client's requests; a connection that the server closed is opened again."""
+    address = urlsplit(asked.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=120)
+    start.wait()
+    for turn in range(asked.requests):
+        place = number * asked.requests + turn
+        is_good = not asked.bad_every or place % asked.bad_every > 0
+        text = TITLE[place % 7 : 8 + place % len(TITLE)]
+        rows = [[text] * num_texts] * asked.rows
+        body = json.dumps({"texts": rows, "top": 1}).encode() if is_good else BAD[place // asked.bad_every % len(BAD)]
+        begun = time.perf_counter()
+        try:
+            connection.request("POST", "/predict", body)
+            response = connection.getresponse()
+            response.read()
+            status = response.status
+        except (OSError, http.client.HTTPException):
+            status = 0
+            connection.close()
+        found.append(Outcome(is_good, status, time.perf_counter() - begun))
+    connection.close()
+
+
+def report(asked: argparse.Namespace, outcomes: list[Outcome], seconds: float) -> None:
+    """Print counts, latencies and throughput."""
+    good = [outcome.seconds * 1000 for outcome in outcomes if outcome.is_good and outcome.status == 200]
+    print(f"clients               {asked.clients}, {asked.requests} requests each, all at once")
+    for is_good, name in ((True, "good requests"), (False, "bad requests")):
+        counts = Counter(outcome.status for outcome in outcomes if outcome.is_good == is_good)
+        print(f"{name:<22}{', '.join(f'{status}: {count}' for status, count in sorted(counts.items()))}")
+    if len(good) > 1:
+        cuts = statistics.quantiles(good, n=20)
+        print(f"latency, good         p50 {cuts[9]:.0f} ms, p95 {cuts[18]:.0f} ms, longest {max(good):.0f} ms")
+    print(f"answered              {len(good) * asked.rows / seconds:.0f} rows/s over {seconds:.2f} s")
+
+
+def ask(url: str, method: str, path: str) -> dict:
+    """Return the JSON that the server answers with."""
+    address = urlsplit(url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    connection.request(method, path)
+    return json.loads(connection.getresponse().read())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Two settings compared on the same rows of the same data.
+
+Enters: the folders of one run or of several seeds on each side. Leaves: a `Comparison`, with a verdict in words. Runs
+on different tasks, data revisions, splits or rows are refused: their difference would mean nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clue_bench.analysis.finished import Bools, FinishedRun, read_run
+from clue_bench.analysis.statistics import (
+    DRAWS,
+    LEVEL,
+    Difference,
+    Discordance,
+    Interval,
+    bootstrap_interval,
+    mcnemar,
+    paired_bootstrap,
+)
+from clue_bench.errors import ClueBenchError
+
+LEAST_P = 0.0001  # below it a p-value of 10,000 draws says no more than that
+
+
+@dataclass(frozen=True)
+class Side:
+    """One setting: its runs, one per seed, and their mean accuracy on the split."""
+
+    name: str  # "A" or "B"
+    runs: list[FinishedRun]
+    interval: Interval
+
+    @property
+    def correct(self) -> Bools:
+        """Which rows are right (seeds, rows)."""
+        return np.stack([run.correct for run in self.runs])
+
+    @property
+    def model(self) -> str:
+        """What the model is called."""
+        return self.runs[0].record.model.name
+
+    @property
+    def accuracy(self) -> float:
+        """Mean over seeds, as a share of 1."""
+        return float(self.correct.mean())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A against B. `discordance` is None where a side has several seeds: McNemar's test compares single runs."""
+
+    a: Side
+    b: Side
+    difference: Difference
+    discordance: Discordance | None
+
+    @property
+    def p_values(self) -> dict[str, float]:
+        """The p-values there are, by the name of their test."""
+        exact = {} if self.discordance is None else {"McNemar": self.discordance.p_value}
+        return {**exact, "bootstrap": self.difference.p_value}
+
+    @property
+    def is_separated(self) -> bool:
+        """Whether the interval of the difference leaves out 0 and every test agrees."""
+        low, high = self.difference.interval[:2]
+        alpha = 1 - self.difference.interval.level
+        return not low <= 0.0 <= high and all(p < alpha for p in self.p_values.values())
+
+    @property
+    def covers(self) -> str:
+        """What the interval of the difference takes into account."""
+        counts = len(self.a.runs), len(self.b.runs)
+        if min(counts) > 1:
+            return "another draw of dev rows, and of seeds"
+        if max(counts) > 1:
+            several = "A" if counts[0] > 1 else "B"
+            return f"another draw of dev rows, and of seeds for {several} only: the other side has one"
+        return "another draw of dev rows; not another seed: there is one on each side"
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        difference, interval, _ = self.difference
+        low, high = 100 * interval.low, 100 * interval.high
+        tests = ", ".join(f"{name} p {p_text(p)}" for name, p in self.p_values.items())
+        evidence = f"{interval.level:.0%} interval of A minus B {low:+.2f} … {high:+.2f} points; {tests}"
+        if self.is_separated:
+            better, worse = ("A", "B") if difference > 0 else ("B", "A")
+            return f"{better} is better than {worse} by {100 * abs(difference):.2f} points ({evidence})"
+        is_inside = low <= 0.0 <= high
+        where = "lies inside sampling error" if is_inside else "is at its edge: the interval and the tests disagree"
+        return f"not separated: the difference of {100 * difference:+.2f} points {where} ({evidence})"
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as plain values; shares are of 1."""
+        first = self.a.runs[0]
+        return {
+            "task": first.task.name,
+            "split": first.split,
+            "rows": len(first.predictions),
+            "data_revision": first.record.data.revision,
+            "a": _side_json(self.a),
+            "b": _side_json(self.b),
+            "difference": self.difference.difference,
+            "interval": self.difference.interval._asdict(),
+            "interval_covers": self.covers,
+            "discordant": None if self.discordance is None else self.discordance._asdict(),
+            "mcnemar_p": None if self.discordance is None else self.discordance.p_value,
+            "bootstrap_p": self.difference.p_value,
+            "is_separated": self.is_separated,
+            "verdict": self.verdict,
+        }
+
+
+def compare_runs(
+    a: list[Path], b: list[Path], *, split: str = "dev", level: float = LEVEL, draws: int = DRAWS, seed: int = 0
+) -> Comparison:
+    """Compare the runs in the folders `a` with those in `b`; several on a side are seeds of one setting.
+
+    Raises ClueBenchError if a folder holds no finished run, the rows are not the same, or a side mixes settings.
+    """
+    sides = {"A": [read_run(folder, split) for folder in a], "B": [read_run(folder, split) for folder in b]}
+    first = sides["A"][0]
+    for run in (*sides["A"][1:], *sides["B"]):
+        _check_same_rows(first, run)
+    for name, runs in sides.items():
+        _check_one_setting(name, runs)
+    left, right = (
+        Side(name, runs, bootstrap_interval(np.stack([r.correct for r in runs]), level=level, draws=draws, seed=seed))
+        for name, runs in sides.items()
+    )
+    single = len(left.runs) == len(right.runs) == 1
+    return Comparison(
+        a=left,
+        b=right,
+        difference=paired_bootstrap(left.correct, right.correct, level=level, draws=draws, seed=seed),
+        discordance=mcnemar(left.correct[0], right.correct[0]) if single else None,
+    )
+
+
+def p_text(p_value: float) -> str:
+    """Return "= 0.0123" or "< 0.0001"."""
+    return f"= {p_value:.4f}" if p_value >= LEAST_P else f"< {LEAST_P}"
+
+
+def _check_same_rows(first: FinishedRun, run: FinishedRun) -> None:
+    """Raise ClueBenchError unless both runs were on the same task, data, split and rows."""
+    facts = {
+        "task": (first.task.name, run.task.name),
+        "data set": (first.record.data.name, run.record.data.name),
+        "data revision": (first.record.data.revision, run.record.data.revision),
+        f"md5 of {first.split}": (first.md5, run.md5),
+        "number of rows": (len(first.predictions), len(run.predictions)),
+    }
+    for what, (ours, theirs) in facts.items():
+        if ours != theirs:
+            raise ClueBenchError(
+                f"{first.folder} and {run.folder} cannot be compared: {what} {ours} and {theirs}",
+                "compare runs on the same data; clue-bench runs list",
+            )
+    for number, (one, other) in enumerate(zip(first.predictions, run.predictions, strict=True), 1):
+        if (one.id, one.gold) != (other.id, other.gold):
+            raise ClueBenchError(
+                f"{first.folder} and {run.folder}: row {number} of {first.split} is id {one.id}, gold '{one.gold}' in "
+                f"one and id {other.id}, gold '{other.gold}' in the other",
+                "repeat the runs on the same data",
+            )
+
+
+def _check_one_setting(name: str, runs: list[FinishedRun]) -> None:
+    """Raise ClueBenchError unless the runs of a side differ in their seed only."""
+    first = runs[0]
+    seeds = [run.record.seed for run in runs]
+    for run in runs[1:]:
+        theirs = {"model": run.record.model.name, **_settings(run)}
+        ours = {"model": first.record.model.name, **_settings(first)}
+        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
+        if differing:
+            key = differing[0]
+            raise ClueBenchError(
+                f"side {name} mixes settings: {key} is {ours.get(key)} in {first.folder} and {theirs.get(key)} in "
+                f"{run.folder}",
+                "several runs on a side are seeds of one setting; put --against between the two sides",
+            )
+    if len(set(seeds)) != len(seeds):
+        raise ClueBenchError(
+            f"side {name} has a seed twice: {', '.join(map(str, sorted(seeds)))}",
+            "give every seed once, and put --against between the two sides",
+        )
+
+
+def _settings(run: FinishedRun) -> dict[str, Any]:
+    return {key: value for key, value in run.record.effective.items() if key != "seed"}
+
+
+def _side_json(side: Side) -> dict[str, Any]:
+    return {
+        "model": side.model,
+        "runs": [run.record.run_id for run in side.runs],
+        "seeds": [run.record.seed for run in side.runs],
+        "accuracy": side.accuracy,
+        "accuracies": [float(run.correct.mean()) for run in side.runs],
+        "interval": side.interval._asdict(),
+    }

@@ -1,0 +1,109 @@
+"""A finished fine-tuning run, read and checked: its record, its predictions, and the rows that were predicted.
+
+Enters: a run's folder, task data. Leaves: `FinishedRun`, `Rows`. Predictions that are not those of the record, and rows
+that are not those of the predictions, are errors: numbers over them would be about nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.predictions import Prediction, predictions_path, read_predictions
+from clue_bench.records import SUFFIX, RunRecord, TaskFacts, read_record
+from clue_bench.task_data.read import Rows, read_split
+from clue_bench.task_data.task import Task
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A completed run and its predictions of one labelled split, in the rows' order."""
+
+    folder: Path
+    record: RunRecord
+    task: TaskFacts
+    split: str
+    predictions: list[Prediction]
+
+    @property
+    def correct(self) -> Bools:
+        """Which rows are right (rows,)."""
+        return np.array([prediction.is_right for prediction in self.predictions], dtype=np.bool_)
+
+    @property
+    def md5(self) -> str:
+        """The md5 of the file that was predicted."""
+        return self.record.data.files[self.split].md5
+
+
+def read_run(folder: Path, split: str) -> FinishedRun:
+    """Read the run in `folder` with its predictions of `split`.
+
+    Raises ClueBenchError if there is no such run, it did not complete, the split's gold labels are unknown, or the
+    predictions are not those that the record counted.
+    """
+    record = _only_record(folder)
+    if record.task is None or record.kind != "finetune":
+        raise ClueBenchError(f"{folder}: a {record.kind} run; expected a fine-tuning run", "clue-bench runs list")
+    if record.status != "completed":
+        raise ClueBenchError(f"{folder}: the run is {record.status}, it has no result", "repeat the run")
+    if split not in record.data.files:
+        known = ", ".join(record.data.files)
+        raise ClueBenchError(f"{folder}: the run read no split '{split}', but {known}", "--split dev")
+    path = predictions_path(folder, split)
+    run = FinishedRun(folder, record, record.task, split, read_predictions(path))
+    if any(prediction.gold is None for prediction in run.predictions):
+        raise ClueBenchError(f"{path}: rows without a gold label: nothing can be right or wrong", "--split dev")
+    counted = record.results.get(split, {})
+    found = {"rows": len(run.predictions), "correct": int(run.correct.sum())}
+    for what, number in found.items():
+        if what in counted and counted[what] != number:
+            raise ClueBenchError(
+                f"{path}: {what} {number:,}, but the record says {counted[what]:,}: not this run's predictions",
+                "repeat the run",
+            )
+    return run
+
+
+def rows_of(run: FinishedRun, task: Task, data: Path) -> Rows:
+    """Return the rows that `run` predicted.
+
+    Raises ClueBenchError if the file in `data` is another one than the run read, or a row is not the one predicted.
+    """
+    rows = read_split(task, run.split, data)
+    if rows.facts.md5 != run.md5:
+        raise ClueBenchError(
+            f"{data}: {task.name}'s {run.split} has md5 {rows.facts.md5}, the run {run.record.run_id} read {run.md5}",
+            f"give --data the folder with the data of revision {run.record.data.revision}",
+        )
+    if len(rows) != len(run.predictions):
+        raise ClueBenchError(
+            f"{run.folder}: {len(run.predictions):,} predictions for {len(rows):,} rows of {run.split}",
+            "repeat the run",
+        )
+    for number, prediction in enumerate(run.predictions):
+        found = (prediction.id, prediction.gold)
+        expected = (rows.ids[number], task.labels[rows.labels[number]])
+        if found != expected:
+            raise ClueBenchError(
+                f"{run.folder}: prediction {number + 1} has id and gold label {found}, the data has {expected}",
+                "repeat the run",
+            )
+        if prediction.label not in task.labels:
+            raise ClueBenchError(
+                f"{run.folder}: prediction {number + 1}: '{prediction.label}' is no label of {task.name}",
+                f"clue-bench tasks show {task.name}",
+            )
+    return rows
+
+
+def _only_record(folder: Path) -> RunRecord:
+    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    if len(paths) != 1:
+        found = f"{len(paths)} run records" if folder.is_dir() else "no such folder"
+        raise ClueBenchError(f"{folder}: {found}, expected a run's folder, which has one", "clue-bench runs list")
+    return read_record(paths[0])

@@ -1,0 +1,87 @@
+"""`clue-bench compare`: whether one run, or one setting over several seeds, is better than another."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from clue_bench.cli import terminal
+from clue_bench.cli.options import Json
+
+if TYPE_CHECKING:
+    from clue_bench.analysis.comparison import Comparison, Side
+
+AGAINST = "--against"
+# "--against" stands between two lists, which no option of click's can; it is left among the arguments, in its place.
+CONTEXT = {"ignore_unknown_options": True}
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help=f"Folders of two runs, A and B; or several seeds of A, {AGAINST}, those of B."
+        ),
+    ],
+    split: Annotated[str, typer.Option(help="A split with gold labels.")] = "dev",
+    json: Json = False,
+) -> None:
+    """Compare two runs, or two settings over several seeds, on the same rows: McNemar and paired bootstrap.
+
+    Several runs on a side are seeds of one setting; then --against stands between the sides.
+
+    Example: clue-bench compare runs/tiny-s1 runs/tiny-s2 --against runs/base-s1 runs/base-s2
+    """
+    from clue_bench.analysis.comparison import compare_runs
+
+    comparison = compare_runs(*sides_of(runs), split=split)
+    if json:
+        terminal.print_json(comparison.as_json())
+        return
+    terminal.print_table(
+        ["", "model", f"{split} accuracy", "95% interval", "runs"], map(_side_row, (comparison.a, comparison.b))
+    )
+    typer.echo()
+    terminal.print_table(["A minus B", f"{100 * comparison.difference.difference:+.2f} points"], _rows(comparison))
+
+
+def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
+    """Return the folders of A and of B. Raises typer.BadParameter if they are not two sides."""
+    unknown = [argument for argument in arguments if argument.startswith("-") and argument != AGAINST]
+    if unknown:
+        raise typer.BadParameter(f"No such option: {unknown[0]}")
+    if AGAINST not in arguments:
+        if len(arguments) != 2:
+            raise typer.BadParameter(f"{len(arguments)} runs: give two, or put {AGAINST} between the two sides")
+        return [Path(arguments[0])], [Path(arguments[1])]
+    place = arguments.index(AGAINST)
+    a, b = arguments[:place], arguments[place + 1 :]
+    if not a or not b or AGAINST in b:
+        raise typer.BadParameter(f"{AGAINST} stands once, with runs before and after it")
+    return [Path(each) for each in a], [Path(each) for each in b]
+
+
+def _side_row(side: "Side") -> tuple[str, ...]:
+    seeds = len(side.runs)
+    runs = side.runs[0].record.run_id if seeds == 1 else f"{seeds} seeds: {side.runs[0].record.run_id} …"
+    interval = f"{side.interval.low:.2%} … {side.interval.high:.2%}"
+    return side.name, side.model, f"{side.accuracy:.2%}", interval, runs
+
+
+def _rows(comparison: "Comparison") -> list[tuple[str, str]]:
+    from clue_bench.analysis.comparison import p_text
+
+    interval, discordance = comparison.difference.interval, comparison.discordance
+    rows = [
+        (f"{interval.level:.0%} interval", f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f} points"),
+        ("it covers", comparison.covers),
+    ]
+    if discordance is None:
+        rows.append(("McNemar", "not computed: it compares one run with one"))
+    else:
+        rows.append(("only A right", f"{discordance.only_a:,} of {len(comparison.a.correct[0]):,} rows"))
+        rows.append(("only B right", f"{discordance.only_b:,} rows"))
+        rows.append(("McNemar", f"p {p_text(discordance.p_value)}, exact, two-sided"))
+    rows.append(("paired bootstrap", f"p {p_text(comparison.difference.p_value)}, two-sided, {interval.draws:,} draws"))
+    rows.append(("verdict", comparison.verdict))
+    return rows

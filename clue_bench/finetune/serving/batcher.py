@@ -1,0 +1,169 @@
+"""Rows of many clients, predicted together.
+
+Enters: jobs, each some rows of one client. Leaves: each job's results, in its rows' order. One task collects rows until
+there are `max_batch` of them, or the oldest has waited `max_wait` seconds, and runs them in a thread; meanwhile the
+next ones gather. A batch that fails fails its jobs only. Jobs whose client has gone are dropped.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Generic, NamedTuple, TypeVar
+
+Row = TypeVar("Row")
+Result = TypeVar("Result")
+
+
+class QueueFullError(Exception):
+    """There is no room for a job's rows: come back later."""
+
+
+class ClosedError(Exception):
+    """The batcher takes and runs no more jobs."""
+
+
+class _Job(Generic[Row, Result]):
+    """Rows of one client, and what has become of them. Larger jobs than a batch are run in several."""
+
+    def __init__(self, rows: Sequence[Row], future: "asyncio.Future[list[Result]]", arrived: float) -> None:
+        self.rows, self.future, self.arrived = rows, future, arrived
+        self.taken = 0  # rows that are in a batch, or have been
+        self.results: list[Result] = []
+
+    @property
+    def waiting(self) -> int:
+        """Rows that no batch has taken yet."""
+        return 0 if self.future.done() else len(self.rows) - self.taken
+
+
+class _Share(NamedTuple, Generic[Row, Result]):
+    """A job's part of a batch."""
+
+    job: _Job[Row, Result]
+    rows: Sequence[Row]
+
+
+class Batcher(Generic[Row, Result]):
+    """A queue of rows before a function that likes many at once. Used from one event loop."""
+
+    def __init__(
+        self,
+        run: Callable[[list[Row]], list[Result]],
+        *,
+        executor: Executor,
+        max_batch: int,
+        max_wait: float,
+        max_queue: int,
+    ) -> None:
+        """`run` is called in `executor`; `max_batch` and `max_queue` count rows, `max_wait` seconds."""
+        self._run, self._executor = run, executor
+        self._max_batch, self._max_wait, self._max_queue = max_batch, max_wait, max_queue
+        self._jobs: deque[_Job[Row, Result]] = deque()
+        self._arrival = asyncio.Event()
+        self._worker: asyncio.Task[None] | None = None
+        self._is_closed = False
+        self.batches = 0
+        self.rows = 0
+
+    def start(self) -> None:
+        """Begin to run batches, in the running event loop."""
+        self._worker = asyncio.create_task(self._work(), name="batcher")
+
+    async def close(self) -> None:
+        """Finish the batch that is running, and fail the jobs that wait."""
+        self._is_closed = True
+        self._arrival.set()
+        if self._worker is not None:
+            await self._worker
+        for job in self._jobs:
+            if not job.future.done():
+                job.future.set_exception(ClosedError())
+        self._jobs.clear()
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait for a batch, those of clients that have gone left out."""
+        return sum(job.waiting for job in self._jobs)
+
+    async def submit(self, rows: Sequence[Row]) -> list[Result]:
+        """Return the results of `rows`, in their order. A cancelled call takes its rows out of the queue.
+
+        Raises QueueFullError, ClosedError, or what the batch that held the rows has raised.
+        """
+        if self._is_closed:
+            raise ClosedError
+        if self.waiting + len(rows) > self._max_queue:
+            raise QueueFullError
+        loop = asyncio.get_running_loop()
+        job: _Job[Row, Result] = _Job(rows, loop.create_future(), loop.time())
+        self._jobs.append(job)
+        self._arrival.set()
+        return await job.future
+
+    async def _work(self) -> None:
+        while await self._gathered():
+            batch = self._take()
+            if not batch:  # everybody has gone
+                continue
+            rows = [row for share in batch for row in share.rows]
+            self.batches, self.rows = self.batches + 1, self.rows + len(rows)
+            try:
+                results = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, rows)
+                if len(results) != len(rows):
+                    raise RuntimeError(f"{len(results)} results for {len(rows)} rows")
+            except Exception as error:  # noqa: BLE001  whatever the model raises is its jobs' end, not the server's
+                _fail(batch, error)
+            else:
+                _distribute(batch, results)
+
+    async def _gathered(self) -> bool:
+        """Wait until a batch is full or due; return False when there is to be no more."""
+        loop = asyncio.get_running_loop()
+        while not self._is_closed:
+            self._arrival.clear()
+            while self._jobs and not self._jobs[0].waiting:
+                self._jobs.popleft()
+            if not self._jobs:
+                await self._arrival.wait()
+                continue
+            left = self._jobs[0].arrived + self._max_wait - loop.time()
+            if left <= 0 or self.waiting >= self._max_batch:
+                return True
+            try:
+                async with asyncio.timeout(left):
+                    await self._arrival.wait()
+            except TimeoutError:
+                return True
+        return False
+
+    def _take(self) -> list[_Share[Row, Result]]:
+        """Take up to a batch's rows from the queue, the oldest first."""
+        batch: list[_Share[Row, Result]] = []
+        room = self._max_batch
+        while self._jobs and room:
+            job = self._jobs[0]
+            number = min(job.waiting, room)
+            if number:
+                batch.append(_Share(job, job.rows[job.taken : job.taken + number]))
+                job.taken += number
+                room -= number
+            if not job.waiting:
+                self._jobs.popleft()
+        return batch
+
+
+def _fail(batch: list[_Share[Row, Result]], error: Exception) -> None:
+    for share in batch:
+        if not share.job.future.done():
+            share.job.future.set_exception(error)
+
+
+def _distribute(batch: list[_Share[Row, Result]], results: list[Result]) -> None:
+    start = 0
+    for share in batch:
+        end = start + len(share.rows)
+        share.job.results += results[start:end]
+        start = end
+        if len(share.job.results) == len(share.job.rows) and not share.job.future.done():
+            share.job.future.set_result(share.job.results)

@@ -1,0 +1,88 @@
+"""Which runs may be compared, and what is said of them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from clue_bench.analysis.comparison import compare_runs
+from clue_bench.analysis.statistics import mcnemar, paired_bootstrap
+from clue_bench.errors import ClueBenchError
+from clue_bench.predictions import predictions_path, read_predictions, write_predictions
+
+GOLD = ["108", "103", "104", "116", "104", "109"]
+WRONG = ["100"] * 6
+
+
+def test_two_runs_are_compared_row_by_row(make_run):
+    a, b = make_run(GOLD, name="a"), make_run([*GOLD[:3], "100", "100", "100"], name="b", model="other")
+    found = compare_runs([a], [b])
+    right = np.array([True] * 6), np.array([True] * 3 + [False] * 3)
+    assert found.discordance == mcnemar(*right) == (3, 0, 0.25)
+    assert found.difference == paired_bootstrap(*right, seed=0)
+    assert (found.a.accuracy, found.b.accuracy) == (1.0, 0.5)
+    assert found.verdict.startswith("not separated: the difference of +50.00 points is at its edge")
+
+
+def test_a_difference_beyond_the_error_is_named_in_either_direction(make_run):
+    a, b = make_run(WRONG, name="a"), make_run(GOLD, name="b")
+    assert compare_runs([a], [b]).verdict.startswith("B is better than A by 100.00 points")
+    assert compare_runs([b], [a]).verdict.startswith("A is better than B by 100.00 points")
+
+
+def test_equal_runs_are_not_separated(make_run):
+    found = compare_runs([make_run(GOLD, name="a")], [make_run(GOLD, name="b")])
+    assert not found.is_separated
+    assert "lies inside sampling error" in found.verdict
+
+
+def test_seeds_of_a_setting_are_averaged_and_not_put_through_mcnemar(make_run):
+    seeds = [make_run(labels, name=f"a{n}", seed=n) for n, labels in enumerate((GOLD, WRONG), 1)]
+    other = make_run(WRONG, name="b")
+    found = compare_runs(seeds, [other])
+    assert found.a.accuracy == 0.5
+    assert found.discordance is None
+    assert "for A only" in found.covers
+    assert found.difference.difference == 0.5
+    values = json.loads(json.dumps(found.as_json()))
+    assert values["a"]["seeds"] == [1, 2]
+    assert values["mcnemar_p"] is None
+
+
+def test_runs_on_another_data_revision_are_refused(make_run, other_data):
+    a, b = make_run(GOLD, name="a"), make_run(GOLD, name="b", data=other_data)
+    with pytest.raises(ClueBenchError, match="cannot be compared: data revision different-"):
+        compare_runs([a], [b])
+
+
+def test_runs_on_another_task_are_refused(make_run):
+    from clue_bench.task_data.task import load_task
+
+    a, b = make_run(GOLD, name="a"), make_run(GOLD, name="b", task=load_task("iflytek").facts)
+    with pytest.raises(ClueBenchError, match="task tnews and iflytek"):
+        compare_runs([a], [b])
+
+
+def test_predictions_of_other_rows_are_refused_although_the_records_agree(make_run):
+    a, b = make_run(GOLD, name="a"), make_run(GOLD, name="b")
+    path = predictions_path(b, "dev")
+    first, second, *rest = read_predictions(path)
+    write_predictions(path, [second, first, *rest])
+    with pytest.raises(ClueBenchError, match="row 1 of dev is id 0, gold '108' in one and id 1, gold '103'"):
+        compare_runs([a], [b])
+
+
+def test_a_side_that_mixes_settings_is_refused(make_run):
+    a = make_run(GOLD, name="a")
+    faster = make_run(GOLD, name="b", seed=2, effective={"learning_rate": 1e-3})
+    other = make_run(GOLD, name="c", seed=2, model="other")
+    with pytest.raises(ClueBenchError, match=r"side A mixes settings: learning_rate is 0\.0001"):
+        compare_runs([a, faster], [other])
+    with pytest.raises(ClueBenchError, match="side A mixes settings: model is tiny"):
+        compare_runs([a, other], [a])
+
+
+def test_a_seed_given_twice_is_refused(make_run):
+    a = make_run(GOLD, name="a")
+    with pytest.raises(ClueBenchError, match="side B has a seed twice: 1, 1"):
+        compare_runs([a], [a, a])
