@@ -20,7 +20,21 @@ FEW_ROWS, FEW_UPDATES, MOST_EPOCHS = 2_000, 1_000, 50
 
 
 class Settings(Card):
-    """Settings of one fine-tuning run. What costs nothing is free; the others say what a step costs."""
+    """Settings of one fine-tuning run.
+
+    Options that may raise scores are off by default. What they cost is counted in passes, each forward and backward:
+    a plain update is one, and what options add adds up.
+
+    - label_smoothing: this share of the target goes from the label to all classes (Szegedy et al. 2016). Costs nothing.
+    - layer_decay: the learning rate is multiplied by it once per layer below the head (Howard and Ruder 2018; ELECTRA
+      has 0.8). 1 is off. Costs nothing.
+    - ema_decay: a moving average of the weights is evaluated and kept (Polyak and Juditsky 1992). One more copy of the
+      weights, and a walk over both per update.
+    - fgm_epsilon: the gradient at word embeddings moved by epsilon · g / ‖g‖ is added, g being their own gradient over
+      the batch (FGM, Miyato et al. 2017). One more pass, and a copy of the word embeddings.
+    - r_drop_alpha: two passes with different dropout; their mean loss, plus alpha times the mean divergence between
+      their predictions (R-Drop, Liang et al. 2021). One more pass; needs dropout.
+    """
 
     learning_rate: float = pydantic.Field(gt=0.0)  # at the peak; linear warm-up, then linear to 0
     epochs: int = pydantic.Field(ge=1)
@@ -33,12 +47,12 @@ class Settings(Card):
     dropout: float = pydantic.Field(ge=0.0, lt=1.0)
     evaluations_per_epoch: int = pydantic.Field(ge=1)
     max_evaluations: int = pydantic.Field(ge=1)  # in the whole run, evenly spread: dev may be larger than train
-    patience: int = pydantic.Field(ge=0)  # evaluations without a better one after which the run stops; 0: never
-    label_smoothing: float = pydantic.Field(ge=0.0, lt=1.0)  # Szegedy et al. 2016
-    layer_decay: float = pydantic.Field(gt=0.0, le=1.0)  # of the learning rate, per layer from the top; 1: none
-    ema_decay: float = pydantic.Field(ge=0.0, lt=1.0)  # of the average of the weights that is evaluated; 0: none
-    fgm_epsilon: float = pydantic.Field(ge=0.0)  # FGM, Miyato et al. 2017; a second pass per step, so twice the time
-    r_drop_alpha: float = pydantic.Field(ge=0.0)  # R-Drop, Liang et al. 2021; two passes per step, so twice the time
+    patience: int = pydantic.Field(ge=0)  # looks without a better one after which the run stops; 0: never
+    label_smoothing: float = pydantic.Field(ge=0.0, lt=1.0)
+    layer_decay: float = pydantic.Field(gt=0.0, le=1.0)
+    ema_decay: float = pydantic.Field(ge=0.0, lt=1.0)  # grows to this from 0.18 on, see `averaging`
+    fgm_epsilon: float = pydantic.Field(ge=0.0)
+    r_drop_alpha: float = pydantic.Field(ge=0.0)
     precision: Literal["auto", "bf16", "fp32"]
 
     @pydantic.model_validator(mode="after")
@@ -55,8 +69,9 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
     and UER-py's grid has it; at 2e-5 such models end near the majority class. Above: 3e-5 (2e-5 for 1,024-wide ones)
     and 3 epochs, inside the grid in which the published CLUE scores were found. Small training sets get batches of 16
     below 2,000 rows, and as many epochs as make 1,000 updates, at most 50, which is what CLUEWSC2020's baselines have.
-    Three looks at dev per epoch, at most 15 (8 on small training sets). Nothing stops early: the learning rate falls to 0 over the whole run, and
-    the best weights are mostly near its end. The rest is BERT's, and the same in CLUE's baselines.
+    Three looks at dev per epoch, at most 15 (8 on small training sets). Nothing stops early: the learning rate falls to
+    0 over the whole run, and the best weights are mostly near its end. The rest is BERT's, and the same in CLUE's
+    baselines.
     """
     small = sizes.layers <= SMALL_LAYERS
     narrow = 3e-4 if sizes.hidden_size <= NARROW_HIDDEN else 1e-4
@@ -88,7 +103,7 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
 def make_settings(task: Task, sizes: Sizes, overrides: dict[str, Any], *, train_rows: int) -> Settings:
     """Return the default settings with `overrides` laid over them. Raises ClueBenchError naming the bad key."""
     values = {**default_settings(task, sizes, train_rows=train_rows), **overrides}
-    settings = decode(Settings, values, where="--set", overridden=overrides)
+    settings = decode(Settings, values, where="settings", overridden=overrides)
     if settings.max_length > sizes.max_positions:
         raise ClueBenchError(
             f"--set max_length: {settings.max_length} exceeds the model's {sizes.max_positions} positions",
