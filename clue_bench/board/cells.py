@@ -199,10 +199,16 @@ def _labels(cells: Iterable[Cell]) -> dict[tuple[str, str], str]:
 
 
 def _cell(runs: pd.DataFrame) -> Cell:
-    """Return the cell of all runs of one model on one column: the setting with the best mean, ties to more seeds."""
+    """Return the cell of all runs of one model on one column: of the settings with the most seeds, the best mean.
+
+    A search tries every setting with one seed and repeats the best with others: a single lucky seed of another setting
+    does not stand against a mean over several.
+    """
     settings = {str(name): group for name, group in runs.groupby("settings", sort=True)}
     accuracies = {name: _accuracies(group) for name, group in settings.items()}
-    best = min(settings, key=lambda name: (-_mean(accuracies[name]), -len(accuracies[name]), name))
+    most = max(map(len, accuracies.values()))
+    repeated = [name for name in settings if len(accuracies[name]) == most]
+    best = min(repeated, key=lambda name: (-_mean(accuracies[name]), name))
     chosen = settings[best]
     first: dict[Any, Any] = chosen.iloc[0].to_dict()
     return Cell(
