@@ -1,6 +1,7 @@
 """The optimizer and its schedule, for pretraining and fine-tuning alike.
 
-Enters: a module and plain numbers. Leaves: AdamW over two parameter groups, and learning rates by step.
+Enters: a module and plain numbers. Leaves: AdamW over two parameter groups, or two for each layer, and learning rates
+by step.
 """
 
 from collections.abc import Callable

@@ -22,7 +22,7 @@ def test_every_module_and_folder_of_the_tree_exists():
 
 
 @pytest.mark.parametrize(
-    "room", ["corpus", "engine", "finetune", "board", "convert", "doctor", "models", "vocab", "task_data"]
+    "room", ["corpus", "engine", "finetune", "board", "convert", "doctor", "models", "vocab", "task_data", "analysis"]
 )
 def test_every_module_of_a_room_stands_in_the_tree(room):
     tree = README.split("```\nclue-bench/\n")[1].split("```")[0]

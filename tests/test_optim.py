@@ -108,6 +108,28 @@ def test_matrices_decay_and_biases_and_norms_do_not():
     assert [decays[id(p)] for p in model.parameters()] == [DECAY, 0.0, 0.0, 0.0]
 
 
+def test_scales_make_groups_of_their_own_and_every_rate_that_is_set_keeps_to_them():
+    model = module()
+    scales = {"0.weight": 0.25, "0.bias": 0.25, "1.weight": 0.5, "1.bias": 1.0}
+    optimizer = adamw(
+        model, learning_rate=1e-2, weight_decay=DECAY, betas=BETAS, epsilon=EPSILON, scale_of=scales.__getitem__
+    )
+    groups = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for rate in (1e-2, 3e-3, 0.0):
+        set_learning_rate(optimizer, rate)
+        assert {n: groups[id(p)]["lr"] for n, p in model.named_parameters()} == {n: rate * s for n, s in scales.items()}
+    assert [groups[id(p)]["weight_decay"] for p in model.parameters()] == [DECAY, 0.0, 0.0, 0.0]
+
+
+def test_without_scales_there_are_two_groups_matrices_first():
+    """States of optimizers on disk number parameters by group."""
+    model = module()
+    optimizer = adamw(model, learning_rate=1e-2, weight_decay=DECAY, betas=BETAS, epsilon=EPSILON)
+    matrices, others = (group["params"] for group in optimizer.param_groups)
+    assert [id(p) for p in matrices] == [id(model[0].weight)]
+    assert [id(p) for p in others] == [id(model[0].bias), id(model[1].weight), id(model[1].bias)]
+
+
 def test_the_schedule_rises_to_its_peak_and_falls_towards_its_final_rate():
     rates = [linear_schedule(s, peak=1.0, warmup_steps=4, total_steps=12, final=0.2) for s in range(12)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]

@@ -1,30 +1,18 @@
 """Published scores: quoted from public sources, a source per row, never mixed with measured ones.
 
-Enters: a folder of CSV files with the columns of `PublishedScore`. Leaves: every row, in file and line order, and from
-them the published small-model table. A row that breaks a rule is an error naming file and line; none is skipped.
-Scores stay text, so that what is shown is what the source prints.
+Enters: a folder of CSV files with the columns of `PublishedScore`. Leaves: every row, in file and line order. A row
+that breaks a rule is an error naming file and line; none is skipped. Scores stay text, so that what is shown is what
+the source prints.
 """
 
 import csv
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from decimal import Decimal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pydantic
 
-from clue_bench.board.scores import SCORE_COLUMNS
 from clue_bench.errors import ClueBenchError
-
-SMALL_MODELS_SOURCE = "CLUEbenchmark/CLUEPretrainedModels README (2020-05)"
-SMALL_TABLE_NOTES = ("small table", "small+large tables")
-"""How a row's note starts if the source prints it in its small-model table."""
-
-PUBLISHED_COLUMNS = dict(zip(("AFQMC", "TNEWS", "IFLYTEK", "CMNLI"), SCORE_COLUMNS, strict=True))
-"""Task in the CSV → column in the table."""
-
-PRINTED_SCORE = "Score(4)"
-BASELINE = "BERT-base"
 
 # 67.57, 74.22/91.88 (exact match / F1), 56.8 (0.4) (mean and sd), and the one table of training speeds.
 _SCORE = (
@@ -33,50 +21,39 @@ _SCORE = (
 )
 
 
-class PublishedScore(pydantic.BaseModel):
-    """One quoted score. `score` is the source's text; empty only where `task` is "-": released, nothing published."""
+class Quotation(pydantic.BaseModel):
+    """A line of a file of quoted facts: where it is printed, and conditions or contradictions in `note`."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    source: str = pydantic.Field(min_length=1)
+    note: str
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _plain_line(cls, text: Any) -> Any:
+        if isinstance(text, str) and (text != text.strip() or "\n" in text or "\r" in text):
+            raise ValueError("expected one line without blanks around it")
+        return text
+
+
+AnyQuotation = TypeVar("AnyQuotation", bound=Quotation)
+
+
+class PublishedScore(Quotation):
+    """One quoted score. `score` is the source's text; empty only where `task` is "-": released, nothing published."""
 
     model: str = pydantic.Field(min_length=1)
     params: str
     task: str = pydantic.Field(min_length=1)
     split: str = pydantic.Field(min_length=1)
     score: str = pydantic.Field(pattern=f"^{_SCORE}$")
-    source: str = pydantic.Field(min_length=1)
-    note: str
-
-    @pydantic.field_validator("*")
-    @classmethod
-    def _plain_line(cls, text: str) -> str:
-        if text != text.strip() or "\n" in text or "\r" in text:
-            raise ValueError("expected one line without blanks around it")
-        return text
 
     @pydantic.model_validator(mode="after")
     def _score_where_there_is_a_task(self) -> "PublishedScore":
         if (self.score == "") != (self.task == "-"):
             raise ValueError('expected a score, or task "-" and no score')
         return self
-
-
-@dataclass(frozen=True)
-class PublishedRow:
-    """One model of the published small-model table; `accuracies` are percentages by column, as printed."""
-
-    model: str
-    params: str
-    accuracies: dict[str, Decimal]
-    printed_score: Decimal | None
-
-
-@dataclass(frozen=True)
-class PublishedTable:
-    """The published small-model table, with the split and the source of all its numbers."""
-
-    split: str
-    source: str
-    rows: tuple[PublishedRow, ...]
 
 
 def read_published(folder: Path) -> list[PublishedScore]:
@@ -87,51 +64,17 @@ def read_published(folder: Path) -> list[PublishedScore]:
     paths = sorted(folder.glob("*.csv"))
     if not paths:
         raise ClueBenchError(f"{folder}: no CSV file of published scores", "name the folder leaderboards/published")
-    return [score for path in paths for score in _read_file(path)]
+    return [score for path in paths for score in read_quotations(path, PublishedScore)]
 
 
-def small_models(scores: Iterable[PublishedScore]) -> PublishedTable:
-    """Return the small-model table of CLUEPretrainedModels, models in the order of the source.
+def read_quotations(path: Path, kind: type[AnyQuotation]) -> Iterator[AnyQuotation]:
+    """Yield the rows of one CSV file, whose columns are the fields of `kind`, `source` and `note` last.
 
-    Raises ClueBenchError if `scores` lack it, quote a cell twice, or mix two splits in it.
+    Raises ClueBenchError naming file and line.
     """
-    quoted = [
-        score
-        for score in scores
-        if score.source == SMALL_MODELS_SOURCE and score.note.split(";")[0] in SMALL_TABLE_NOTES
-    ]
-    splits = sorted({score.split for score in quoted})
-    if len(splits) != 1:
-        raise ClueBenchError(
-            f"published small-model table of {SMALL_MODELS_SOURCE}: expected one split, found {splits or 'no row'}",
-            "restore leaderboards/published/clue_pretrained_models.csv",
-        )
-    names = dict.fromkeys(score.model for score in quoted)
-    rows = tuple(_row([score for score in quoted if score.model == name]) for name in names)
-    return PublishedTable(split=splits[0], source=SMALL_MODELS_SOURCE, rows=rows)
-
-
-def _row(scores: list[PublishedScore]) -> PublishedRow:
-    """Return one model's row. Raises ClueBenchError for a task quoted twice."""
-    texts: dict[str, str] = {}
-    for score in scores:
-        if score.task in texts:
-            raise ClueBenchError(f"published small-model table: two scores for {score.model} on {score.task}")
-        texts[score.task] = score.score
-    first = scores[0]
-    printed = texts.get(PRINTED_SCORE)
-    return PublishedRow(
-        model=f"{first.model} (baseline)" if first.model == BASELINE else first.model,
-        params=first.params,
-        accuracies={column: Decimal(texts[task]) for task, column in PUBLISHED_COLUMNS.items() if task in texts},
-        printed_score=None if printed is None else Decimal(printed),
-    )
-
-
-def _read_file(path: Path) -> Iterator[PublishedScore]:
-    """Yield the rows of one file. Raises ClueBenchError naming file and line."""
-    header = list(PublishedScore.model_fields)
-    seen: dict[PublishedScore, int] = {}
+    shared = list(Quotation.model_fields)
+    header = [name for name in kind.model_fields if name not in shared] + shared
+    seen: dict[AnyQuotation, int] = {}
     try:
         with path.open(encoding="utf-8", newline="") as file:
             lines = csv.reader(file, strict=True)
@@ -140,24 +83,25 @@ def _read_file(path: Path) -> Iterator[PublishedScore]:
                 columns = f"expected the columns {','.join(header)}, found {','.join(found)}"
                 raise ClueBenchError(f"{path}: line 1: {columns}", "restore the header")
             for values in lines:
-                score = _parse(values, f"{path}: line {lines.line_num}")
-                if score in seen:
-                    raise ClueBenchError(f"{path}: line {lines.line_num} repeats line {seen[score]}", "remove one")
-                seen[score] = lines.line_num
-                yield score
+                row = _parse(values, header, kind, f"{path}: line {lines.line_num}")
+                if row in seen:
+                    raise ClueBenchError(f"{path}: line {lines.line_num} repeats line {seen[row]}", "remove one")
+                seen[row] = lines.line_num
+                yield row
+    except FileNotFoundError as error:
+        raise ClueBenchError(f"{path}: no such file", "restore leaderboards/published") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise ClueBenchError(f"{path}: not a CSV file in UTF-8: {error}", "mend or restore the file") from error
 
 
-def _parse(values: list[str], where: str) -> PublishedScore:
+def _parse(values: list[str], header: list[str], kind: type[AnyQuotation], where: str) -> AnyQuotation:
     """Return one row. Raises ClueBenchError starting with `where`."""
-    header = list(PublishedScore.model_fields)
     if len(values) != len(header):
         raise ClueBenchError(f"{where}: expected {len(header)} values, found {len(values)}", "quote values with commas")
     try:
-        return PublishedScore.model_validate(dict(zip(header, values, strict=True)))
+        return kind.model_validate(dict(zip(header, values, strict=True)))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the row"
         message = first["msg"].removeprefix("Value error, ")
-        raise ClueBenchError(f"{where}: {key}: {message}", "mend the line; every score needs its source") from error
+        raise ClueBenchError(f"{where}: {key}: {message}", "mend the line; every row needs its source") from error

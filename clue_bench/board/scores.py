@@ -4,7 +4,7 @@ Rounding is half up, on decimals. Binary floats cannot: 67.565 is stored just be
 tables print 67.57. Exact values (fractions of correct over rows) enter; decimals and their text leave.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 
@@ -31,13 +31,18 @@ def percentage(share: Decimal | Fraction) -> Decimal:
 
 
 def score_of(percentages: Mapping[str, Decimal]) -> Decimal | None:
-    """Return the arithmetic mean of the four displayed columns, rounded like them; None unless all four are there.
+    """Return the mean of the four columns that Score is made of, rounded like them; None unless all are there."""
+    return mean_of(percentages, SCORE_COLUMNS)
+
+
+def mean_of(percentages: Mapping[str, Decimal], columns: Collection[str]) -> Decimal | None:
+    """Return the arithmetic mean of the displayed `columns`, rounded like them; None unless all of them are there.
 
     The mean is taken of the rounded columns, as the published tables do, so that a reader can check it by hand.
     """
-    if any(column not in percentages for column in SCORE_COLUMNS):
+    if any(column not in percentages for column in columns):
         return None
-    return half_up(sum((percentages[column] for column in SCORE_COLUMNS), Decimal(0)) / len(SCORE_COLUMNS))
+    return half_up(Fraction(sum(Fraction(percentages[column]) for column in columns), len(columns)))
 
 
 def exact(number: float) -> Fraction:

@@ -1,18 +1,17 @@
-"""Cells and published rows as Markdown, in the layout of the published small-model table.
+"""Measured cells as Markdown, in the layout of the published small-model table.
 
-Enters: `MeasuredTable`s and the `PublishedTable`. Leaves: Markdown text. The best of each column, as displayed, is
+Enters: `MeasuredTable`s. Leaves: Markdown text. The best of each column, as displayed, is
 bold, and so is every tie with it; floors, in italics, stand last and compete too. Under a measured table stand its
 split, the data revision of each column and the conditions of every cell: what qualifies a number stays in sight of it.
 """
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, MeasuredTable
 from clue_bench.board.floors import FLOOR_MARK, FLOOR_NOTE, FLOORS_NOTE, misses_floor, over_floor_text
-from clue_bench.board.published import PublishedTable
+from clue_bench.board.markdown import escape, markdown_table
 from clue_bench.board.scores import (
     MISSING,
     SCORE_COLUMNS,
@@ -30,7 +29,6 @@ MAJORITY_NOTE = (
     f"{MAJORITY_MARK} The model predicts (nearly) only the majority class, or is no better than doing so, "
     "in at least one of the runs behind the cell."
 )
-PRINTED_MARK = "‡"
 
 CONDITIONS = (
     "模型",
@@ -47,9 +45,6 @@ CONDITIONS = (
     "Flags",
 )
 
-# An underscore inside a word is plain text in Markdown; at a word's edge it starts emphasis.
-_SPECIAL = re.compile(r"[\\|*`<>\[\]~&#]|(?<![^\W_])_|_(?![^\W_])")
-
 
 @dataclass(frozen=True)
 class TableRow:
@@ -60,11 +55,6 @@ class TableRow:
     percents: Mapping[str, Decimal]
     marks: Mapping[str, str] = field(default_factory=dict)
     is_floor: bool = False
-
-
-def escape(text: str) -> str:
-    """Return `text` as one line that Markdown shows as it is, in a table cell too."""
-    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def score_table(rows: Sequence[TableRow], columns: Sequence[str] = SCORE_COLUMNS) -> str:
@@ -81,7 +71,7 @@ def score_table(rows: Sequence[TableRow], columns: Sequence[str] = SCORE_COLUMNS
         cells = [_number(value.get(name), best[name], row.marks.get(name, "")) for name in numbers]
         cells.insert(1 if with_score else 0, row.parameters)
         body.append([f"*{escape(row.model)} (无预训练)*" if row.is_floor else escape(row.model), *cells])
-    return _markdown(["模型", *([SCORE] if with_score else []), "参数", *map(escape, columns)], body)
+    return markdown_table(["模型", *([SCORE] if with_score else []), "参数", *map(escape, columns)], body)
 
 
 def measured_section(table: MeasuredTable) -> str:
@@ -98,24 +88,8 @@ def measured_section(table: MeasuredTable) -> str:
     if any(cell.is_majority for _, cell in cells):
         parts.append(MAJORITY_NOTE)
     parts.append("Conditions:")
-    parts.append(_markdown(CONDITIONS, [_conditions(label, cell, table) for label, cell in cells]))
+    parts.append(markdown_table(CONDITIONS, [_conditions(label, cell, table) for label, cell in cells]))
     return "\n\n".join(parts)
-
-
-def published_section(table: PublishedTable) -> str:
-    """Return the published small-model table with its split, its source, and where it prints another Score."""
-    rows, notes = [], []
-    for row in table.rows:
-        computed = score_of(row.accuracies)
-        differs = row.printed_score is not None and computed is not None and row.printed_score != computed
-        rows.append(TableRow(row.model, row.params, row.accuracies, {SCORE: PRINTED_MARK} if differs else {}))
-        if differs:
-            notes.append(
-                f"{PRINTED_MARK} {escape(row.model)}: the source prints {percent_text(row.printed_score)}; "
-                f"the mean of its four columns is {percent_text(computed)}."
-            )
-    where = f"Split: {escape(table.split)}. Source: {escape(table.source)}. Quoted, not measured by clue-bench."
-    return "\n\n".join([score_table(rows), where, *notes])
 
 
 def _measured_rows(table: MeasuredTable) -> list[TableRow]:
@@ -176,9 +150,3 @@ def _number(percent: Decimal | None, best: Decimal | None, mark: str) -> str:
     """Return one percentage, bold if it is the best of its column."""
     text = percent_text(percent)
     return (f"**{text}**" if percent is not None and percent == best else text) + mark
-
-
-def _markdown(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a Markdown table with centred columns; the cells are escaped already."""
-    lines = ["| " + " | ".join(header) + " |", "|" + ":-:|" * len(header)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

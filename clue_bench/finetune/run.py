@@ -11,13 +11,14 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from clue_bench import hardware, provenance, records
+from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import encode
@@ -39,6 +40,26 @@ from clue_bench.records import (
 from clue_bench.task_data.read import Rows
 from clue_bench.task_data.revision import describe
 from clue_bench.task_data.task import Task
+
+LOCK = ".lock"
+
+
+class FolderInUse(ClueBenchError):
+    """Another process does this very run at this moment: neither a failure of the run nor its end."""
+
+
+@contextmanager
+def held_folder(out: Path) -> Iterator[None]:
+    """Hold a run's folder while the block runs. Raises FolderInUse if another process holds it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(atomic.held(out / LOCK))
+        except ClueBenchError as error:
+            raise FolderInUse(
+                f"{out}: another process is doing this run",
+                "wait for it, then type the same command again; or give another --out",
+            ) from error
+        yield
 
 
 @dataclass(frozen=True)
@@ -116,17 +137,29 @@ def prepare(plan: Plan) -> Finetuning:
 
 
 def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any]) -> Iterator[Report]:
-    """Train, predict and write everything; yield the reports. Raises ClueBenchError (recorded as failed)."""
+    """Train, predict and write everything; yield the reports.
+
+    Raises ClueBenchError for a divergence, recorded as failed, as any other exception is. Whoever may not be alone
+    holds the folder (`held_folder`).
+    """
     claim_folder(out, plan.run_id)
     started = time.perf_counter()
     record = _record(plan, asked)
     write_record(out, record)
     try:
         yield from finetuning.reports()
-    except ClueBenchError as error:
+        completed = _finish(plan, finetuning, out)
+    except Exception as error:
         seconds = time.perf_counter() - started
-        records.write_failed(out, record, error=error.message, finished_at=provenance.now(), wall_seconds=seconds)
+        records.write_failed(out, record, error=one_line(error), finished_at=provenance.now(), wall_seconds=seconds)
         raise
+    seconds = time.perf_counter() - started
+    ended = {"status": "completed", "finished_at": provenance.now(), "wall_seconds": seconds}
+    write_record(out, record.model_copy(update={**ended, **completed}))
+
+
+def _finish(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, Any]:
+    """Write predictions and checkpoint of the best weights; return results and flags of the record."""
     best = finetuning.best
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
@@ -139,26 +172,36 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
             plan.start, task=plan.task.name, settings=plan.settings.model_dump(), seed=plan.seed
         ),
     )
-    completed = {
-        "status": "completed",
-        "finished_at": provenance.now(),
-        "wall_seconds": time.perf_counter() - started,
+    return {
         "results": {**_results(plan, finetuning, best, predicted), "weights_sha256": weights},
         "flags": [MAJORITY_CLASS] if best.scores.hits_majority else [],
     }
-    write_record(out, record.model_copy(update=completed))
+
+
+def one_line(error: Exception) -> str:
+    """Return what a record says of `error`: one line, with the exception's name unless it is ours."""
+    text = error.message if isinstance(error, ClueBenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
 
 
 def write_failure(plan: Plan, out: Path, *, asked: dict[str, Any], error: str) -> None:
-    """Leave a record that says "failed", for a run that ended with an exception at whatever point.
+    """Leave a record that says "failed", for a run that ended before its first step.
 
+    An earlier attempt that ended leaves nothing in it; of one that was interrupted, `asked` and the start are kept.
     Raises ClueBenchError if the folder holds another run.
     """
     claim_folder(out, plan.run_id)
     path = records.record_path(out, plan.run_id)
-    record = records.read_record(path) if path.is_file() else _record(plan, asked)
-    if record.status != "failed":  # divergence has been recorded with its seconds already
-        records.write_failed(out, record, error=error, finished_at=provenance.now(), wall_seconds=record.wall_seconds)
+    record = records.read_record(path) if path.is_file() else None
+    if record is None or record.status != "interrupted":
+        record = _record(plan, asked)
+    records.write_failed(out, record, error=error, finished_at=provenance.now(), wall_seconds=record.wall_seconds)
+
+
+def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> RunRecord:
+    """Return the record of a run that failed, without writing it: its folder may be what failed."""
+    ended = {"status": "failed", "error": error, "finished_at": provenance.now()}
+    return _record(plan, asked).model_copy(update=ended)
 
 
 def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
@@ -230,7 +273,9 @@ def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: di
         "best_step": best.step,
         "best_epoch": best.epoch,
         "total_steps": finetuning.total_steps,
+        "last_step": finetuning.last_step,
         "stopped_early": finetuning.stopped_early,
+        "evaluation_rows_per_second": finetuning.evaluation_rows_per_second,
         "evaluations": [
             {"step": e.step, "epoch": e.epoch, "train_loss": e.loss, **scores(e)} for e in finetuning.evaluations
         ],

@@ -6,19 +6,32 @@ Enters: what decides a run, a grid, seeds. Leaves: a folder per run, and the set
 2. The chosen point with the other seeds.
 
 A run that is complete is not repeated, one that was interrupted starts over. One that failed stays a record with its
-error, and is repeated only when asked; the sweep goes on without it.
+error, and is repeated only when asked; the sweep goes on without it. Where even the record cannot be written (a full
+disk, a folder that holds something else), the run has failed all the same, and nothing there is touched. A run that
+another process is doing at the moment ends the sweep: its result is not there yet, and is not to be waited for blindly.
 """
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.grid import Point
-from clue_bench.finetune.run import Plan, completed_record, prepare, run, write_failure
+from clue_bench.finetune.run import (
+    FolderInUse,
+    Plan,
+    completed_record,
+    failed_record,
+    held_folder,
+    one_line,
+    prepare,
+    run,
+    write_failure,
+)
 from clue_bench.finetune.score import CONSTANT_SHARE
-from clue_bench.finetune.train import Report
+from clue_bench.finetune.train import Finetuning, Report
 from clue_bench.records import RunRecord, read_record, record_path
 
 Planner = Callable[[Point, int], Plan]
@@ -81,7 +94,8 @@ def sweep(
 ) -> Generator[Moment, None, Sweep]:
     """Do what is missing; yield where it stands after every update, return the whole.
 
-    `asked` is what the records repeat of the command. Raises ClueBenchError if a plan cannot be made at all.
+    `asked` is what the records repeat of the command. Raises ClueBenchError if a plan cannot be made at all, and
+    FolderInUse if another process is at one of the runs.
     """
     done = Sweep()
     for point in candidates:
@@ -98,21 +112,50 @@ def sweep(
 def attempt(
     plan: Plan, *, folder: Path, asked: dict[str, Any], retry_failed: bool
 ) -> Generator[Report, None, RunRecord]:
-    """Do one run, unless it is done or has failed before; return its record, whatever came of it."""
-    found = completed_record(plan, folder)
-    if found is not None:
-        return found
-    path = record_path(folder, plan.run_id)
-    if path.is_file():
-        record = read_record(path)
-        if record.status == "failed" and not retry_failed:
-            return record
+    """Do one run, unless it is done or has failed before; return its record, whatever came of it.
+
+    Raises FolderInUse if another process is doing it.
+    """
     try:
-        yield from run(plan, prepare(plan), out=folder, asked=asked)
+        found = _earlier(plan, folder, retry_failed=retry_failed)
+        if found is not None:
+            return found
+        with held_folder(folder):
+            found = completed_record(plan, folder)  # another process may have ended it since
+            if found is None:
+                yield from run(plan, _prepared(plan, folder, asked), out=folder, asked=asked)
+            return found or read_record(record_path(folder, plan.run_id))
+    except FolderInUse:
+        raise
     except Exception as error:  # noqa: BLE001  one run of a sweep: whatever stops it becomes its record
-        message = error.message if isinstance(error, ClueBenchError) else f"{type(error).__name__}: {error}"
-        write_failure(plan, folder, asked=asked, error=" ".join(message.split()))
-    return read_record(path)
+        return _failed(plan, folder, asked, one_line(error))
+
+
+def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> RunRecord | None:
+    """Return the record that stands: of a complete run, or of one that failed and is not to be repeated."""
+    found = completed_record(plan, folder)
+    path = record_path(folder, plan.run_id)
+    if found is not None or retry_failed or not path.is_file():
+        return found
+    record = read_record(path)
+    return record if record.status == "failed" else None
+
+
+def _prepared(plan: Plan, folder: Path, asked: dict[str, Any]) -> Finetuning:
+    try:
+        return prepare(plan)
+    except Exception as error:
+        write_failure(plan, folder, asked=asked, error=one_line(error))
+        raise
+
+
+def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> RunRecord:
+    """Return the record that the run has left, or one in its place that is written nowhere."""
+    with suppress(ClueBenchError, OSError):
+        record = read_record(record_path(folder, plan.run_id))
+        if (record.status, record.error) == ("failed", error):
+            return record
+    return failed_record(plan, asked=asked, error=error)
 
 
 def _trial(

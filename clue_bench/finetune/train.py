@@ -3,23 +3,27 @@
 Enters: a classifier, tokenised train and dev splits, settings. Leaves: reports, and the best weights on dev.
 "Best" is by the task's metric, the earlier evaluation winning ties; an evaluation whose predictions are all one class
 counts only if there is no other, since a constant needs no model. Where an average of the weights is kept (EMA), that
-is what is evaluated.
+is what is evaluated and kept.
+
+With every option of `settings` off, an update is one forward pass, one backward pass and one step of AdamW. The same
+seed gives the same numbers with any of them: masks are functions of (seed, step, row), and torch's generator, from
+which models of `transformers` draw theirs, is seeded before every update.
 """
 
 import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.adversarial import moved_embedding
+from clue_bench.finetune.averaging import WeightAverage
 from clue_bench.finetune.batches import Batch, collate, training_batches
 from clue_bench.finetune.encode import Encoded
 from clue_bench.finetune.heads import Classifier
@@ -38,6 +42,14 @@ def planned_steps(settings: Settings, *, train_rows: int) -> int:
     """Return the updates of a whole run."""
     every = math.ceil(train_rows / settings.batch_size) * settings.epochs
     return min(every, settings.steps or every)
+
+
+def evaluation_steps(settings: Settings, *, train_rows: int) -> list[int]:
+    """Return the steps after which dev is looked at: evenly over the run, the last one among them."""
+    total = planned_steps(settings, train_rows=train_rows)
+    epochs = total / math.ceil(train_rows / settings.batch_size)
+    looks = min(settings.max_evaluations, math.ceil(epochs * settings.evaluations_per_epoch))
+    return sorted({max(1, round(total * look / looks)) for look in range(1, looks + 1)})
 
 
 @dataclass(frozen=True)
@@ -77,10 +89,12 @@ class Finetuning:
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
-    average: AveragedModel | None = None
+    average: WeightAverage | None = None
+    last_step: int = 0
     stopped_early: bool = False
     train_seconds: float = 0.0
     trained_rows: int = 0
+    evaluation_seconds: float = 0.0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -89,11 +103,16 @@ class Finetuning:
 
     @property
     def total_steps(self) -> int:
-        """Updates in the whole run."""
+        """Updates that the schedule has; `last_step` is less where the run stopped early."""
         return planned_steps(self.settings, train_rows=len(self.train))
 
+    @property
+    def evaluation_rows_per_second(self) -> float:
+        """Rows of dev per second of prediction, over all looks so far."""
+        return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
+
     def reports(self) -> Iterator[Report]:
-        """Train to the end; yield a report after every update."""
+        """Train to the end, or until patience is over; yield a report after every update."""
         optimizer = adamw(
             self.model,
             learning_rate=self.settings.learning_rate,
@@ -103,10 +122,9 @@ class Finetuning:
             scale_of=self._rate_scale,
         )
         if self.settings.ema_decay:
-            averaging: Any = get_ema_multi_avg_fn  # torch leaves it without types
-            self.average = AveragedModel(self.model, multi_avg_fn=averaging(self.settings.ema_decay))
+            self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
         self.model.train()
-        evaluate_at = self._evaluation_steps()
+        evaluate_at = evaluation_steps(self.settings, train_rows=len(self.train))
         losses: list[float] = []
         for step, rows in enumerate(self._batches(), 1):
             started = time.perf_counter()
@@ -114,13 +132,14 @@ class Finetuning:
             losses.append(loss)
             self.train_seconds += time.perf_counter() - started
             self.trained_rows += len(rows)
+            self.last_step = step
             evaluation = None
             if step in evaluate_at:
                 evaluation = self._evaluate(step, sum(losses) / len(losses))
                 losses = []
+                self.stopped_early = step < self.total_steps and self._is_out_of_patience()
             yield Report(step, loss, evaluation)
-            if evaluation is not None and self._is_out_of_patience():
-                self.stopped_early = step < self.total_steps
+            if self.stopped_early:
                 return
 
     def _batches(self) -> Iterator[np.ndarray]:
@@ -132,18 +151,17 @@ class Finetuning:
             yield from batches[:left]
             left -= len(batches[:left])
 
-    def _evaluation_steps(self) -> set[int]:
-        """Return the steps after which dev is looked at: evenly over the run, the last one among them."""
-        epochs = self.total_steps / self.steps_per_epoch
-        looks = min(self.settings.max_evaluations, math.ceil(epochs * self.settings.evaluations_per_epoch))
-        return {max(1, round(self.total_steps * look / looks)) for look in range(1, looks + 1)}
-
     def _rate_scale(self, parameter: str) -> float:
         """Return what a parameter's learning rate is multiplied by: layer_decay once per layer below the head."""
         return float(self.settings.layer_decay ** (self.model.num_layers + 1 - self.model.layer_of(parameter)))
 
     def _is_out_of_patience(self) -> bool:
-        if not self.settings.patience or self.best is None:
+        """Whether the best look lies `patience` looks back.
+
+        As long as all predictions are one class the model has not begun to learn, which is no reason to give it up:
+        small models stay at AFQMC's majority class for whole epochs.
+        """
+        if not self.settings.patience or self.best is None or self.best.scores.is_constant:
             return False
         since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
         return len(since) >= self.settings.patience
@@ -172,7 +190,7 @@ class Finetuning:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model)
         value = float(loss.detach())
         if not math.isfinite(value):
             raise ClueBenchError(
@@ -210,11 +228,12 @@ class Finetuning:
         """The model that is evaluated: the average of the weights where one is kept."""
         if self.average is None:
             return self.model
-        return cast(Classifier, self.average.module)
+        return cast(Classifier, self.average.model)
 
     def _evaluate(self, step: int, loss: float) -> Evaluation:
-        model = self.evaluated
+        model, started = self.evaluated, time.perf_counter()
         logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
+        self.evaluation_seconds += time.perf_counter() - started
         gold = torch.from_numpy(self.dev.labels)
         evaluation = Evaluation(
             step=step,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from clue_bench.checkpoint import base_name, model_name
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import Tokeniser
 from clue_bench.finetune.heads import Classifier, new_classifier
@@ -31,8 +32,8 @@ class Untrained:
 
     @property
     def name(self) -> str:
-        """What to call it."""
-        return f"{self.own.name}-untrained"
+        """What to call it; tasks that the weights were fine-tuned on are forgotten with them."""
+        return model_name(self.folder, self.provenance)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ class Untrained:
     @property
     def provenance(self) -> dict[str, Any]:
         """Nothing made it: no token was seen."""
-        return {"model": self.name, "tokens_seen": 0}
+        return {"model": f"{base_name(self.folder, self.own.provenance)}-untrained", "tokens_seen": 0}
 
     @property
     def sizes(self) -> Sizes:

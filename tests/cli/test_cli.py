@@ -12,6 +12,15 @@ from clue_bench.cli import app, main
 
 VERBS = [
     ["quickstart"],
+    ["bench"],
+    ["floor"],
+    ["compare"],
+    ["analyse"],
+    ["predict"],
+    ["submit"],
+    ["serve"],
+    ["data", "fetch"],
+    ["data", "audit"],
     ["pretrain"],
     ["finetune"],
     ["leaderboard"],
