@@ -1,4 +1,4 @@
-"""The whole board: measured tables, the published table and the runs that are in neither, as Markdown and as JSON.
+"""The whole board: measured tables, the published tables and the runs that are in neither, as Markdown and as JSON.
 
 Enters: run records and the folder of published scores. Leaves: a `Leaderboard`. The same records, in any order, give
 the same bytes: nothing here asks for the time, the machine or the locale. It reads the published folder and writes
@@ -13,9 +13,11 @@ from typing import Any
 from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
 from clue_bench.board.floors import misses_floor, over_floor
 from clue_bench.board.frames import UnfinishedRun, run_frame, unfinished_runs
-from clue_bench.board.published import PublishedTable, read_published, small_models
+from clue_bench.board.markdown import escape
+from clue_bench.board.quotations import quoted_tables
+from clue_bench.board.quoted import QuotedTable, quoted_section
 from clue_bench.board.scores import SCORE_COLUMNS, half_up, percentage, score_of
-from clue_bench.board.tables import SPLIT, escape, measured_section, published_section
+from clue_bench.board.tables import SPLIT, measured_section
 from clue_bench.records import RunRecord
 
 NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tuning run was found."
@@ -36,7 +38,7 @@ class Leaderboard:
     """The finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
 
     measured: tuple[MeasuredTable, ...]
-    published: PublishedTable
+    published: tuple[QuotedTable, ...]
     unfinished: tuple[UnfinishedRun, ...]
     num_pretraining: int
 
@@ -50,7 +52,8 @@ class Leaderboard:
             parts += ["## Measured", NOTHING_MEASURED]
         for table in self.measured:
             parts += [f"## {self._title(table)}", measured_section(table)]
-        parts += ["## Published: small models", published_section(self.published)]
+        for quoted in self.published:
+            parts += [f"## Published: {quoted.title}", quoted_section(quoted)]
         parts += self._left_out()
         return "\n\n".join(parts) + "\n"
 
@@ -58,7 +61,7 @@ class Leaderboard:
         """Return the board as plain values for a JSON file. Scores, sd and errors are percentages, as displayed."""
         return {
             "measured": [_measured_json(table) for table in self.measured],
-            "published": _published_json(self.published),
+            "published": [table.as_json() for table in self.published],
             "unfinished": [dict(vars(run)) for run in self.unfinished],
             "num_pretraining": self.num_pretraining,
         }
@@ -92,7 +95,7 @@ def build_leaderboard(records: Iterable[RunRecord], published_folder: Path) -> L
     given = list(records)
     return Leaderboard(
         measured=tuple(measured_tables(run_frame(given))),
-        published=small_models(read_published(published_folder)),
+        published=quoted_tables(published_folder),
         unfinished=tuple(unfinished_runs(given)),
         num_pretraining=sum(record.kind == "pretrain" for record in given),
     )
@@ -146,19 +149,3 @@ def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
         "commits": list(cell.commits),
         "flags": dict(cell.flags),
     }
-
-
-def _published_json(table: PublishedTable) -> dict[str, Any]:
-    rows = []
-    for row in table.rows:
-        score = score_of(row.accuracies)
-        rows.append(
-            {
-                "model": row.model,
-                "params": row.params,
-                "score": None if score is None else float(score),
-                "printed_score": None if row.printed_score is None else float(row.printed_score),
-                "columns": {name: float(percent) for name, percent in row.accuracies.items()},
-            }
-        )
-    return {"split": table.split, "source": table.source, "rows": rows}

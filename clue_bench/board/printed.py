@@ -1,7 +1,7 @@
 """What the cards print besides scores: sizes, speeds, counts, links; and the shapes that sizes can be counted from.
 
-Enters: the folder `tables` beside the published scores. Leaves: a `Printed`. Cells stay text, as the source prints them:
-what a table shows is computed from them, and they are what it is held against.
+Enters: the folder `tables` beside the published scores. Leaves: a `Printed`. Cells stay text, as the source prints
+them: what a table shows is computed from them, and they are what it is held against.
 """
 
 import re
@@ -90,9 +90,9 @@ def read_printed(folder: Path) -> Printed:
     tables: dict[str, dict[str, dict[str, PrintedCell]]] = {}
     for name in TABLES:
         cells = list(read_quotations(folder / f"{name}.csv", PrintedCell))
-        (place, times), *_ = Counter((cell.row, cell.column) for cell in cells).most_common(1) or [((), 0)]
-        if times > 1:
-            raise ClueBenchError(f"{folder / name}.csv: two cells for {' × '.join(place)}", "remove one")
+        for place, times in Counter((cell.row, cell.column) for cell in cells).items():
+            if times > 1:
+                raise ClueBenchError(f"{folder / name}.csv: two cells for {' × '.join(place)}", "remove one")
         rows = tables[name] = {}
         for cell in cells:
             rows.setdefault(cell.row, {})[cell.column] = cell

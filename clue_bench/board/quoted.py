@@ -120,7 +120,9 @@ def quoted_section(table: QuotedTable) -> str:
 def _error_table(table: QuotedTable) -> str:
     """Return the sampling errors in a table of their own, so that the published layout stays what it is."""
     places = [0] + [
-        place for place in range(1, len(table.header)) if any(row[place].sampling_error is not None for row in table.rows)
+        place
+        for place in range(1, len(table.header))
+        if any(row[place].sampling_error is not None for row in table.rows)
     ]
     body = [
         [escape(row[0].text), *(_error_text(row[place].sampling_error) for place in places[1:])] for row in table.rows

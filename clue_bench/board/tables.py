@@ -1,8 +1,8 @@
 """Measured cells as Markdown, in the layout of the published small-model table.
 
-Enters: `MeasuredTable`s. Leaves: Markdown text. The best of each column, as displayed, is
-bold, and so is every tie with it; floors, in italics, stand last and compete too. Under a measured table stand its
-split, the data revision of each column and the conditions of every cell: what qualifies a number stays in sight of it.
+Enters: `MeasuredTable`s. Leaves: Markdown text. The best of each column, as displayed, is bold, and so is every tie
+with it; floors, in italics, stand last and compete too. Under a measured table stand its split, the data revision of
+each column and the conditions of every cell: what qualifies a number stays in sight of it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -12,6 +12,16 @@ from clue_bench.records import RunRecord, read_records, write_record
 
 MakeRecord = Callable[..., RunRecord]
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
+PUBLISHED = [
+    "## Published: small models",
+    "## Published: large models",
+    "## Published: pair models",
+    "## Published: training speed",
+    "## Published: released models",
+    "## Published: token types of the vocabularies (CLUECorpus2020)",
+    "## Published: effect of corpus and vocabulary (CLUECorpus2020)",
+    "## Published: CLUE v1, six tasks",
+]
 
 
 @pytest.fixture
@@ -34,11 +44,11 @@ def headings(markdown: str) -> list[str]:
     return [line for line in markdown.splitlines() if line.startswith("#")]
 
 
-def test_without_records_the_published_table_stands_alone(published_folder: Path) -> None:
+def test_without_records_the_published_tables_stand_alone(published_folder: Path) -> None:
     board = build_leaderboard([], published_folder)
     assert board.markdown.count(NOTHING_MEASURED) == 1
-    assert headings(board.markdown) == ["# Leaderboard", "## Measured", "## Published: small models"]
-    assert "| BERT-base (baseline) | **67.57%** | 108M |" in board.markdown
+    assert headings(board.markdown) == ["# Leaderboard", "## Measured", *PUBLISHED]
+    assert "| 60.65% | 4M | 69.92% | 53.35% | 48.71% | 70.61% |" in board.markdown
     assert board.as_json()["measured"] == []
 
 
@@ -50,7 +60,7 @@ def test_measured_synthetic_and_published_scores_stand_under_headings_of_their_o
         "## Measured on CLUE (dev), table 1",
         "## Measured on CLUE (dev), table 2",
         "## Measured on synthetic data, not CLUE (dev)",
-        "## Published: small models",
+        *PUBLISHED,
         "## Runs without a result",
     ]
 
@@ -98,13 +108,18 @@ def test_the_json_carries_the_displayed_numbers_and_the_runs_behind_them(
     }
     cell = first["rows"][0]["cells"]["AFQMC"]
     assert (cell["accuracy"], cell["sd"], cell["seeds"], len(cell["runs"])) == (50.02, 0.01, [1, 2], 2)
-    assert value["published"]["rows"][2] == {
-        "model": "RoBERTa-tiny-clue",
-        "params": "7.5M",
-        "score": 63.63,
-        "printed_score": 63.6,
-        "columns": {"AFQMC": 69.52, "TNEWS'": 54.57, "IFLYTEK'": 57.31, "CMNLI": 73.1},
-    }
+    small = value["published"][0]
+    assert (small["name"], small["split"], small["header"][1]) == ("small-models", "test(1.0, leaderboard)", "Score")
+    score = small["rows"][2][1]
+    assert (score["value"], score["text"], score["printed"], score["sampling_error"]) == (
+        63.63,
+        "63.63%",
+        "63.60%",
+        0.34,
+    )
+    assert [small["notes"][number - 1] for number in score["notes"]] == [
+        "RoBERTa-tiny-clue: the source prints 63.60%; the mean of its columns is 63.63%."
+    ]
 
 
 def test_a_run_given_twice_is_an_error(make_record: MakeRecord, published_folder: Path) -> None:

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from clue_bench.board.published import PUBLISHED_COLUMNS, read_published, small_models
+from clue_bench.board.published import read_published
+from clue_bench.board.score_layouts import FOUR
 from clue_bench.board.scores import score_of
 from clue_bench.errors import ClueBenchError
 
@@ -23,9 +24,10 @@ def test_every_row_is_kept(published_folder: Path) -> None:
 
 def test_the_readme_counts_the_rows_of_every_file(published_folder: Path) -> None:
     text = (published_folder / "README.md").read_text(encoding="utf-8")
-    counted = {name: int(rows) for name, rows in re.findall(r"^\| `(\w+\.csv)` \| ([0-9]+) \|", text, re.MULTILINE)}
+    counted = {name: int(rows) for name, rows in re.findall(r"^\| `([\w/]+\.csv)` \| ([0-9]+) \|", text, re.MULTILINE)}
     found = {
-        path.name: len(path.read_text(encoding="utf-8").splitlines()) - 1 for path in published_folder.glob("*.csv")
+        path.relative_to(published_folder).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) - 1
+        for path in published_folder.rglob("*.csv")
     }
     assert counted == found
 
@@ -44,7 +46,7 @@ def test_the_corpus_comparison_prints_the_half_up_mean_of_its_columns(published_
     quoted: dict[str, dict[str, Decimal]] = {}
     for row in read_published(published_folder):
         if row.source == "CLUEbenchmark/CLUECorpus2020 README":
-            quoted.setdefault(row.model, {})[PUBLISHED_COLUMNS.get(row.task, row.task)] = Decimal(row.score)
+            quoted.setdefault(row.model, {})[FOUR.get(row.task, row.task)] = Decimal(row.score)
     assert len(quoted) == 8
     for columns in quoted.values():
         assert score_of(columns) == columns["AVG(4)"]
@@ -91,24 +93,3 @@ def test_a_file_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_without_scores_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClueBenchError, match="no CSV file of published scores"):
         read_published(tmp_path)
-
-
-def test_the_small_model_table_takes_neither_large_nor_pair_tables(published_folder: Path) -> None:
-    table = small_models(read_published(published_folder))
-    assert [row.model for row in table.rows] == ["BERT-base (baseline)", "ALBERT-tiny", "RoBERTa-tiny-clue"]
-    assert table.split == "test(1.0, leaderboard)"
-    assert table.source == "CLUEbenchmark/CLUEPretrainedModels README (2020-05)"
-
-
-def test_the_small_model_table_never_mixes_two_splits(published_folder: Path) -> None:
-    scores = read_published(published_folder)
-    small = next(score for score in scores if score.note == "small table")
-    with pytest.raises(ClueBenchError, match="expected one split"):
-        small_models([*scores, small.model_copy(update={"split": "dev"})])
-
-
-def test_the_small_model_table_quotes_a_cell_once(published_folder: Path) -> None:
-    scores = read_published(published_folder)
-    small = next(score for score in scores if score.note == "small table")
-    with pytest.raises(ClueBenchError, match="two scores for ALBERT-tiny"):
-        small_models([*scores, small.model_copy(update={"score": "99.99"})])
