@@ -130,6 +130,27 @@ def test_without_scales_there_are_two_groups_matrices_first():
     assert [id(p) for p in others] == [id(model[0].bias), id(model[1].weight), id(model[1].bias)]
 
 
+def test_scales_of_one_change_no_bit_of_torchs_own_optimizer():
+    ours, torchs = module().float(), module().float()
+    options = {"betas": BETAS, "epsilon": EPSILON}
+    optimizer = adamw(ours, learning_rate=1.0, weight_decay=DECAY, scale_of=lambda _: 1.0, **options)
+    groups = [
+        {"params": [p for p in torchs.parameters() if p.ndim >= 2], "weight_decay": DECAY},
+        {"params": [p for p in torchs.parameters() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    reference = torch.optim.AdamW(groups, lr=1.0, betas=BETAS, eps=EPSILON, fused=True)
+    for rate, grads in zip(RATES, gradients(12), strict=True):
+        set_learning_rate(optimizer, rate)
+        for group in reference.param_groups:
+            group["lr"] = rate
+        for model in (ours, torchs):
+            for parameter, grad in zip(model.parameters(), grads, strict=True):
+                parameter.grad = grad.float()
+        optimizer.step()
+        reference.step()
+        assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), torchs.parameters(), strict=True))
+
+
 def test_the_schedule_rises_to_its_peak_and_falls_towards_its_final_rate():
     rates = [linear_schedule(s, peak=1.0, warmup_steps=4, total_steps=12, final=0.2) for s in range(12)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]

@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from clue_bench.analysis.comparison import Comparison, compare_runs
 from clue_bench.analysis.finished import FinishedRun, read_run
-from clue_bench.analysis.statistics import Interval, bootstrap_interval
+from clue_bench.analysis.statistics import Interval
 
 
 @dataclass(frozen=True)
@@ -71,24 +69,25 @@ class Summary:
 def summarise(runs: list[Path], floors: list[Path]) -> Summary:
     """Return what `runs`, seeds of one setting, come to on dev, beside the best of `floors` (a folder each).
 
-    Raises ClueBenchError if a run is not complete, or the runs were not on the same rows.
+    Raises ClueBenchError if a run is not complete, or the runs were not on the same rows or with the same settings.
     """
     read = [read_run(folder, "dev") for folder in runs]
     first = read[0].record
     best = max(floors, key=_accuracy, default=None)
+    compared = compare_runs(runs, [runs[0] if best is None else best])  # without a floor: for its checks and interval
     return Summary(
         model=first.model.name,
         task=read[0].task.name,
         column=read[0].task.column,
         revision=first.data.revision,
         accuracies=tuple(float(run.correct.mean()) for run in read),
-        interval=bootstrap_interval(np.stack([run.correct for run in read]), seed=0),
+        interval=compared.a.interval,
         macro_f1=statistics.fmean(run.record.results["dev"]["macro_f1"] for run in read),
         majority_share=first.results["dev"]["majority_share"],
         flags=tuple(sorted({flag for run in read for flag in run.record.flags})),
         seconds=sum(run.record.wall_seconds for run in read),
         floor=None if best is None else _name(best),
-        over_floor=None if best is None else compare_runs(runs, [best]),
+        over_floor=None if best is None else compared,
     )
 
 

@@ -1,45 +1,41 @@
-"""`clue-bench bench`: models on tasks, with every seed and setting that is still missing."""
+"""`clue-bench bench`: models on tasks, with every seed and setting that is still missing.
+
+1. Open models and tasks, and decide every setting, so that a command that cannot be is an error at once.
+2. Per task: the floors, then each model's sweep, then the reports.
+3. Print the tables, and end with an error if a run has failed.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
-from clue_bench.cli import bench_tables, terminal
+from clue_bench.cli import bench_inputs, bench_tables, terminal
+from clue_bench.cli.bench_inputs import Asked, Job
 from clue_bench.cli.options import Json, Set, Steps, overrides
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.analysis.summary import Summary
-    from clue_bench.finetune.grid import Grid, Point
+    from clue_bench.finetune.grid import Point
     from clue_bench.finetune.pretrained import Pretrained
     from clue_bench.finetune.run import Plan
-    from clue_bench.finetune.sweep import Sweep
-    from clue_bench.task_data.read import Rows
-    from clue_bench.task_data.task import Task
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the command was asked for, decoded."""
-
-    data: Path
-    out: Path
-    seeds: list[int]
-    settings: dict[str, Any]
-    grid: "Grid"
-    is_search: bool
-    retry_failed: bool
+    from clue_bench.finetune.sweep import Sweep, Trial
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The sweep of one model on one task, and what it comes to; `summary` is None if no run is complete."""
+    """The sweep of one model on one task, and what it comes to; `summary` is None if no run is complete.
+
+    `model` is what tables call it, `column` what they call the task; `most` has the bounds that the model sets.
+    """
 
     model: str
     task: str
+    column: str
+    most: dict[str, float]
     sweep: "Sweep"
     candidates: list["Point"]
     summary: "Summary | None"
@@ -54,16 +50,21 @@ def bench(
     out: Annotated[Path, typer.Option(help="Folder of the runs, one folder each.")] = Path("runs"),
     seeds: Annotated[int, typer.Option(min=1, help="Seeds 1 to N of the chosen setting.")] = 3,
     search: Annotated[
-        bool, typer.Option("--search", help="Search learning rate × batch × epochs × dropout around the defaults.")
+        bool,
+        typer.Option(
+            "--search", help="Search learning rate × batch × epochs × dropout around the defaults, with seed 1."
+        ),
     ] = False,
     grid: Annotated[
-        list[str] | None, typer.Option(help="key=value,value: search this instead; repeatable.", show_default=False)
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,VALUE", help="Search these values instead (implies --search); repeatable."),
     ] = None,
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Also run each architecture from random weights.")
     ] = False,
     intermediate: Annotated[
-        str, typer.Option(help="First fine-tune each model on this task, and start from there (STILTs).")
+        str,
+        typer.Option(help="First fine-tune each model on this task, with its defaults, and start from there (STILTs)."),
     ] = "",
     floor: Annotated[bool, typer.Option(help="Also run the floors: majority class and TF-IDF.")] = True,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs that failed.")] = False,
@@ -74,15 +75,17 @@ def bench(
     """Fine-tune models on tasks over several seeds: means, intervals, and paired tests against the floor.
 
     Runs that are complete are not repeated, so the same command continues an interrupted one. A run that fails is
-    recorded with its error, and the others go on. Each run's folder gets a report.html.
+    recorded with its error, and the others go on; --retry-failed repeats it. A run that another process is doing at
+    the moment is an error. Each run of the table leaves a report.html in its folder.
 
     Example: clue-bench bench --model runs/tiny --data clue --seeds 3
 
     Example: clue-bench bench --model runs/tiny --tasks tnews --grid learning_rate=1e-4,3e-4,1e-3 --grid dropout=0,0.1
+
+    Example: clue-bench bench --model runs/tiny --untrained --tasks ocnli --intermediate cmnli --json
     """
     from clue_bench.finetune.grid import parse_grid
-    from clue_bench.finetune.pretrained import open_pretrained
-    from clue_bench.finetune.untrained import untrained as without_weights
+    from clue_bench.task_data.read import read_rows
     from clue_bench.task_data.task import load_task
 
     asked = Asked(
@@ -94,19 +97,18 @@ def bench(
         is_search=search or bool(grid),
         retry_failed=retry_failed,
     )
-    cards = _cards(tasks, data)
-    starts: list[Pretrained] = []
-    for reference in model:
-        start = open_pretrained(reference)
-        for note in start.notes:
-            terminal.say(note)
-        starts += [start, without_weights(start)] if untrained else [start]
+    bench_inputs.refuse_both(asked.settings, asked.grid)
+    cards = bench_inputs.find_tasks(tasks, data)
+    starts = bench_inputs.open_models(model, with_untrained=untrained)
+    jobs = [bench_inputs.plan_job(card, starts, asked) for card in cards]
     if intermediate:
-        starts = [_after(start, load_task(intermediate), asked) for start in starts]
+        first = load_task(intermediate)
+        rows = read_rows(first, data)
+        starts = [_after(start, Job(first, rows, [[{}]]), asked) for start in starts]
     outcomes: list[Outcome] = []
     floors: list[Summary] = []
-    for card in cards:
-        found = _bench_task(card, starts, asked, with_floor=floor)
+    for job in jobs:
+        found = _bench_task(job, starts, asked, with_floor=floor)
         floors += found[0]
         outcomes += found[1]
     if json:
@@ -116,103 +118,79 @@ def bench(
     _raise_failures(outcomes)
 
 
-def _cards(tasks: str, data: Path) -> list["Task"]:
-    """Return the tasks that are meant; without a list, those whose data is there, and the others are said aloud."""
-    from clue_bench.catalog import card_paths
-    from clue_bench.task_data.files import available_splits
-    from clue_bench.task_data.task import load_task
-
-    if tasks.strip():
-        named = [load_task(name.strip()) for name in tasks.split(",") if name.strip()]
-        for card in named:
-            available_splits(card, data)
-        return named
-    found, missing = [], []
-    for name in card_paths("tasks"):
-        card = load_task(name)
-        try:
-            available_splits(card, data)
-            found.append(card)
-        except ClueBenchError as error:
-            missing.append(f"{name} ({error.message})")
-    if not found:
-        raise ClueBenchError(f"{data}: data of no task", "clue-bench data fetch")
-    for reason in missing:
-        terminal.say(f"left aside: {reason}")
-    return found
-
-
 def _bench_task(
-    card: "Task", starts: list["Pretrained"], asked: Asked, *, with_floor: bool
+    job: Job, starts: list["Pretrained"], asked: Asked, *, with_floor: bool
 ) -> tuple[list["Summary"], list[Outcome]]:
     """Run floors and models on one task; return what the floors and the models come to."""
     from clue_bench.analysis.summary import summarise
-    from clue_bench.finetune.floor import FLOORS, floor_run_id, run_floor
     from clue_bench.finetune.sweep import num_runs
-    from clue_bench.task_data.read import read_rows
 
-    rows = read_rows(card, asked.data)
-    floor_folders = []
-    for kind in FLOORS if with_floor else ():
-        folder = asked.out / floor_run_id(card, rows, kind=kind, seed=1)
-        run_floor(card, rows, data=asked.data, kind=kind, seed=1, out=folder, asked={"floor": kind, "task": card.name})
-        floor_folders.append(folder)
-    candidates = {start.name: _candidates(card, start, rows, asked) for start in starts}
-    total = sum(num_runs(points, asked.seeds) for points in candidates.values())
+    card = job.card
+    total = sum(num_runs(points, asked.seeds) for points in job.candidates)
     outcomes, before = [], 0
     again = "type the same command again: complete runs are kept, the one that was interrupted starts over"
     with terminal.bar(f"bench {card.name}", total, count=False, on_interrupt=again) as bar:
-        for start in starts:
-            points = candidates[start.name]
-            swept = _sweep(card, start, rows, points, asked, bar, before)
+        floors = _run_floors(job, asked) if with_floor else []
+        for start, points, label in zip(starts, job.candidates, bench_inputs.labels_of(starts), strict=True):
+            swept = _sweep(job, start, points, asked, _Place(bar, before, label))
             before += num_runs(points, asked.seeds)
-            bar.update(before, start.name)
+            bar.update(before, label)
             runs = [trial.folder for trial in swept.of_best]
-            summary = summarise(runs, floor_folders) if runs else None
-            outcomes.append(Outcome(start.name, card.name, swept, points, summary))
-    _write_reports([trial.folder for outcome in outcomes for trial in outcome.sweep.of_best], asked.data)
-    return [summarise([folder], []) for folder in floor_folders], outcomes
+            summary = replace(summarise(runs, floors), model=label) if runs else None
+            most = {"max_length": float(start.sizes.max_positions)}
+            outcomes.append(Outcome(label, card.name, card.column, most, swept, points, summary))
+        _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], asked.data)
+        return [summarise([folder], []) for folder in floors], outcomes
 
 
-def _after(start: "Pretrained", card: "Task", asked: Asked) -> "Pretrained":
+def _run_floors(job: Job, asked: Asked) -> list[Path]:
+    """Run the floors that are missing; return their folders."""
+    from clue_bench.finetune.floor import FLOORS, completed_floor, floor_run_id, run_floor
+    from clue_bench.finetune.run import held_folder
+
+    folders = []
+    for kind in FLOORS:
+        run_id = floor_run_id(job.card, job.rows, kind=kind, seed=1)
+        folder = asked.out / run_id
+        folders.append(folder)
+        if completed_floor(folder, run_id) is None:
+            typed = {"floor": kind, "task": job.card.name}
+            with held_folder(folder):
+                run_floor(job.card, job.rows, data=asked.data, kind=kind, seed=1, out=folder, asked=typed)
+    return folders
+
+
+def _after(start: "Pretrained", job: Job, asked: Asked) -> "Pretrained":
     """Return `start` after fine-tuning on another task first, with default settings and the first seed."""
     from clue_bench.finetune.pretrained import open_pretrained
-    from clue_bench.task_data.read import read_rows
 
-    rows = read_rows(card, asked.data)
-    with terminal.bar(f"intermediate task {card.name}", 1) as bar:
-        (trial,) = _sweep(card, start, rows, [{}], replace(asked, seeds=asked.seeds[:1]), bar, 0).trials
+    with terminal.bar(f"intermediate task {job.card.name}", 1) as bar:
+        first = replace(asked, seeds=asked.seeds[:1])
+        (trial,) = _sweep(job, start, [{}], first, _Place(bar, 0, start.name)).trials
         bar.update(1, start.name)
     if not trial.is_complete:
-        raise ClueBenchError(f"intermediate task {card.name}: {trial.record.error}", "mend it, then --retry-failed")
+        raise ClueBenchError(
+            f"intermediate task {job.card.name}: {trial.record.run_id}: {trial.record.error}",
+            "mend it, then type the same command with --retry-failed",
+        )
     return open_pretrained(trial.folder)
 
 
-def _candidates(card: "Task", start: "Pretrained", rows: dict[str, "Rows"], asked: Asked) -> list["Point"]:
-    """Return the settings to try: the points of the grid laid over what --set says."""
-    from clue_bench.finetune.grid import default_grid, points
-    from clue_bench.finetune.settings import make_settings
+class _Place(NamedTuple):
+    """Where the runs of one model are shown: so many runs of the bar come before, under this label."""
 
-    if not asked.is_search:
-        return [dict(asked.settings)]
-    defaults = make_settings(card, start.sizes, asked.settings, train_rows=len(rows["train"])).model_dump()
-    grid = asked.grid or {k: v for k, v in default_grid(defaults).items() if k not in asked.settings}
-    return [{**asked.settings, **point} for point in points(grid)]
+    bar: terminal.Bar
+    before: int
+    label: str
 
 
-def _sweep(
-    card: "Task",
-    start: "Pretrained",
-    rows: dict[str, "Rows"],
-    candidates: list["Point"],
-    asked: Asked,
-    bar: terminal.Bar,
-    before: int,
-) -> "Sweep":
-    """Do the runs of one model, moving the bar on from `before` runs."""
+def _sweep(job: Job, start: "Pretrained", candidates: list["Point"], asked: Asked, place: _Place) -> "Sweep":
+    """Do the runs of one model, moving the bar on."""
     from clue_bench.finetune.run import Plan
     from clue_bench.finetune.settings import make_settings
     from clue_bench.finetune.sweep import Moment, Sweep, sweep
+
+    card, rows = job.card, job.rows
 
     def planner(point: "Point", seed: int) -> "Plan":
         settings = make_settings(card, start.sizes, point, train_rows=len(rows["train"]))
@@ -233,20 +211,19 @@ def _sweep(
             continue
         if report.evaluation is not None:
             detail = f"  dev accuracy {report.evaluation.scores.accuracy:.4f}"
-        share = report.step / moment.plan.total_steps
-        bar.update(
-            before + moment.done + share, f"{start.name} seed {moment.plan.seed}  loss {report.loss:.3f}{detail}"
-        )
+        done = place.before + moment.done + report.step / moment.plan.total_steps
+        place.bar.update(done, f"{place.label} seed {moment.plan.seed}  loss {report.loss:.3f}{detail}")
     return ended[0]
 
 
-def _write_reports(folders: list[Path], data: Path) -> None:
-    """Write the report of every run that lacks one."""
+def _write_reports(trials: list["Trial"], data: Path) -> None:
+    """Write the report of every run that has none, or one from before it was repeated."""
     from clue_bench.analysis.report import FILE, write_report
+    from clue_bench.records import record_path
 
-    for folder in folders:
-        if not (folder / FILE).is_file():
-            write_report(folder, data, folder / FILE)
+    for folder, report, record in ((t.folder, t.folder / FILE, record_path(t.folder, t.record.run_id)) for t in trials):
+        if not report.is_file() or report.stat().st_mtime_ns < record.stat().st_mtime_ns:
+            write_report(folder, data, report)
 
 
 def _raise_failures(outcomes: list[Outcome]) -> None:
@@ -257,6 +234,6 @@ def _raise_failures(outcomes: list[Outcome]) -> None:
     if failed:
         total = sum(len(outcome.sweep.trials) for outcome in outcomes)
         raise ClueBenchError(
-            f"{len(failed)} of {total} runs failed; their records hold the errors",
-            "mend what they name; --retry-failed",
+            f"{len(failed)} of {total} runs failed, for the reasons above",
+            "mend what they name, then type the same command with --retry-failed",
         )

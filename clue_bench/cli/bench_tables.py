@@ -14,19 +14,17 @@ LEAST_P = 1e-4
 
 def print_outcomes(outcomes: list["Outcome"], floors: list["Summary"]) -> None:
     """Print the table of means, the table of conditions, and warnings in words."""
-    summaries = [outcome.summary for outcome in outcomes if outcome.summary is not None]
-    columns = list(dict.fromkeys(summary.column for summary in [*summaries, *floors]))
-    names = list(dict.fromkeys(summary.model for summary in [*summaries, *floors]))
-    by_place = {(summary.model, summary.column): summary for summary in [*summaries, *floors]}
-    rows = []
-    for name in names:
-        found = [by_place.get((name, column)) for column in columns]
-        rows.append([name, *("–" if summary is None else _mean_text(summary) for summary in found)])
-    terminal.print_table(["dev accuracy, %", *columns], rows)
+    by_place = {(floor.model, floor.task): _mean_text(floor) for floor in floors}
+    for outcome in outcomes:
+        by_place[outcome.model, outcome.task] = "failed" if outcome.summary is None else _mean_text(outcome.summary)
+    columns = {outcome.task: outcome.column for outcome in outcomes}
+    names = dict.fromkeys(name for name, _ in [*((o.model, o.task) for o in outcomes), *by_place])
+    rows = [[name, *(by_place.get((name, task), "–") for task in columns)] for name in names]
+    terminal.print_table(["dev accuracy, %", *columns.values()], rows)
     terminal.print_table([], [])
     header = ["task", "model", "seeds", "mean ± sd", "95 % interval", "macro-F1", "over the best floor", "p"]
     terminal.print_table([*header, "settings", "seconds", "data revision"], [_condition(o) for o in outcomes])
-    _say_marks(summaries)
+    _say_marks([*(outcome.summary for outcome in outcomes if outcome.summary is not None), *floors])
     _say_edges(outcomes)
 
 
@@ -43,7 +41,7 @@ def as_json(outcomes: list["Outcome"], floors: list["Summary"]) -> dict[str, Any
                 "task": outcome.task,
                 "settings_tried": len(outcome.candidates),
                 "best_settings": best,
-                "on_the_edge": [] if best is None else edges(_grid_of(outcome), best),
+                "on_the_edge": [] if best is None else edges(_grid_of(outcome), best, most=outcome.most),
                 "runs": [trial.record.run_id for trial in outcome.sweep.of_best],
                 "failed": {trial.record.run_id: trial.record.error for trial in outcome.sweep.failed},
                 "dev": None if outcome.summary is None else outcome.summary.as_json(),
@@ -63,7 +61,7 @@ def _mean_text(summary: "Summary") -> str:
 def _condition(outcome: "Outcome") -> list[str]:
     summary, best = outcome.summary, outcome.sweep.best
     if summary is None:
-        return [outcome.task, outcome.model, "0", "failed"]
+        return [outcome.column, outcome.model, "0", "failed"]
     low, high = 100 * summary.interval.low, 100 * summary.interval.high
     over, p = "no floor run", ""
     if summary.over_floor is not None:
@@ -117,8 +115,9 @@ def _say_edges(outcomes: list["Outcome"]) -> None:
         best, grid = outcome.sweep.best, _grid_of(outcome)
         if best is None:
             continue
-        for sentence in edges(grid, best):
+        found = edges(grid, best, most=outcome.most)
+        if found:
             terminal.say(
-                f"warning: {outcome.task}, {outcome.model}: {sentence}, so the optimum may lie beyond: "
-                f"{beyond(grid, best)}"
+                f"warning: {outcome.task}, {outcome.model}: {'; '.join(found)}: the optimum may lie beyond. "
+                f"Search on: {beyond(grid, best, most=outcome.most)}"
             )

@@ -51,7 +51,7 @@ def finetune_once(
     `model` is a folder or an id of the hub.
     """
     from clue_bench.finetune.pretrained import open_pretrained
-    from clue_bench.finetune.run import Plan, completed_record, prepare, run
+    from clue_bench.finetune.run import Plan, completed_record, held_folder, prepare, run
     from clue_bench.finetune.settings import make_settings
     from clue_bench.records import read_record, record_path
     from clue_bench.task_data.read import read_rows
@@ -80,7 +80,10 @@ def finetune_once(
         "settings": asked,
     }
     again = "type the same command again: a fine-tuning run starts over, and gives the same numbers"
-    with terminal.bar(f"finetune {card.name}", finetuning.total_steps, count=True, on_interrupt=again) as bar:
+    with (
+        held_folder(folder),
+        terminal.bar(f"finetune {card.name}", finetuning.total_steps, count=True, on_interrupt=again) as bar,
+    ):
         for report in run(plan, finetuning, out=folder, asked=typed):
             if report.evaluation is not None:
                 scores = report.evaluation.scores

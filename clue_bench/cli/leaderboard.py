@@ -19,7 +19,7 @@ def leaderboard(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Print the measured tables and, apart from them, the published one, as Markdown.
+    """Print the measured tables and, apart from them, the published ones, as Markdown.
 
     Example: clue-bench leaderboard --records runs --out leaderboard.md
     """

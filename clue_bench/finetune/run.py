@@ -44,18 +44,18 @@ from clue_bench.task_data.task import Task
 LOCK = ".lock"
 
 
-class FolderInUse(ClueBenchError):
+class FolderInUseError(ClueBenchError):
     """Another process does this very run at this moment: neither a failure of the run nor its end."""
 
 
 @contextmanager
 def held_folder(out: Path) -> Iterator[None]:
-    """Hold a run's folder while the block runs. Raises FolderInUse if another process holds it."""
+    """Hold a run's folder while the block runs. Raises FolderInUseError if another process holds it."""
     with ExitStack() as stack:
         try:
             stack.enter_context(atomic.held(out / LOCK))
         except ClueBenchError as error:
-            raise FolderInUse(
+            raise FolderInUseError(
                 f"{out}: another process is doing this run",
                 "wait for it, then type the same command again; or give another --out",
             ) from error

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.grid import Point
 from clue_bench.finetune.run import (
-    FolderInUse,
+    FolderInUseError,
     Plan,
     completed_record,
     failed_record,
@@ -95,7 +95,7 @@ def sweep(
     """Do what is missing; yield where it stands after every update, return the whole.
 
     `asked` is what the records repeat of the command. Raises ClueBenchError if a plan cannot be made at all, and
-    FolderInUse if another process is at one of the runs.
+    FolderInUseError if another process is at one of the runs.
     """
     done = Sweep()
     for point in candidates:
@@ -114,7 +114,7 @@ def attempt(
 ) -> Generator[Report, None, RunRecord]:
     """Do one run, unless it is done or has failed before; return its record, whatever came of it.
 
-    Raises FolderInUse if another process is doing it.
+    Raises FolderInUseError if another process is doing it.
     """
     try:
         found = _earlier(plan, folder, retry_failed=retry_failed)
@@ -125,7 +125,7 @@ def attempt(
             if found is None:
                 yield from run(plan, _prepared(plan, folder, asked), out=folder, asked=asked)
             return found or read_record(record_path(folder, plan.run_id))
-    except FolderInUse:
+    except FolderInUseError:
         raise
     except Exception as error:  # noqa: BLE001  one run of a sweep: whatever stops it becomes its record
         return _failed(plan, folder, asked, one_line(error))

@@ -1,5 +1,6 @@
 """The protocol: when dev is looked at, which look counts, when a run stops; and what an update is."""
 
+import itertools
 import math
 
 import pytest
@@ -8,7 +9,7 @@ import torch.nn.functional as F
 
 from clue_bench.finetune.batches import collate, training_batches
 from clue_bench.finetune.settings import Settings
-from clue_bench.finetune.train import evaluation_steps
+from clue_bench.finetune.train import evaluation_steps, planned_steps
 
 LEARNING = {"epochs": 6, "learning_rate": 1e-2, "evaluations_per_epoch": 3, "max_evaluations": 40}
 
@@ -31,7 +32,7 @@ def freeze(run, *, bias):
 
 @pytest.mark.parametrize("is_foreign", [False, True], ids=["own", "foreign"])
 def test_with_every_option_off_an_update_is_that_of_a_plain_loop(tiny_run, is_foreign):
-    options = {"dropout": 0.0, "epochs": 2, "is_foreign": is_foreign}
+    options = {"dropout": 0.0, "epochs": 2, "clip_norm": 0.1, "is_foreign": is_foreign}
     run, plain = tiny_run(**options), tiny_run(**options)
     total, warmup = 16, 2
     matrices = [p for p in plain.model.parameters() if p.ndim >= 2]
@@ -51,7 +52,8 @@ def test_with_every_option_off_an_update_is_that_of_a_plain_loop(tiny_run, is_fo
         loss = F.cross_entropy(plain.model(batch.ids_BS, batch.segments_BS, batch.keep_BS), batch.labels_B)
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(plain.model.parameters(), 1.0)
+        norm = torch.nn.utils.clip_grad_norm_(plain.model.parameters(), 0.1)
+        assert norm > 0.1  # or clipping would not be seen
         optimizer.step()
         expected.append(float(loss.detach()))
     assert losses(run) == pytest.approx(expected, abs=1e-5)
@@ -77,6 +79,22 @@ def settings_of(tiny_run, **changes) -> Settings:
 )
 def test_looks_are_spread_evenly_and_never_more_than_allowed(tiny_run, train_rows, changes, expected):
     assert evaluation_steps(settings_of(tiny_run, **changes), train_rows=train_rows) == expected
+
+
+def test_wherever_looks_fall_the_last_step_has_one_and_gaps_differ_by_one_at_most(tiny_run):
+    for train_rows, epochs, per_epoch, most, steps in itertools.product(
+        (1, 8, 61, 500), (1, 2, 7), (1, 3, 40), (1, 4, 15), (None, 1, 10)
+    ):
+        settings = settings_of(
+            tiny_run, epochs=epochs, evaluations_per_epoch=per_epoch, max_evaluations=most, steps=steps
+        )
+        looks = evaluation_steps(settings, train_rows=train_rows)
+        total = planned_steps(settings, train_rows=train_rows)
+        assert 1 <= len(looks) <= min(most, total)
+        assert looks[-1] == total
+        gaps = [after - before for before, after in itertools.pairwise([0, *looks])]
+        assert min(gaps) >= 1
+        assert max(gaps) - min(gaps) <= 1, (train_rows, epochs, per_epoch, most, steps)
 
 
 @pytest.mark.parametrize("most", [1, 2, 5, 8])

@@ -12,8 +12,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.batches import prediction_batches, training_batches
 from clue_bench.finetune.pretrained import open_pretrained
 from clue_bench.finetune.run import Plan, completed_record, prepare, run, write_failure
-from clue_bench.finetune.settings import default_settings, make_settings
-from clue_bench.models.config import ModelConfig
+from clue_bench.finetune.settings import make_settings
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import load_task
@@ -226,6 +225,20 @@ def test_the_best_evaluation_is_kept_not_the_last(data, checkpoint_folder, tmp_p
     assert finetuning.best.step == first.step
 
 
+@pytest.mark.parametrize("patience", [0, 2])
+def test_a_record_says_whether_patience_ended_the_run_and_after_which_step(data, checkpoint_folder, tmp_path, patience):
+    results = finish(plan_of(data, checkpoint_folder, epochs=6, patience=patience), tmp_path).results
+    looks = [look["step"] for look in results["evaluations"]]
+    assert results["total_steps"] == 150
+    assert results["last_step"] == looks[-1]
+    assert results["stopped_early"] == (patience == 2)
+    if patience:
+        assert looks.index(results["best_step"]) == len(looks) - 1 - patience
+        assert results["last_step"] < 150
+    else:
+        assert results["last_step"] == 150
+
+
 def test_a_result_at_the_majority_class_is_flagged(data, checkpoint_folder, tmp_path):
     record = finish(plan_of(data, checkpoint_folder, steps=1, learning_rate=1e-9), tmp_path)
     dev = record.results["dev"]
@@ -259,30 +272,6 @@ def test_prediction_batches_hold_every_row_once_within_their_size():
     batches = list(prediction_batches(lengths, tokens=512))
     assert sorted(np.concatenate(batches)) == list(range(1_000))
     assert all(len(rows) == 1 or len(rows) * lengths[rows].max() <= 512 for rows in batches)
-
-
-@pytest.mark.parametrize(
-    ("layers", "hidden", "rate", "epochs"),
-    [(2, 128, 3e-4, 5), (4, 312, 1e-4, 5), (12, 768, 3e-5, 3), (24, 1024, 2e-5, 3)],
-)
-def test_learning_rate_and_epochs_follow_the_models_size(layers, hidden, rate, epochs):
-    config = ModelConfig(vocab_size=10, layers=layers, hidden_size=hidden, heads=2, feed_forward_size=8)
-    settings = default_settings(load_task("tnews"), config, train_rows=53_360)
-    assert (settings["learning_rate"], settings["epochs"]) == (rate, epochs)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
-        ({"epochs": 0}, "epochs"),
-        ({"max_length": 4096}, "exceeds the model's 64 positions"),
-        ({"batch_size": "big"}, "batch_size"),
-    ],
-)
-def test_bad_settings_are_named(checkpoint_folder, overrides, message):
-    with pytest.raises(ClueBenchError, match=message):
-        make_settings(load_task("tnews"), read_checkpoint(checkpoint_folder).config, overrides, train_rows=53_360)
 
 
 def test_any_end_by_an_exception_is_a_failed_record(data, checkpoint_folder, tmp_path):

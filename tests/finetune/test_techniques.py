@@ -13,7 +13,9 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from clue_bench.finetune.adversarial import moved_embedding
 from clue_bench.finetune.averaging import WeightAverage, decay_after
 from clue_bench.finetune.batches import collate, training_batches
+from clue_bench.finetune.heads import new_classifier
 from clue_bench.finetune.losses import classification_loss, r_drop_loss
+from clue_bench.models.config import ModelConfig
 from clue_bench.optim import adamw, set_learning_rate
 from clue_bench.order import row_keys
 
@@ -78,6 +80,13 @@ def test_r_drops_divergence_is_that_of_torch_distributions_both_ways(alpha):
     torch.testing.assert_close(same, F.cross_entropy(one, labels))
 
 
+def test_r_drop_smooths_the_labels_of_both_passes():
+    one, other, labels = logits_and_labels()
+    entropies = [F.cross_entropy(each, labels, label_smoothing=0.2) for each in (one, other)]
+    loss = r_drop_loss(one, other, labels, alpha=0.0, smoothing=0.2)
+    torch.testing.assert_close(loss, sum(entropies) / 2)
+
+
 def test_r_drops_two_passes_have_different_masks_of_the_same_rows(tiny_run):
     run = tiny_run(r_drop_alpha=1.0, dropout=0.3)
     batch = first_batch(run)
@@ -93,9 +102,10 @@ def test_r_drops_two_passes_have_different_masks_of_the_same_rows(tiny_run):
     assert next(run.reports()).loss == pytest.approx(float(expected.detach()), abs=1e-6)
 
 
-def test_fgm_adds_the_gradient_at_the_moved_embedding(tiny_run):
-    epsilon, clip = 0.7, 1e9
-    run = tiny_run(fgm_epsilon=epsilon, dropout=0.0, learning_rate=1e-30, weight_decay=0.0, clip_norm=clip)
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_fgm_adds_the_gradient_at_the_moved_embedding(tiny_run, smoothing):
+    epsilon, off = 0.7, {"dropout": 0.0, "learning_rate": 1e-30, "weight_decay": 0.0, "clip_norm": 1e9}
+    run = tiny_run(fgm_epsilon=epsilon, label_smoothing=smoothing, **off)
     batch = first_batch(run)
     names = [name for name, _ in run.model.named_parameters()]
     word = next(name for name, parameter in run.model.named_parameters() if parameter is run.model.word_embedding())
@@ -103,7 +113,8 @@ def test_fgm_adds_the_gradient_at_the_moved_embedding(tiny_run):
     def gradients(weights):
         leaves = {name: tensor.clone().requires_grad_() for name, tensor in weights.items()}
         logits = functional_call(run.model, leaves, (batch.ids_BS, batch.segments_BS, batch.keep_BS))
-        found = torch.autograd.grad(F.cross_entropy(logits, batch.labels_B), list(leaves.values()))
+        loss = F.cross_entropy(logits, batch.labels_B, label_smoothing=smoothing)
+        found = torch.autograd.grad(loss, list(leaves.values()))
         return dict(zip(leaves, found, strict=True))
 
     weights = weights_of(run.model)
@@ -130,6 +141,12 @@ def gradients_of_first_update(run):
     finally:
         registered.remove()
     return caught
+
+
+def test_the_sum_of_both_gradients_is_clipped(tiny_run):
+    run = tiny_run(fgm_epsilon=0.7, clip_norm=1e-3)
+    gradients = gradients_of_first_update(run).values()
+    assert float(torch.cat([g.flatten() for g in gradients]).norm()) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_the_embedding_comes_back_bit_for_bit_even_after_an_error(tiny_run):
@@ -185,6 +202,45 @@ def test_the_average_is_what_is_evaluated_and_kept(tiny_run):
     for name, expected in followed.items():
         torch.testing.assert_close(run.best_weights[name], expected, atol=1e-6, rtol=0)
     assert not torch.allclose(run.best_weights["classifier.weight"], run.model.classifier.weight, atol=1e-4)
+
+
+def test_training_goes_on_as_if_no_average_were_kept(tiny_run):
+    averaged, plain = tiny_run(ema_decay=0.9), tiny_run()
+    assert trace(averaged)[0] == trace(plain)[0]
+    now, expected = weights_of(averaged.model), weights_of(plain.model)
+    assert all(torch.equal(now[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "roformer", "gpt2"])
+def test_at_every_step_a_layers_rate_is_the_schedules_times_its_own(tiny_run, family):
+    decay, layers, total, warmup = 0.5, 2, 16, 2
+    run = tiny_run(layer_decay=decay, learning_rate=1e-3)
+    torch.manual_seed(0)
+    sizes = {"layers": layers, "hidden_size": 16, "heads": 2, "feed_forward_size": 32, "max_positions": 16}
+    run.model = new_classifier(ModelConfig(family=family, vocab_size=24, **sizes), 3)
+    body = run.model.decoder if family == "gpt2" else run.model.encoder
+    distances = {id(p): layers + 1 for p in body.parameters()}  # embeddings; layers follow
+    for number, layer in enumerate(body.layers, 1):
+        is_shared = family == "albert"
+        distances |= {id(p): 1 if is_shared else layers + 1 - number for p in layer.parameters()}
+    if family == "gpt2":  # its last norm and its head stand above the layers
+        distances |= {id(p): 0 for name, p in body.named_parameters() if not name.startswith(("word", "pos", "layers"))}
+    rates = []
+
+    def catch(optimizer, _args, _kwargs):
+        rates.append({id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]})
+
+    registered = register_optimizer_step_pre_hook(catch)
+    try:
+        list(run.reports())
+    finally:
+        registered.remove()
+    assert len(rates) == total
+    for step, found in enumerate(rates):
+        scheduled = 1e-3 * min((step + 1) / warmup, (total - step) / (total - warmup))
+        for name, parameter in run.model.named_parameters():
+            expected = scheduled * decay ** distances.get(id(parameter), 0)
+            assert found[id(parameter)] == pytest.approx(expected, rel=1e-9), (step, name)
 
 
 @pytest.mark.parametrize("is_foreign", [False, True], ids=["own", "foreign"])
