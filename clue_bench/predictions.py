@@ -8,12 +8,15 @@ Format. JSON Lines, UTF-8, in the order of the split's rows (those of dropped la
     gold              the right label, where it is known
     gold_probability  of the right label, where it is known
 
-Writer: `write_predictions`. Reader: `read_predictions`, which refuses anything else. No tensors, no torch.
+The run's record has the sha256 of each file. Writer: `write_predictions`. Reader: `read_predictions`, which refuses
+anything else. No tensors, no torch.
 """
 
+import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pydantic
 
@@ -45,10 +48,39 @@ def predictions_path(run: Path, split: str) -> Path:
     return run / FOLDER / f"{split}.jsonl"
 
 
-def write_predictions(path: Path, predictions: Iterable[Prediction]) -> None:
-    """Write predictions, one a line, atomically."""
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> str:
+    """Write predictions, one a line, atomically; return the sha256 of the file, for the run's record."""
     lines = (json.dumps(p.model_dump(exclude_none=True), ensure_ascii=False) + "\n" for p in predictions)
-    atomic.write_text(path, "".join(lines))
+    text = "".join(lines)
+    atomic.write_text(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def are_as_written(run: Path, results: Mapping[str, Any]) -> bool:
+    """Return whether every file of predictions that a record's `results` name is there, and as it was written.
+
+    Records of before `predictions_sha256` only say that there was a file.
+    """
+    hashes = results.get("predictions_sha256", {})
+    for split, file in results["predictions"].items():
+        path = run / file
+        if not path.is_file() or (split in hashes and _sha256(path) != hashes[split]):
+            return False
+    return True
+
+
+def check_as_written(run: Path, split: str, results: Mapping[str, Any]) -> None:
+    """Raise ClueBenchError if a run's predictions of `split` are not those that its record is about."""
+    path, expected = predictions_path(run, split), results.get("predictions_sha256", {}).get(split)
+    if expected is not None and path.is_file() and _sha256(path) != expected:
+        raise ClueBenchError(
+            f"{path}: not the predictions that the run wrote: its record has another sha256",
+            "repeat the command that made the run: it sees that the file is not whole",
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_predictions(path: Path) -> list[Prediction]:

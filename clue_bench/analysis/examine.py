@@ -69,13 +69,13 @@ class Analysis:
     risk: RiskCoverage
 
 
-def examine(folder: Path, data: Path) -> Analysis:
-    """Examine the run in `folder` on the dev rows in `data`.
+def examine(folder: Path, data: Path, *, card: Task | None = None) -> Analysis:
+    """Examine the run in `folder` on the dev rows in `data`; `card` is the task's, looked up by its name if None.
 
     Raises ClueBenchError if the run is not finished, or the data are not those that it predicted.
     """
     run = read_run(folder, SPLIT)
-    task = load_task(run.task.name)
+    task = card or load_task(run.task.name)
     rows = rows_of(run, task, data)
     number_of = {label: number for number, label in enumerate(task.labels)}
     predicted = np.array([number_of[prediction.label] for prediction in run.predictions])

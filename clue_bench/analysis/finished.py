@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.predictions import Prediction, predictions_path, read_predictions
+from clue_bench.predictions import Prediction, check_as_written, predictions_path, read_predictions
 from clue_bench.records import SUFFIX, RunRecord, TaskFacts, read_record
 from clue_bench.task_data.read import Rows, read_split
 from clue_bench.task_data.task import Task
@@ -55,6 +55,7 @@ def read_run(folder: Path, split: str) -> FinishedRun:
         known = ", ".join(record.data.files)
         raise ClueBenchError(f"{folder}: the run read no split '{split}', but {known}", "--split dev")
     path = predictions_path(folder, split)
+    check_as_written(folder, split, record.results)
     run = FinishedRun(folder, record, record.task, split, read_predictions(path))
     if any(prediction.gold is None for prediction in run.predictions):
         raise ClueBenchError(f"{path}: rows without a gold label: nothing can be right or wrong", "--split dev")

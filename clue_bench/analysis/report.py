@@ -32,13 +32,13 @@ FLAGS = {
 """What the flags of a record mean; others are shown as they stand."""
 
 
-def write_report(run_folder: Path, data: Path, out: Path) -> None:
+def write_report(run_folder: Path, data: Path, out: Path, *, card: Task | None = None) -> None:
     """Write the report of the run in `run_folder` to the file `out`, atomically.
 
-    `data` is the folder of task data that the run read. Raises ClueBenchError if the run is not finished, or the data
-    are not those that it predicted.
+    `data` is the folder of task data that the run read; `card` the task's, looked up by its name if None. Raises
+    ClueBenchError if the run is not finished, or the data are not those that it predicted.
     """
-    atomic.write_text(out, render(examine(run_folder, data)))
+    atomic.write_text(out, render(examine(run_folder, data, card=card)))
 
 
 def render(analysis: Analysis) -> str:

@@ -17,6 +17,7 @@ def analyse(
     data: Annotated[
         Path, typer.Option(help="Folder with a folder or zip per task: the data that was predicted.")
     ] = Path("data"),
+    task: Annotated[str, typer.Option(help="The task's card, if it is your own and not found by its name.")] = "",
     out: Annotated[Path | None, typer.Option(help="File of the page, for one run  [default: RUN/report.html]")] = None,
     json: Json = False,
 ) -> None:
@@ -28,13 +29,14 @@ def analyse(
     from clue_bench.analysis.examine import examine
     from clue_bench.analysis.report import FILE, as_json, render
     from clue_bench.errors import ClueBenchError
+    from clue_bench.task_data.task import load_task
 
     if out is not None and len(runs) > 1:
         raise ClueBenchError(f"--out names one file, but {len(runs)} runs are given", "leave --out away")
     found, rows = [], []
     with terminal.bar("analyse", len(runs), count=True) as bar:
         for number, folder in enumerate(runs, 1):
-            analysis = examine(folder, data)
+            analysis = examine(folder, data, card=load_task(task) if task else None)
             page = out or folder / FILE
             atomic.write_text(page, render(analysis))
             found.append({**as_json(analysis), "report": str(page)})

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from clue_bench.finetune.pretrained import Pretrained
     from clue_bench.finetune.run import Plan
     from clue_bench.finetune.sweep import Sweep, Trial
+    from clue_bench.task_data.task import Task
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,9 @@ def bench(
     ] = False,
     intermediate: Annotated[
         str,
-        typer.Option(help="First fine-tune each model on this task, with its defaults, and start from there (STILTs)."),
+        typer.Option(
+            help="First fine-tune each model on this task, with the same --set, and start from there (STILTs)."
+        ),
     ] = "",
     floor: Annotated[bool, typer.Option(help="Also run the floors: majority class and TF-IDF.")] = True,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs that failed.")] = False,
@@ -139,7 +142,7 @@ def _bench_task(
             summary = replace(summarise(runs, floors), model=label) if runs else None
             most = {"max_length": float(start.sizes.max_positions)}
             outcomes.append(Outcome(label, card.name, card.column, most, swept, points, summary))
-        _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], asked.data)
+        _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], card, asked.data)
         return [summarise([folder], []) for folder in floors], outcomes
 
 
@@ -152,21 +155,25 @@ def _run_floors(job: Job, asked: Asked) -> list[Path]:
     for kind in FLOORS:
         run_id = floor_run_id(job.card, job.rows, kind=kind, seed=1)
         folder = asked.out / run_id
-        folders.append(folder)
         if completed_floor(folder, run_id) is None:
             typed = {"floor": kind, "task": job.card.name}
-            with held_folder(folder):
-                run_floor(job.card, job.rows, data=asked.data, kind=kind, seed=1, out=folder, asked=typed)
+            try:
+                with held_folder(folder):
+                    run_floor(job.card, job.rows, data=asked.data, kind=kind, seed=1, out=folder, asked=typed)
+            except ClueBenchError as error:
+                terminal.say(f"{job.card.name}: no floor of the kind {kind}: {error.message}")
+                continue
+        folders.append(folder)
     return folders
 
 
 def _after(start: "Pretrained", job: Job, asked: Asked) -> "Pretrained":
-    """Return `start` after fine-tuning on another task first, with default settings and the first seed."""
+    """Return `start` after fine-tuning on another task first, with the same --set and the first seed."""
     from clue_bench.finetune.pretrained import open_pretrained
 
     with terminal.bar(f"intermediate task {job.card.name}", 1) as bar:
         first = replace(asked, seeds=asked.seeds[:1])
-        (trial,) = _sweep(job, start, [{}], first, _Place(bar, 0, start.name)).trials
+        (trial,) = _sweep(job, start, [dict(asked.settings)], first, _Place(bar, 0, start.name)).trials
         bar.update(1, start.name)
     if not trial.is_complete:
         raise ClueBenchError(
@@ -216,14 +223,14 @@ def _sweep(job: Job, start: "Pretrained", candidates: list["Point"], asked: Aske
     return ended[0]
 
 
-def _write_reports(trials: list["Trial"], data: Path) -> None:
+def _write_reports(trials: list["Trial"], card: "Task", data: Path) -> None:
     """Write the report of every run that has none, or one from before it was repeated."""
     from clue_bench.analysis.report import FILE, write_report
     from clue_bench.records import record_path
 
     for folder, report, record in ((t.folder, t.folder / FILE, record_path(t.folder, t.record.run_id)) for t in trials):
         if not report.is_file() or report.stat().st_mtime_ns < record.stat().st_mtime_ns:
-            write_report(folder, data, report)
+            write_report(folder, data, report, card=card)
 
 
 def _raise_failures(outcomes: list[Outcome]) -> None:

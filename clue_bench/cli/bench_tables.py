@@ -25,6 +25,8 @@ def print_outcomes(outcomes: list["Outcome"], floors: list["Summary"]) -> None:
     header = ["task", "model", "seeds", "mean ± sd", "95 % interval", "macro-F1", "over the best floor", "p"]
     terminal.print_table([*header, "settings", "seconds", "data revision"], [_condition(o) for o in outcomes])
     _say_marks([*(outcome.summary for outcome in outcomes if outcome.summary is not None), *floors])
+    if any(len(outcome.candidates) > 1 for outcome in outcomes):
+        terminal.say("best of N: the first seed chose the setting and counts, so its mean and interval are flattering")
     _say_edges(outcomes)
 
 
@@ -66,7 +68,10 @@ def _condition(outcome: "Outcome") -> list[str]:
     over, p = "no floor run", ""
     if summary.over_floor is not None:
         difference = summary.over_floor.difference
-        over, p = f"{100 * difference.difference:+.2f} ({summary.floor})", _p_text(difference.p_value)
+        over, p = (
+            f"{100 * difference.difference:+.2f} ({summary.floor})",
+            _p_text(max(summary.over_floor.p_values.values())),
+        )
     tried = len(outcome.candidates)
     chosen = ", ".join(f"{key}={value}" for key, value in (best or {}).items()) or "defaults"
     return [

@@ -122,7 +122,7 @@ def _warn_of_revision(plan: "Plan") -> None:
     if facts.revision == OFFICIAL:
         return
     differing = [
-        f"{split} ({file.rows:,} rows, official {file.expected_rows:,})"
+        f"{split} ({file.rows:,} rows" + (f", official {file.expected_rows:,})" if file.expected_rows else ")")
         for split, file in facts.files.items()
         if not file.is_official
     ]

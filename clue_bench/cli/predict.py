@@ -34,6 +34,7 @@ def predict(
     """Predict labels for texts (a table), a file or a split (JSON Lines in the rows' order).
 
     Example: clue-bench predict --model runs/afqmc --text 怎么开通花呗 --text-pair 花呗如何开通
+
     Example: clue-bench predict --model runs/tnews --file titles.csv --out labels.jsonl --top 3
     """
     from clue_bench import atomic

@@ -25,6 +25,7 @@ def serve(
     """Answer POST /predict, with a page to try it at /; requests of several clients are predicted together.
 
     Example: clue-bench serve --model runs/afqmc --model runs/tnews --port 8000
+
     Example: curl localhost:8000/predict --json '{"texts": [["怎么开通花呗", "花呗如何开通"]]}'
     """
     try:

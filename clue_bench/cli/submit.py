@@ -27,6 +27,7 @@ def submit(
     """Write CLUE's submission from runs, one a task, or check one: names, counts, order, ids, labels.
 
     Example: clue-bench submit runs/afqmc runs/tnews --data clue --out submit_team.zip
+
     Example: clue-bench submit --check submit_team.zip --data clue
     """
     from clue_bench.finetune.submission.check import check_submission

@@ -18,7 +18,7 @@ from clue_bench import hardware, provenance, records
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.finetune.floor_models import SPECIFICATIONS, Fitted, Floats, fit_majority, fit_tfidf, log_loss
 from clue_bench.finetune.score import score
-from clue_bench.predictions import Prediction, predictions_path, write_predictions
+from clue_bench.predictions import Prediction, are_as_written, predictions_path, write_predictions
 from clue_bench.records import MAJORITY_CLASS, ModelFacts, RunRecord, write_record
 from clue_bench.task_data.read import UNLABELLED, Rows
 from clue_bench.task_data.revision import describe
@@ -44,7 +44,7 @@ def completed_floor(out: Path, run_id: str) -> RunRecord | None:
     Raises ClueBenchError if the folder holds another run.
     """
     record = records.completed_record(out, run_id)
-    if record is None or not all((out / file).is_file() for file in record.results["predictions"].values()):
+    if record is None or not are_as_written(out, record.results):
         return None
     return record
 
@@ -79,7 +79,7 @@ def run_floor(
             "finished_at": provenance.now(),
             "wall_seconds": time.perf_counter() - started,
             "model": record.model.model_copy(update={"parameters": fitted.parameters}),
-            "results": {**results, "train_seconds": train_seconds, "predictions": predicted},
+            "results": {**results, "train_seconds": train_seconds, **predicted},
             "flags": [MAJORITY_CLASS] if hits_majority else [],
         }
     )
@@ -129,14 +129,14 @@ def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
     return fit_tfidf(rows, num_classes=len(task.labels), metric=task.metric, seed=seed)
 
 
-def _predict(task: Task, rows: dict[str, Rows], fitted: Fitted, out: Path) -> dict[str, str]:
-    """Write the predictions of dev and every test split; return split → file name."""
-    written = {}
+def _predict(task: Task, rows: dict[str, Rows], fitted: Fitted, out: Path) -> dict[str, dict[str, str]]:
+    """Write the predictions of dev and every test split; return what the record says of them, by split."""
+    written, hashes = {}, {}
     for split, log_shares in fitted.log_shares.items():
         path = predictions_path(out, split)
-        write_predictions(path, _predictions(task, rows[split], log_shares))
+        hashes[split] = write_predictions(path, _predictions(task, rows[split], log_shares))
         written[split] = str(path.relative_to(out))
-    return written
+    return {"predictions": written, "predictions_sha256": hashes}
 
 
 def _predictions(task: Task, rows: Rows, log_shares: Floats) -> Iterator[Prediction]:

@@ -28,7 +28,7 @@ from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report, planned_steps
 from clue_bench.models.dropout import DropoutPool
 from clue_bench.order import derive
-from clue_bench.predictions import predictions_path, write_predictions
+from clue_bench.predictions import are_as_written, predictions_path, write_predictions
 from clue_bench.records import (
     MAJORITY_CLASS,
     DataFacts,
@@ -109,8 +109,8 @@ def completed_record(plan: Plan, out: Path) -> RunRecord | None:
     record = records.completed_record(out, plan.run_id)
     if record is None:
         return None
-    files_are_there = all((out / file).is_file() for file in record.results["predictions"].values())
-    is_whole = files_are_there and weights_sha256(out / FOLDER) == record.results["weights_sha256"]
+    has_predictions = are_as_written(out, record.results)
+    is_whole = has_predictions and weights_sha256(out / FOLDER) == record.results["weights_sha256"]
     return record if is_whole else None
 
 
@@ -231,9 +231,9 @@ def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
     )
 
 
-def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, str]:
-    """Write the predictions of dev and every test split; return split → file name."""
-    written = {}
+def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, dict[str, str]]:
+    """Write the predictions of dev and every test split; return what the record says of them, by split."""
+    written, hashes = {}, {}
     for split, rows in plan.rows.items():
         if split == "train":
             continue
@@ -248,12 +248,12 @@ def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, str]:
             autocast=finetuning.autocast,
         )
         path = predictions_path(out, split)
-        write_predictions(path, predictions_of(plan.task, rows, logits))
+        hashes[split] = write_predictions(path, predictions_of(plan.task, rows, logits))
         written[split] = str(path.relative_to(out))
-    return written
+    return {"predictions": written, "predictions_sha256": hashes}
 
 
-def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, str]) -> dict[str, Any]:
+def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, Any]) -> dict[str, Any]:
     def scores(evaluation: Evaluation) -> dict[str, Any]:
         values = evaluation.scores
         return {
@@ -282,6 +282,6 @@ def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: di
         "train_seconds": finetuning.train_seconds,
         "train_rows_per_second": finetuning.trained_rows / finetuning.train_seconds,
         "truncated_train_rows": finetuning.train.truncated_rows,
-        "predictions": predicted,
+        **predicted,
         "peak_memory_mib": hardware.peak_memory_mib(),
     }

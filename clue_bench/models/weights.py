@@ -86,9 +86,10 @@ def _unpickled(file: Path) -> dict[str, Tensor]:
             warnings.simplefilter("ignore")  # about old formats; what cannot be read is an error all the same
             values = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except _NOT_PLAIN as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        # Only the kind: torch's own text advises to load the file with its code.
         raise ClueBenchError(
-            f"{file}: not readable as plain weights: {reason}", "copy the file again, or save it with safetensors"
+            f"{file}: not readable as plain weights ({type(error).__name__})",
+            "copy the file again, or save it with safetensors",
         ) from error
     if not isinstance(values, dict):
         raise ClueBenchError(f"{file}: a {type(values).__name__}, expected tensors by name", "save a state_dict")

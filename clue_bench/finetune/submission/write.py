@@ -14,7 +14,7 @@ from clue_bench import atomic
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.submission.check import Report, check_submission
 from clue_bench.finetune.submission.names import Slot
-from clue_bench.predictions import predictions_path, read_predictions
+from clue_bench.predictions import check_as_written, predictions_path, read_predictions
 from clue_bench.records import SUFFIX, RunRecord, read_record
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can say; no clock: the same answers give the same bytes
@@ -54,6 +54,7 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunAnswers:
     files = {}
     for slot in own:
         if slot.split in predicted:
+            check_as_written(folder, slot.split, record.results)
             lines = read_predictions(predictions_path(folder, slot.split))
             files[slot.name] = [Answer(line.id, line.label) for line in lines]
     if not files:
