@@ -355,10 +355,12 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", *typed, *FAST, "--steps", 120, *more]
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_second_run(process, tmp_path / "runs")
+        process.send_signal(signal.SIGSTOP)  # or it might end while the others look
         if how == signal.SIGINT:
             busy = bench(*more, steps=120)
             assert "another process is doing this run" in busy[2]
         process.send_signal(how)
+        process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=60)
     assert out == ""
     if how == signal.SIGINT:
