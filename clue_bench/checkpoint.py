@@ -42,7 +42,7 @@ CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 FOLDER = "checkpoint"
 
-_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 # What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
 _FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 _PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
@@ -217,30 +217,31 @@ def find_folder(model: str | Path) -> Path:
         return path
     if path.exists():
         raise ClueBenchError(f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run")
-    if not _HUB_ID.fullmatch(str(model)):
+    if not HUB_ID.fullmatch(str(model)):
         raise ClueBenchError(
             f"{model}: no such folder", "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128"
         )
-    return _fetched(str(model))
+    folder = hub_copy(str(model))
+    if not (folder / CONFIG).is_file():
+        raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
+    return folder
 
 
-def _fetched(model: str) -> Path:
-    """Return the folder of a hub model, where transformers caches it too."""
+def hub_copy(model: str) -> Path:
+    """Return the folder of a hub model, where transformers caches it too. Raises ClueBenchError: out of reach."""
     from huggingface_hub import snapshot_download
 
     try:
         folder = Path(snapshot_download(model, allow_patterns=_FETCHED))
         if not any(folder.glob("model*.safetensors")):
             folder = Path(snapshot_download(model, allow_patterns=_PICKLES))
+        return folder
     except (OSError, ValueError) as error:  # the hub's own errors are one of the two
         reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
         raise ClueBenchError(
             f"{model}: no folder here, and the Hugging Face hub did not give it: {reason}",
             "give a checkpoint folder, or a hub id while online",
         ) from error
-    if not (folder / CONFIG).is_file():
-        raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
-    return folder
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

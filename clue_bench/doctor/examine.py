@@ -25,6 +25,7 @@ from clue_bench.doctor.tensors import check_head, check_numbers, check_tensors
 from clue_bench.doctor.tokens import TokenizerFiles, read_tokenizer
 from clue_bench.doctor.vocabulary import check_special_tokens, check_tokenizer, check_vocabulary
 from clue_bench.errors import ClueBenchError
+from clue_bench.models.weights import read_object
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _check_provenance(folder: Path) -> list[Finding]:
     """Compare the weights with the hash that our provenance.json gives, if there is one."""
     if not (folder / PROVENANCE).is_file() or not (folder / WEIGHTS).is_file():
         return []
-    if read.read_json(folder / PROVENANCE).get("weights_sha256") == weights_sha256(folder):
+    if read_object(folder / PROVENANCE).get("weights_sha256") == weights_sha256(folder):
         return [Finding("provenance", "ok", f"{PROVENANCE} speaks of these weights")]
     text = f"{PROVENANCE} speaks of other weights: {WEIGHTS} has another sha256"
     return [Finding("provenance", "wrong", text, f"copy the two together, or remove {PROVENANCE}")]

@@ -5,8 +5,6 @@ Enters: a folder, a run's folder, or a Hugging Face id. Leaves: the folder, its 
 are read with weights_only=True.
 """
 
-import json
-import re
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,16 +16,14 @@ import safetensors
 import torch
 from torch import Tensor
 
-from clue_bench.checkpoint import FOLDER
+from clue_bench.checkpoint import FOLDER, HUB_ID, hub_copy
 from clue_bench.errors import ClueBenchError
+from clue_bench.models.weights import read_object
 
 CONFIG = "config.json"
 _INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 _SINGLE = ("model.safetensors", "pytorch_model.bin")
 # What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
-_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-_PICKLES = ["pytorch_model*.bin"]
-_HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 @dataclass(frozen=True)
@@ -85,38 +81,10 @@ def find_folder(model: str) -> Path:
         return path / FOLDER
     if path.is_dir():
         return path
-    if path.exists() or not _HUB_ID.fullmatch(model):
+    if path.exists() or not HUB_ID.fullmatch(model):
         found = "a file" if path.exists() else "no such folder"
         raise ClueBenchError(f"{model}: {found}, expected a checkpoint folder", "give the folder of config.json")
-    return _fetch(model)
-
-
-def _fetch(model: str) -> Path:
-    """Return the folder of a hub model, as transformers caches it."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(model, allow_patterns=_FETCHED))
-        if not any(folder.glob("model*.safetensors")):
-            folder = Path(snapshot_download(model, allow_patterns=_PICKLES))
-        return folder
-    except (OSError, ValueError) as error:  # the hub's own errors are one of the two
-        reason = str(error).strip().splitlines()[0].rstrip(".")
-        raise ClueBenchError(
-            f"{model}: no folder here, and the Hugging Face hub did not give it: {reason}",
-            "give a checkpoint folder, or a hub id while online",
-        ) from error
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises ClueBenchError naming the file."""
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ClueBenchError(f"{path}: not JSON: {error}", "copy the file again") from error
-    if not isinstance(values, dict):
-        raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
-    return values
+    return hub_copy(model)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -126,7 +94,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         hint = "clue-bench convert --from tf" if tensorflow else "give the --out of a pretraining run"
         found = "a TensorFlow checkpoint" if tensorflow else "no checkpoint folder"
         raise ClueBenchError(f"{folder}: no {CONFIG}, so {found}", hint)
-    return read_json(folder / CONFIG)
+    return read_object(folder / CONFIG)
 
 
 def open_weights(folder: Path) -> Weights:
@@ -138,7 +106,7 @@ def open_weights(folder: Path) -> Weights:
         if (folder / single).is_file():
             return _open([folder / single])
         if (folder / index).is_file():
-            listed = read_json(folder / index).get("weight_map")
+            listed = read_object(folder / index).get("weight_map")
             names: dict[str, str] = listed if isinstance(listed, dict) else {}
             files = [folder / Path(str(name)).name for name in sorted(set(names.values()))]
             missing = [file.name for file in files if not file.is_file()]

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import sentencepiece
 
-from clue_bench.doctor.read import read_json
 from clue_bench.errors import ClueBenchError
+from clue_bench.models.weights import read_object
 from clue_bench.vocab import Vocabulary
 
 Style = Literal["wordpiece", "sentencepiece", "bpe", "none"]
@@ -66,7 +66,7 @@ class TokenizerFiles:
 
 def read_tokenizer(folder: Path) -> TokenizerFiles:
     """Read the tokenizer files of a folder. Raises ClueBenchError for a file that is damaged."""
-    config = read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else None
+    config = read_object(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else None
     in_json = _json_tokens(folder / "tokenizer.json") if (folder / "tokenizer.json").is_file() else None
     if (folder / "vocab.txt").is_file():
         return TokenizerFiles("wordpiece", "vocab.txt", _lines(folder / "vocab.txt"), in_json and in_json[1], config)
@@ -76,7 +76,7 @@ def read_tokenizer(folder: Path) -> TokenizerFiles:
     if in_json:
         return TokenizerFiles(in_json[0], "tokenizer.json", in_json[1], None, config)
     if (folder / "vocab.json").is_file():
-        ids = read_json(folder / "vocab.json")
+        ids = read_object(folder / "vocab.json")
         return TokenizerFiles("bpe", "vocab.json", tuple(sorted(ids, key=ids.__getitem__)), None, config)
     return TokenizerFiles("none", "", (), None, config)
 
@@ -99,7 +99,7 @@ def _pieces(file: Path) -> tuple[str, ...]:
 
 def _json_tokens(file: Path) -> tuple[Style, tuple[str, ...]]:
     """Return kind and tokens of a tokenizer.json; added tokens stand where their ids say."""
-    values = read_json(file)
+    values = read_object(file)
     model = values.get("model") or {}
     try:
         listed = model.get("vocab", {})

@@ -8,7 +8,6 @@ No torch.
 import hashlib
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,12 @@ import numpy as np
 
 from clue_bench import hardware, provenance, records
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.finetune.floor_models import SPECIFICATIONS, Fitted, Floats, fit_majority, fit_tfidf, log_loss
+from clue_bench.finetune.answers import write_answers
+from clue_bench.finetune.floor_models import SPECIFICATIONS, Fitted, fit_majority, fit_tfidf, log_loss
 from clue_bench.finetune.score import score
-from clue_bench.predictions import Prediction, are_as_written, predictions_path, write_predictions
+from clue_bench.predictions import are_as_written
 from clue_bench.records import MAJORITY_CLASS, ModelFacts, RunRecord, write_record
-from clue_bench.task_data.read import UNLABELLED, Rows
+from clue_bench.task_data.read import Rows
 from clue_bench.task_data.revision import describe
 from clue_bench.task_data.task import Task
 
@@ -67,7 +67,8 @@ def run_floor(
     try:
         fitted = _fit(task, rows, kind=kind, seed=seed)
         train_seconds = time.perf_counter() - started
-        predicted = _predict(task, rows, fitted, out)
+        answers = ((split, shares.argmax(axis=1), np.exp(shares)) for split, shares in fitted.log_shares.items())
+        predicted = write_answers(out, task, rows, answers)
         results, hits_majority = _results(task, rows, fitted)
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
@@ -127,31 +128,6 @@ def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
     if kind == "majority":
         return fit_majority(rows, num_classes=len(task.labels))
     return fit_tfidf(rows, num_classes=len(task.labels), metric=task.metric, seed=seed)
-
-
-def _predict(task: Task, rows: dict[str, Rows], fitted: Fitted, out: Path) -> dict[str, dict[str, str]]:
-    """Write the predictions of dev and every test split; return what the record says of them, by split."""
-    written, hashes = {}, {}
-    for split, log_shares in fitted.log_shares.items():
-        path = predictions_path(out, split)
-        hashes[split] = write_predictions(path, _predictions(task, rows[split], log_shares))
-        written[split] = str(path.relative_to(out))
-    return {"predictions": written, "predictions_sha256": hashes}
-
-
-def _predictions(task: Task, rows: Rows, log_shares: Floats) -> Iterator[Prediction]:
-    """Yield a prediction per row, in the rows' order."""
-    shares = np.exp(log_shares)
-    for number, best in enumerate(log_shares.argmax(axis=1)):
-        gold = int(rows.labels[number])
-        is_known = gold != UNLABELLED
-        yield Prediction(
-            id=rows.ids[number],
-            label=task.labels[best],
-            probability=round(float(shares[number, best]), 6),
-            gold=task.labels[gold] if is_known else None,
-            gold_probability=round(float(shares[number, gold]), 6) if is_known else None,
-        )
 
 
 def _results(task: Task, rows: dict[str, Rows], fitted: Fitted) -> tuple[dict[str, Any], bool]:

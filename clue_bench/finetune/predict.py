@@ -3,8 +3,6 @@
 Enters: a model and rows. Leaves: logits and predictions in the rows' order.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -12,9 +10,6 @@ import torch
 from clue_bench.finetune.batches import collate, prediction_batches
 from clue_bench.finetune.encode import Encoded
 from clue_bench.finetune.heads import Classifier
-from clue_bench.predictions import Prediction
-from clue_bench.task_data.read import UNLABELLED, Rows
-from clue_bench.task_data.task import Task
 
 TOKENS_PER_BATCH = 8192  # enough to fill a machine's cores, small enough for any memory
 
@@ -41,18 +36,3 @@ def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     shares: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
     return shares
-
-
-def predictions_of(task: Task, rows: Rows, logits: npt.NDArray[np.float32]) -> Iterator[Prediction]:
-    """Yield a prediction per row, in the rows' order."""
-    shares = probabilities(logits)
-    for number, best in enumerate(logits.argmax(axis=1)):
-        gold = int(rows.labels[number])
-        is_known = gold != UNLABELLED
-        yield Prediction(
-            id=rows.ids[number],
-            label=task.labels[best],
-            probability=round(float(shares[number, best]), 6),
-            gold=task.labels[gold] if is_known else None,
-            gold_probability=round(float(shares[number, gold]), 6) if is_known else None,
-        )

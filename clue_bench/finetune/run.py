@@ -21,14 +21,15 @@ import torch
 from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetune.answers import Classes, Floats, write_answers
 from clue_bench.finetune.encode import encode
-from clue_bench.finetune.predict import predict_logits, predictions_of
+from clue_bench.finetune.predict import predict_logits, probabilities
 from clue_bench.finetune.pretrained import Pretrained, provenance_after
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report, planned_steps
 from clue_bench.models.dropout import DropoutPool
 from clue_bench.order import derive
-from clue_bench.predictions import are_as_written, predictions_path, write_predictions
+from clue_bench.predictions import are_as_written
 from clue_bench.records import (
     MAJORITY_CLASS,
     DataFacts,
@@ -163,7 +164,7 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, Any]:
     best = finetuning.best
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
-    predicted = _predict(plan, finetuning, out)
+    predicted = write_answers(out, plan.task, plan.rows, _predicted(plan, finetuning))
     weights = plan.start.write(
         out / FOLDER,
         finetuning.model,
@@ -231,9 +232,8 @@ def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
     )
 
 
-def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, dict[str, str]]:
-    """Write the predictions of dev and every test split; return what the record says of them, by split."""
-    written, hashes = {}, {}
+def _predicted(plan: Plan, finetuning: Finetuning) -> Iterator[tuple[str, Classes, Floats]]:
+    """Yield split, chosen classes and probabilities of dev and every test split."""
     for split, rows in plan.rows.items():
         if split == "train":
             continue
@@ -247,10 +247,7 @@ def _predict(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, dict[st
             device=finetuning.device,
             autocast=finetuning.autocast,
         )
-        path = predictions_path(out, split)
-        hashes[split] = write_predictions(path, predictions_of(plan.task, rows, logits))
-        written[split] = str(path.relative_to(out))
-    return {"predictions": written, "predictions_sha256": hashes}
+        yield split, logits.argmax(axis=1), probabilities(logits)
 
 
 def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, Any]) -> dict[str, Any]:
