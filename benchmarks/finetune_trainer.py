@@ -33,9 +33,9 @@ from transformers import (
 from clue_bench.atomic import write_json
 from clue_bench.catalog import parse_overrides
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.pretrained import open_pretrained
 from clue_bench.finetune.score import score
 from clue_bench.finetune.settings import Settings, make_settings
+from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.finetune.train import ADAM, evaluation_steps, planned_steps
 from clue_bench.hardware import pick_device, pick_precision
 from clue_bench.task_data.read import Rows, read_rows

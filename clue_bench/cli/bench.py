@@ -20,8 +20,8 @@ from clue_bench.errors import ClueBenchError
 if TYPE_CHECKING:
     from clue_bench.analysis.summary import Summary
     from clue_bench.finetune.grid import Point
-    from clue_bench.finetune.pretrained import Pretrained
     from clue_bench.finetune.run import Plan
+    from clue_bench.finetune.start.pretrained import Pretrained
     from clue_bench.finetune.sweep import Sweep, Trial
     from clue_bench.task_data.task import Task
 
@@ -148,7 +148,7 @@ def _bench_task(
 
 def _run_floors(job: Job, asked: Asked) -> list[Path]:
     """Run the floors that are missing; return their folders."""
-    from clue_bench.finetune.floor import FLOORS, completed_floor, floor_run_id, run_floor
+    from clue_bench.finetune.floor.measure import FLOORS, completed_floor, floor_run_id, run_floor
     from clue_bench.finetune.run import held_folder
 
     folders = []
@@ -169,7 +169,7 @@ def _run_floors(job: Job, asked: Asked) -> list[Path]:
 
 def _after(start: "Pretrained", job: Job, asked: Asked) -> "Pretrained":
     """Return `start` after fine-tuning on another task first, with the same --set and the first seed."""
-    from clue_bench.finetune.pretrained import open_pretrained
+    from clue_bench.finetune.start.pretrained import open_pretrained
 
     with terminal.bar(f"intermediate task {job.card.name}", 1) as bar:
         first = replace(asked, seeds=asked.seeds[:1])

@@ -16,7 +16,7 @@ from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.finetune.grid import Grid, Point
-    from clue_bench.finetune.pretrained import Pretrained
+    from clue_bench.finetune.start.pretrained import Pretrained
     from clue_bench.task_data.read import Rows
     from clue_bench.task_data.task import Task
 
@@ -58,8 +58,8 @@ def refuse_both(settings: dict[str, Any], grid: "Grid") -> None:
 
 def open_models(references: list[str], *, with_untrained: bool) -> list["Pretrained"]:
     """Open every model, each followed by its untrained self if asked; one that is given twice counts once."""
-    from clue_bench.finetune.pretrained import open_pretrained
-    from clue_bench.finetune.untrained import untrained
+    from clue_bench.finetune.start.pretrained import open_pretrained
+    from clue_bench.finetune.start.untrained import untrained
 
     starts: dict[str, Pretrained] = {}
     for reference in references:

@@ -50,9 +50,9 @@ def finetune_once(
 
     `model` is a folder or an id of the hub.
     """
-    from clue_bench.finetune.pretrained import open_pretrained
     from clue_bench.finetune.run import Plan, completed_record, held_folder, prepare, run
     from clue_bench.finetune.settings import make_settings
+    from clue_bench.finetune.start.pretrained import open_pretrained
     from clue_bench.records import read_record, record_path
     from clue_bench.task_data.read import read_rows
     from clue_bench.task_data.task import load_task

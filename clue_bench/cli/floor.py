@@ -25,7 +25,7 @@ def floor(
 
     Example: clue-bench floor --task afqmc --task tnews --data clue
     """
-    from clue_bench.finetune.floor import FLOORS, floor_run_id, run_floor
+    from clue_bench.finetune.floor.measure import FLOORS, floor_run_id, run_floor
     from clue_bench.task_data.read import read_rows
     from clue_bench.task_data.task import load_task
 

@@ -1,1 +1,1 @@
-"""Room 3, from checkpoint and task data to run records: task, data, heads, train, predict, score, run."""
+"""Room 3, from checkpoint and task data to run records: start, settings, train, score, run, sweep, floor."""

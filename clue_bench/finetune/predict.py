@@ -9,7 +9,7 @@ import torch
 
 from clue_bench.finetune.batches import collate, prediction_batches
 from clue_bench.finetune.encode import Encoded
-from clue_bench.finetune.heads import Classifier
+from clue_bench.finetune.start.heads import Classifier
 
 TOKENS_PER_BATCH = 8192  # enough to fill a machine's cores, small enough for any memory
 

@@ -19,9 +19,9 @@ from clue_bench.catalog import card_paths
 from clue_bench.checkpoint import CONFIG, FOLDER
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import Encoded, Tokeniser, encode
-from clue_bench.finetune.heads import Classifier
 from clue_bench.finetune.predict import predict_logits, probabilities
-from clue_bench.finetune.pretrained import open_pretrained
+from clue_bench.finetune.start.heads import Classifier
+from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.models.weights import read_object
 from clue_bench.records import SUFFIX, FileFacts
 from clue_bench.task_data.read import UNLABELLED, Rows

@@ -24,8 +24,8 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.answers import Classes, Floats, write_answers
 from clue_bench.finetune.encode import encode
 from clue_bench.finetune.predict import predict_logits, probabilities
-from clue_bench.finetune.pretrained import Pretrained, provenance_after
 from clue_bench.finetune.settings import Settings
+from clue_bench.finetune.start.pretrained import Pretrained, provenance_after
 from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report, planned_steps
 from clue_bench.models.dropout import DropoutPool
 from clue_bench.order import derive

@@ -26,11 +26,11 @@ from clue_bench.finetune.adversarial import moved_embedding
 from clue_bench.finetune.averaging import WeightAverage
 from clue_bench.finetune.batches import Batch, collate, training_batches
 from clue_bench.finetune.encode import Encoded
-from clue_bench.finetune.heads import Classifier
 from clue_bench.finetune.losses import classification_loss, r_drop_loss
 from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.score import Scores, score
 from clue_bench.finetune.settings import Settings
+from clue_bench.finetune.start.heads import Classifier
 from clue_bench.models.dropout import DropoutPool, RowDropout
 from clue_bench.optim import adamw, linear_schedule, set_learning_rate
 from clue_bench.order import derive, row_keys

@@ -11,9 +11,9 @@ import pytest
 from scipy.stats import ttest_ind
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.pretrained import open_pretrained
 from clue_bench.finetune.run import Plan, prepare
 from clue_bench.finetune.settings import make_settings
+from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import load_task
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from clue_bench.finetune.encode import Encoded
-from clue_bench.finetune.foreign_classifier import ForeignClassifier
-from clue_bench.finetune.heads import Classifier, new_classifier
 from clue_bench.finetune.settings import Settings
+from clue_bench.finetune.start.foreign_classifier import ForeignClassifier
+from clue_bench.finetune.start.heads import Classifier, new_classifier
 from clue_bench.finetune.train import Finetuning
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import DropoutPool

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from clue_bench.checkpoint import read_checkpoint, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import TEXT
-from clue_bench.finetune.heads import CausalClassifier, RotaryClassifier, SequenceClassifier
-from clue_bench.finetune.pretrained import Own, open_pretrained, provenance_after
+from clue_bench.finetune.start.heads import CausalClassifier, RotaryClassifier, SequenceClassifier
+from clue_bench.finetune.start.pretrained import Own, open_pretrained, provenance_after
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import DropoutPool
 from clue_bench.models.encoder import MaskedLanguageModel

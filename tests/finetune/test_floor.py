@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 from clue_bench.board.frames import run_frame, unfinished_runs
 from clue_bench.cli import app
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.floor import FLOORS, floor_run_id, run_floor
-from clue_bench.finetune.floor_models import featurize, fit_tfidf, log_softmax
+from clue_bench.finetune.floor.measure import FLOORS, floor_run_id, run_floor
+from clue_bench.finetune.floor.models import featurize, fit_tfidf, log_softmax
 from clue_bench.predictions import predictions_path, read_predictions
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.task_data.read import read_rows
@@ -237,7 +237,7 @@ def test_log_softmax_is_scipys():
 
 
 def test_the_floor_never_loads_torch():
-    code = "import clue_bench.finetune.floor, sys; assert 'torch' not in sys.modules, 'torch was loaded'"
+    code = "import clue_bench.finetune.floor.measure, sys; assert 'torch' not in sys.modules, 'torch was loaded'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -13,8 +13,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import encode
-from clue_bench.finetune.foreign import Foreign
-from clue_bench.finetune.pretrained import Own, open_pretrained, provenance_after
+from clue_bench.finetune.start.foreign import Foreign
+from clue_bench.finetune.start.pretrained import Own, open_pretrained, provenance_after
 from clue_bench.records import FileFacts
 from clue_bench.task_data.read import Rows
 

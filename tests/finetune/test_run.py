@@ -10,9 +10,9 @@ import torch
 from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.batches import prediction_batches, training_batches
-from clue_bench.finetune.pretrained import open_pretrained
 from clue_bench.finetune.run import Plan, completed_record, prepare, run, write_failure
 from clue_bench.finetune.settings import make_settings
+from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import load_task

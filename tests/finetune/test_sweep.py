@@ -10,9 +10,9 @@ import pytest
 
 from clue_bench import atomic
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.pretrained import open_pretrained
 from clue_bench.finetune.run import LOCK, FolderInUseError, Plan, prepare, run
 from clue_bench.finetune.settings import make_settings
+from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.finetune.sweep import num_runs, sweep
 from clue_bench.records import read_record, record_path
 from clue_bench.task_data.read import read_rows

@@ -13,8 +13,8 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 from clue_bench.finetune.adversarial import moved_embedding
 from clue_bench.finetune.averaging import WeightAverage, decay_after
 from clue_bench.finetune.batches import collate, training_batches
-from clue_bench.finetune.heads import new_classifier
 from clue_bench.finetune.losses import classification_loss, r_drop_loss
+from clue_bench.finetune.start.heads import new_classifier
 from clue_bench.models.config import ModelConfig
 from clue_bench.optim import adamw, set_learning_rate
 from clue_bench.order import row_keys

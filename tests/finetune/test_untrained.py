@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.pretrained import open_pretrained
 from clue_bench.finetune.run import Plan, prepare, run
 from clue_bench.finetune.settings import make_settings
-from clue_bench.finetune.untrained import Untrained, untrained
+from clue_bench.finetune.start.pretrained import open_pretrained
+from clue_bench.finetune.start.untrained import Untrained, untrained
 from clue_bench.records import read_record, record_path
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import load_task

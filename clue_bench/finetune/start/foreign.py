@@ -20,9 +20,9 @@ from safetensors import SafetensorError
 from clue_bench.checkpoint import fill_folder, model_name, read_provenance, weights_sha256
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import TEXT, Tokeniser
-from clue_bench.finetune.foreign_classifier import ForeignClassifier
-from clue_bench.finetune.heads import Classifier
-from clue_bench.finetune.tokenisers import FolderTokeniser, quiet
+from clue_bench.finetune.start.foreign_classifier import ForeignClassifier
+from clue_bench.finetune.start.heads import Classifier
+from clue_bench.finetune.start.tokenisers import FolderTokeniser, quiet
 from clue_bench.models.weights import PICKLE, WEIGHTS
 
 UNLIMITED = 2**20  # tokens; of models whose positions are relative

@@ -16,7 +16,7 @@ import numpy as np
 from clue_bench import hardware, provenance, records
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.finetune.answers import write_answers
-from clue_bench.finetune.floor_models import SPECIFICATIONS, Fitted, fit_majority, fit_tfidf, log_loss
+from clue_bench.finetune.floor.models import SPECIFICATIONS, Fitted, fit_majority, fit_tfidf, log_loss
 from clue_bench.finetune.score import score
 from clue_bench.predictions import are_as_written
 from clue_bench.records import MAJORITY_CLASS, ModelFacts, RunRecord, write_record

@@ -24,8 +24,8 @@ from clue_bench.checkpoint import (
 )
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import Tokeniser, bert_tokeniser
-from clue_bench.finetune.heads import Classifier, OwnClassifier, classifier_from
-from clue_bench.finetune.tokenisers import FILES, FolderTokeniser, is_ours
+from clue_bench.finetune.start.heads import Classifier, OwnClassifier, classifier_from
+from clue_bench.finetune.start.tokenisers import FILES, FolderTokeniser, is_ours
 from clue_bench.models import hub_config
 from clue_bench.models.config import Sizes, count_parameters
 from clue_bench.models.hub import is_bert_called_roberta
@@ -207,7 +207,7 @@ def open_pretrained(model: str | Path) -> Pretrained:
             return Own(checkpoint)
         types = 0 if family == "gpt2" else checkpoint.config.segment_types
         return Own(checkpoint, FolderTokeniser(folder, model_type=family, segment_types=types))
-    from clue_bench.finetune.foreign import read_foreign
+    from clue_bench.finetune.start.foreign import read_foreign
 
     return read_foreign(folder)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from clue_bench.finetune.heads import Classifier
+from clue_bench.finetune.start.heads import Classifier
 from clue_bench.models.dropout import RowDropout
 
 

@@ -14,8 +14,8 @@ from typing import Any
 from clue_bench.checkpoint import base_name, model_name
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.encode import Tokeniser
-from clue_bench.finetune.heads import Classifier, new_classifier
-from clue_bench.finetune.pretrained import Own, Pretrained
+from clue_bench.finetune.start.heads import Classifier, new_classifier
+from clue_bench.finetune.start.pretrained import Own, Pretrained
 from clue_bench.models.config import Sizes
 
 

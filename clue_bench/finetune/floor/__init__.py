@@ -1,0 +1,1 @@
+"""The floor of a task: what simple models reach without any pretraining. No torch."""
