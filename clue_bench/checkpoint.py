@@ -36,11 +36,15 @@ from clue_bench.models import hub, hub_config
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.weights import WEIGHTS as WEIGHTS
 from clue_bench.models.weights import read_object, read_weights, weight_files
+from clue_bench.records import SUFFIX, read_record
 from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
 
 CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 FOLDER = "checkpoint"
+
+PADDING = 128
+"""Embeddings are padded to a multiple of at most this; as many without a token are no padding."""
 
 HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 # What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
@@ -215,6 +219,10 @@ def find_folder(model: str | Path) -> Path:
         return path / FOLDER
     if (path / CONFIG).is_file():
         return path
+    if any(read_record(record).model.is_floor for record in path.glob(f"*{SUFFIX}")):
+        raise ClueBenchError(
+            f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give a model's"
+        )
     if path.exists():
         raise ClueBenchError(f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run")
     if not HUB_ID.fullmatch(str(model)):
@@ -263,6 +271,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise ClueBenchError(
             f"{folder}: the vocabulary has {len(vocabulary)} tokens, config.json says {config.vocab_size}",
             "the tokenizer belongs to another model",
+        )
+    unused = config.vocab_size - len(vocabulary)
+    if unused >= PADDING:
+        notes += (
+            f"{folder}: {config.vocab_size:,} embeddings, but {len(vocabulary):,} tokens in the vocabulary: "
+            f"is it this model's? clue-bench doctor {folder} tells",
         )
     return Checkpoint(
         folder=folder,

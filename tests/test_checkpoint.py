@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from clue_bench.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
+
+RECORDS = Path(__file__).parents[1] / "leaderboards" / "records"
 
 
 def our_model(folder: Path) -> MaskedLanguageModel:
@@ -108,3 +111,23 @@ def test_a_broken_checkpoint_says_what_is_wrong(problem, checkpoint_folder, tmp_
         read_checkpoint(folder)
     assert problem in caught.value.message
     assert caught.value.hint
+
+
+def test_a_vocabulary_much_smaller_than_the_embedding_is_noted(checkpoint_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(checkpoint_folder / "checkpoint", folder)
+    assert read_checkpoint(folder).notes == ()
+    weights = load_file(folder / "model.safetensors")
+    tokens = len(read_checkpoint(folder).vocabulary)
+    grown = {name: torch.cat([w, w[:1].expand(500, *w.shape[1:])]) for name, w in weights.items() if len(w) == tokens}
+    save_file({**weights, **grown}, folder / "model.safetensors", metadata={"format": "pt"})
+    edit("config.json", lambda values: values.update(vocab_size=tokens + 500))(folder)
+    (note,) = read_checkpoint(folder).notes
+    assert f"embeddings, but {tokens:,} tokens in the vocabulary" in note
+
+
+def test_the_run_of_a_floor_is_no_model(tmp_path):
+    record = json.loads(next(RECORDS.glob("*floor-majority*")).read_text(encoding="utf-8"))
+    (tmp_path / f"{record['run_id']}.record.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="the run of a floor, which leaves predictions and no checkpoint"):
+        read_checkpoint(tmp_path)

@@ -188,6 +188,10 @@ BROKEN = {
     "no label": ([(WSC, GOOD.replace('"label"', '"label_desc"', 1))], "line 1: no field 'label'"),
     "extra field": ([(WSC, GOOD.replace("}", ', "score": 1}', 1))], "line 1: field 'score', expected id and label"),
     "not JSON": ([(WSC, GOOD.replace("{", "", 1))], "line 1: not JSON"),
+    "field twice": (
+        [(WSC, GOOD.replace("}", ', "label": "false"}', 1))],
+        "line 1: not JSON .field 'label' comes twice",
+    ),
     "no object": ([(WSC, "[]\n" + GOOD)], "line 1: found a list"),
     "deep": ([(WSC, "[" * 100_000)], "line 1: not JSON"),
     "id no number": ([(WSC, GOOD.replace("1,", "null,", 1))], "line 1: id None, expected a number or a string"),

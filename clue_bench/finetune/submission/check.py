@@ -151,7 +151,7 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
     if not line.strip():
         raise ClueBenchError(f"{where}: an empty line, expected {example}", COMPLETE)
     try:
-        row = json.loads(line)
+        row = json.loads(line, object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError) as error:
         raise ClueBenchError(f"{where}: not JSON ({error}), expected {example}", "one JSON object a line") from error
     if not isinstance(row, dict):
@@ -171,3 +171,12 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
             f"clue-bench tasks show {slot.task.name}",
         )
     return identity
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's fields. Raises ValueError if one comes twice: readers differ in which they take."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"field '{name}' comes twice")
+    return dict(pairs)
