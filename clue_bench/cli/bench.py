@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
@@ -14,6 +14,7 @@ import typer
 
 from clue_bench.cli import bench_inputs, bench_tables, terminal
 from clue_bench.cli.bench_inputs import Asked, Job
+from clue_bench.cli.bench_tables import Outcome
 from clue_bench.cli.options import Json, Set, Steps, overrides
 from clue_bench.errors import ClueBenchError
 
@@ -24,22 +25,6 @@ if TYPE_CHECKING:
     from clue_bench.finetune.start.pretrained import Pretrained
     from clue_bench.finetune.sweep import Sweep, Trial
     from clue_bench.task_data.task import Task
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The sweep of one model on one task, and what it comes to; `summary` is None if no run is complete.
-
-    `model` is what tables call it, `column` what they call the task; `most` has the bounds that the model sets.
-    """
-
-    model: str
-    task: str
-    column: str
-    most: dict[str, float]
-    sweep: "Sweep"
-    candidates: list["Point"]
-    summary: "Summary | None"
 
 
 def bench(

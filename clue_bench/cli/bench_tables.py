@@ -1,18 +1,36 @@
 """What `clue-bench bench` prints: the row of each model, and what stands behind each of its numbers."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.cli import terminal
 
 if TYPE_CHECKING:
     from clue_bench.analysis.summary import Summary
-    from clue_bench.cli.bench import Outcome
+    from clue_bench.finetune.grid import Point
+    from clue_bench.finetune.sweep import Sweep
 
 MAJORITY_MARK, FLOOR_MARK = "†", "▽"
 LEAST_P = 1e-4
 
 
-def print_outcomes(outcomes: list["Outcome"], floors: list["Summary"]) -> None:
+@dataclass(frozen=True)
+class Outcome:
+    """The sweep of one model on one task, and what it comes to; `summary` is None if no run is complete.
+
+    `model` is what tables call it, `column` what they call the task; `most` has the bounds that the model sets.
+    """
+
+    model: str
+    task: str
+    column: str
+    most: dict[str, float]
+    sweep: "Sweep"
+    candidates: list["Point"]
+    summary: "Summary | None"
+
+
+def print_outcomes(outcomes: list[Outcome], floors: list["Summary"]) -> None:
     """Print the table of means, the table of conditions, and warnings in words."""
     by_place = {(floor.model, floor.task): _mean_text(floor) for floor in floors}
     for outcome in outcomes:
@@ -30,7 +48,7 @@ def print_outcomes(outcomes: list["Outcome"], floors: list["Summary"]) -> None:
     _say_edges(outcomes)
 
 
-def as_json(outcomes: list["Outcome"], floors: list["Summary"]) -> dict[str, Any]:
+def as_json(outcomes: list[Outcome], floors: list["Summary"]) -> dict[str, Any]:
     """Return everything as plain values."""
     from clue_bench.finetune.grid import edges
 
@@ -60,7 +78,7 @@ def _mean_text(summary: "Summary") -> str:
     return f"{100 * summary.mean:.2f}{spread}{mark}"
 
 
-def _condition(outcome: "Outcome") -> list[str]:
+def _condition(outcome: Outcome) -> list[str]:
     summary, best = outcome.summary, outcome.sweep.best
     if summary is None:
         return [outcome.column, outcome.model, "0", "failed"]
@@ -93,7 +111,7 @@ def _p_text(p_value: float) -> str:
     return f"{p_value:.4f}" if p_value >= LEAST_P else f"< {LEAST_P:.4f}"
 
 
-def _grid_of(outcome: "Outcome") -> dict[str, list[Any]]:
+def _grid_of(outcome: Outcome) -> dict[str, list[Any]]:
     """Return the values that were tried of every key that varied."""
     grid: dict[str, list[Any]] = {}
     for point in outcome.candidates:
@@ -112,7 +130,7 @@ def _say_marks(summaries: list["Summary"]) -> None:
         terminal.say(f"{FLOOR_MARK} not above the best floor, a model without any pretraining")
 
 
-def _say_edges(outcomes: list["Outcome"]) -> None:
+def _say_edges(outcomes: list[Outcome]) -> None:
     """Warn where the best setting lies on the edge of what was tried."""
     from clue_bench.finetune.grid import beyond, edges
 
