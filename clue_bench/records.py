@@ -3,7 +3,7 @@
 Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `RunRecord` below:
 
     format_version  1
-    kind            "pretrain" | "finetune"
+    kind            "pretrain" | "finetune" | "speed"
     run_id          file name without ".record.json"; also the name of the run's folder
     status          "completed" | "failed" | "interrupted"; a run writes "interrupted" first and replaces it at its end,
                     so a run that was killed says so
@@ -18,7 +18,9 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
                     is_floor (false where it is not said) for a floor, which started from none: the hash is then that
                     of its specification, and parameters are the coefficients fitted on this task
     code, packages, hardware
-    results         kind-specific numbers; shares are fractions of 1, times are seconds
+    results         kind-specific numbers; shares are fractions of 1, times are seconds. Of fine-tuning: dev_correct, which
+                    dev rows are right (`correct_rows`), as many as results.dev counts; older records lack it.
+                    Of speed: `speeds.SpeedResults`, one model of a session
     flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
 
 Writer: `write_record`, atomically; nothing else writes records. Reader: `read_record`, `read_records`; a file that is
@@ -31,14 +33,18 @@ from typing import Any, Literal
 
 import pydantic
 
-from clue_bench import atomic
+from clue_bench import atomic, correct_rows
 from clue_bench.errors import ClueBenchError
+from clue_bench.speeds import SpeedResults
 
 FORMAT_VERSION = 1
 SUFFIX = ".record.json"
 
 MAJORITY_CLASS = "majority_class"
 """Flag: the model predicts (nearly) the most frequent class and nothing else, or is no better than doing so."""
+
+NOISY_SPEED = "noisy_speed"
+"""Flag: a speed's interval is wider than a tenth of its median."""
 
 OFFICIAL = "official"
 """Data revision: row counts and md5 of every file read equal those of the task card."""
@@ -102,7 +108,7 @@ class RunRecord(Facts):
     """One run: what was asked, what was effective, and what came of it. The module's docstring is the specification."""
 
     format_version: Literal[1] = 1
-    kind: Literal["pretrain", "finetune"]
+    kind: Literal["pretrain", "finetune", "speed"]
     run_id: str
     status: Literal["completed", "failed", "interrupted"]
     error: str | None = None
@@ -120,6 +126,31 @@ class RunRecord(Facts):
     hardware: dict[str, str | int]
     results: dict[str, Any] = {}
     flags: list[str] = []
+
+    @pydantic.model_validator(mode="after")
+    def _correct_rows_are_those_counted(self) -> "RunRecord":
+        if "dev_correct" not in self.results:
+            return self
+        try:
+            right = correct_rows.unpack(self.results["dev_correct"])
+        except ValueError as error:
+            raise ValueError(f"results.dev_correct: {error}") from error
+        dev = self.results.get("dev")
+        counted = (dev.get("rows"), dev.get("correct")) if isinstance(dev, dict) else (None, None)
+        if counted != (len(right), sum(right)):
+            found = f"{sum(right):,} right of {len(right):,} rows"
+            raise ValueError(f"results.dev_correct: {found}; results.dev says {counted[1]} of {counted[0]}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _speeds_are_whole(self) -> "RunRecord":
+        if self.kind == "speed" and self.status == "completed":
+            try:
+                SpeedResults.model_validate(self.results)
+            except pydantic.ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(".".join(map(str, ("results", *first["loc"]))) + f": {first['msg']}") from error
+        return self
 
 
 def record_path(folder: Path, run_id: str) -> Path:

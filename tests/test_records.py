@@ -1,12 +1,14 @@
 """Door 3: run records are read as they were written, and nothing wrong is passed over."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic_core import PydanticSerializationError
 
+from clue_bench import correct_rows
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import (
     DataFacts,
@@ -112,7 +114,7 @@ def changed(folder: Path, **facts: object) -> Path:
         ({"seed": None}, "seed"),
         ({"seed": "one"}, "seed"),
         ({"status": "done"}, "status"),
-        ({"kind": "speed"}, "kind"),
+        ({"kind": "profile"}, "kind"),
         ({"format_version": 2}, "format_version"),
         ({"format_version": 2, "novelty": 1}, "format_version"),
         ({"novelty": 1}, "novelty"),
@@ -169,3 +171,33 @@ def test_a_missing_folder_is_an_error_and_an_empty_one_is_not(tmp_path: Path) ->
 )
 def test_a_file_is_official_by_rows_and_md5(facts: dict[str, Any], official: bool) -> None:
     assert FILE.model_copy(update=facts).is_official is official
+
+
+RIGHT = [True, False, True, True, False]
+COUNTED = {"rows": 5, "correct": 3}
+
+
+def test_a_record_keeps_which_dev_rows_were_right(tmp_path: Path) -> None:
+    results = {"dev": COUNTED, "dev_correct": correct_rows.pack(RIGHT)}
+    path = write_record(tmp_path, record(results=results))
+    assert correct_rows.unpack(read_record(path).results["dev_correct"]) == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("dev", "packed", "problem"),
+    [
+        ({"rows": 5, "correct": 2}, correct_rows.pack(RIGHT), "3 right of 5 rows; results.dev says 2 of 5"),
+        ({"rows": 6, "correct": 3}, correct_rows.pack(RIGHT), "3 right of 5 rows; results.dev says 3 of 6"),
+        (None, correct_rows.pack(RIGHT), "results.dev says None of None"),
+        (COUNTED, {"rows": 5, "bits": "!"}, "not Base64"),
+        (COUNTED, [True, False], "expected rows and bits"),
+    ],
+)
+def test_rows_that_are_not_those_counted_are_an_error(tmp_path: Path, dev: Any, packed: Any, problem: str) -> None:
+    fields = record().model_dump(mode="json")
+    fields["results"] = {"dev": dev, "dev_correct": packed}
+    path = record_path(tmp_path, "afqmc-tiny-1")
+    path.write_text(json.dumps(fields), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=re.escape(problem)) as caught:
+        read_record(path)
+    assert str(path) in caught.value.message

@@ -5,10 +5,12 @@ Enters: class scores of a split's rows. Leaves: the run's files of predictions, 
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from clue_bench import correct_rows
 from clue_bench.predictions import Prediction, predictions_path, write_predictions
 from clue_bench.task_data.read import UNLABELLED, Rows
 from clue_bench.task_data.task import Task
@@ -19,17 +21,20 @@ Floats = npt.NDArray[np.float64]
 
 def write_answers(
     run: Path, task: Task, rows: dict[str, Rows], answers: Iterable[tuple[str, Classes, Floats]]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, dict[str, Any]]:
     """Write the predictions of every split in `answers`; return what the record says of them, by split.
 
-    An answer is a split, the classes (rows,) that were chosen, and the probabilities (rows, classes).
+    An answer is a split, the classes (rows,) that were chosen, and the probabilities (rows, classes). Of dev, the
+    record also says which rows are right.
     """
-    files, hashes = {}, {}
+    files, hashes, right = {}, {}, {}
     for split, chosen, shares in answers:
         path = predictions_path(run, split)
+        if split == "dev":
+            right["dev_correct"] = correct_rows.pack(chosen == rows[split].labels)
         hashes[split] = write_predictions(path, _predictions(task, rows[split], chosen, shares))
         files[split] = str(path.relative_to(run))
-    return {"predictions": files, "predictions_sha256": hashes}
+    return {"predictions": files, "predictions_sha256": hashes, **right}
 
 
 def _predictions(task: Task, rows: Rows, chosen: Classes, shares: Floats) -> Iterator[Prediction]:
