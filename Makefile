@@ -23,7 +23,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	$(BIN)/clue-bench leaderboard --records leaderboards/records --out leaderboards/README.md --check
+	$(BIN)/clue-bench leaderboard --records leaderboards/records --out leaderboards --check
 	$(BIN)/python -m pytest
 
 clean:

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
-from clue_bench.analysis.statistics import (
+from clue_bench.errors import ClueBenchError
+from clue_bench.significance import (
     DRAWS,
     LEVEL,
     Difference,
@@ -21,7 +22,6 @@ from clue_bench.analysis.statistics import (
     mcnemar,
     paired_bootstrap,
 )
-from clue_bench.errors import ClueBenchError
 
 LEAST_P = 0.0001  # below it a p-value of 10,000 draws says no more than that
 

@@ -25,8 +25,8 @@ from clue_bench.analysis.confusion import (
     most_confused_block,
 )
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
-from clue_bench.analysis.statistics import Interval, bootstrap_interval
 from clue_bench.predictions import Prediction
+from clue_bench.significance import Interval, bootstrap_interval
 from clue_bench.task_data.task import Task, load_task
 
 SPLIT = "dev"

@@ -10,27 +10,37 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from clue_bench.board.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
-from clue_bench.board.floors import misses_floor, over_floor
-from clue_bench.board.frames import UnfinishedRun, run_frame, unfinished_runs
 from clue_bench.board.markdown import escape
-from clue_bench.board.quotations import quoted_tables
-from clue_bench.board.quoted import QuotedTable, quoted_section
+from clue_bench.board.measured.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
+from clue_bench.board.measured.floors import misses_floor, over_floor
+from clue_bench.board.measured.frames import UnfinishedRun, run_frame, unfinished_runs
+from clue_bench.board.measured.optimism import optimism_of
+from clue_bench.board.measured.paper import TITLE, Paper, compare_with_published, paper_section
+from clue_bench.board.measured.ranks import ranks_of
+from clue_bench.board.measured.tables import SPLIT, measured_section
+from clue_bench.board.published.quotations import quoted_tables
+from clue_bench.board.published.quoted import QuotedTable, quoted_section
 from clue_bench.board.scores import SCORE_COLUMNS, half_up, percentage, score_of
-from clue_bench.board.tables import SPLIT, measured_section
 from clue_bench.records import RunRecord
 
+KEPT_APART = (
+    f"Measured and published scores never share a column; “{TITLE}” alone holds one against the other, "
+    "with the noise of the difference and what stands in the way."
+)
 NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tuning run was found."
 
-HOW_TO_READ = (
+READING = (
     f"Every measured number is accuracy on the {SPLIT} set, from run records, at the best of a run's {SPLIT} "
-    f"evaluations. A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. sd is the "
-    "sample standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
-    f"{SPLIT} rows, and more seeds do not shrink it; both are in percentage points. The majority share is what always "
-    "answering the most frequent class would score. The floor is the best simple model without any pretraining, "
-    f"trained on the same data, its settings too chosen on the {SPLIT} set; a model beats it by being strictly better. "
-    "Where several settings were tried, the cell shows the one with the best mean, and their number is stated."
+    "evaluations.",
+    f"A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. Where several settings "
+    "were tried, the cell shows the one with the best mean, and their number is stated.",
+    "sd is the sample standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
+    f"{SPLIT} rows, and more seeds do not shrink it; both are in percentage points.",
+    "The majority share is what always answering the most frequent class would score.",
+    "The floor is the best simple model without any pretraining, trained on the same data, its settings too chosen on "
+    f"the {SPLIT} set; a model beats it by being strictly better.",
 )
+HOW_TO_READ = " ".join(READING)
 
 
 @dataclass(frozen=True)
@@ -38,6 +48,7 @@ class Leaderboard:
     """The finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
 
     measured: tuple[MeasuredTable, ...]
+    paper: Paper
     published: tuple[QuotedTable, ...]
     unfinished: tuple[UnfinishedRun, ...]
     num_pretraining: int
@@ -45,13 +56,15 @@ class Leaderboard:
     @property
     def markdown(self) -> str:
         """The board as Markdown, with a final newline."""
-        parts = ["# Leaderboard", "Measured and published scores stand in tables of their own, never side by side."]
+        parts = ["# Leaderboard", KEPT_APART]
         if self.measured:
-            parts.append(HOW_TO_READ)
+            parts.append("\n".join(f"- {sentence}" for sentence in READING))
         else:
             parts += ["## Measured", NOTHING_MEASURED]
         for table in self.measured:
             parts += [f"## {self._title(table)}", measured_section(table)]
+        if section := paper_section(self.paper):
+            parts += [f"## {TITLE}", section]
         for quoted in self.published:
             parts += [f"## Published: {quoted.title}", quoted_section(quoted)]
         parts += self._left_out()
@@ -61,6 +74,7 @@ class Leaderboard:
         """Return the board as plain values for a JSON file. Scores, sd and errors are percentages, as displayed."""
         return {
             "measured": [_measured_json(table) for table in self.measured],
+            "paper": self.paper.as_json(),
             "published": [table.as_json() for table in self.published],
             "unfinished": [dict(vars(run)) for run in self.unfinished],
             "num_pretraining": self.num_pretraining,
@@ -93,8 +107,10 @@ def build_leaderboard(records: Iterable[RunRecord], published_folder: Path) -> L
     row that breaks a rule.
     """
     given = list(records)
+    measured = tuple(measured_tables(run_frame(given)))
     return Leaderboard(
-        measured=tuple(measured_tables(run_frame(given))),
+        measured=measured,
+        paper=compare_with_published(measured, published_folder),
         published=quoted_tables(published_folder),
         unfinished=tuple(unfinished_runs(given)),
         num_pretraining=sum(record.kind == "pretrain" for record in given),
@@ -114,6 +130,7 @@ def _measured_json(table: MeasuredTable) -> dict[str, Any]:
         "split": SPLIT,
         "columns": [{**vars(column), "official": column.is_official} for column in table.columns],
         "rows": [_model_json(model, table) for model in table.models],
+        "ranks": {ranks.column: ranks.as_json() for ranks in ranks_of(table)},
     }
 
 
@@ -130,7 +147,7 @@ def _model_json(model: MeasuredModel, table: MeasuredTable) -> dict[str, Any]:
 
 
 def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
-    over = over_floor(cell, table)
+    over, optimism = over_floor(cell, table), optimism_of(cell)
     return {
         "accuracy": float(cell.percent),
         "sd": None if cell.deviation is None else float(cell.deviation),
@@ -144,6 +161,8 @@ def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
         "runs": list(cell.runs),
         "settings": cell.settings,
         "num_settings": cell.num_settings,
+        "dev_scores": optimism.num_scores,
+        "optimism_at_most": float(optimism.points),
         "best_steps": list(cell.best_steps),
         "total_steps": list(cell.total_steps),
         "commits": list(cell.commits),

@@ -11,6 +11,10 @@ from fractions import Fraction
 SCORE_COLUMNS = ("AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI")
 """The columns that Score is the mean of. The prime says: the harder, filtered data set of CLUE 1.0."""
 
+SCORE = "Score"
+SPLIT = "dev"
+"""The only split whose labels are public, so the only one a run can score itself."""
+
 COLUMN_ORDER = (*SCORE_COLUMNS, "CLUEWSC2020", "CSL", "OCNLI")
 """From left to right; columns that are not in here follow in alphabetical order."""
 

@@ -26,6 +26,7 @@ from clue_bench.cli.predict import predict
 from clue_bench.cli.pretrain import pretrain
 from clue_bench.cli.quickstart import quickstart
 from clue_bench.cli.serve import serve
+from clue_bench.cli.speed import speed
 from clue_bench.cli.submit import submit
 from clue_bench.errors import ClueBenchError
 
@@ -53,6 +54,7 @@ app.command("serve")(serve)
 app.command("floor")(floor)
 app.command("analyse")(analyse)
 app.command("compare", context_settings=CONTEXT)(compare)
+app.command("speed")(speed)
 app.command("leaderboard")(leaderboard)
 app.add_typer(runs.app, name="runs")
 app.command("doctor")(doctor)

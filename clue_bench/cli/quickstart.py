@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from clue_bench.cli import terminal
+from clue_bench.cli.leaderboard import write_board
 from clue_bench.cli.options import Json, Set, Steps, overrides
 
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
@@ -37,8 +38,7 @@ def quickstart(
 
     Example: clue-bench quickstart --data clue --corpus text
     """
-    from clue_bench import atomic
-    from clue_bench.board.leaderboard import build_leaderboard
+    from clue_bench.board.files import PAGE, board_files
     from clue_bench.catalog import builtin_folder
     from clue_bench.cli.finetune import finetune_once, print_result
     from clue_bench.records import read_records
@@ -60,11 +60,11 @@ def quickstart(
         )
         if not json:
             print_result(record, run)
-    built = build_leaderboard(list(read_records(folder)), builtin_folder("leaderboards/published"))
-    atomic.write_text(folder / "leaderboard.md", built.markdown)
-    terminal.say(f"leaderboard: {folder / 'leaderboard.md'}")
+    built = board_files(list(read_records(folder)), builtin_folder("leaderboards/published"))
+    write_board(folder / "leaderboard", built.texts)
+    terminal.say(f"leaderboard: {folder / 'leaderboard' / PAGE}")
     if json:
-        terminal.print_json(built.as_json())
+        terminal.print_json(built.values)
     else:
         typer.echo("\n" + built.markdown, nl=False)
 

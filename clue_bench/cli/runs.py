@@ -1,7 +1,7 @@
 """`clue-bench runs`: the records."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,10 +23,21 @@ def list_runs(records: Records = Path("runs"), json: Json = False) -> None:
         return
     rows = []
     for record in found:
-        dev = record.results.get("dev")
-        result = f"dev {dev['accuracy']:.2%}" if dev else f"loss {record.results['loss']:.3f}" if record.results else ""
-        rows.append((record.run_id, record.status, result, record.data.revision, " ".join(record.flags)))
+        rows.append(
+            (record.run_id, record.status, _result(record.results), record.data.revision, " ".join(record.flags))
+        )
     terminal.print_table(["run", "status", "result", "data revision", "flags"], rows)
+
+
+def _result(results: dict[str, Any]) -> str:
+    """Return a record's first number, of whatever kind it is."""
+    if "dev" in results:
+        return f"dev {results['dev']['accuracy']:.2%}"
+    if "loss" in results:
+        return f"loss {results['loss']:.3f}"
+    if results.get("training"):
+        return f"{results['training']['seconds_per_1000_steps']['median']:.3g} s/1k steps"
+    return f"{results['prediction']['rows_per_second']['median']:.3g} rows/s" if results.get("prediction") else ""
 
 
 @app.command()

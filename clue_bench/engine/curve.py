@@ -30,6 +30,7 @@ TOTAL, MODEL, ORDER, PAIRS, HELD_OUT, RATE = "#2f81f7", "#8b6fd8", "#c4692a", "#
 LONG = 200  # points of a line from which on it is smoothed
 SMOOTHED_SHARE = 1 / 40  # of a stage's points in the running mean
 MOST_POINTS = 1000  # of a line; more are averaged in groups
+MOST_RECORDED = 200  # points of the curve in a run's record
 
 # Looked for in this order where a title is not written in Latin letters.
 CHINESE_FONTS = (
@@ -83,7 +84,7 @@ def write_curve(metrics: Path, picture: Path, *, title: str, name: str) -> None:
     `name`, in ASCII, is the heading where no font of this machine has the characters of `title`. Without reports
     nothing is drawn. Raises OSError if a file cannot be read or written.
     """
-    reports = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    reports = read_reports(metrics)
     if not reports:
         return
     import matplotlib
@@ -94,6 +95,30 @@ def write_curve(metrics: Path, picture: Path, *, title: str, name: str) -> None:
         figure = draw(reports, title=title, name=name)
         with atomic.replacing(picture) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Title": title}, transparent=True)
+
+
+def recorded(reports: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Return the curve of a run for its record: at most `MOST_RECORDED` points, each of neighbouring reports.
+
+    "tokens" seen at the last report of a point, "loss" (nats, mean of the finite ones), "held_out_loss" of the last
+    look among them, None where there was none. A point without a finite loss is left out.
+    """
+    curve: dict[str, list[Any]] = {"tokens": [], "loss": [], "held_out_loss": []}
+    for group in np.array_split(np.arange(len(reports)), min(MOST_RECORDED, max(1, len(reports)))):
+        own = [reports[place] for place in group]
+        losses = [report["loss"] for report in own if np.isfinite(report["loss"])]
+        if not losses:
+            continue
+        looks = [report["held_out_loss"] for report in own if report["held_out_loss"] is not None]
+        curve["tokens"].append(own[-1]["tokens"])
+        curve["loss"].append(round(float(np.mean(losses)), 5))
+        curve["held_out_loss"].append(round(looks[-1], 5) if looks else None)
+    return curve
+
+
+def read_reports(metrics: Path) -> list[dict[str, Any]]:
+    """Return the reports of `metrics`. Raises OSError if the file cannot be read."""
+    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
 
 
 def draw(reports: list[dict[str, Any]], *, title: str, name: str) -> "Figure":

@@ -173,6 +173,7 @@ def _completed(
     results["matrix_product_flops_per_second"] = pretraining.ceiling
     results["held_out_perplexity"] = last.held_out_perplexity
     results["peak_memory_mib"] = hardware.peak_memory_mib()
+    results["curve"] = curve.recorded(curve.read_reports(pretraining.out / METRICS))
     return record.model_copy(
         update={
             "status": "completed",

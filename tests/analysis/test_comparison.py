@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clue_bench.analysis.comparison import compare_runs
-from clue_bench.analysis.statistics import mcnemar, paired_bootstrap
 from clue_bench.errors import ClueBenchError
 from clue_bench.predictions import predictions_path, read_predictions, write_predictions
+from clue_bench.significance import mcnemar, paired_bootstrap
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
 WRONG = ["100"] * 6

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from clue_bench.analysis.comparison import compare_runs
-from clue_bench.analysis.statistics import bootstrap_interval
 from clue_bench.analysis.summary import summarise
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import MAJORITY_CLASS
+from clue_bench.significance import bootstrap_interval
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
 

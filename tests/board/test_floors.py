@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from clue_bench.board.cells import MeasuredTable, measured_tables
-from clue_bench.board.floors import FLOOR_NOTE, FLOORS_NOTE
-from clue_bench.board.frames import run_frame
 from clue_bench.board.leaderboard import build_leaderboard
-from clue_bench.board.tables import measured_section
+from clue_bench.board.measured.cells import MeasuredTable, measured_tables
+from clue_bench.board.measured.floors import FLOOR_NOTE, FLOORS_NOTE
+from clue_bench.board.measured.frames import run_frame
+from clue_bench.board.measured.tables import measured_section
 from clue_bench.records import RunRecord, read_record, write_record
 
 MakeRecord = Callable[..., RunRecord]
@@ -40,7 +40,7 @@ def rows(section: str) -> list[str]:
 
 
 def over_floor(section: str) -> list[str]:
-    return [line.split(" | ")[7] for line in section.split("Conditions:\n\n")[1].splitlines()[2:]]
+    return [line.split(" | ")[8] for line in section.split("Conditions:\n\n")[1].splitlines()[2:]]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_floors_stand_last_in_italics_with_a_score_and_the_coefficients_of_each_
 
 def test_a_floor_has_no_steps(floor: MakeRecord) -> None:
     line = measured_section(table(floor())).split("Conditions:\n\n")[1].splitlines()[2]
-    assert line.split(" | ")[8:10] == ["1", "–"]
+    assert line.split(" | ")[9:11] == ["–", "–"]
 
 
 def test_without_a_floor_nothing_is_marked_and_the_conditions_say_so(

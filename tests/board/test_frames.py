@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from clue_bench.board.frames import FRAME_COLUMNS, run_frame, settings_fingerprint, unfinished_runs
+from clue_bench.board.measured.frames import FRAME_COLUMNS, run_frame, settings_fingerprint, unfinished_runs
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import RunRecord
 

@@ -60,6 +60,7 @@ def test_measured_synthetic_and_published_scores_stand_under_headings_of_their_o
         "## Measured on CLUE (dev), table 1",
         "## Measured on CLUE (dev), table 2",
         "## Measured on synthetic data, not CLUE (dev)",
+        "## You and the paper",
         *PUBLISHED,
         "## Runs without a result",
     ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from clue_bench.board.printed import TABLES, read_printed, size_agrees, size_text
+from clue_bench.board.published.printed import TABLES, read_printed, size_agrees, size_text
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab.token_types import PUBLISHED
 

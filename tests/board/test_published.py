@@ -1,11 +1,13 @@
+import csv
 import re
+from collections import Counter
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from clue_bench.board.published import read_published
-from clue_bench.board.score_layouts import FOUR
+from clue_bench.board.published.read import read_published
+from clue_bench.board.published.score_layouts import FOUR
 from clue_bench.board.scores import score_of
 from clue_bench.errors import ClueBenchError
 
@@ -20,6 +22,24 @@ def write(folder: Path, *lines: str) -> Path:
 
 def test_every_row_is_kept(published_folder: Path) -> None:
     assert len(read_published(published_folder)) == 1000
+
+
+def test_every_fact_of_the_reference_is_there_and_nothing_else(published_folder: Path, real_data: Path) -> None:
+    path = real_data.parent / "reference" / "published_scores.csv"
+    if not path.is_file():
+        pytest.skip(f"no {path}: the reference that the quoted scores were collected in")
+
+    def fact(row: dict[str, str]) -> tuple[str, ...]:
+        # The reference names the collection, "seed 001", beside or instead of the README that the cards are from.
+        source = row["source"].removeprefix("seed 001 / ")
+        source = source.replace("seed 001 ", "CLUEbenchmark/CLUEPretrainedModels README (2020-05), ")
+        note = re.sub(r"^pair table\. ?(pair table; )?", "pair table; ", row["note"]).removesuffix("; ")
+        return (row["model"], row["params"], row["task"], row["split"], row["score"], source, note)
+
+    with path.open(encoding="utf-8", newline="") as file:
+        expected = Counter(fact(row) for row in csv.DictReader(file))
+    assert Counter(fact(score.model_dump()) for score in read_published(published_folder)) == expected
+    assert expected.total() == 1000
 
 
 def test_the_readme_counts_the_rows_of_every_file(published_folder: Path) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from clue_bench.board.printed import Printed, read_printed
-from clue_bench.board.published import PublishedScore, read_published
-from clue_bench.board.quotations import quoted_tables
-from clue_bench.board.quoted import QUOTED, QuotedCell, QuotedTable, quoted_section
-from clue_bench.board.score_layouts import PAIRS, SMALL, V1, corpus_table, score_table
+from clue_bench.board.published.printed import Printed, read_printed
+from clue_bench.board.published.quotations import quoted_tables
+from clue_bench.board.published.quoted import QUOTED, QuotedCell, QuotedTable, quoted_section
+from clue_bench.board.published.read import PublishedScore, read_published
+from clue_bench.board.published.score_layouts import PAIRS, SMALL, V1, corpus_table, score_table
 from clue_bench.errors import ClueBenchError
 
 # Row, column, printed, shown: the only cells that may differ from the print. Each has a footnote.

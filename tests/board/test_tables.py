@@ -3,11 +3,11 @@ from decimal import Decimal
 
 import pytest
 
-from clue_bench.board.cells import measured_tables
-from clue_bench.board.frames import run_frame
 from clue_bench.board.markdown import escape
+from clue_bench.board.measured.cells import measured_tables
+from clue_bench.board.measured.frames import run_frame
+from clue_bench.board.measured.tables import MAJORITY_NOTE, TableRow, measured_section, score_table
 from clue_bench.board.scores import SCORE_COLUMNS
-from clue_bench.board.tables import MAJORITY_NOTE, TableRow, measured_section, score_table
 from clue_bench.records import RunRecord
 
 MakeRecord = Callable[..., RunRecord]
@@ -102,7 +102,7 @@ def test_a_cell_is_the_mean_over_seeds_with_their_sample_deviation(make_record: 
     (section,) = sections(*(make_record(correct=correct, seed=seed) for seed, correct in enumerate((7000, 7100, 7300))))
     assert "**71.33%**" in table_rows(section)[0]
     (line,) = conditions(section)
-    assert line[2:5] == ["3", "71.33% ± 1.53", "± 0.45"]  # sd of 70, 71, 73; sqrt(.7133 × .2867 / 10,000)
+    assert line[3:6] == ["3", "71.33% ± 1.53", "± 0.45"]  # sd of 70, 71, 73; sqrt(.7133 × .2867 / 10,000)
 
 
 def test_the_mean_over_seeds_is_rounded_half_up_from_exact_fractions(make_record: MakeRecord) -> None:
@@ -112,13 +112,13 @@ def test_the_mean_over_seeds_is_rounded_half_up_from_exact_fractions(make_record
 
 
 def test_a_single_seed_has_no_deviation(make_record: MakeRecord) -> None:
-    assert conditions(sections(make_record(correct=7000))[0])[0][2:4] == ["1", "70.00%"]
+    assert conditions(sections(make_record(correct=7000))[0])[0][3:5] == ["1", "70.00%"]
 
 
 def test_a_seed_that_was_run_twice_does_not_weigh_twice(make_record: MakeRecord) -> None:
     runs = [(1, 7000, "a"), (1, 7000, "b"), (2, 7300, "c")]
     (section,) = sections(*(make_record(correct=correct, seed=seed, run_id=name) for seed, correct, name in runs))
-    assert conditions(section)[0][2:4] == ["2 (3 runs)", "71.50% ± 2.12"]
+    assert conditions(section)[0][3:5] == ["2 (3 runs)", "71.50% ± 2.12"]
 
 
 def test_of_the_settings_with_the_most_seeds_the_best_mean_is_shown_and_the_number_of_all_stated(
@@ -133,8 +133,8 @@ def test_of_the_settings_with_the_most_seeds_the_best_mean_is_shown_and_the_numb
         make_record(correct=6000, learning_rate=2e-5, seed=1),
     )
     (line,) = conditions(section)
-    assert line[3] == "71.00% ± 1.41"
-    assert line[8] == "best of 4 settings"
+    assert line[4] == "71.00% ± 1.41"
+    assert line[9].startswith("4 settings (≤ ")
 
 
 def test_conditions_state_what_a_reader_needs(make_record: MakeRecord) -> None:
@@ -142,14 +142,14 @@ def test_conditions_state_what_a_reader_needs(make_record: MakeRecord) -> None:
     (section,) = sections(make_record("tnews", 5000, code=code, flags=["truncated"]))
     assert conditions(section) == [
         [
-            *("tiny", "TNEWS'", "1", "50.00%", "± 0.50", "50.00%", "68.99%", "no floor run", "1"),
+            *("tiny", "TNEWS'", "dev, official", "1", "50.00%", "± 0.50", "50.00%", "68.99%", "no floor run", "–"),
             *("200 of 600", "fedcba9+dirty", "truncated"),
         ]
     ]
 
 
 def test_code_without_a_commit_is_named_by_its_version(make_record: MakeRecord) -> None:
-    assert conditions(sections(make_record(code={"version": "0.1.0"}))[0])[0][10] == "v0.1.0"
+    assert conditions(sections(make_record(code={"version": "0.1.0"}))[0])[0][11] == "v0.1.0"
 
 
 def test_a_majority_run_is_marked_and_explained_in_words(make_record: MakeRecord) -> None:
@@ -172,7 +172,7 @@ def test_without_a_majority_run_there_is_no_such_footnote(make_record: MakeRecor
 def test_one_of_several_seeds_at_the_majority_is_enough_for_the_mark(make_record: MakeRecord) -> None:
     (section,) = sections(make_record(seed=1, flags=["majority_class"]), make_record(seed=2))
     assert "**73.70%**†" in table_rows(section)[0]
-    assert conditions(section)[0][11] == "majority_class (1 of 2)"
+    assert conditions(section)[0][12] == "majority_class (1 of 2)"
 
 
 def test_revisions_never_share_a_column_and_the_official_one_comes_first(make_record: MakeRecord) -> None:

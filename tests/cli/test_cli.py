@@ -152,15 +152,18 @@ def test_quickstart_leads_from_nothing_to_a_leaderboard_and_is_not_repeated(capf
     assert "| 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI |" in out
     assert "synthetic" in out
     assert "synthetic" in err
-    markdown = (tmp_path / "quickstart" / "leaderboard.md").read_text(encoding="utf-8")
-    assert out.endswith(markdown)
+    board = tmp_path / "quickstart" / "leaderboard"
+    markdown = (board / "README.md").read_text(encoding="utf-8")
+    assert markdown.startswith(out[out.index("# Leaderboard") :].rstrip("\n"))
+    assert (board / "index.html").is_file()
     assert len(list((tmp_path / "quickstart").rglob("*.record.json"))) == 5
     code, _, err = run(capfd, monkeypatch, *arguments)
     assert code == 0
     assert err.count("is complete already") == 5
-    check = ["leaderboard", "--records", tmp_path / "quickstart", "--out", tmp_path / "quickstart" / "leaderboard.md"]
+    check = ["leaderboard", "--records", tmp_path / "quickstart", "--out", board]
     assert run(capfd, monkeypatch, *check, "--check")[0] == 0
-    (tmp_path / "quickstart" / "leaderboard.md").write_text(markdown + "x", encoding="utf-8")
+    (board / "README.md").write_text(markdown + "x", encoding="utf-8")
     code, _, err = run(capfd, monkeypatch, *check, "--check")
     assert code == 1
     assert "differs from what the records" in err
+    assert "README.md differs" in err

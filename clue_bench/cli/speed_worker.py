@@ -1,0 +1,180 @@
+"""The process that does one measurement of one model, so that its peak of memory is its own; both of its ends.
+
+Enters on stdin: a job, one line of JSON, then a line for every repetition. Leaves on stdout one line of JSON each:
+what was decided while warming up, then each repetition, then, when stdin ends, the memory. A job that fails leaves
+{"error": …, "hint": …} and exit code 1. Messages of libraries go to stderr. `Worker` is the end that asks.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any, Protocol, Self
+
+from clue_bench import hardware
+from clue_bench.errors import ClueBenchError
+
+MODULE = "clue_bench.cli.speed_worker"
+
+
+class Worker:
+    """The process that does one measurement of one model."""
+
+    def __init__(self, job: dict[str, Any], name: str) -> None:
+        """Start it; it begins to warm up."""
+        self._name = f"{name}, {job['measurement']}"
+        self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed at the exit
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._messages,
+            text=True,
+            encoding="utf-8",
+        )
+        self._say(json.dumps(job))
+
+    def _say(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):  # it has died; `answer` says of what
+            self._process.stdin.write(line + "\n")
+            self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for its next answer. Raises ClueBenchError if it failed or died."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            code = self._process.wait()
+            self._messages.seek(0)
+            last = self._messages.read().decode(errors="replace").strip().rpartition("\n")[2]
+            said = last or ("killed, perhaps for want of memory" if code < 0 else "no message")
+            raise ClueBenchError(f"{self._name}: ended with {code}: {said}", "measure fewer or smaller models")
+        value: dict[str, Any] = json.loads(line)
+        if "error" in value:
+            raise ClueBenchError(f"{self._name}: {value['error']}", value["hint"])
+        return value
+
+    def repetition(self) -> dict[str, Any]:
+        """Have it measure once."""
+        self._say("")
+        return self.answer()
+
+    def memory(self) -> dict[str, Any]:
+        """End it; return its peaks."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        return self.answer()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End it, whatever it does."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                assert pipe is not None
+                pipe.close()
+        self._process.kill()
+        self._process.wait()
+        self._messages.close()
+
+
+class Clock(Protocol):
+    """What every measurement has."""
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was decided while warming up."""
+        ...
+
+    def repetition(self) -> Any:
+        """Measure once."""
+        ...
+
+
+def open_clock(job: dict[str, Any]) -> Clock:
+    """Return the clock of a job, warmed up. Raises ClueBenchError."""
+    if job["measurement"] == "training":
+        from clue_bench.catalog import decode
+        from clue_bench.engine.recipe import Recipe
+        from clue_bench.engine.speed import TrainingClock
+        from clue_bench.shards import Corpus
+
+        recipe = decode(Recipe, job["recipe"], where=f"recipe {job['recipe']['name']}")
+        corpus = Corpus.open(Path(job["corpus"]))
+        return TrainingClock(recipe, corpus, seconds=job["seconds"], folder=Path(job["folder"]))
+    from clue_bench.finetune.speed import FinetuningClock, PredictionClock
+    from clue_bench.finetune.start.pretrained import open_pretrained
+    from clue_bench.task_data.read import read_split
+    from clue_bench.task_data.task import load_task
+
+    task = load_task(job["task"])
+    start, rows = open_pretrained(job["model"]), read_split(task, "train", Path(job["data"]))
+    kind = FinetuningClock if job["measurement"] == "finetuning" else PredictionClock
+    return kind(start, task, rows, seconds=job["seconds"])
+
+
+def plain(trial: Any) -> Any:
+    """Return a repetition as JSON has it: the percentiles of calls, not every call."""
+    if isinstance(trial, float):
+        return {"rows_per_second": trial}
+    calls = getattr(trial, "calls_ms", None)
+    if calls is None:
+        return asdict(trial)
+    latencies = {
+        str(batch): {"p50_ms": trial.latency(batch, 50), "p95_ms": trial.latency(batch, 95)} for batch in calls
+    }
+    return {"rows_per_second": trial.rows_per_second, "latencies": latencies}
+
+
+def resident_peak_mib() -> int:
+    """Return the largest resident size of this process, in MiB.
+
+    Linux counts in what getrusage reports the size of the process that started this one; VmHWM begins anew.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="utf-8")
+    except OSError:
+        return hardware.peak_memory_mib()
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) // 2**10
+    return hardware.peak_memory_mib()
+
+
+def memory() -> dict[str, int | None]:
+    """Return the peaks of this process in MiB."""
+    import torch
+
+    device = torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
+    return {"resident_mib": resident_peak_mib(), "device_mib": device}
+
+
+def main() -> None:
+    """Do the job on stdin."""
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
+
+    def answer(value: dict[str, Any]) -> None:
+        answers.write(json.dumps(value) + "\n")
+        answers.flush()
+
+    try:
+        clock = open_clock(json.loads(sys.stdin.readline()))
+        calls = {"calls": {str(batch): num for batch, num in getattr(clock, "calls", {}).items()}}
+        answer({"facts": clock.facts, "hardware": hardware.describe_hardware(), **calls})
+        for _ in sys.stdin:
+            answer(plain(clock.repetition()))
+        answer(memory())
+    except ClueBenchError as error:
+        answer({"error": error.message, "hint": error.hint})
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
