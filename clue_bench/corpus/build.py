@@ -1,7 +1,7 @@
 """Build a corpus folder (door 1, `shards`) from raw text, in parallel, resumably, in bounded memory.
 
 1. Read documents and gather them into units of about UNIT_CHARACTERS (deterministic: the text alone decides).
-2. Worker processes clean, split into sentences, tokenise and find the words of one unit each, and write one shard each.
+2. Worker processes tokenise one unit each (`tokenise`), and write one shard each.
 3. The manifest comes last.
 
 A build that was interrupted reads the text again, which is cheap, and makes only the shards that are not there yet;
@@ -17,26 +17,17 @@ from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
-from itertools import chain
 from multiprocessing import get_context, parent_process
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-import numpy.typing as npt
+from typing import Any
 
 from clue_bench import atomic, shards
-from clue_bench.corpus.clean import clean_line
-from clue_bench.corpus.read import Document, Tally, find_inputs, read_documents
-from clue_bench.corpus.segment import split_sentences
-from clue_bench.corpus.words import word_starts
+from clue_bench.corpus.read import Tally, find_inputs, read_documents
+from clue_bench.corpus.tokenise import Segmenter, tokenise
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import Encoder, Vocabulary, read_vocabulary
+from clue_bench.vocab import Vocabulary, read_vocabulary
 
 UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a shard
-TEXTS_PER_CALL = 4096  # bounds the tokenizer's results, which are larger than the text
-
-Segmenter = Literal["rjieba"]
 
 
 @dataclass(frozen=True)
@@ -52,20 +43,17 @@ class Progress:
 
 @dataclass(frozen=True)
 class Unit:
-    """The documents of one shard, as they were read."""
+    """The text of one shard: UTF-8, lines as they were read, a blank line after each document."""
 
     index: int
-    documents: list[Document]
+    text: bytes
     split_documents: int
     split_lines: int
 
     @property
     def text_sha256(self) -> str:
-        """Hash of the unit's text, blank line after each document."""
-        digest = hashlib.sha256()
-        for document in self.documents:
-            digest.update(("\n".join(document.lines) + "\n\n").encode("utf-8", "surrogatepass"))
-        return digest.hexdigest()
+        """Hash of the unit's text."""
+        return hashlib.sha256(self.text).hexdigest()
 
 
 def build_corpus(
@@ -112,97 +100,26 @@ def build_corpus(
     yield replace(state, bytes_read=total)
 
 
-def tokenise(unit: Unit, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None = None) -> dict[str, Any]:
-    """Return what `shards.write_shard` takes: ids, offsets, word starts and counts of a unit."""
-    documents = [[split_sentences(clean_line(line)) for line in document.lines] for document in unit.documents]
-    lines = list(chain.from_iterable(documents))
-    sentences = list(chain.from_iterable(lines))
-    # Sentencepiece begins every text with "▁": a sentence inside a line has none, as in `transformers`.
-    texts = sentences if vocab.kind == "wordpiece" else list(map("".join, lines))
-    ids, lengths, starts, starts_word = _encode(texts, vocab, encoder, words)
-    sentence_lengths = lengths if starts is None else _by_sentence(texts, sentences, lengths, starts)
-    ends = np.cumsum([sum(map(len, document)) for document in documents])
-    document_lengths = np.diff(np.cumsum([0, *sentence_lengths])[ends], prepend=0)
-    characters = np.diff(np.cumsum([0, *map(len, sentences)])[ends], prepend=0)
-    is_kept = document_lengths > 0
-    counts = shards.Counts(
-        documents=int(is_kept.sum()),
-        sentences=int((sentence_lengths > 0).sum()),
-        words=int(starts_word.sum()),
-        tokens=len(ids),
-        characters=int(characters[is_kept].sum()),
-        unknown_tokens=int((ids == vocab.unknown).sum()),
-        dropped_documents={} if is_kept.all() else {"empty": int((~is_kept).sum())},
-        split_documents=unit.split_documents,
-        split_lines=unit.split_lines,
-    )
-    return {
-        "ids": ids,
-        "documents": np.cumsum([0, *document_lengths[is_kept]], dtype=np.int64),
-        "sentences": np.cumsum([0, *sentence_lengths[sentence_lengths > 0]], dtype=np.int64),
-        "starts_word": starts_word,
-        "counts": counts,
-    }
-
-
-def _encode(
-    texts: list[str], vocab: Vocabulary, encoder: Encoder, words: Segmenter | None
-) -> tuple[shards.Ids, npt.NDArray[np.int64], npt.NDArray[np.int64] | None, npt.NDArray[np.bool_]]:
-    """Return the ids, (T,), how many each text has, (N,), where each begins in its text, and which start words, (T,).
-
-    The places are None where nobody needs them: they cost time.
-    """
-    ids: list[shards.Ids] = []
-    lengths: list[npt.NDArray[np.int64]] = []
-    starts: list[npt.NDArray[np.int64]] = []
-    starts_word: list[npt.NDArray[np.bool_]] = []
-    dtype = np.dtype(shards.id_type(len(vocab)))
-    for start in range(0, len(texts), TEXTS_PER_CALL):
-        batch = texts[start : start + TEXTS_PER_CALL]
-        if words is None and vocab.kind == "wordpiece":
-            found = encoder.ids(batch)
-            lengths.append(np.fromiter(map(len, found), np.int64, count=len(found)))
-            ids.append(np.fromiter(chain.from_iterable(found), dtype, count=int(lengths[-1].sum())))
-        else:
-            tokens = encoder.tokens(batch)
-            lengths.append(tokens.lengths)
-            ids.append(tokens.ids.astype(dtype))
-            starts.append(tokens.starts)
-        starts_word.append(vocab.starts_word[ids[-1]] if words is None else word_starts(batch, tokens))
-    none = np.empty(0, dtype=np.int64)
-    return (
-        np.concatenate([none.astype(dtype), *ids]),
-        np.concatenate([none, *lengths]),
-        None if vocab.kind == "wordpiece" else np.concatenate([none, *starts]),
-        np.concatenate([none.astype(np.bool_), *starts_word]),
-    )
-
-
-def _by_sentence(
-    texts: list[str], sentences: list[str], lengths: npt.NDArray[np.int64], starts: npt.NDArray[np.int64]
-) -> npt.NDArray[np.int64]:
-    """Return how many tokens each of the sentences has that make up the texts; a token is where it begins."""
-    sizes = np.fromiter(map(len, texts), np.int64, count=len(texts))
-    at = np.repeat(np.cumsum(sizes) - sizes, lengths) + starts
-    ends = np.cumsum(np.fromiter(map(len, sentences), np.int64, count=len(sentences)))
-    owner = np.minimum(np.searchsorted(ends, at, side="right"), len(sentences) - 1)
-    return np.bincount(owner, minlength=len(sentences))
-
-
 def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
     """Group documents into units of about UNIT_CHARACTERS."""
-    documents: list[Document] = []
+    lines: list[str] = []
     size = index = 0
     counted = (0, 0)
+
+    def unit() -> Unit:
+        text = "\n".join([*lines, ""]).encode()
+        return Unit(index, text, tally.split_documents - counted[0], tally.split_lines - counted[1])
+
     for document in read_documents(files, longest=UNIT_CHARACTERS, tally=tally):
-        documents.append(document)
+        lines += document.lines
+        lines.append("")
         size += document.size
         if size >= UNIT_CHARACTERS:
-            yield Unit(index, documents, tally.split_documents - counted[0], tally.split_lines - counted[1])
+            yield unit()
             counted = tally.split_documents, tally.split_lines
-            documents, size, index = [], 0, index + 1
-    if documents:
-        yield Unit(index, documents, tally.split_documents - counted[0], tally.split_lines - counted[1])
+            lines, size, index = [], 0, index + 1
+    if lines:
+        yield unit()
 
 
 def _claim(out: Path, vocab: Vocabulary, files: list[Path], words: shards.WordStarts) -> None:
@@ -298,5 +215,7 @@ def _end_with_parent() -> None:
 
 
 def _make(unit: Unit, out: Path) -> shards.Shard:
-    parts = tokenise(unit, _worker["vocab"], _worker["encoder"], _worker["words"])
+    parts = tokenise(unit.text.decode(), _worker["vocab"], _worker["encoder"], _worker["words"])
+    parts["counts"].split_documents = unit.split_documents
+    parts["counts"].split_lines = unit.split_lines
     return shards.write_shard(out, unit.index, text_sha256=unit.text_sha256, **parts)

@@ -21,6 +21,7 @@ from clue_bench.errors import ClueBenchError
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.xz", ".jsonl", ".jsonl.gz", ".jsonl.xz")
 LONGEST_LINE = 4 * 2**20  # bytes; the longest line of CLUECorpus-like text is some tens of kB
+BLOCK = 2**18  # bytes read at a time, of as many whole lines
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -149,27 +150,50 @@ def _lines(file: Path, tally: Tally, before: int) -> Iterator[tuple[str, bool]]:
     is_jsonl = _is_jsonl(file)
     with file.open("rb") as raw, _decompressed(raw, file) as stream:
         offset, rest, is_piece = 0, b"", False
-        readline = _guarded(file, stream)
-        while data := rest + readline():
-            is_full = len(data) >= LONGEST_LINE
+        blocks = _blocks(file, stream)
+        while data := rest + next(blocks, b""):
+            # Without a line feed at its end it is one line, or the file's last.
+            is_full = len(data) >= LONGEST_LINE and not data.endswith(b"\n")
             if not offset and data.startswith(BYTE_ORDER_MARK):
                 data, offset = data.removeprefix(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK)
             rest, goes_on, is_piece = b"", is_piece, False
-            if is_full and not data.endswith(b"\n"):
+            if is_full:
                 if is_jsonl:
                     raise ClueBenchError(f"{file}: a line of over {LONGEST_LINE} bytes", "split its document")
                 data, rest = _cut(data)
                 tally.split_lines += 1
                 is_piece = True
             try:
-                line = data.decode()
+                text = data.decode()
             except UnicodeDecodeError as error:
                 raise ClueBenchError(
                     f"{file}: invalid UTF-8 at byte {offset + error.start}", "convert the file to UTF-8"
                 ) from error
             offset += len(data)
             tally.bytes_read = before + raw.tell()
-            yield line.rstrip("\r\n"), goes_on
+            lines = text.removesuffix("\n").split("\n")
+            yield lines[0].rstrip("\r\n"), goes_on
+            for line in lines[1:]:
+                yield line.rstrip("\r"), False
+
+
+def _blocks(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
+    """Yield whole lines, many at a time, or a piece of LONGEST_LINE bytes of one that is longer."""
+    read = _guarded(file, stream.read)
+    readline = _guarded(file, stream.readline)
+    while block := read(min(BLOCK, LONGEST_LINE)):
+        start = block.rfind(b"\n") + 1  # of a line that may go on
+        if block[:start]:
+            yield block[:start]
+        if start == len(block):
+            continue
+        piece = block[start:]
+        if len(piece) < LONGEST_LINE:
+            piece += readline(LONGEST_LINE - len(piece))
+        yield piece
+        while len(piece) == LONGEST_LINE and not piece.endswith(b"\n"):
+            piece = readline(LONGEST_LINE)
+            yield piece
 
 
 def _cut(data: bytes) -> tuple[bytes, bytes]:
@@ -188,13 +212,13 @@ def _decompressed(raw: IO[bytes], file: Path) -> IO[bytes]:
     return raw
 
 
-def _guarded(file: Path, stream: IO[bytes]) -> Callable[[], bytes]:
-    """Return a function that reads the next line, at most LONGEST_LINE bytes; damaged archives are named."""
+def _guarded(file: Path, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    """Return `read`, of at most so many bytes, with damaged archives named."""
 
-    def readline() -> bytes:
+    def guarded(size: int) -> bytes:
         try:
-            return stream.readline(LONGEST_LINE)
+            return read(size)
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
             raise ClueBenchError(f"{file}: damaged or cut short: {error}", "fetch the file again") from error
 
-    return readline
+    return guarded

@@ -7,6 +7,7 @@ lower-cased and Chinese split into characters, as in Google's and CLUE's Chinese
 
 from clue_bench.vocab.encoders import Encoder, Tokens
 from clue_bench.vocab.read import read_vocabulary, vocabulary_of_tokenizer_json
+from clue_bench.vocab.table import Codes, Placed, codes_of, text_of
 from clue_bench.vocab.vocabulary import CONTINUATION, LONGEST_WORD, SPECIAL_TOKENS, Vocabulary
 from clue_bench.vocab.wordpiece import train_vocabulary
 
@@ -14,10 +15,14 @@ __all__ = [
     "CONTINUATION",
     "LONGEST_WORD",
     "SPECIAL_TOKENS",
+    "Codes",
     "Encoder",
+    "Placed",
     "Tokens",
     "Vocabulary",
+    "codes_of",
     "read_vocabulary",
+    "text_of",
     "train_vocabulary",
     "vocabulary_of_tokenizer_json",
 ]

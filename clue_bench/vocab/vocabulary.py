@@ -111,7 +111,7 @@ class Vocabulary:
             return encoders.encoder_of_model(self.model, special_tokens=special_tokens)
         tokenizer = self.tokenizer()
         tokenizer.encode_special_tokens = not special_tokens
-        return encoders.WordPieceEncoder(tokenizer)
+        return encoders.WordPieceEncoder(tokenizer, symbols=SPECIAL_TOKENS if special_tokens else ())
 
     def tokenizer(self) -> Tokenizer:
         """Return the Rust tokenizer: BERT's normaliser, splitter and WordPiece, with [CLS] a [SEP] b [SEP].

@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clue_bench.corpus.clean import clean_line
+from clue_bench.corpus.clean import clean_line, clean_lines
+from clue_bench.vocab import codes_of, text_of
+
+# What is dropped, what becomes a space, and what stays, common enough to meet; the last planes' characters too.
+MIXED = st.text(alphabet="\u200b\x00\x1c\ufeff\ufffd \t\r\u3000\xa0\u2028中a。\uffff\U00010000\U0010ffff")
 
 
 @pytest.mark.parametrize(
@@ -47,3 +51,20 @@ def test_letters_digits_and_punctuation_are_never_lost(line: str) -> None:
         return "".join(character for character in text if character.isalnum())
 
     assert kept(clean_line(line)) == kept(line)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.one_of(MIXED, st.text(st.characters(codec="utf-8", exclude_characters="\n"))), max_size=8))
+def test_many_lines_are_cleaned_as_one_by_one(lines: list[str]) -> None:
+    def text(parts: list[str]) -> str:
+        return "".join(f"{part}\n" for part in parts)
+
+    assert text_of(clean_lines(codes_of(text(lines)))) == text(list(map(clean_line, lines)))
+
+
+def test_every_character_is_cleaned_alike_among_many_lines() -> None:
+    lines = [
+        f"中 {chr(code)}{chr(code)}文" for code in range(0x11000) if chr(code) != "\n" and not 0xD800 <= code < 0xE000
+    ]
+    codes = clean_lines(codes_of("".join(f"{line}\n" for line in lines)))
+    assert text_of(codes).split("\n")[:-1] == list(map(clean_line, lines))

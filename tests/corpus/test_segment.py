@@ -5,10 +5,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.corpus.clean import clean_line
-from clue_bench.corpus.segment import split_sentences
+from clue_bench.corpus.segment import sentence_starts, split_sentences
+from clue_bench.vocab import codes_of
 
 # What decides about boundaries, common enough to meet: ends, closing marks, blanks, letters.
-PUNCTUATED = st.text(alphabet="。!?…！？”’\"'」』）)》】“「(,;. \u3000\u2028中文ab1")
+PUNCTUATED = st.text(alphabet="。!?…！？”’\"'」』）)》】]“「(,;. \u3000\u2028中文ab1")
 
 
 @pytest.mark.parametrize(
@@ -20,6 +21,7 @@ PUNCTUATED = st.text(alphabet="。!?…！？”’\"'」』）)》】“「(,;.
         ("「好！」（真的？）《书。》【完。】", ["「好！」", "（真的？）", "《书。》", "【完。】"]),
         ("什么？！不会吧……算了", ["什么？！", "不会吧……", "算了"]),
         ("圆周率是3.14, see v1.2. 完", ["圆周率是3.14, see v1.2. 完"]),
+        ("算了。]（五）追悼", ["算了。", "]（五）追悼"]),
         ("没有句末标点", ["没有句末标点"]),
         ("一;二；三,四：五", ["一;二；三,四：五"]),
         ("。。。", ["。。。"]),
@@ -51,3 +53,16 @@ def test_a_sentence_is_not_split_again(line: str) -> None:
 def test_a_very_long_line_is_split_in_linear_time() -> None:
     # 4 MB: with a quadratic pattern this would take hours.
     assert len(split_sentences("中" * 2**20 + "。”" * 2**20)) == 2**20
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.one_of(PUNCTUATED, st.text(st.characters(codec="utf-8"))), max_size=6))
+def test_sentences_of_many_lines_start_where_those_of_each_do(texts: list[str]) -> None:
+    lines = list(map(clean_line, texts))
+    expected, at = [], 0
+    for line in lines:
+        for sentence in split_sentences(line) or [""]:
+            expected.append(at)
+            at += len(sentence)
+        at += 1
+    assert sentence_starts(codes_of("".join(f"{line}\n" for line in lines))).tolist() == expected

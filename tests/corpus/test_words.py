@@ -20,7 +20,7 @@ from clue_bench.corpus.segment import split_sentences
 from clue_bench.corpus.words import word_starts
 from clue_bench.errors import ClueBenchError
 from clue_bench.shards import Corpus
-from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
+from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, codes_of, read_vocabulary
 
 HAN = "我爱北京天安门中国的首都是上海大学研究生命起源他们在学习人工智能"
 PARTS = ["北京", "天安门", "研究生", " hello ", "Été", "2020年", "iPhone7", "……", "ﬁ", "\u3000", "𠮷", "，", "ＡＢ"]
@@ -100,36 +100,39 @@ def places_of(vocabulary: Vocabulary, sentences: list[str]) -> list[list[int]]:
     return [[start for start, _ in one["offsets"]] for one in found]
 
 
+def word_starts_of(sentences: list[str]) -> tuple[list[str], list[bool]]:
+    """Return the tokens of the sentences, a line each, and which of them start words."""
+    codes = codes_of("".join(f"{sentence}\n" for sentence in sentences))
+    tokens = WORDPIECE.encoder(special_tokens=False).encode_lines(codes)
+    begins = np.cumsum([0, *(len(sentence) + 1 for sentence in sentences)])[:-1]
+    return [WORDPIECE.tokens[index] for index in tokens.ids], word_starts(codes, tokens.at, begins).tolist()
+
+
 def test_a_character_within_a_word_does_not_start_one() -> None:
-    tokens = WORDPIECE.encoder(special_tokens=False).tokens(["我爱北京天安门"])
     assert rjieba.cut("我爱北京天安门") == ["我", "爱", "北京", "天安门"]
-    assert word_starts(["我爱北京天安门"], tokens).tolist() == [True, True, True, False, True, False, False]
+    assert word_starts_of(["我爱北京天安门"])[1] == [True, True, True, False, True, False, False]
 
 
 def test_offsets_refer_to_the_text_before_accents_and_case_went() -> None:
-    sentence = "E\u0301te\u0301 HELLO北京"
-    tokens = WORDPIECE.encoder(special_tokens=False).tokens([sentence])
-    pieces = [WORDPIECE.tokens[index] for index in tokens.ids]
-    starts = [piece for piece, is_start in zip(pieces, word_starts([sentence], tokens), strict=True) if is_start]
+    pieces, starts_word = word_starts_of(["E\u0301te\u0301 HELLO北京"])
+    starts = [piece for piece, is_start in zip(pieces, starts_word, strict=True) if is_start]
     assert {"hello", "北"} <= set(starts)
     assert "京" not in starts
 
 
 @pytest.mark.parametrize("sentences", [[], [""], [" "], ["", "中国", "", " ", "北京"]])
 def test_sentences_without_tokens_have_no_starts(sentences: list[str]) -> None:
-    tokens = WORDPIECE.encoder(special_tokens=False).tokens(sentences)
-    starts = word_starts(sentences, tokens)
-    assert len(starts) == len(tokens.ids)
-    assert starts.tolist() == [True, False, True, False][: len(starts)]
+    tokens, starts = word_starts_of(sentences)
+    assert tokens == ["中", "国", "北", "京"][: len(tokens)]
+    assert starts == [True, False, True, False][: len(tokens)]
 
 
 @settings(deadline=None)
 @given(texts=st.lists(st.text(alphabet=st.one_of(st.sampled_from(HAN + " ab"), st.characters(codec="utf-8")))))
 def test_any_text_has_the_starts_of_the_plain_loop(texts: list[str]) -> None:
     sentences = [sentence for text in texts for sentence in split_sentences(clean_line(text))]
-    tokens = WORDPIECE.encoder(special_tokens=False).tokens(sentences)
     expected = expected_starts(sentences, places_of(WORDPIECE, sentences))
-    assert word_starts(sentences, tokens).tolist() == expected
+    assert word_starts_of(sentences)[1] == expected
 
 
 def test_a_corpus_built_with_words_has_their_starts(folder: Path, tmp_path: Path, vocabulary_file: Path) -> None:

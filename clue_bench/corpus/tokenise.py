@@ -1,0 +1,105 @@
+"""From the text of one shard to its arrays.
+
+Enters: documents as text, a blank line after each. Leaves: what `shards.write_shard` takes: ids, offsets of documents
+and sentences, word starts, counts. The steps: clean, split into sentences, encode, find the words; each over all the
+characters of a piece of text at once, as arrays of code points.
+
+Shapes: C characters, T tokens, S sentences, D documents.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench import shards
+from clue_bench.corpus.clean import LINE_FEED, clean_lines
+from clue_bench.corpus.segment import sentence_starts
+from clue_bench.corpus.words import word_starts
+from clue_bench.vocab import Encoder, Vocabulary, codes_of
+
+PIECE_CHARACTERS = 2**16  # some 3 MB of arrays, which stay in the processor's cache
+
+Segmenter = Literal["rjieba"]
+Int64s = npt.NDArray[np.int64]
+
+
+class Piece(NamedTuple):
+    """The tokens of some whole lines."""
+
+    ids: shards.Ids
+    """(T,)"""
+    starts_word: npt.NDArray[np.bool_]
+    """(T,)"""
+    lengths: Int64s
+    """(S,) Tokens of each sentence, perhaps none."""
+    sizes: Int64s
+    """(S,) Characters of each sentence after cleaning."""
+    ends: Int64s
+    """(D,) Sentences before the end of each document that ends here."""
+
+
+def tokenise(text: str, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None = None) -> dict[str, Any]:
+    """Return ids, offsets, word starts and counts of documents that are lines, each with a blank line after it.
+
+    Documents of which no token is left are dropped and counted.
+    """
+    pieces = [_encode(piece, vocab, encoder, words) for piece in _pieces(text)]
+    ids, starts_word, lengths, sizes = (np.concatenate(arrays) for arrays in list(zip(*pieces, strict=True))[:4])
+    sentences = np.cumsum([0, *(len(piece.lengths) for piece in pieces)])[:-1]
+    ends = np.concatenate([piece.ends + before for piece, before in zip(pieces, sentences.tolist(), strict=True)])
+    document_lengths = np.diff(_offsets(lengths)[ends], prepend=0)
+    characters = np.diff(_offsets(sizes)[ends], prepend=0)
+    is_kept = document_lengths > 0
+    counts = shards.Counts(
+        documents=int(is_kept.sum()),
+        sentences=int((lengths > 0).sum()),
+        words=int(starts_word.sum()),
+        tokens=len(ids),
+        characters=int(characters[is_kept].sum()),
+        unknown_tokens=int((ids == vocab.unknown).sum()),
+        dropped_documents={} if is_kept.all() else {"empty": int((~is_kept).sum())},
+    )
+    return {
+        "ids": ids,
+        "documents": _offsets(document_lengths[is_kept]),
+        "sentences": _offsets(lengths[lengths > 0]),
+        "starts_word": starts_word,
+        "counts": counts,
+    }
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """Cut text after line ends into pieces of PIECE_CHARACTERS, longer ones only where a line is."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + PIECE_CHARACTERS) + 1 or len(text)
+        yield text[start:end]
+        start = end
+
+
+def _encode(text: str, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None) -> Piece:
+    raw = codes_of(text)
+    is_blank = np.diff(np.flatnonzero(raw == LINE_FEED), prepend=-1) == 1  # of each line: it ends a document
+    codes = clean_lines(raw)
+    begins = sentence_starts(codes)
+    tokens = encoder.encode_lines(codes)
+    line_ends = np.flatnonzero(codes == LINE_FEED)
+    sentences = np.searchsorted(begins, line_ends, side="right")  # (lines,) up to the end of each
+    sizes = np.diff(begins, append=len(codes))
+    sizes[sentences - 1] -= 1  # the line feed
+    ids = tokens.ids.astype(shards.id_type(len(vocab)))
+    if words is None:
+        starts_word = vocab.starts_word[ids]
+    else:
+        # Sentencepiece begins every text with "▁": a sentence inside a line has none, as in `transformers`.
+        texts = begins if vocab.kind == "wordpiece" else line_ends - np.diff(line_ends, prepend=-1) + 1
+        starts_word = word_starts(codes, tokens.at, texts)
+    lengths = np.diff(np.searchsorted(tokens.at, begins), append=len(ids))
+    return Piece(ids, starts_word, lengths, sizes, sentences[is_blank])
+
+
+def _offsets(lengths: Int64s) -> Int64s:
+    """Return where each begins, and where the last ends."""
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
