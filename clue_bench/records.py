@@ -18,8 +18,9 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
                     is_floor (false where it is not said) for a floor, which started from none: the hash is then that
                     of its specification, and parameters are the coefficients fitted on this task
     code, packages, hardware
-    results         kind-specific numbers; shares are fractions of 1, times are seconds. Of fine-tuning: dev_correct, which
-                    dev rows are right (`correct_rows`), as many as results.dev counts; older records lack it.
+    results         kind-specific numbers; shares are fractions of 1, times are seconds.
+                    Of fine-tuning: dev_correct says which dev rows are right (`correct_rows`), as many as results.dev
+                    counts; older records lack it.
                     Of speed: `speeds.SpeedResults`, one model of a session
     flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
 

@@ -8,6 +8,7 @@ Legend: B rows of this process, K predictions per row, M predictions of a head, 
 
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from clue_bench.engine.batches import IGNORED
 from clue_bench.engine.objectives import Batch
+from clue_bench.engine.vocabulary_loss import Predicted, vocabulary_loss
 from clue_bench.models.dropout import RowDropout
 from clue_bench.models.encoder import Outputs
 from clue_bench.optim import keep_weights_if
@@ -105,21 +107,27 @@ def _losses(
     model: nn.Module, batch: Batch, drop: RowDropout | None, autocast: torch.dtype | None
 ) -> tuple[list[Tensor | None], Sums]:
     """Return the summed loss of each head, None where the batch has nothing for it, and the sums for the report."""
+    head = partial(vocabulary_loss, targets=batch.targets_BK)
     with torch.autocast(batch.ids_BS.device.type, dtype=autocast, enabled=autocast is not None):
-        outputs: Outputs = model(batch.ids_BS, drop=drop, **dict(_given(batch)))
+        outputs: Outputs = model(batch.ids_BS, drop=drop, head=head, **dict(_given(batch)))
     losses: list[Tensor | None] = []
     sums = Sums.zero(batch.ids_BS.device)
-    for head, (logits, targets) in enumerate(zip(outputs, _targets(batch), strict=True)):
-        if logits is None or targets is None:
+    for number, (output, targets) in enumerate(zip(outputs, _targets(batch), strict=True)):
+        if output is None or targets is None:
             losses.append(None)
             continue
-        logits_ML, targets_M = logits.flatten(0, 1).float(), targets.flatten()
-        loss = F.cross_entropy(logits_ML, targets_M, ignore_index=IGNORED, reduction="sum")
-        losses.append(loss)
-        correct = (logits_ML.detach().argmax(-1) == targets_M).sum()
-        for column, value in enumerate((loss.detach(), correct, (targets_M != IGNORED).sum())):
-            sums.heads_33[head, column] = value
+        predicted = output if isinstance(output, Predicted) else _predicted(output, targets)
+        losses.append(predicted.loss)
+        for column, value in enumerate((predicted.loss.detach(), predicted.correct, (targets != IGNORED).sum())):
+            sums.heads_33[number, column] = value
     return losses, sums._replace(tokens=_num_tokens(batch))
+
+
+def _predicted(logits_BCL: Tensor, targets_BC: Tensor) -> Predicted:
+    """Return summed loss and right answers of a head with few classes."""
+    logits_ML, targets_M = logits_BCL.flatten(0, 1).float(), targets_BC.flatten()
+    loss = F.cross_entropy(logits_ML, targets_M, ignore_index=IGNORED, reduction="sum")
+    return Predicted(loss, (logits_ML.detach().argmax(-1) == targets_M).sum())
 
 
 def _targets(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:

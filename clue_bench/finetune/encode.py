@@ -113,6 +113,21 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
     return Encoded(flat, segments, offsets, rows.labels, truncated)
 
 
+class Encodings:
+    """Splits as token ids, each tokenised once for a length: the runs of a sweep share them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int, Layout, int], tuple[Rows, TextEncoder, Encoded]] = {}
+
+    def encode(self, rows: Rows, tokeniser: Tokeniser, *, max_length: int) -> Encoded:
+        """Return what the function of this name returns."""
+        key = (id(rows), id(tokeniser.encoder), tokeniser.layout, max_length)
+        if key not in self._found:
+            # Rows and encoder are kept with the result, so that no other object gets their ids.
+            self._found[key] = (rows, tokeniser.encoder, encode(rows, tokeniser, max_length=max_length))
+        return self._found[key][2]
+
+
 def _tokenised(texts: list[tuple[str, ...]], encoder: TextEncoder) -> Iterator[list[list[int]]]:
     """Yield the ids of each row's texts. Not truncated by the tokenizer, which would keep every piece it cuts off."""
     for start in range(0, len(texts), ROWS_PER_CALL):

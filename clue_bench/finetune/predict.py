@@ -11,7 +11,8 @@ from clue_bench.finetune.batches import collate, prediction_batches
 from clue_bench.finetune.encode import Encoded
 from clue_bench.finetune.start.heads import Classifier
 
-TOKENS_PER_BATCH = 8192  # enough to fill a machine's cores, small enough for any memory
+CPU_TOKENS = 2048  # positions of a batch: what a layer makes of them stays in the processor's cache
+GPU_TOKENS = 8192  # fills one, and is small enough for any memory
 
 
 @torch.inference_mode()
@@ -22,11 +23,11 @@ def predict_logits(
     was_training = model.training
     model.eval()
     logits = np.empty((len(split), model.num_classes), dtype=np.float32)
-    for rows in prediction_batches(split.lengths, tokens=TOKENS_PER_BATCH):
-        batch = collate(split, rows, pad=pad, device=device)
-        with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+    with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):  # keeps the cast weights to its end
+        for rows in prediction_batches(split.lengths, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
+            batch = collate(split, rows, pad=pad, device=device)
             logits_BC = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
-        logits[rows] = logits_BC.float().cpu().numpy()
+            logits[rows] = logits_BC.float().cpu().numpy()
     model.train(was_training)
     return logits
 

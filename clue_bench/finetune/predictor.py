@@ -104,6 +104,7 @@ class Predictor:
         Without `task` the card is the one that the checkpoint's provenance names, if it is found by name. Raises
         ClueBenchError if the folder holds no classifier, or one whose labels are not the card's.
         """
+        hardware.keep_freed_memory()
         start = open_pretrained(path)
         labels = _labels(start.folder)
         card = task or _card(start.provenance)

@@ -22,7 +22,7 @@ from clue_bench import atomic, hardware, provenance, records
 from clue_bench.checkpoint import FOLDER, weights_sha256
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.answers import Classes, Floats, write_answers
-from clue_bench.finetune.encode import encode
+from clue_bench.finetune.encode import Encodings
 from clue_bench.finetune.predict import predict_logits, probabilities
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.start.pretrained import Pretrained, provenance_after
@@ -115,8 +115,9 @@ def completed_record(plan: Plan, out: Path) -> RunRecord | None:
     return record if is_whole else None
 
 
-def prepare(plan: Plan) -> Finetuning:
-    """Return the run before its first step: data tokenised, weights loaded, head drawn."""
+def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
+    """Return the run before its first step: data tokenised (or found in `encodings`), weights loaded, head drawn."""
+    encodings = encodings or Encodings()
     hardware.keep_freed_memory()
     device = hardware.pick_device()
     precision = hardware.pick_precision(plan.settings.precision, device)
@@ -125,8 +126,8 @@ def prepare(plan: Plan) -> Finetuning:
     model = plan.start.classifier(plan.labels, dropout=plan.settings.dropout).to(device)
     return Finetuning(
         model=model,
-        train=encode(plan.rows["train"], tokeniser, max_length=length),
-        dev=encode(plan.rows["dev"], tokeniser, max_length=length),
+        train=encodings.encode(plan.rows["train"], tokeniser, max_length=length),
+        dev=encodings.encode(plan.rows["dev"], tokeniser, max_length=length),
         settings=plan.settings,
         metric=plan.task.metric,
         seed=plan.seed,
@@ -137,8 +138,10 @@ def prepare(plan: Plan) -> Finetuning:
     )
 
 
-def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any]) -> Iterator[Report]:
-    """Train, predict and write everything; yield the reports.
+def run(
+    plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any], encodings: Encodings | None = None
+) -> Iterator[Report]:
+    """Train, predict and write everything; yield the reports. Test sets are tokenised, or found in `encodings`.
 
     Raises ClueBenchError for a divergence, recorded as failed, as any other exception is. Whoever may not be alone
     holds the folder (`held_folder`).
@@ -149,7 +152,7 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     write_record(out, record)
     try:
         yield from finetuning.reports()
-        completed = _finish(plan, finetuning, out)
+        completed = _finish(plan, finetuning, out, encodings or Encodings())
     except Exception as error:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=one_line(error), finished_at=provenance.now(), wall_seconds=seconds)
@@ -159,12 +162,12 @@ def run(plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any])
     write_record(out, record.model_copy(update={**ended, **completed}))
 
 
-def _finish(plan: Plan, finetuning: Finetuning, out: Path) -> dict[str, Any]:
+def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings) -> dict[str, Any]:
     """Write predictions and checkpoint of the best weights; return results and flags of the record."""
     best = finetuning.best
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
-    predicted = write_answers(out, plan.task, plan.rows, _predicted(plan, finetuning))
+    predicted = write_answers(out, plan.task, plan.rows, _predicted(plan, finetuning, encodings))
     weights = plan.start.write(
         out / FOLDER,
         finetuning.model,
@@ -232,21 +235,21 @@ def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
     )
 
 
-def _predicted(plan: Plan, finetuning: Finetuning) -> Iterator[tuple[str, Classes, Floats]]:
+def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iterator[tuple[str, Classes, Floats]]:
     """Yield split, chosen classes and probabilities of dev and every test split."""
+    assert finetuning.best_logits is not None
     for split, rows in plan.rows.items():
         if split == "train":
             continue
-        encoded = finetuning.dev
+        logits = finetuning.best_logits  # of dev: the best look's own
         if split != "dev":
-            encoded = encode(rows, plan.start.tokeniser, max_length=plan.settings.max_length)
-        logits = predict_logits(
-            finetuning.model,
-            encoded,
-            pad=finetuning.pad,
-            device=finetuning.device,
-            autocast=finetuning.autocast,
-        )
+            logits = predict_logits(
+                finetuning.model,
+                encodings.encode(rows, plan.start.tokeniser, max_length=plan.settings.max_length),
+                pad=finetuning.pad,
+                device=finetuning.device,
+                autocast=finetuning.autocast,
+            )
         yield split, logits.argmax(axis=1), probabilities(logits)
 
 

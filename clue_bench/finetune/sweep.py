@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetune.encode import Encodings
 from clue_bench.finetune.grid import Point
 from clue_bench.finetune.run import (
     FolderInUseError,
@@ -32,6 +33,7 @@ from clue_bench.finetune.run import (
 )
 from clue_bench.finetune.score import CONSTANT_SHARE
 from clue_bench.finetune.train import Finetuning, Report
+from clue_bench.finetune.workers import Order, num_workers, side_by_side
 from clue_bench.records import RunRecord, read_record, record_path
 
 Planner = Callable[[Point, int], Plan]
@@ -53,9 +55,12 @@ class Trial(NamedTuple):
 
 
 class Moment(NamedTuple):
-    """Where a sweep stands: `done` runs are over, and the present one has come to `report` (None: not begun)."""
+    """Where a sweep stands: the run of `plan` has come to `report` (None: not begun), so many are done besides it.
 
-    done: int
+    `done` counts runs that are over, and shares of those that go on side by side with this one.
+    """
+
+    done: float
     plan: Plan
     report: Report | None
 
@@ -91,31 +96,42 @@ def sweep(
     out: Path,
     asked: dict[str, Any],
     retry_failed: bool = False,
+    workers: int | None = None,
 ) -> Generator[Moment, None, Sweep]:
     """Do what is missing; yield where it stands after every update, return the whole.
 
-    `asked` is what the records repeat of the command. Raises ClueBenchError if a plan cannot be made at all, and
-    FolderInUseError if another process is at one of the runs.
+    `asked` is what the records repeat of the command. With several `workers` runs are done side by side (None: as many
+    as pay here, `num_workers`), each with its share of the threads, which changes sums in their last bits. Raises
+    ClueBenchError if a plan cannot be made at all, and FolderInUseError if another process is at one of the runs.
     """
-    done = Sweep()
-    for point in candidates:
-        yield from _trial(done, planner, point, seeds[0], out=out, asked=asked, retry_failed=retry_failed)
+    done, encodings = Sweep(), Encodings()
+
+    def runs(wanted: Sequence[tuple[Point, int]]) -> Generator[Moment, None, None]:
+        orders = []
+        for point, seed in wanted:
+            plan = planner(point, seed)
+            orders.append(Order(plan, out / plan.run_id, {**asked, "seed": seed, "settings": point}, retry_failed))
+        number = workers or num_workers([order.plan for order in orders])
+        before = float(len(done.trials))
+        moments = _side_by_side(orders, before, number) if number > 1 else _one_by_one(orders, before, encodings)
+        for (point, seed), order, record in zip(wanted, orders, (yield from moments), strict=True):
+            done.trials.append(Trial(point, seed, record, order.folder))
+
+    yield from runs([(point, seeds[0]) for point in candidates])
     complete = [trial for trial in done.trials if trial.is_complete]
     if not complete:
         return done
     done.best = max(complete, key=_rank).point
-    for seed in seeds[1:]:
-        yield from _trial(done, planner, done.best, seed, out=out, asked=asked, retry_failed=retry_failed)
+    yield from runs([(done.best, seed) for seed in seeds[1:]])
     return done
 
 
-def attempt(
-    plan: Plan, *, folder: Path, asked: dict[str, Any], retry_failed: bool
-) -> Generator[Report, None, RunRecord]:
+def attempt(order: Order, encodings: Encodings) -> Generator[Report, None, RunRecord]:
     """Do one run, unless it is done or has failed before; return its record, whatever came of it.
 
     Raises FolderInUseError if another process is doing it.
     """
+    plan, folder, asked, retry_failed = order
     try:
         found = _earlier(plan, folder, retry_failed=retry_failed)
         if found is not None:
@@ -123,7 +139,8 @@ def attempt(
         with held_folder(folder):
             found = completed_record(plan, folder)  # another process may have ended it since
             if found is None:
-                yield from run(plan, _prepared(plan, folder, asked), out=folder, asked=asked)
+                prepared = _prepared(plan, folder, asked, encodings)
+                yield from run(plan, prepared, out=folder, asked=asked, encodings=encodings)
             return found or read_record(record_path(folder, plan.run_id))
     except FolderInUseError:
         raise
@@ -141,9 +158,9 @@ def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> RunRecord | Non
     return record if record.status == "failed" else None
 
 
-def _prepared(plan: Plan, folder: Path, asked: dict[str, Any]) -> Finetuning:
+def _prepared(plan: Plan, folder: Path, asked: dict[str, Any], encodings: Encodings) -> Finetuning:
     try:
-        return prepare(plan)
+        return prepare(plan, encodings)
     except Exception as error:
         write_failure(plan, folder, asked=asked, error=one_line(error))
         raise
@@ -158,20 +175,46 @@ def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> RunR
     return failed_record(plan, asked=asked, error=error)
 
 
-def _trial(
-    done: Sweep, planner: Planner, point: Point, seed: int, *, out: Path, asked: dict[str, Any], retry_failed: bool
-) -> Generator[Moment, None, None]:
-    plan = planner(point, seed)
-    folder = out / plan.run_id
-    yield Moment(len(done.trials), plan, None)
-    reports = attempt(plan, folder=folder, asked={**asked, "seed": seed, "settings": point}, retry_failed=retry_failed)
-    while True:
-        try:
-            report = next(reports)
-        except StopIteration as end:
-            done.trials.append(Trial(point, seed, end.value, folder))
-            return
-        yield Moment(len(done.trials), plan, report)
+def _one_by_one(
+    orders: Sequence[Order], before: float, encodings: Encodings
+) -> Generator[Moment, None, list[RunRecord]]:
+    records: list[RunRecord] = []
+    for order in orders:
+        yield Moment(before + len(records), order.plan, None)
+        reports = attempt(order, encodings)
+        while True:
+            try:
+                report = next(reports)
+            except StopIteration as end:
+                records.append(end.value)
+                break
+            yield Moment(before + len(records), order.plan, report)
+    return records
+
+
+def _side_by_side(orders: Sequence[Order], before: float, workers: int) -> Generator[Moment, None, list[RunRecord]]:
+    records: dict[int, RunRecord] = {}
+    shares: dict[int, float] = {}
+    for number, order in enumerate(orders):
+        with suppress(ClueBenchError, OSError):  # which its own attempt will meet, and record
+            found = _earlier(order.plan, order.folder, retry_failed=order.retry_failed)
+            if found is not None:
+                records[number] = found
+    missing = [number for number in range(len(orders)) if number not in records]
+    for place, what in side_by_side([orders[number] for number in missing], workers=workers, do=attempt):
+        number, order = missing[place], orders[missing[place]]
+        if isinstance(what, Report):
+            shares[number] = what.step / order.plan.total_steps
+            others = sum(share for other, share in shares.items() if other != number)
+            yield Moment(before + len(records) + others, order.plan, what)
+            continue
+        shares.pop(number, None)
+        if isinstance(what, FolderInUseError):
+            raise what
+        if isinstance(what, ClueBenchError):
+            what = _failed(order.plan, order.folder, order.asked, one_line(what))
+        records[number] = what
+    return [records[number] for number in range(len(orders))]
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -74,7 +75,7 @@ class Report:
 
 @dataclass
 class Finetuning:
-    """A run: the model moves, `evaluations` grow, `best` and `best_weights` follow the best one."""
+    """A run: the model moves, `evaluations` grow, `best` and its weights and dev logits follow the best one."""
 
     model: Classifier
     train: Encoded
@@ -89,6 +90,7 @@ class Finetuning:
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_logits: npt.NDArray[np.float32] | None = None
     average: WeightAverage | None = None
     last_step: int = 0
     stopped_early: bool = False
@@ -245,6 +247,7 @@ class Finetuning:
         self.evaluations.append(evaluation)
         if self.best is None or self._rank(evaluation) > self._rank(self.best):
             self.best = evaluation
+            self.best_logits = logits
             self.best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return evaluation
 

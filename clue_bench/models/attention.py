@@ -96,7 +96,7 @@ def _mix(q_BNKH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, bias: Tensor | None, dr
         scores_BNKS = scores_BNKS + bias
     weights_BNKS = scores_BNKS.softmax(-1).to(v_BNSH.dtype)
     if drop is not None:
-        weights_BNKS = drop.per_head(weights_BNKS)
+        weights_BNKS, v_BNSH = drop.per_head(weights_BNKS), v_BNSH * drop.scale
     mixed_BNKH: Tensor = weights_BNKS @ v_BNSH
     return mixed_BNKH
 

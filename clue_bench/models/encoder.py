@@ -8,7 +8,8 @@ Shape letters: B rows, S positions, K looked-at positions of a row, C texts of a
 V vocabulary.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -21,10 +22,17 @@ from clue_bench.models.dropout import RowDropout
 INIT_STD = 0.02  # BERT's; biases start at 0 and gains at 1
 
 
-class Outputs(NamedTuple):
-    """Vocabulary logits, (B, S, V) or (B, K, V); of order, (B, C, 2), and of labelled pairs, (B, C, L), if asked."""
+Head = Callable[[Tensor, Tensor, Tensor | None], Any]
+"""What becomes of the last hidden states (…, E), given the output matrix (V, E) and bias: logits, or their loss."""
 
-    logits: Tensor
+
+class Outputs(NamedTuple):
+    """What the head returns: vocabulary logits, (B, S, V) or (B, K, V), if it is the default one.
+
+    Also logits of order, (B, C, 2), and of labelled pairs, (B, C, L), if asked.
+    """
+
+    logits: Any
     order_BC2: Tensor | None = None
     labels_BCL: Tensor | None = None
 
@@ -177,8 +185,9 @@ class MaskedLanguageModel(nn.Module):
         at_BK: Tensor | None = None,
         starts_BC: Tensor | None = None,
         drop: RowDropout | None = None,
+        head: Head = F.linear,
     ) -> Outputs:
-        """Return vocabulary logits at all positions, or at `at_BK`.
+        """Return vocabulary logits, or what `head` makes of them, at all positions or at `at_BK`.
 
         With `starts_BC`, the places of the texts' [CLS], also the logits of their order and labels.
         """
@@ -199,7 +208,7 @@ class MaskedLanguageModel(nn.Module):
         predicted = hidden if at_BK is None else hidden[:, : at_BK.shape[1]]
         transformed = self.transform_norm(activate(self.transform(predicted), self.config.activation))
         matrix = self.encoder.embeddings.word.weight if self.decoder is None else self.decoder.weight
-        return Outputs(F.linear(transformed, matrix, self.bias), order_BC2, labels_BCL)
+        return Outputs(head(transformed, matrix, self.bias), order_BC2, labels_BCL)
 
 
 class Pooler(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from clue_bench.models.attention import Attention, Packing, attention_bias
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import RowDropout
-from clue_bench.models.encoder import Outputs, activate, initialise
+from clue_bench.models.encoder import Head, Outputs, activate, initialise
 
 
 class DecoderLayer(nn.Module):
@@ -56,10 +56,11 @@ class CausalLanguageModel(nn.Module):
         keep_BS: Tensor | None = None,
         packing: Packing | None = None,
         drop: RowDropout | None = None,
+        head: Head = F.linear,
     ) -> Outputs:
-        """Return logits (B, S, V); those at position s predict the token at s + 1."""
+        """Return logits (B, S, V), or what `head` makes of them; those at position s predict the token at s + 1."""
         hidden_BSD = self.hidden(ids_BS, keep_BS=keep_BS, packing=packing, drop=drop)
-        return Outputs(F.linear(hidden_BSD, self.word.weight))
+        return Outputs(head(hidden_BSD, self.word.weight, None))
 
     def hidden(
         self,

@@ -14,7 +14,7 @@ from sklearn.metrics import log_loss as sklearn_log_loss
 from sklearn.svm import LinearSVC
 from typer.testing import CliRunner
 
-from clue_bench.board.frames import run_frame, unfinished_runs
+from clue_bench.board.measured.frames import run_frame, unfinished_runs
 from clue_bench.cli import app
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.floor.measure import FLOORS, floor_run_id, run_floor

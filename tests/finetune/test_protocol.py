@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from clue_bench.finetune.batches import collate, training_batches
+from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.train import evaluation_steps, planned_steps
 
@@ -128,6 +129,9 @@ def test_the_best_look_is_the_first_highest_by_the_tasks_metric_and_its_weights_
     best = max(range(len(kept)), key=lambda number: (rank(run.evaluations[number], metric), -number))
     assert run.best is run.evaluations[best]
     assert all(torch.equal(tensor, kept[best][name]) for name, tensor in run.best_weights.items())
+    run.model.load_state_dict(run.best_weights)
+    again = predict_logits(run.model, run.dev, pad=run.pad, device=run.device, autocast=run.autocast)
+    assert (again == run.best_logits).all()  # which a record's dev predictions are made of
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

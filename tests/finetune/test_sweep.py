@@ -2,18 +2,22 @@
 
 import hashlib
 import json
+import multiprocessing
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from clue_bench import atomic
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetune.encode import Encodings
 from clue_bench.finetune.run import LOCK, FolderInUseError, Plan, prepare, run
 from clue_bench.finetune.settings import make_settings
 from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.finetune.sweep import num_runs, sweep
+from clue_bench.finetune.workers import num_workers
 from clue_bench.records import read_record, record_path
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import load_task
@@ -264,3 +268,64 @@ def test_a_run_holds_its_folder_as_long_as_it_lasts(planner, tmp_path):
     moments.close()
     with atomic.held(tmp_path / planner({}, 1).run_id / LOCK):
         pass
+
+
+def test_side_by_side_gives_the_runs_that_one_after_the_other_gives(planner, tmp_path):
+    points = [{"learning_rate": 1e-3}, {"learning_rate": 5e-3}]
+    alone, updates = do(planner, points, [1, 2], tmp_path / "alone", workers=1)
+    together, others = do(planner, points, [1, 2], tmp_path / "together", workers=2)
+    assert updates == others == 3 * FAST["steps"]
+    assert together.best == alone.best
+    for one, other in zip(alone.trials, together.trials, strict=True):
+        assert (one.point, one.seed, one.record.run_id) == (other.point, other.seed, other.record.run_id)
+        assert other.is_complete
+        (_, ours), (_, theirs) = numbers(one.record), numbers(other.record)
+        assert theirs["dev"]["correct"] == ours["dev"]["correct"]
+        assert theirs["dev"]["loss"] == pytest.approx(ours["dev"]["loss"], rel=1e-4)  # threads sum in another order
+    before = contents(tmp_path / "together")
+    assert do(planner, points, [1, 2], tmp_path / "together", workers=2)[1] == 0
+    assert contents(tmp_path / "together") == before
+
+
+def test_side_by_side_a_diverged_run_is_a_record_and_a_run_of_another_process_ends_the_sweep(planner, tmp_path):
+    swept, _ = do(planner, [DIVERGES, {}], [1], tmp_path, workers=2)
+    assert [trial.record.status for trial in swept.trials] == ["failed", "completed"]
+    assert "diverged" in swept.trials[0].record.error
+    held = tmp_path / "held"
+    with atomic.held(held / planner({}, 1).run_id / LOCK), pytest.raises(FolderInUseError, match="another process"):
+        do(planner, [{}, {"learning_rate": 1e-3}], [1], held, workers=2)
+
+
+def test_splits_are_tokenised_once_for_all_runs_of_a_sweep(planner):
+    plan, encodings = planner({}, 1), Encodings()
+    first, second = prepare(plan, encodings), prepare(planner({"learning_rate": 1e-3}, 2), encodings)
+    assert second.train is first.train
+    assert second.dev is first.dev
+    assert prepare(planner({"max_length": 9}, 1), encodings).train.lengths.max() == 9
+
+
+def test_short_runs_and_wide_models_are_not_done_side_by_side(planner):
+    assert num_workers([planner({}, seed) for seed in (1, 2)]) == 1
+    many = [planner({"steps": None, "epochs": 50}, seed) for seed in (1, 2, 3)]
+    assert num_workers(many) == min(3, torch.get_num_threads())
+    wide = replace(many[0].start.checkpoint.config, hidden_size=1024, heads=16)
+    checkpoint = replace(many[0].start.checkpoint, config=wide)
+    assert num_workers([replace(plan, start=replace(plan.start, checkpoint=checkpoint)) for plan in many]) == 1
+
+
+def test_a_worker_that_is_killed_leaves_its_run_as_failed_and_the_other_does_the_rest(planner, tmp_path):
+    points = [{"steps": 40, "epochs": 4, "learning_rate": rate} for rate in (1e-3, 2e-3, 3e-3)]
+    moments = sweep(planner, points, [1], out=tmp_path, asked={"model": "test"}, workers=2)
+    assert next(moments).report.step == 1
+    one, _ = multiprocessing.active_children()
+    one.kill()
+    while True:
+        try:
+            next(moments)
+        except StopIteration as end:
+            swept = end.value
+            break
+    assert sorted(trial.record.status for trial in swept.trials) == ["completed", "completed", "failed"]
+    (failed,) = swept.failed
+    assert "ended from outside" in failed.record.error
+    assert not multiprocessing.active_children()

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from clue_bench.models.attention import Attention
+from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import OFFSETS, DropoutPool
 from clue_bench.order import row_keys
 
@@ -54,10 +56,27 @@ def test_heads_have_masks_of_their_own_and_take_a_place_each():
     drop = pool().masks(keys([1, 2]), places=5)
     of_heads = drop.per_head(torch.ones(2, 4, 10, 10))
     assert len({tuple(head.flatten().tolist()) for head in of_heads.flatten(0, 1)}) == 8
+    assert set(of_heads.unique().tolist()) == {0.0, 1.0}  # not scaled up: attention scales its values
     last = drop(torch.ones(2, 100))
     with pytest.raises(AssertionError, match="more places"):
         drop(torch.ones(2, 100))
     assert torch.equal(last, masks([1, 2], places=5, shape=(100,))[4])
+
+
+def test_attention_drops_weights_and_keeps_their_mean():
+    attention = Attention(ModelConfig(vocab_size=1, layers=1, hidden_size=8, heads=2, feed_forward_size=8))
+    with torch.no_grad():  # every position looks at all 100 alike, and every value is 1
+        for parameter in attention.parameters():
+            parameter.zero_()
+        attention.qkv.bias[16:] = 1.0
+        attention.out.weight.copy_(torch.eye(8))
+    x = torch.randn(50, 100, 8)
+    drop = pool(0.2).masks(keys(range(50)), places=2)
+    got = attention(x, drop=drop)
+    torch.testing.assert_close(attention(x), torch.ones_like(x))
+    # Of 100 weights of 0.01, 80 ± 4 stay, and are scaled by 1.25.
+    assert got.mean().item() == pytest.approx(1.0, abs=0.01)
+    assert got.std().item() == pytest.approx(0.05, abs=0.01)
 
 
 def test_the_gradient_is_the_mask():

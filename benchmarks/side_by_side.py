@@ -1,0 +1,117 @@
+"""Two or more toolkits on one machine, in turn.
+
+Enters: a command per side, each of which starts a worker and stays in memory; questions to ask it. Leaves: the answers
+of every round, and medians with their range. Each side has a process of its own, so that what one tells the C library
+about memory, or loads, cannot help or hurt the other; only one works at a time. The order turns round with every
+round: noise that lasts hits all of them.
+
+A worker reads a question a line and answers with one line of JSON (`answer`). Its last answer, to END, is the most
+memory that it has held.
+"""
+
+import fcntl
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from clue_bench import hardware
+
+READY, END = "ready", "end"
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+"""Seconds by which to measure. Those of the processor, with one thread, do not count what others do on the machine."""
+
+Answers = dict[tuple[str, str], list[Any]]
+"""What each side said to each question, a value per round."""
+
+
+class Side:
+    """A worker process. Ends with the block."""
+
+    def __init__(self, name: str, command: Sequence[str]) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            self._hear()  # that it is ready
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, question: str) -> Any:
+        """Return the worker's answer. Ends this program if the worker has ended, which has said why."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{question}\n")
+        self._process.stdin.flush()
+        return self._hear()
+
+    def _hear(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name}: ended with code {self._process.wait()}")
+        return json.loads(line)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker."""
+        self._process.kill()
+        self._process.communicate()
+
+
+def answer(questions: dict[str, Callable[[], Any]]) -> None:
+    """Be the worker: answer what comes on stdin until END."""
+    print(json.dumps(READY), flush=True)
+    for line in sys.stdin:
+        question = line.strip()
+        if question == END:
+            print(json.dumps(hardware.peak_memory_mib()), flush=True)
+            return
+        print(json.dumps(questions[question]()), flush=True)
+
+
+def alternate(sides: Sequence[Side], questions: Sequence[str], *, rounds: int, lock: Path | None = None) -> Answers:
+    """Ask every side every question in turn, so many rounds after one that warms up; then how much memory it held.
+
+    A `lock` is held all the while, for machines on which others measure too.
+    """
+    found: Answers = {(side.name, question): [] for side in sides for question in (*questions, END)}
+    with held(lock):
+        for number in range(rounds + 1):
+            for side in sides if number % 2 else reversed(sides):
+                for question in questions:
+                    value = side.ask(question)
+                    if number:
+                        found[side.name, question].append(value)
+                        print(f"round {number}: {side.name}, {question}: {value}", file=sys.stderr, flush=True)
+    for side in sides:
+        found[side.name, END].append(side.ask(END))
+    return found
+
+
+def ratio(ours: Sequence[float], peer: Sequence[float]) -> str:
+    """Return the median of the rounds' ratios, with the smallest and the largest."""
+    ratios = [a / b for a, b in zip(ours, peer, strict=True)]
+    return f"{statistics.median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f})"
+
+
+@contextmanager
+def held(lock: Path | None) -> Iterator[None]:
+    """Hold the lock on a file, if there is one."""
+    if lock is None:
+        yield
+        return
+    with lock.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
