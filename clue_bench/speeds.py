@@ -10,6 +10,9 @@ import pydantic
 
 from clue_bench.timing import Interval
 
+FEW_REPETITIONS = "few_repetitions"
+"""Flag: there are too few repetitions for intervals of 95 %."""
+
 Measurement = Literal["training", "finetuning", "prediction"]
 MEASUREMENTS: tuple[Measurement, ...] = ("training", "finetuning", "prediction")
 
@@ -121,6 +124,11 @@ class SpeedResults(_Facts):
     def is_noisy(self) -> bool:
         """Whether any measurement does not agree with itself."""
         return any(interval.is_noisy for interval in self.intervals.values())
+
+    @property
+    def has_few_repetitions(self) -> bool:
+        """Whether there are too few repetitions to know if a measurement agrees with itself."""
+        return any(interval.has_few_values for interval in self.intervals.values())
 
     @property
     def intervals(self) -> dict[str, Interval]:

@@ -42,6 +42,11 @@ class Interval(pydantic.BaseModel):
         return (self.high - self.low) / self.median
 
     @property
+    def has_few_values(self) -> bool:
+        """Whether there are too few repetitions for an interval that holds the true median with COVERAGE."""
+        return self.coverage < COVERAGE
+
+    @property
     def is_noisy(self) -> bool:
         """Whether the interval is wider than NOISY."""
         return self.relative_width > NOISY

@@ -24,8 +24,10 @@ def test_the_coverage_is_that_of_the_binomial_distribution(num: int) -> None:
     assert interval.coverage == pytest.approx(max(0.0, 1 - 2 * stats.binom.cdf(k - 1, num, 0.5)))
     if num < 6:  # even all of them are not enough
         assert (k, interval.coverage < 0.95) == (1, True)
+        assert interval.has_few_values
     else:
         assert interval.coverage >= 0.95
+        assert not interval.has_few_values
         assert 1 - 2 * stats.binom.cdf(k, num, 0.5) < 0.95, "a narrower interval would do"
 
 

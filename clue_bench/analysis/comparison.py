@@ -20,7 +20,9 @@ from clue_bench.significance import (
     Interval,
     bootstrap_interval,
     mcnemar,
+    pair_variances,
     paired_bootstrap,
+    welch_p_values,
 )
 
 LEAST_P = 0.0001  # below it a p-value of 10,000 draws says no more than that
@@ -62,8 +64,15 @@ class Comparison:
     @property
     def p_values(self) -> dict[str, float]:
         """The p-values there are, by the name of their test."""
-        exact = {} if self.discordance is None else {"McNemar": self.discordance.p_value}
-        return {**exact, "bootstrap": self.difference.p_value}
+        other = {"Welch": self.welch_p} if self.discordance is None else {"McNemar": self.discordance.p_value}
+        return {**other, "bootstrap": self.difference.p_value}
+
+    @property
+    def welch_p(self) -> float:
+        """The p-value of Welch's t-test over rows and seeds: the bootstrap is too sure of two or three seeds."""
+        sides = [self.a.correct, self.b.correct]
+        accuracies = np.array([self.a.accuracy, self.b.accuracy])
+        return float(welch_p_values(accuracies, pair_variances(sides))[0, 1])
 
     @property
     def is_separated(self) -> bool:
@@ -112,6 +121,7 @@ class Comparison:
             "interval_covers": self.covers,
             "discordant": None if self.discordance is None else self.discordance._asdict(),
             "mcnemar_p": None if self.discordance is None else self.discordance.p_value,
+            "welch_p": None if self.discordance is not None else self.welch_p,
             "bootstrap_p": self.difference.p_value,
             "is_separated": self.is_separated,
             "verdict": self.verdict,

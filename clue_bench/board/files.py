@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench.board.leaderboard import build_leaderboard
+from clue_bench.board.measured.ranks import Rank
 from clue_bench.board.measured.rows import measured_csv
 from clue_bench.board.page.render import render_page
 from clue_bench.board.plots.pictures import FOLDER, PICTURES, Picture, draw_pictures
@@ -68,12 +69,10 @@ def differing_files(folder: Path, texts: dict[str, str]) -> list[str]:
 
 
 def _rank_texts(ranks: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return column → model → `=1/5`, where at least two models were tested."""
+    """Return column → model → `1–3/5`, where at least two models were tested."""
     return {
         column: {
-            model: f"{'=' if rank['shared'] else ''}{rank['rank']}/{rank['of']}"
-            for model, rank in of_column["ranks"].items()
-            if rank["of"] > 1
+            model: f"{Rank(**rank).text}/{rank['of']}" for model, rank in of_column["ranks"].items() if rank["of"] > 1
         }
         for column, of_column in ranks.items()
     }

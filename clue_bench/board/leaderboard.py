@@ -14,7 +14,7 @@ from clue_bench.board.markdown import escape
 from clue_bench.board.measured.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
 from clue_bench.board.measured.floors import misses_floor, over_floor
 from clue_bench.board.measured.frames import UnfinishedRun, run_frame, unfinished_runs
-from clue_bench.board.measured.optimism import optimism_of
+from clue_bench.board.measured.optimism import expected_optimism
 from clue_bench.board.measured.paper import TITLE, Paper, compare_with_published, paper_section
 from clue_bench.board.measured.ranks import ranks_of
 from clue_bench.board.measured.tables import SPLIT, measured_section
@@ -32,8 +32,9 @@ NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tu
 READING = (
     f"Every measured number is accuracy on the {SPLIT} set, from run records, at the best of a run's {SPLIT} "
     "evaluations.",
-    f"A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. Where several settings "
-    "were tried, the cell shows the one with the best mean, and their number is stated.",
+    f"A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. Of the "
+    "settings with the most seeds, the cell shows the one with the best mean; the number of all settings is stated. Of "
+    "several runs of one seed, the first by its name counts.",
     "sd is the sample standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
     f"{SPLIT} rows, and more seeds do not shrink it; both are in percentage points.",
     "The majority share is what always answering the most frequent class would score.",
@@ -147,7 +148,7 @@ def _model_json(model: MeasuredModel, table: MeasuredTable) -> dict[str, Any]:
 
 
 def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
-    over, optimism = over_floor(cell, table), optimism_of(cell)
+    over, optimism = over_floor(cell, table), expected_optimism(cell)
     return {
         "accuracy": float(cell.percent),
         "sd": None if cell.deviation is None else float(cell.deviation),
@@ -159,12 +160,15 @@ def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
         "misses_floor": misses_floor(cell, table),
         "seeds": list(cell.seeds),
         "runs": list(cell.runs),
+        "repeats": list(cell.repeats),
         "settings": cell.settings,
         "num_settings": cell.num_settings,
-        "dev_scores": optimism.num_scores,
-        "optimism_at_most": float(optimism.points),
+        "dev_scores": cell.dev_scores,
+        "optimism_about": None if optimism is None else float(optimism),
         "best_steps": list(cell.best_steps),
         "total_steps": list(cell.total_steps),
+        "precisions": list(cell.precisions),
+        "machines": list(cell.machines),
         "commits": list(cell.commits),
         "flags": dict(cell.flags),
     }

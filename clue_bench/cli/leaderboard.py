@@ -1,12 +1,17 @@
 """`clue-bench leaderboard`: records to tables, pictures and a page."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from clue_bench.records import RunRecord
 
 
 def leaderboard(
@@ -35,7 +40,11 @@ def leaderboard(
         raise ClueBenchError("--check needs the folder to check", "add --out FOLDER")
     if out is not None and not out.is_dir() and (out.exists() or out.suffix == ".md"):
         raise ClueBenchError(f"{out}: --out is a folder, with the Markdown in its README.md", f"--out {out.stem}")
-    built = board_files(list(read_records(records)), builtin_folder("leaderboards/published"))
+    if out is not None and not check:
+        _check_ours(out)
+    found = list(read_records(records))
+    _check_columns(found)
+    built = board_files(found, builtin_folder("leaderboards/published"))
     if check and out is not None:
         if differing := differing_files(out, built.texts):
             raise ClueBenchError(
@@ -51,12 +60,49 @@ def leaderboard(
 
 
 def write_board(folder: Path, texts: dict[str, str]) -> None:
-    """Write the files of a board; those of an earlier one that the records no longer give are removed."""
-    from clue_bench import atomic
-    from clue_bench.board.files import FILES
+    """Write the files of a board; those of an earlier one that the records no longer give are removed.
 
-    for name, text in texts.items():
-        atomic.write_text(folder / name, text)
+    Raises ClueBenchError for a folder with such files that no board wrote.
+    """
+    from clue_bench import atomic
+    from clue_bench.board.files import FILES, JSON
+
+    _check_ours(folder)
+    for name in sorted(texts, key=lambda each: each != JSON):  # first what tells that the folder is a board's
+        atomic.write_text(folder / name, texts[name])
     for name in FILES:
         if name not in texts:
             (folder / name).unlink(missing_ok=True)
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise ClueBenchError if `folder` has files called like a board's without a board's JSON beside them."""
+    import json
+
+    from clue_bench.board.files import FILES, JSON
+    from clue_bench.errors import ClueBenchError
+
+    try:
+        values = json.loads((folder / JSON).read_bytes())
+    except (OSError, ValueError):
+        values = None
+    if isinstance(values, dict) and {"measured", "published"} <= values.keys():
+        return
+    if foreign := [name for name in FILES if (folder / name).exists()]:
+        raise ClueBenchError(
+            f"{folder}: has {', '.join(foreign)}, and no board wrote it: nothing is overwritten",
+            f"move it away, or give a folder of its own, e.g. --out {folder / 'leaderboard'}",
+        )
+
+
+def _check_columns(records: "Iterable[RunRecord]") -> None:
+    """Raise ClueBenchError for a record whose task has the column of the mean."""
+    from clue_bench.board.scores import SCORE
+    from clue_bench.errors import ClueBenchError
+
+    for record in records:
+        if record.kind == "finetune" and record.task is not None and record.task.column == SCORE:
+            raise ClueBenchError(
+                f"run '{record.run_id}': its task {record.task.name} has the column {SCORE}, that of the mean",
+                "change `column` in the task card and in the record",
+            )

@@ -20,6 +20,7 @@ from clue_bench.cli.speed_worker import Worker
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import NOISY_SPEED, RunRecord
 from clue_bench.speeds import (
+    FEW_REPETITIONS,
     MEASUREMENTS,
     FinetuningSpeed,
     Latency,
@@ -116,10 +117,14 @@ def run(session: Session, *, on_progress: Callable[[str], None]) -> list[RunReco
                 packages=provenance.describe_packages(),
                 hardware=opened[0]["hardware"] if opened else {},
                 results={} if results is None else results.model_dump(mode="json"),
-                flags=[NOISY_SPEED] if results is not None and results.is_noisy else [],
+                flags=[] if results is None else _flags(results),
             )
         )
     return records
+
+
+def _flags(results: SpeedResults) -> list[str]:
+    return [NOISY_SPEED] * results.is_noisy + [FEW_REPETITIONS] * results.has_few_repetitions
 
 
 def _measure(session: Session, kind: Measurement, on_progress: Callable[[str], None]) -> list[Measured]:

@@ -11,6 +11,9 @@ import pydantic
 from clue_bench.catalog import Card, Name, builtin_folder, find_card, load_card
 from clue_bench.records import TaskFacts
 
+MEAN_COLUMN = "Score"
+"""Heading of the mean of four tasks: no task's own."""
+
 _MD5 = "^[0-9a-f]{32}$"
 
 
@@ -70,6 +73,13 @@ class Task(Card):
     max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
     splits: dict[str, Split]
     archive: Archive | None = None
+
+    @pydantic.field_validator("column")
+    @classmethod
+    def _is_its_own(cls, column: str) -> str:
+        if column.strip() == MEAN_COLUMN:
+            raise ValueError(f"{MEAN_COLUMN} is the mean of four tasks; no task's own column is called so")
+        return column
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:

@@ -49,6 +49,22 @@ def test_seeds_of_a_setting_are_averaged_and_not_put_through_mcnemar(make_run):
     assert values["mcnemar_p"] is None
 
 
+def test_two_seeds_that_the_bootstrap_is_too_sure_of_are_not_separated_by_welchs_test(make_run):
+    # 6 and 5 rows of 6 against 3 and 1: hardly any draw reaches 0, and the two seeds say nearly nothing.
+    sides = {
+        side: [make_run([*GOLD[:right], *WRONG[right:]], name=f"{side}{n}", seed=n) for n, right in enumerate(rights)]
+        for side, rights in {"a": (6, 5), "b": (3, 1)}.items()
+    }
+    found = compare_runs(sides["a"], sides["b"])
+    assert found.difference.p_value < 0.05 < found.welch_p
+    assert not found.is_separated
+    assert "Welch p = " in found.verdict
+    assert found.as_json()["welch_p"] == found.welch_p
+    single = compare_runs(sides["a"][:1], sides["b"][:1])
+    assert set(single.p_values) == {"McNemar", "bootstrap"}
+    assert single.as_json()["welch_p"] is None
+
+
 def test_runs_on_another_data_revision_are_refused(make_run, other_data):
     a, b = make_run(GOLD, name="a"), make_run(GOLD, name="b", data=other_data)
     with pytest.raises(ClueBenchError, match="cannot be compared: data revision different-"):

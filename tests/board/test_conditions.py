@@ -37,6 +37,15 @@ def test_seeds_search_size_and_commit_are_named_with_who_has_which(make_record: 
     assert differing_conditions(found)[0] in measured_section(found)
 
 
+def test_another_precision_or_machine_is_named(make_record: MakeRecord) -> None:
+    here = make_record(effective={"precision": "fp32"}, hardware={"processor": "a CPU"})
+    there = make_record(**OTHER, effective={"precision": "bf16"}, hardware={"processor": "another CPU", "gpu": "a GPU"})
+    (sentence,) = differing_conditions(table(here, there))
+    assert sentence.endswith(
+        "more than the model: precision: bf16 (other), fp32 (tiny); machine: a GPU (other), a CPU (tiny)."
+    )
+
+
 def test_columns_that_one_model_lacks_make_no_difference(make_record: MakeRecord) -> None:
     more = [make_record("tnews", 5000, **OTHER, seed=seed) for seed in (1, 2)]
     assert differing_conditions(table(make_record(), make_record(**OTHER), *more)) == []

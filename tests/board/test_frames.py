@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from clue_bench.board.measured.cells import measured_tables
 from clue_bench.board.measured.frames import FRAME_COLUMNS, run_frame, settings_fingerprint, unfinished_runs
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import RunRecord
@@ -47,6 +48,23 @@ def test_seeds_share_a_settings_fingerprint_and_other_settings_do_not() -> None:
     first = settings_fingerprint({"learning_rate": 1e-4, "epochs": 3, "seed": 1})
     assert settings_fingerprint({"epochs": 3, "seed": 2, "learning_rate": 1e-4}) == first
     assert settings_fingerprint({"epochs": 5, "seed": 1, "learning_rate": 1e-4}) != first
+
+
+def test_what_a_machine_made_of_auto_is_no_setting_and_what_was_asked_for_is() -> None:
+    automatic = [settings_fingerprint({"precision": found}, {"settings": {}}) for found in ("bf16", "fp32")]
+    asked = [settings_fingerprint({"precision": "bf16"}, {"settings": {"precision": it}}) for it in ("bf16", "fp32")]
+    assert automatic[0] == automatic[1]
+    assert len({automatic[0], *asked}) == 3
+
+
+def test_seeds_of_two_machines_make_one_cell(make_record: MakeRecord) -> None:
+    records = [
+        make_record(seed=seed, effective={"epochs": 3, "precision": found}, asked={"task": "afqmc", "settings": {}})
+        for seed, found in enumerate(("bf16", "fp32", "bf16"))
+    ]
+    (table,) = measured_tables(run_frame(records))
+    cell = table.models[0].cells["AFQMC"]
+    assert (cell.num_settings, cell.seeds, cell.precisions) == (1, (0, 1, 2), ("bf16", "fp32"))
 
 
 @pytest.mark.parametrize(

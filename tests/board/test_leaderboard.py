@@ -132,3 +132,10 @@ def test_the_board_never_loads_torch() -> None:
     code = "import clue_bench.board.leaderboard, sys; assert 'torch' not in sys.modules, 'torch was loaded'"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_reading_says_which_of_several_settings_a_cell_shows(
+    make_record: MakeRecord, published_folder: Path
+) -> None:
+    board = build_leaderboard([make_record()], published_folder)
+    assert "Of the settings with the most seeds, the cell shows the one with the best mean" in board.markdown

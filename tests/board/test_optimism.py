@@ -9,7 +9,7 @@ from scipy import integrate, stats
 
 from clue_bench.board.measured.cells import Cell, measured_tables
 from clue_bench.board.measured.frames import run_frame
-from clue_bench.board.measured.optimism import OPTIMISM_NOTE, expected_maximum, optimism_of
+from clue_bench.board.measured.optimism import OPTIMISM_NOTE, expected_maximum, expected_optimism, optimism_text
 from clue_bench.board.measured.tables import measured_section
 from clue_bench.records import RunRecord
 
@@ -38,38 +38,39 @@ def with_evaluations(record: RunRecord, number: int) -> RunRecord:
     return record.model_copy(update={"results": {**record.results, "evaluations": [{}] * number}})
 
 
-def test_settings_and_evaluations_multiply_and_noise_is_that_of_seeds_and_sampling(make_record: MakeRecord) -> None:
+def test_noise_is_that_of_seeds_and_sampling_and_scores_those_of_all_settings(make_record: MakeRecord) -> None:
     made = [
-        with_evaluations(make_record(correct=correct, seed=seed, learning_rate=rate), 5)
-        for rate, correct, seed in ((1e-4, 7000, 1), (1e-4, 7200, 2), (3e-5, 6000, 1), (3e-5, 6000, 2))
+        with_evaluations(make_record(correct=correct, seed=seed, learning_rate=rate), number)
+        for rate, correct, seed, number in (
+            (1e-4, 7000, 1, 7),
+            (1e-4, 7200, 2, 7),
+            (3e-5, 6000, 1, 3),
+            (3e-5, 6000, 2, 3),
+        )
     ]
-    found = optimism_of(cell_of(*made))
-    assert (found.num_scores, found.has_seeds) == (10, True)
+    cell = cell_of(*made)
+    assert cell.dev_scores == 10  # 7 + 3: a run of the one setting, and one of the other
     # 1.53875 for ten; sd 1.41 over seeds, 0.45 of sampling.
-    assert found.points == Decimal("2.28")
-    assert found.text == "2 settings × 5 scores (≤ 2.28)"
+    assert expected_optimism(cell) == Decimal("2.28")
+    assert optimism_text(cell) == "10 scores of 2 settings (≈ 2.28)"
 
 
 def test_one_score_that_was_not_chosen_flatters_nothing(make_record: MakeRecord) -> None:
-    found = optimism_of(cell_of(make_record()))
-    assert (found.num_scores, found.points, found.text) == (1, Decimal("0.00"), "–")
+    cell = cell_of(make_record())
+    assert (cell.dev_scores, expected_optimism(cell), optimism_text(cell)) == (1, Decimal("0.00"), "–")
 
 
-def test_settings_that_were_scored_once_are_named_alone(make_record: MakeRecord) -> None:
-    cell = cell_of(*(make_record(learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4)))
-    assert optimism_of(cell).text == "3 settings (≤ 0.37)"  # 0.8463 × 0.44
-
-
-def test_a_single_seed_leaves_only_the_sampling_error(make_record: MakeRecord) -> None:
-    found = optimism_of(cell_of(with_evaluations(make_record(correct=5000), 2)))
-    assert found.points == Decimal("0.28")  # 0.5642 × 0.50
-    assert (found.has_seeds, found.text) == (False, "2 scores (≤ 0.28)")
+def test_a_single_seed_has_no_sd_and_so_no_figure(make_record: MakeRecord) -> None:
+    one = cell_of(with_evaluations(make_record(correct=5000), 2))
+    assert (expected_optimism(one), optimism_text(one)) == (None, "2 scores (one seed)")
+    three = cell_of(*(make_record(learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4)))
+    assert optimism_text(three) == "3 scores of 3 settings (one seed)"
 
 
 def test_the_settings_that_a_floor_tried_count(make_record: MakeRecord) -> None:
     floor = make_record(is_floor=True, model="floor-tfidf")
     floor = floor.model_copy(update={"results": {**floor.results, "evaluations": [], "tried": [{}, {}, {}]}})
-    assert optimism_of(cell_of(floor)).num_scores == 3
+    assert cell_of(floor).dev_scores == 3
 
 
 def test_the_board_says_how_the_optimism_is_computed(make_record: MakeRecord) -> None:

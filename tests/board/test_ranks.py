@@ -1,4 +1,4 @@
-"""Ranks come from paired tests: what none separates shares one, and nothing is claimed of what cannot be tested."""
+"""Ranks are the places that paired tests leave open, and nothing is claimed of what cannot be tested."""
 
 import re
 from collections.abc import Callable
@@ -6,16 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
 from clue_bench import correct_rows
 from clue_bench.board.leaderboard import build_leaderboard
 from clue_bench.board.measured.cells import MeasuredTable, measured_tables
 from clue_bench.board.measured.frames import run_frame
-from clue_bench.board.measured.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, ranks_of
+from clue_bench.board.measured.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, _ranks, _with_implied, ranks_of
 from clue_bench.board.measured.tables import measured_section
 from clue_bench.records import RunRecord
-from clue_bench.significance import Bools, paired_bootstrap
+from clue_bench.significance import Bools, pair_variances, welch_p_values
 
 MakeRecord = Callable[..., RunRecord]
 Make = Callable[..., RunRecord]
@@ -58,49 +60,85 @@ def test_a_difference_that_mcnemars_test_separates_is_two_ranks_and_another_is_a
     # a and b: 20 rows against 0; b and c: 20 rows against 19.
     records = [make("a", first(520)), make("b", first(500)), make("c", first(499, offset=20))]
     ranks = column(records)
-    assert places(ranks) == {"a": "1", "b": "=2", "c": "=2"}
+    assert places(ranks) == {"a": "1", "b": "2–3", "c": "2–3"}
     p_values = {(pair.better, pair.worse): pair.p_value for pair in ranks.pairs}
     assert p_values["b", "c"] == pytest.approx(stats.binomtest(20, 41, 0.5).pvalue, rel=0.5)
     assert p_values["a", "b"] == pytest.approx(2 * stats.binomtest(20, 20, 0.5).pvalue)  # Holm: a and c come first
 
 
-def test_equal_models_share_the_first_rank(make: Make) -> None:
-    assert places(column([make("a", first(500)), make("b", first(500))])) == {"a": "=1", "b": "=1"}
+def test_equal_models_share_both_places(make: Make) -> None:
+    assert places(column([make("a", first(500)), make("b", first(500))])) == {"a": "1–2", "b": "1–2"}
 
 
-def test_models_that_are_not_separated_never_have_different_ranks_whatever_lies_between(make: Make) -> None:
+def separations(ranks: Ranks) -> list[tuple[str, bool]]:
+    return [(pair.better + pair.worse, pair.is_separated) for pair in ranks.pairs]
+
+
+def test_the_first_and_the_last_of_a_chain_are_told_apart_and_the_one_between_is_open(make: Make) -> None:
     # Neighbours differ by 6 rows against 0, p = 0.031 before Holm; a and c by 12 against 0, p = 0.0005.
     ranks = column([make("a", first(512)), make("b", first(506)), make("c", first(500))])
-    assert [(pair.better + pair.worse, pair.is_separated) for pair in ranks.pairs] == [
-        ("ab", False),
-        ("ac", True),
-        ("bc", False),
-    ]
-    assert places(ranks) == {"a": "=1", "b": "=1", "c": "=1"}
+    assert separations(ranks) == [("ab", False), ("ac", True), ("bc", False)]
+    assert places(ranks) == {"a": "1–2", "b": "1–3", "c": "2–3"}
 
 
-def test_neighbours_that_are_separated_share_a_rank_if_one_above_is_not_separated_from_one_below(make: Make) -> None:
+def test_neighbours_that_are_separated_are_one_above_the_other_and_the_rest_is_open(make: Make) -> None:
     # b is right on every row that c is, and on 12 more; a is right on other rows, so that nothing can be said of it.
     ranks = column([make("a", first(502, offset=400)), make("b", first(500)), make("c", first(488))])
-    assert [(pair.better + pair.worse, pair.is_separated) for pair in ranks.pairs] == [
-        ("ab", False),
-        ("ac", False),
-        ("bc", True),
-    ]
-    assert places(ranks) == {"a": "=1", "b": "=1", "c": "=1"}
+    assert separations(ranks) == [("ab", False), ("ac", False), ("bc", True)]
+    assert places(ranks) == {"a": "1–3", "b": "1–2", "c": "2–3"}
 
 
-def test_several_seeds_are_tested_by_the_bootstrap_that_compare_uses(make: Make) -> None:
-    rng = np.random.default_rng(3)
-    shared = rng.random(ROWS) < 0.6
-    seeds = {
-        name: np.stack([shared ^ (rng.random(ROWS) < flips) for _ in range(3)])
-        for name, flips in (("a", 0.10), ("b", 0.14))
-    }
-    records = [make(name, correct, seed=seed) for name, models in seeds.items() for seed, correct in enumerate(models)]
+def test_a_third_model_between_two_separates_them_and_ranges_without_a_common_place_are_separated() -> None:
+    # Six places; nothing but 0 > 2 > 4 and 1 > 3 > 5 was found, and what follows from it.
+    found = np.zeros((6, 6), dtype=np.bool_)
+    for better, worse in ((0, 2), (2, 4), (1, 3), (3, 5)):
+        found[better, worse] = True
+    implied = _with_implied(found)
+    assert {(int(one), int(other)) for one, other in np.argwhere(implied & ~found)} == {(0, 4), (1, 5)}
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_two_models_that_are_not_separated_always_have_a_place_in_common(data: st.DataObject) -> None:
+    size = data.draw(st.integers(2, 7))
+    p_values = np.ones((size, size))
+    for one in range(size):
+        for other in range(one):
+            p_values[one, other] = p_values[other, one] = data.draw(st.sampled_from([1e-9, 1.0]))
+    ranks = _ranks("AFQMC", list("abcdefg"[:size]), np.linspace(0.9, 0.1, size), p_values, ())
+    for pair in ranks.pairs:
+        better, worse = ranks.by_model[pair.better], ranks.by_model[pair.worse]
+        assert 1 <= better.first <= better.last <= size
+        assert pair.is_separated or worse.first <= better.last
+        assert not pair.is_separated or (better.first < worse.first and better.last < worse.last)
+
+
+def test_seeds_are_what_several_seeds_are_tested_on(make: Make) -> None:
+    # Every seed's rows are those of the next best: nothing but seeds varies, but for the rows that they differ in.
+    right = {"a": (620, 655, 601), "b": (540, 560, 525)}
+    records = [make(name, first(of_seed), seed=of_seed) for name, seeds in right.items() for of_seed in seeds]
     (pair,) = column(records).pairs
-    alone = paired_bootstrap(seeds["a"], seeds["b"], seed=0).p_value
-    assert pair.p_value == pytest.approx(alone, abs=0.02)
+    models = [np.stack([first(of_seed) for of_seed in seeds]) for seeds in right.values()]
+    accuracies = np.array([model.mean() for model in models])
+    assert pair.p_value == pytest.approx(welch_p_values(accuracies, pair_variances(models))[0, 1])
+    alone = column([make(name, models[place][0]) for place, name in enumerate(right)]).pairs[0]
+    assert alone.p_value < 1e-20  # one run against one: 80 rows against 0
+    assert pair.p_value > 0.005  # three seeds a side say less
+
+
+def test_a_floor_is_not_taken_to_vary_over_seeds(make: Make) -> None:
+    seeds = [make("a", first(right), seed=right) for right in (600, 640, 560)]
+    p_values = [
+        column([*seeds, make("b", first(400), is_floor=is_floor)]).pairs[0].p_value for is_floor in (False, True)
+    ]
+    assert p_values[1] < p_values[0] / 1.5
+
+
+def test_hundreds_of_models_are_ranked_in_no_time(make: Make) -> None:
+    rng = np.random.default_rng(0)
+    names = [f"{place:04}" for place in range(300)]
+    records = [make(name, rng.random(ROWS) < 0.5, sha256=name * 16) for name in names]
+    assert len(column(records).pairs) == 44_850
 
 
 def test_more_pairs_need_more_evidence(make: Make) -> None:
@@ -108,7 +146,7 @@ def test_more_pairs_need_more_evidence(make: Make) -> None:
     two = [make("a", first(508)), make("b", first(500))]
     assert places(column(two)) == {"a": "1", "b": "2"}
     more = [make(name, first(500)) for name in "cde"]
-    assert set(places(column([*two, *more])).values()) == {"=1"}
+    assert set(places(column([*two, *more])).values()) == {"1–5"}
 
 
 def test_a_record_that_does_not_say_which_rows_were_right_gets_no_rank_and_leaves_the_others_theirs(
@@ -156,16 +194,16 @@ def test_score_is_tested_on_the_mean_of_columns_that_are_redrawn_each_for_itself
     assert 0.02 < found["Score"] < found["AFQMC"] / 2
 
 
-def test_the_board_shows_ranks_and_says_what_a_tie_is(
+def test_the_board_shows_ranks_and_says_what_they_are(
     make: Make, make_record: MakeRecord, published_folder: Path
 ) -> None:
     old = make_record(correct=990, rows=ROWS, model="old", sha256="o" * 64)
     board = build_leaderboard([make("a", first(600)), make("b", first(599)), old], published_folder)
-    assert "| 模型 | AFQMC |\n|:-:|:-:|\n| a | =1 |\n| b | =1 |\n| old | no test |" in board.markdown
+    assert "| 模型 | AFQMC |\n|:-:|:-:|\n| a | 1–2 |\n| b | 1–2 |\n| old | no test |" in board.markdown
     assert RANK_NOTE in board.markdown
     assert NO_TEST_NOTE in board.markdown
     ranks = board.as_json()["measured"][0]["ranks"]["AFQMC"]
-    assert ranks["ranks"]["a"] == {"rank": 1, "shared": True, "of": 2}
+    assert ranks["ranks"]["a"] == {"first": 1, "last": 2, "of": 2}
     assert ranks["untested"] == ["old"]
     assert ranks["pairs"] == [{"better": "a", "worse": "b", "p": 1.0, "separated": False}]
 
@@ -177,4 +215,4 @@ def test_ranks_do_not_depend_on_the_order_of_the_records(make: Make) -> None:
 
 
 def test_the_note_names_both_tests_and_the_correction() -> None:
-    assert re.search(r"McNemar.*bootstrap.*Holm", RANK_NOTE)
+    assert re.search(r"McNemar.*Welch.*Holm", RANK_NOTE)

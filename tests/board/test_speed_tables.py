@@ -137,7 +137,7 @@ def test_every_column_shows_its_number(make_speed: MakeSpeed) -> None:
         "1,500 / 1,200 / 800",
     ]
     header = section.splitlines()[2]
-    assert header == "| 模型 | " + " | ".join(column.name for column in COLUMNS) + " |"
+    assert header == "| 模型 model | " + " | ".join(f"{column.name} {column.english}" for column in COLUMNS) + " |"
 
 
 def test_rates_that_rise_point_up_and_times_that_fall_do_too(make_speed: MakeSpeed) -> None:

@@ -1,8 +1,11 @@
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 
+from clue_bench import correct_rows
 from clue_bench.board.markdown import escape
 from clue_bench.board.measured.cells import measured_tables
 from clue_bench.board.measured.frames import run_frame
@@ -115,10 +118,19 @@ def test_a_single_seed_has_no_deviation(make_record: MakeRecord) -> None:
     assert conditions(sections(make_record(correct=7000))[0])[0][3:5] == ["1", "70.00%"]
 
 
-def test_a_seed_that_was_run_twice_does_not_weigh_twice(make_record: MakeRecord) -> None:
-    runs = [(1, 7000, "a"), (1, 7000, "b"), (2, 7300, "c")]
-    (section,) = sections(*(make_record(correct=correct, seed=seed, run_id=name) for seed, correct, name in runs))
-    assert conditions(section)[0][3:5] == ["2 (3 runs)", "71.50% ± 2.12"]
+def test_of_a_seed_that_was_run_twice_the_first_run_counts_for_accuracy_and_rows_alike(make_record: MakeRecord) -> None:
+    right = {"b": np.arange(1000) < 700, "a": np.arange(1000) < 720, "c": np.arange(1000) < 750}
+    records = []
+    for seed, (name, correct) in zip((1, 1, 2), right.items(), strict=True):
+        made = make_record(correct=int(correct.sum()), rows=1000, seed=seed, run_id=name)
+        records.append(made.model_copy(update={"results": {**made.results, "dev_correct": correct_rows.pack(correct)}}))
+    (table,) = measured_tables(run_frame(records))
+    cell = table.models[0].cells["AFQMC"]
+    assert (cell.runs, cell.repeats, cell.seeds) == (("a", "c"), ("b",), (1, 2))
+    assert cell.accuracy == Fraction(1470, 2000)
+    assert cell.correct is not None
+    assert cell.correct.mean() == float(cell.accuracy)
+    assert conditions(measured_section(table))[0][3:5] == ["2 (1 repeat left out)", "73.50% ± 2.12"]
 
 
 def test_of_the_settings_with_the_most_seeds_the_best_mean_is_shown_and_the_number_of_all_stated(
@@ -134,7 +146,7 @@ def test_of_the_settings_with_the_most_seeds_the_best_mean_is_shown_and_the_numb
     )
     (line,) = conditions(section)
     assert line[4] == "71.00% ± 1.41"
-    assert line[9].startswith("4 settings (≤ ")
+    assert line[9].startswith("4 scores of 4 settings (≈ ")
 
 
 def test_conditions_state_what_a_reader_needs(make_record: MakeRecord) -> None:

@@ -135,3 +135,36 @@ def test_check_without_a_folder_says_what_is_missing(run, records):
     code, _, err = run("--records", records, "--check")
     assert code == 1
     assert "add --out FOLDER" in err
+
+
+@pytest.mark.parametrize("name", ["README.md", "index.html", "speed.md"])
+@pytest.mark.parametrize("neighbour", [None, "{}", "[", '{"data": 1}'])
+def test_a_file_that_is_not_the_boards_is_never_overwritten(run, records, tmp_path, name, neighbour):
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / name).write_text("mine", encoding="utf-8")
+    if neighbour is not None:
+        (tmp_path / "site" / "leaderboard.json").write_text(neighbour, encoding="utf-8")
+    before = files(tmp_path / "site")
+    code, out, err = run("--records", records, "--out", tmp_path / "site")
+    assert (code, out) == (1, "")
+    assert f"{name}, and no board wrote it" in err or f"has {name}, " in err
+    assert "--out" in err
+    assert files(tmp_path / "site") == before
+    assert (tmp_path / "site" / name).read_text(encoding="utf-8") == "mine"
+
+
+def test_other_files_in_the_folder_are_no_hindrance(run, records, tmp_path):
+    (tmp_path / "board").mkdir()
+    (tmp_path / "board" / "notes.txt").write_text("mine", encoding="utf-8")
+    assert run("--records", records, "--out", tmp_path / "board")[0] == 0
+    assert run("--records", records, "--out", tmp_path / "board")[0] == 0
+    assert (tmp_path / "board" / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+
+def test_a_record_whose_column_is_that_of_the_mean_is_refused(run, records, tmp_path):
+    path = records / "finetune-afqmc-base.record.json"
+    path.write_text(path.read_text(encoding="utf-8").replace('"AFQMC"', '"Score"'), encoding="utf-8")
+    code, out, err = run("--records", records, "--out", tmp_path / "board")
+    assert (code, out) == (1, "")
+    assert "run 'finetune-afqmc-base': its task afqmc has the column Score" in err
+    assert not (tmp_path / "board").exists()

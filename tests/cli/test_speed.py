@@ -14,7 +14,7 @@ from clue_bench.cli.speed_models import MADE_UP, OWN_VOCABULARY, open_models
 from clue_bench.cli.speed_worker import Worker, resident_peak_mib
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import RunRecord, read_records
-from clue_bench.speeds import SYNTHETIC_ROWS, SpeedResults
+from clue_bench.speeds import FEW_REPETITIONS, SYNTHETIC_ROWS, SpeedResults
 
 SHORT = ["--repetitions", "2", "--seconds", "0.01"]
 
@@ -52,6 +52,7 @@ def test_every_model_gets_a_record_of_one_session(session: tuple[Result, Path]) 
     assert len({each.session for each in results}) == 1
     assert [(each.position, each.is_baseline) for each in results] == [(0, True), (1, False)]
     for record in records:
+        assert FEW_REPETITIONS in record.flags
         assert record.asked["session"] == results[0].session
         assert record.hardware["threads"] > 0
         assert {"python", "torch"} <= record.packages.keys()

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from clue_bench.cli import app
+from clue_bench.errors import ClueBenchError
 from clue_bench.task_data.read import read_rows
 from clue_bench.task_data.task import Archive, Span, Split, Task, load_task
 
@@ -73,3 +74,15 @@ def test_every_key_of_a_card_is_explained(model):
     explained = set(re.findall(r"`([a-z0-9_]+)`", "\n".join(re.findall(r"^\| (`[^|]*) \|", README, re.MULTILINE))))
     explained |= {"spans", "splits"} if "`splits.NAME`" in README else set()
     assert set(model.model_fields) <= explained
+
+
+def test_the_column_of_the_mean_is_no_tasks(folder):
+    from clue_bench.board.scores import SCORE
+    from clue_bench.task_data.task import MEAN_COLUMN
+
+    assert MEAN_COLUMN == SCORE
+    path = folder / "my-tasks" / "tasks" / "hotel.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('column = "Hotel"', 'column = "Score"'), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="column: Score is the mean of four tasks") as caught:
+        load_task(str(path))
+    assert caught.value.hint

@@ -1,7 +1,8 @@
 """The frame of runs as tables of cells.
 
 Enters: the frame of `frames`. Leaves: `MeasuredTable`s. A cell is one model on one task and one data revision: the mean
-over seeds of the setting that did best, with everything a reader needs to judge it.
+over seeds of the setting that did best, with everything a reader needs to judge it. A seed counts once: of several runs
+of one seed, the first by run_id, and the others are named.
 
 Tables never mix: runs are first grouped by data set ("clue", "synthetic", …), and within one table a column holds one
 task, one data revision and one number of dev rows only. Of several, the official one goes to the first table, the
@@ -50,7 +51,10 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """One model on one column. Shares are exact fractions of 1; `runs` are those of the best of `num_settings`."""
+    """One model on one column. Shares are exact fractions of 1.
+
+    `runs` are those of the best of `num_settings`, one per seed; `repeats` are further runs of these seeds, left out.
+    """
 
     dataset: str
     model: str
@@ -59,6 +63,7 @@ class Cell:
     is_floor: bool
     column: Column
     runs: tuple[str, ...]
+    repeats: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: str
     num_settings: int
@@ -69,7 +74,9 @@ class Cell:
     total_steps: tuple[int, ...]
     commits: tuple[str, ...]
     flags: tuple[tuple[str, int], ...]  # flag, number of runs that have it
-    dev_scores: int  # the most scores on dev that a run's was chosen from
+    dev_scores: int  # how many scores on dev the one shown was chosen from: of every setting, those of one run
+    precisions: tuple[str, ...]
+    machines: tuple[str, ...]
     pretraining_tokens: int | None
     other_files: str  # which files of the data are not the task card's, in words
     correct: npt.NDArray[np.bool_] | None = field(compare=False, repr=False)
@@ -212,7 +219,10 @@ def _cell(runs: pd.DataFrame) -> Cell:
     A search tries every setting with one seed and repeats the best with others: a single lucky seed of another setting
     does not stand against a mean over several.
     """
-    settings = {str(name): group for name, group in runs.groupby("settings", sort=True)}
+    settings = {
+        str(name): group.drop_duplicates("seed").sort_values("seed")  # rows stand by run_id
+        for name, group in runs.groupby("settings", sort=True)
+    }
     accuracies = {name: _accuracies(group) for name, group in settings.items()}
     most = max(map(len, accuracies.values()))
     repeated = [name for name in settings if len(accuracies[name]) == most]
@@ -227,17 +237,20 @@ def _cell(runs: pd.DataFrame) -> Cell:
         is_floor=first["is_floor"],
         column=Column(first["column"], first["task"], first["data_revision"], first["dev_rows"]),
         runs=tuple(chosen["run_id"]),
-        seeds=_distinct(chosen["seed"]),
+        repeats=_distinct(set(runs["run_id"][runs["settings"] == best]) - set(chosen["run_id"])),
+        seeds=tuple(chosen["seed"]),
         settings=best,
         num_settings=len(settings),
         accuracies=accuracies[best],
-        macro_f1=_mean(_by_seed(chosen["seed"], map(exact, chosen["macro_f1"]))),
+        macro_f1=_mean(map(exact, chosen["macro_f1"])),
         majority_shares=_distinct(map(exact, chosen["majority_share"])),
         best_steps=_distinct(chosen["best_step"]),
         total_steps=_distinct(chosen["total_steps"]),
         commits=_distinct(map(_commit_text, chosen["commit"], chosen["dirty"], chosen["version"])),
         flags=tuple(sorted(Counter(flag for flags in chosen["flags"] for flag in flags).items())),
-        dev_scores=max(chosen["dev_scores"]),
+        dev_scores=sum(max(group["dev_scores"]) for group in settings.values()),
+        precisions=_distinct(filter(None, chosen["precision"])),
+        machines=_distinct(filter(None, chosen["machine"])),
         pretraining_tokens=first["pretraining_tokens"],
         other_files=first["other_files"],
         correct=_correct(chosen),
@@ -245,24 +258,15 @@ def _cell(runs: pd.DataFrame) -> Cell:
 
 
 def _correct(runs: pd.DataFrame) -> npt.NDArray[np.bool_] | None:
-    """Return which dev rows each seed has right, of the first run of a seed; None if one of the records lacks it."""
-    first = runs.drop_duplicates("seed").sort_values("seed")["dev_correct"]
-    if any(packed is None for packed in first):
+    """Return which dev rows each run has right; None if one of the records lacks it."""
+    if any(packed is None for packed in runs["dev_correct"]):
         return None
-    return np.array([correct_rows.unpack(packed) for packed in first], dtype=np.bool_)
+    return np.array([correct_rows.unpack(packed) for packed in runs["dev_correct"]], dtype=np.bool_)
 
 
 def _accuracies(runs: pd.DataFrame) -> tuple[Fraction, ...]:
-    """Return the accuracy of each seed."""
-    return _by_seed(runs["seed"], map(Fraction, runs["correct"], runs["dev_rows"]))
-
-
-def _by_seed(seeds: Iterable[int], shares: Iterable[Fraction]) -> tuple[Fraction, ...]:
-    """Return one share per seed, so that a seed that was run twice does not weigh twice."""
-    groups: dict[int, list[Fraction]] = {}
-    for seed, share in zip(seeds, shares, strict=True):
-        groups.setdefault(seed, []).append(share)
-    return tuple(_mean(groups[seed]) for seed in sorted(groups))
+    """Return the accuracy of each run."""
+    return tuple(map(Fraction, runs["correct"], runs["dev_rows"]))
 
 
 def _commit_text(commit: str, dirty: bool, version: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from clue_bench.board.markdown import escape
 from clue_bench.board.measured.cells import Cell, MeasuredTable
 from clue_bench.board.measured.floors import over_floor_text
-from clue_bench.board.measured.optimism import optimism_of
+from clue_bench.board.measured.optimism import optimism_text
 from clue_bench.board.scores import MISSING, SPLIT, percent_text, percentage
 
 CONDITIONS = (
@@ -47,8 +47,10 @@ def differing_conditions(table: MeasuredTable) -> list[str]:
     facts: dict[str, Callable[[Cell], str]] = {
         "seeds": lambda cell: str(len(cell.seeds)),
         "settings tried": lambda cell: str(cell.num_settings),
-        "dev scores to choose from": lambda cell: str(optimism_of(cell).num_scores),
+        "dev scores to choose from": lambda cell: str(cell.dev_scores),
         "commit": lambda cell: ", ".join(filter(None, cell.commits)) or MISSING,
+        "precision": lambda cell: ", ".join(cell.precisions) or MISSING,
+        "machine": lambda cell: ", ".join(cell.machines) or MISSING,
     }
     models = [model for model in table.models if not model.is_floor]
     names = [column.name for column in table.columns]
@@ -68,23 +70,29 @@ def differing_conditions(table: MeasuredTable) -> list[str]:
 
 def _conditions(label: str, cell: Cell, table: MeasuredTable) -> list[str]:
     """Return one row of the conditions table."""
-    seeds, runs = len(cell.seeds), len(cell.runs)
+    seeds = runs = len(cell.seeds)
     spread = "" if cell.deviation is None else f" ± {cell.deviation}"
     return [
         escape(label),
         escape(cell.column.name),
         f"{SPLIT}, {escape(cell.column.revision)}",
-        str(seeds) if runs == seeds else f"{seeds} ({runs} runs)",
+        f"{seeds}{_repeats(cell)}",
         f"{percent_text(cell.percent)}{spread}",
         f"± {cell.sampling_error}",
         percent_text(percentage(cell.macro_f1)),
         " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in cell.majority_shares)),
         escape(over_floor_text(cell, table)),
-        optimism_of(cell).text,
+        optimism_text(cell),
         f"{_range(cell.best_steps)} of {_range(cell.total_steps)}" if any(cell.total_steps) else MISSING,
         escape(", ".join(filter(None, cell.commits))) or MISSING,
         escape(", ".join(flag if num == runs else f"{flag} ({num} of {runs})" for flag, num in cell.flags)) or MISSING,
     ]
+
+
+def _repeats(cell: Cell) -> str:
+    """Return ` (1 repeat left out)` where a seed was run more than once."""
+    number = len(cell.repeats)
+    return f" ({number} repeat{'s' * (number > 1)} left out)" if number else ""
 
 
 def _range(steps: Sequence[int]) -> str:

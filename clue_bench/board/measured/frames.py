@@ -27,7 +27,7 @@ FRAME_COLUMNS = (
     "task",
     "column",
     "seed",
-    "settings",  # fingerprint of everything in force but the seed
+    "settings",  # fingerprint of everything in force but the seed, and precision as it was asked for
     "data_name",
     "data_revision",
     "other_files",  # which files read are not the task card's, in words; "" where all are, or none was named
@@ -45,6 +45,8 @@ FRAME_COLUMNS = (
     "commit",  # "" where the code was no git checkout
     "dirty",
     "version",
+    "precision",  # as the machine had it, "" where the record does not say
+    "machine",  # the GPU, else the processor, "" where the record does not say
 )
 
 # `accuracy` is written beside `correct` and `rows`; it may be rounded, it may not contradict them.
@@ -126,9 +128,16 @@ def unfinished_runs(records: Iterable[RunRecord]) -> list[UnfinishedRun]:
     return sorted(unfinished, key=lambda run: run.run_id)
 
 
-def settings_fingerprint(effective: dict[str, Any]) -> str:
-    """Return 12 hex digits of the SHA-256 of every setting in force but the seed, whatever the order of the keys."""
+def settings_fingerprint(effective: dict[str, Any], asked: dict[str, Any] | None = None) -> str:
+    """Return 12 hex digits of the SHA-256 of every setting in force but the seed, whatever the order of the keys.
+
+    Precision counts as it was `asked` for: what "auto" became is a fact of the machine, and two machines that run one
+    sweep have tried no more settings than one.
+    """
     settings = {key: value for key, value in effective.items() if key != "seed"}
+    if "precision" in settings:
+        chosen = (asked or {}).get("settings")
+        settings["precision"] = chosen.get("precision", "auto") if isinstance(chosen, dict) else "auto"
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
 
@@ -146,7 +155,7 @@ def _row(record: RunRecord) -> dict[str, Any]:
         task.name,
         task.column,
         record.seed,
-        settings_fingerprint(record.effective),
+        settings_fingerprint(record.effective, record.asked),
         record.data.name,
         record.data.revision,
         _other_files(record.data.files),
@@ -164,6 +173,8 @@ def _row(record: RunRecord) -> dict[str, Any]:
         str(record.code.get("commit", "")),
         record.code.get("dirty", False) is True,
         str(record.code.get("version", "")),
+        str(record.effective.get("precision", "")),
+        str(record.hardware.get("gpu") or record.hardware.get("processor", "")),
     )
     return dict(zip(FRAME_COLUMNS, values, strict=True))
 

@@ -1,14 +1,14 @@
 """What choosing the best of several dev scores adds to the one that is shown.
 
-Enters: a cell. Leaves: the number N of dev scores that it was chosen from, settings times the evaluations of a run, and
-a bound on the expected optimism: E[max of N standard normals] × σ, with σ² = sd over seeds² + sampling error².
+Enters: a cell, which knows the number N of dev scores that it was chosen from: the sum over settings of the evaluations
+of a run. Leaves: about how much that choice adds, E[max of N standard normals] × σ, with σ² = sd over seeds² + sampling
+error².
 
-It is a bound: the noise of the chosen one is at most the largest of N, and the largest of N is larger the less they
-have in common. Evaluations of one run share the rows and most of the weights, so the true optimism is smaller.
+It is an estimate, and as a rule too high: the largest of N is larger the less they have in common, and evaluations of
+one run share the rows and most of the weights. With one seed, σ is not known, and there is none.
 """
 
 import math
-from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 
@@ -17,46 +17,31 @@ from clue_bench.board.scores import MISSING, half_up
 
 FORMULA = "E[max of N standard normals] × √(sd over seeds² + sampling error²)"
 OPTIMISM_NOTE = (
-    f"Optimism (≤): what choosing the best of N dev scores, settings × scores of a run, adds to a cell, in points, at "
-    f"most: {FORMULA}. Scores of one run have much in common, so the true figure is smaller; with one seed, no sd goes "
-    "in."
+    "Optimism (≈): about what choosing the best of N dev scores, the sum over settings of the scores of a run, adds "
+    f"to a cell, in points: {FORMULA}. Scores of one run have much in common, so the true figure is smaller as a rule; "
+    "with one seed, there is no sd and no figure."
 )
 
 _REACH, _STEPS = 12.0, 6000  # the integrand is below 1e-30 beyond; the error of the midpoint rule is below 1e-6
 
 
-@dataclass(frozen=True)
-class Optimism:
-    """`points` is the bound in percentage points, 0 for a single score; it lacks the seeds' part unless `has_seeds`."""
-
-    num_settings: int
-    dev_scores: int  # of each setting and seed
-    points: Decimal
-    has_seeds: bool
-
-    @property
-    def num_scores(self) -> int:
-        """How many scores the one that is shown was chosen from."""
-        return self.num_settings * self.dev_scores
-
-    @property
-    def text(self) -> str:
-        """`15 scores (≤ 1.22)`, `4 settings × 15 scores (≤ 1.71)`; a dash where nothing was chosen."""
-        if self.num_scores == 1:
-            return MISSING
-        settings = f"{self.num_settings} settings" * (self.num_settings > 1)
-        scores = f"{self.dev_scores} scores" * (self.dev_scores > 1)
-        return f"{' × '.join(filter(None, (settings, scores)))} (≤ {self.points})"
+def expected_optimism(cell: Cell) -> Decimal | None:
+    """Return about how much choosing adds to a cell, in percentage points; 0 for a single score, None for one seed."""
+    if cell.dev_scores == 1:
+        return Decimal("0.00")
+    if cell.deviation is None:
+        return None
+    noise = (cell.deviation**2 + cell.sampling_error**2).sqrt()
+    return half_up(Decimal(expected_maximum(cell.dev_scores)) * noise)
 
 
-def optimism_of(cell: Cell) -> Optimism:
-    """Return the expected optimism of a cell."""
-    num_scores = cell.num_settings * cell.dev_scores
-    seeds = cell.deviation
-    noise = ((seeds or Decimal(0)) ** 2 + cell.sampling_error**2).sqrt()
-    return Optimism(
-        cell.num_settings, cell.dev_scores, half_up(Decimal(expected_maximum(num_scores)) * noise), seeds is not None
-    )
+def optimism_text(cell: Cell) -> str:
+    """Return `15 scores (≈ 1.22)`, `60 scores of 4 settings (≈ 1.71)`; a dash where nothing was chosen."""
+    if cell.dev_scores == 1:
+        return MISSING
+    optimism = expected_optimism(cell)
+    settings = f" of {cell.num_settings} settings" * (cell.num_settings > 1)
+    return f"{cell.dev_scores} scores{settings} ({'one seed' if optimism is None else f'≈ {optimism}'})"
 
 
 @cache

@@ -5,6 +5,7 @@ whose counterpart. Leaves: a `Paper`: the differences, whether each is within th
 in the way of comparing the two. Where something does, there is no verdict.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,17 +22,23 @@ from clue_bench.board.published.read import PublishedScore, Quotation, read_publ
 from clue_bench.board.sampling import sampling_error, scored_rows
 from clue_bench.board.scores import MISSING, SPLIT, half_up, percent_text
 from clue_bench.errors import ClueBenchError
+from clue_bench.significance import t_quantile
 
 TITLE = "You and the paper"
 KEYWORDS = "TNEWS(+keywords)"
-LEVEL = Decimal("1.96")  # 95 % of a normal distribution
+LEVEL = 0.95
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside noise", "outside noise", "not comparable"
+NOT_DECIDABLE = "not decidable: one seed"
 HEADER = ("模型", "Published as", "Task", f"Here ({SPLIT})", "There", "Difference", "Noise", "Verdict")
 PAPER_NOTE = (
-    "Difference: here minus there, in points. Noise: ± 1.96 × √(s² (1 + 1/n) + e² + e′²); s is the sd over the n seeds "
-    "here, taken for the published run too, and e and e′ are the sampling errors of the two scores. It is unpaired, "
-    "since published predictions are not to be had: on the same rows, the true noise is smaller as a rule."
+    "Difference: here minus there, in points. Noise, 95 %: ± t × √(s² (1 + 1/n) + e² + e′²); s is the sd over the n "
+    "seeds here, taken for the published run too, e and e′ are the sampling errors of the two scores, and t is "
+    "Student's with Satterthwaite's degrees of freedom. With one seed, s is not known: what lies outside the rest of "
+    "the noise is not decidable. The noise is unpaired, since published predictions are not to be had: on the same "
+    "rows, the true one is smaller as a rule. Choosing is not in it: here, the best of a run's evaluations is shown, "
+    "and a published score may be the best of several settings, which flatters it. A counterpart is found by the "
+    "model's name alone."
 )
 
 
@@ -69,10 +76,12 @@ class PaperRow:
 
     @property
     def verdict(self) -> str:
-        """Whether the difference is more than noise; that the two are not comparable if they are not."""
+        """Whether the difference is more than noise; that nobody can say, if the two or their noise do not allow it."""
         if self.obstacles or self.noise is None:
             return NOT_COMPARABLE
-        return INSIDE if abs(self.difference) <= self.noise else OUTSIDE
+        if abs(self.difference) <= self.noise:
+            return INSIDE
+        return NOT_DECIDABLE if len(self.cell.seeds) == 1 else OUTSIDE
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -185,8 +194,11 @@ def _noise(cell: Cell, score: PublishedScore) -> Decimal | None:
     theirs = sampling_error(Decimal(score.score), rows)
     if theirs is None:
         return None
-    seeds = (cell.deviation or Decimal(0)) ** 2 * (1 + Decimal(1) / len(cell.seeds))
-    return half_up(LEVEL * (seeds + cell.sampling_error**2 + theirs**2).sqrt())
+    num_seeds = len(cell.seeds)
+    seeds = (cell.deviation or Decimal(0)) ** 2 * (1 + Decimal(1) / num_seeds)
+    variance = seeds + cell.sampling_error**2 + theirs**2
+    freedom = float((num_seeds - 1) * (variance / seeds) ** 2) if seeds else math.inf
+    return half_up(Decimal(t_quantile((1 + LEVEL) / 2, freedom)) * variance.sqrt())
 
 
 def _obstacles(cell: Cell, score: PublishedScore) -> tuple[str, ...]:
@@ -210,7 +222,7 @@ def _remarks(cell: Cell) -> tuple[str, ...]:
     if cell.is_majority:
         found.append("in at least one run here, (nearly) no better than always answering the most frequent class")
     if len(cell.seeds) == 1:
-        found.append("one seed here: the noise is that of sampling alone")
+        found.append("one seed here: the noise is that of sampling alone, and what lies outside it is not decidable")
     return tuple(found)
 
 
@@ -221,7 +233,7 @@ def _about(label: str, line: Counterpart, cell: Cell) -> str:
         millions = half_up(Decimal(cell.pretraining_tokens) / 1_000_000, places=0)
         tokens = f" (here {millions:,} million tokens of pretraining)"
     note = f": {line.note}" if line.note else ""
-    return f"{label}{tokens} and {line.model}{note}. Source: {line.source}."
+    return f"{label}{tokens} and {line.model}, by the name{note}. Source: {line.source}."
 
 
 def _markdown_row(row: PaperRow, notes: Sequence[str]) -> list[str]:

@@ -1,14 +1,15 @@
-"""Ranks of the models of a table, from paired tests: what no test separates shares a rank.
+"""Ranks of the models of a table, from paired tests: a range of the places that the tests leave open.
 
 Enters: a measured table. Leaves: `Ranks` of every column, and of Score where all of its columns can be tested. A test
 needs to know which dev rows were right; where a record does not say, its model has no rank, and the others are ranked
 without it.
 
-1. One run against one: McNemar's exact test. Otherwise the bootstrap over rows and seeds. Score: the bootstrap on the
-   mean of the columns, which are redrawn each for itself.
-2. Holm's correction for all pairs of the column; two models are separated below ALPHA.
-3. From the highest accuracy down, a new rank begins only where every model above is separated from every one below. So
-   two models that are not separated never have different ranks; two of one rank may be separated, with a third between.
+1. One run against one: McNemar's exact test. Otherwise Welch's t-test on rows and seeds. Score: the same on the mean of
+   the columns, whose rows and seeds have nothing in common.
+2. Holm's correction for all pairs of the column; two models are separated below ALPHA, or if a third lies between them
+   that is separated from both: if Holm's conclusions all hold, so does this one.
+3. A model's rank is from 1 + the number of models that are separated from it and better, to the number of all less
+   those that are separated from it and worse. Two models that are not separated have a place in common.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,50 +22,57 @@ import numpy.typing as npt
 
 from clue_bench.board.measured.cells import Cell, MeasuredTable
 from clue_bench.board.scores import MISSING, SCORE, SCORE_COLUMNS
-from clue_bench.significance import DRAWS, Bools, holm, joint_draws, mcnemar, pair_p_values
-
-Floats = npt.NDArray[np.float64]
+from clue_bench.significance import (
+    Bools,
+    Floats,
+    PairVariances,
+    holm,
+    mcnemar_p_values,
+    pair_variances,
+    variances_of_mean,
+    welch_p_values,
+)
 
 ALPHA = 0.05
-DRAWS_PER_PAIR = 40  # a p-value is at least 1 / draws: twice as fine as Holm's first step asks for
-SEED = 0
 
 NO_TEST = "no test"
 RANK_NOTE = (
-    "Models share a rank (=) where no paired test separates all above from all below. Tests: McNemar's, exact, of one "
-    "run against one; otherwise a bootstrap over the dev rows, the same for both, and over seeds; "
-    f"p < {ALPHA} after Holm's correction for all pairs of the column. With a third model between them, two of one "
-    "rank may still differ."
+    "Rank: the places that paired tests leave open, 2–4 from the second to the fourth; ranges without a place in "
+    "common belong to models that tests separate. Tests: McNemar's, exact, of one run against one, which says nothing "
+    "of other seeds; otherwise Welch's t-test, where the variance of a difference is that over dev rows, paired, plus "
+    "that of each model's mean over its seeds (a model with one seed is taken to vary as the other does; floors do "
+    f"not vary), with Satterthwaite's degrees of freedom. Two models are separated at p < {ALPHA} after Holm's "
+    "correction for all pairs of the column, or by a third between them that is separated from both. Two seeds are "
+    "few for this test: where they vary far more than rows do, it is wrong more often than that."
 )
 NO_TEST_NOTE = "no test: a record of the model does not say which rows were right, so it is in no test and no rank."
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A model's place among `of` tested ones; `is_shared` if another has it too."""
+    """A model's place among `of` tested ones: from `first` to `last`, as far as tests can tell."""
 
-    place: int
-    is_shared: bool
+    first: int
+    last: int
     of: int
 
     @property
     def text(self) -> str:
-        """`=1` or `3`."""
-        return f"{'=' if self.is_shared else ''}{self.place}"
+        """`1–6` or `3`."""
+        return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two tested models, the one with the higher accuracy first, and the p-value, adjusted for all pairs."""
+    """Two tested models, the one with the higher accuracy first, and the p-value, adjusted for all pairs.
+
+    `is_separated`: the difference is more than chance, by its own p-value or by a third model between the two.
+    """
 
     better: str
     worse: str
     p_value: float
-
-    @property
-    def is_separated(self) -> bool:
-        """Whether the difference is more than chance."""
-        return self.p_value < ALPHA
+    is_separated: bool
 
 
 @dataclass(frozen=True)
@@ -86,9 +94,7 @@ class Ranks:
     def as_json(self) -> dict[str, Any]:
         """Return ranks and pairs as plain values."""
         return {
-            "ranks": {
-                model: {"rank": r.place, "shared": r.is_shared, "of": r.of} for model, r in self.by_model.items()
-            },
+            "ranks": {model: {"first": r.first, "last": r.last, "of": r.of} for model, r in self.by_model.items()},
             "untested": list(self.untested),
             "pairs": [
                 {"better": p.better, "worse": p.worse, "p": round(p.p_value, 5), "separated": p.is_separated}
@@ -97,52 +103,67 @@ class Ranks:
         }
 
 
+@dataclass(frozen=True)
+class _Tested:
+    """The models of a column that can be tested, and what their differences vary by."""
+
+    ranks: Ranks
+    labels: list[str]
+    variances: PairVariances
+
+
 def ranks_of(table: MeasuredTable) -> list[Ranks]:
     """Return the ranks of every column, those of Score first where the table has one and all four can be tested."""
-    pairs = len(table.models) * (len(table.models) - 1) // 2
-    draws = max(DRAWS, DRAWS_PER_PAIR * pairs)
-    tested: list[tuple[Ranks, dict[str, int], Floats]] = []
-    for place, column in enumerate(table.columns):
-        cells = {model.label: model.cells[column.name] for model in table.models if column.name in model.cells}
-        right = {label: cell.correct for label, cell in cells.items() if cell.correct is not None}
-        untested = tuple(label for label in cells if label not in right)
-        drawn = np.empty((draws, 0))
-        if len(right) > 1:
-            drawn = joint_draws(list(right.values()), draws=draws, seed=SEED + place)
-        accuracies = np.array([float(cells[label].accuracy) for label in right])
-        p_values = _p_values(list(right.values()), accuracies, drawn)
-        ranks = _ranks(column.name, list(right), accuracies, p_values, untested)
-        tested.append((ranks, {label: number for number, label in enumerate(right)}, drawn))
+    tested = [_tested(table, column.name) for column in table.columns]
     score = _score_ranks(table, tested)
-    return [*([score] if score is not None else []), *(ranks for ranks, _, _ in tested)]
+    return [*([score] if score is not None else []), *(of_column.ranks for of_column in tested)]
 
 
-def _score_ranks(table: MeasuredTable, tested: Sequence[tuple[Ranks, dict[str, int], Floats]]) -> Ranks | None:
+def _tested(table: MeasuredTable, column: str) -> _Tested:
+    """Return the tests of one column."""
+    cells = {model.label: model.cells[column] for model in table.models if column in model.cells}
+    right = {label: cell.correct for label, cell in cells.items() if cell.correct is not None}
+    labels, untested = list(right), tuple(label for label in cells if label not in right)
+    accuracies = np.array([float(cells[label].accuracy) for label in labels])
+    variances = PairVariances(np.zeros((len(labels),) * 2), np.zeros((len(labels),) * 2))
+    p_values = np.ones((len(labels),) * 2)
+    if len(labels) > 1:
+        models = list(right.values())
+        variances = pair_variances(models, is_fixed=[cells[label].is_floor for label in labels])
+        p_values = _p_values(models, accuracies, variances)
+    return _Tested(_ranks(column, labels, accuracies, p_values, untested), labels, variances)
+
+
+def _score_ranks(table: MeasuredTable, tested: Sequence[_Tested]) -> Ranks | None:
     """Return the ranks by Score; None unless two models can be tested on all of its columns."""
-    of_score = [entry for entry in tested if entry[0].column in SCORE_COLUMNS]
+    of_score = [of_column for of_column in tested if of_column.ranks.column in SCORE_COLUMNS]
     whole = {m.label: m for m in table.models if all(column in m.cells for column in SCORE_COLUMNS)}
-    labels = [label for label in whole if all(label in places for _, places, _ in of_score)]
+    labels = [label for label in whole if all(label in of_column.labels for of_column in of_score)]
     if len(of_score) < len(SCORE_COLUMNS) or len(labels) < 2:
         return None
-    drawn = np.mean([draws[:, [places[label] for label in labels]] for _, places, draws in of_score], axis=0)
+    variances = variances_of_mean([_of_models(of_column, labels) for of_column in of_score])
     accuracies = np.array([_mean_accuracy(whole[label].cells) for label in labels])
     untested = tuple(label for label in whole if label not in labels)
-    return _ranks(SCORE, labels, accuracies, pair_p_values(accuracies, drawn), untested)
+    return _ranks(SCORE, labels, accuracies, welch_p_values(accuracies, variances), untested)
+
+
+def _of_models(of_column: _Tested, labels: Sequence[str]) -> PairVariances:
+    """Return the variances of these models only, in this order."""
+    places = [of_column.labels.index(label) for label in labels]
+    variance, uncertainty = of_column.variances
+    return PairVariances(variance[np.ix_(places, places)], uncertainty[np.ix_(places, places)])
 
 
 def _mean_accuracy(cells: Mapping[str, Cell]) -> float:
     return sum(float(cells[column].accuracy) for column in SCORE_COLUMNS) / len(SCORE_COLUMNS)
 
 
-def _p_values(models: Sequence[Bools], accuracies: Floats, drawn: Floats) -> Floats:
+def _p_values(models: Sequence[Bools], accuracies: Floats, variances: PairVariances) -> Floats:
     """Return the p-value (models, models) of every pair, before any correction."""
-    if len(models) < 2:
-        return np.ones((len(models), len(models)))
-    p_values = pair_p_values(accuracies, drawn)
+    p_values = welch_p_values(accuracies, variances)
     single = [number for number, correct in enumerate(models) if len(correct) == 1]
-    for one, other in combinations(single, 2):
-        exact = mcnemar(models[one], models[other]).p_value
-        p_values[one, other] = p_values[other, one] = exact
+    if len(single) > 1:
+        p_values[np.ix_(single, single)] = mcnemar_p_values([models[number] for number in single])
     return p_values
 
 
@@ -156,14 +177,21 @@ def _ranks(
     separated = np.zeros((len(order), len(order)), dtype=np.bool_)
     for (above, below), p_value in zip(places, adjusted, strict=True):
         separated[above, below] = p_value < ALPHA
-    starts = [place for place in range(len(order)) if separated[:place, place:].all()]
-    firsts = [max(start for start in starts if start <= place) for place in range(len(order))]
+    separated = _with_implied(separated)
+    better, worse = separated.sum(axis=0), separated.sum(axis=1)
     by_model = {
-        labels[number]: Rank(first + 1, firsts.count(first) > 1, len(order))
-        for number, first in zip(order, firsts, strict=True)
+        labels[number]: Rank(1 + int(better[place]), len(order) - int(worse[place]), len(order))
+        for place, number in enumerate(order)
     }
     pairs = tuple(
-        Pair(labels[order[above]], labels[order[below]], p_value)
+        Pair(labels[order[above]], labels[order[below]], p_value, bool(separated[above, below]))
         for (above, below), p_value in zip(places, adjusted, strict=True)
     )
     return Ranks(column, by_model, untested, pairs)
+
+
+def _with_implied(separated: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return `separated` (better, worse) and what follows: the first above the second, that above the third."""
+    for between in range(len(separated)):
+        separated = separated | np.outer(separated[:, between], separated[between])
+    return separated

@@ -1,7 +1,7 @@
 """Measured cells as CSV: a line per cell, with everything that qualifies its number.
 
 Enters: measured tables. Leaves: CSV text (RFC 4180, LF). Published scores are not in it: they have CSV files of their
-own, and no column holds both.
+own, and no column holds both. Text that a spreadsheet would take for a formula gets an apostrophe in front.
 """
 
 import csv
@@ -50,7 +50,7 @@ def measured_csv(tables: Iterable[MeasuredTable]) -> str:
         for model in table.models:
             for column in table.columns:
                 if column.name in model.cells:
-                    writer.writerow(_line(model, model.cells[column.name], table))
+                    writer.writerow(map(_text, _line(model, model.cells[column.name], table)))
     return text.getvalue()
 
 
@@ -82,6 +82,11 @@ def _line(model: MeasuredModel, cell: Cell, table: MeasuredTable) -> Sequence[ob
         " ".join(filter(None, cell.commits)),
         " ".join(flag for flag, _ in cell.flags),
     )
+
+
+def _text(value: object) -> object:
+    """Return text that no spreadsheet runs; numbers as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def _truth(value: bool) -> str:

@@ -14,11 +14,13 @@ from clue_bench.board.markdown import escape, markdown_table
 from clue_bench.board.measured.cells import CLUE, SYNTHETIC, MeasuredTable
 from clue_bench.board.measured.conditions import CONDITIONS, conditions_rows, differing_conditions
 from clue_bench.board.measured.floors import FLOOR_MARK, FLOOR_NOTE, FLOORS_NOTE, misses_floor
-from clue_bench.board.measured.optimism import OPTIMISM_NOTE, optimism_of
+from clue_bench.board.measured.optimism import OPTIMISM_NOTE
 from clue_bench.board.measured.ranks import NO_TEST_NOTE, RANK_NOTE, ranks_of
 from clue_bench.board.scores import SCORE as SCORE
 from clue_bench.board.scores import SCORE_COLUMNS, parameters_text, percent_text, score_of
 from clue_bench.board.scores import SPLIT as SPLIT
+
+LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
 
 MAJORITY_MARK = "†"
 MAJORITY_NOTE = (
@@ -60,7 +62,7 @@ def measured_section(table: MeasuredTable) -> str:
     names = [column.name for column in table.columns]
     others = [name for name in names if name not in SCORE_COLUMNS]
     standard = SCORE_COLUMNS if len(others) < len(names) else ()
-    parts = [score_table(_measured_rows(table), [*standard, *others]), _data_sentences(table)]
+    parts = [score_table(_measured_rows(table), [*standard, *others]), LEGEND, _data_sentences(table)]
     cells = [cell for model in table.models for cell in model.cells.values()]
     if any(model.is_floor for model in table.models):
         parts.append(FLOORS_NOTE)
@@ -70,7 +72,7 @@ def measured_section(table: MeasuredTable) -> str:
         parts.append(MAJORITY_NOTE)
     parts += ranks_section(table)
     parts += differing_conditions(table)
-    if any(optimism_of(cell).num_scores > 1 for cell in cells):
+    if any(cell.dev_scores > 1 for cell in cells):
         parts.append(OPTIMISM_NOTE)
     parts += ["Conditions:", markdown_table(CONDITIONS, conditions_rows(table))]
     return "\n\n".join(parts)

@@ -18,6 +18,7 @@ VERDICTS = {
     "inside noise": "在噪声内",
     "outside noise": "超出噪声",
     "not comparable": "不可比",
+    "not decidable: one seed": "无法判断",
 }
 VERDICT = "结论"
 
@@ -27,7 +28,7 @@ def paper_view(paper: Paper) -> list[PageTable]:
     if not paper.rows:
         return []
     columns = (
-        PageColumn("模型", is_number=False),
+        PageColumn("模型", "model", is_number=False),
         PageColumn("任务", "task", is_number=False),
         PageColumn(f"这里\uff08{SPLIT}\uff09", "here"),
         PageColumn("那里", "there"),

@@ -12,7 +12,7 @@ from typing import Any
 from clue_bench.board.addresses import cell_address, measured_address, quoted_address
 from clue_bench.board.measured.cells import Cell, MeasuredModel, MeasuredTable
 from clue_bench.board.measured.floors import misses_floor, over_floor_text
-from clue_bench.board.measured.optimism import optimism_of
+from clue_bench.board.measured.optimism import optimism_text
 from clue_bench.board.page.views import Ranked, quoted_row_names
 from clue_bench.board.published.quoted import QuotedCell, QuotedTable
 from clue_bench.board.sampling import error_of_mean
@@ -67,7 +67,7 @@ def wilson_interval(share: float, rows: int) -> tuple[float, float]:
 
 def _rank(ranks: Ranked, column: str, model: MeasuredModel) -> list[str]:
     """Return the fact of a rank."""
-    return ["名次", "rank by paired tests, = is shared", ranks.get(column, {}).get(model.label, MISSING)]
+    return ["名次", "rank: the places that paired tests leave open", ranks.get(column, {}).get(model.label, MISSING)]
 
 
 def _measured(
@@ -110,7 +110,7 @@ def _number_facts(cell: Cell, table: MeasuredTable) -> list[list[str]]:
         ["多数类", "majority share", " / ".join(percent_text(percentage(share)) for share in cell.majority_shares)],
         ["高于基线", "points over the best floor", over_floor_text(cell, table)],
         ["尝试的设置", "settings tried", "1" if cell.num_settings == 1 else f"best of {cell.num_settings}"],
-        ["乐观偏差", "optimism of choosing on dev, points, at most", optimism_of(cell).text],
+        ["乐观偏差", "optimism of choosing on dev, points, about", optimism_text(cell)],
     ]
 
 

@@ -3,23 +3,26 @@
 Enters: speed tables. Leaves: `PageTable`s, and address → plain values in the form of `provenance`.
 """
 
+import hashlib
 from typing import Any
 
 from clue_bench.board.addresses import cell_address
 from clue_bench.board.page.provenance import code_facts, common_facts, section
-from clue_bench.board.page.views import MEASURED, MODEL, PageCell, PageColumn, PageRow, PageTable
+from clue_bench.board.page.views import ENGLISH, MEASURED, MODEL, PageCell, PageColumn, PageRow, PageTable
 from clue_bench.board.scores import MISSING
 from clue_bench.board.speed.columns import COLUMNS, NOTES, Measured, SpeedCell
-from clue_bench.board.speed.tables import SpeedTable
+from clue_bench.board.speed.tables import CONDITIONS, SpeedTable, conditions
 
 ARROWS = "箭头与基准行相比:↑ 更快或更大。 Arrows hold a cell against the row marked “基准 baseline”."
+
+ENDED = {"failed": "失败 failed", "interrupted": "中断 interrupted"}
 
 
 def speed_view(table: SpeedTable) -> PageTable:
     """Return the table of one machine and session."""
     address = _address(table)
-    machine = str(table.machine.get("gpu") or table.machine.get("processor", "?"))
-    columns = (PageColumn(MODEL, is_number=False), *(PageColumn(column.name) for column in COLUMNS))
+    names = (PageColumn(column.name, column.english) for column in COLUMNS)
+    columns = (PageColumn(MODEL, ENGLISH[MODEL], is_number=False), *names)
     rows = []
     for row in table.rows:
         name = row.record.model.name
@@ -34,9 +37,21 @@ def speed_view(table: SpeedTable) -> PageTable:
         )
         shown = f"{name} (基准 baseline)" if row is table.baseline and len(table.rows) > 1 else name
         rows.append(PageRow(PageCell(shown, name), cells, f"{name} {row.record.model.sha256[:8]}"))
-    notes = [ARROWS, *(f"{mark} {note}" for mark, note in NOTES.items())]
-    title, english = f"实测速度：{machine}", f"Measured speed on {machine}, session {table.session}"
-    return PageTable(address, MEASURED, title, english, columns, tuple(rows), tuple(notes))
+    for record in table.failed:
+        name, ended = record.model.name, ENDED.get(record.status, record.status)
+        rows.append(PageRow(PageCell(f"{name} ({ended})", name), (PageCell(MISSING),) * len(COLUMNS), name))
+    marks = "".join(cell.mark for row in rows for cell in row.cells)
+    notes = [ARROWS] * (len(table.rows) > 1) + [f"{mark} {note}" for mark, note in NOTES.items() if mark in marks]
+    title, english = f"实测速度：{table.machine_name}", f"Measured speed on {table.machine_name}"
+    return PageTable(
+        address,
+        MEASURED,
+        title,
+        f"{english}, session {table.session}",
+        columns,
+        tuple(rows),
+        (*notes, *table.not_measured),
+    )
 
 
 def speed_provenance(table: SpeedTable) -> dict[str, dict[str, Any]]:
@@ -51,7 +66,8 @@ def speed_provenance(table: SpeedTable) -> dict[str, dict[str, Any]]:
 
 
 def _address(table: SpeedTable) -> str:
-    return f"speed-{table.session}"
+    machine = hashlib.sha256(repr(sorted(table.machine.items())).encode()).hexdigest()
+    return f"speed-{table.session}-{machine[:6]}"
 
 
 def _speed(column: str, cell: SpeedCell, row: Measured, table: SpeedTable) -> dict[str, Any]:
@@ -66,6 +82,7 @@ def _speed(column: str, cell: SpeedCell, row: Measured, table: SpeedTable) -> di
     if cell.ends is not None:
         low, high = cell.ends
         facts.insert(1, ["区间", "interval of the median, as its unit", f"{low} … {high}"])
+    told = [[name, english, text] for (name, english), text in zip(CONDITIONS.items(), conditions(row), strict=True)]
     warnings = [note for mark, note in NOTES.items() if mark in cell.marks]
     return {
         "title": f"{record.model.name} · {column}",
@@ -74,6 +91,7 @@ def _speed(column: str, cell: SpeedCell, row: Measured, table: SpeedTable) -> di
         "warnings": [*warnings, *(flag.replace("_", " ") for flag in record.flags)],
         "sections": [
             section("数字", "Number", facts),
+            section("条件", "Conditions", told),
             section("设置", "Settings", common_facts([record.effective])),
             section("代码与版本", "Code and versions", code_facts([record])),
             section("机器", "Hardware", common_facts([dict(record.hardware)])),

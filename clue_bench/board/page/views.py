@@ -9,8 +9,8 @@ from decimal import Decimal
 
 from clue_bench.board.addresses import cell_address, measured_address, quoted_address
 from clue_bench.board.measured.cells import CLUE, SYNTHETIC, MeasuredModel, MeasuredTable
-from clue_bench.board.measured.floors import FLOOR_MARK, misses_floor
-from clue_bench.board.measured.tables import MAJORITY_MARK
+from clue_bench.board.measured.floors import FLOOR_MARK, FLOOR_NOTE, misses_floor
+from clue_bench.board.measured.tables import MAJORITY_MARK, MAJORITY_NOTE
 from clue_bench.board.published.quoted import Link, QuotedCell, QuotedTable
 from clue_bench.board.scores import (
     COLUMN_ORDER,
@@ -26,6 +26,20 @@ from clue_bench.board.scores import (
 MEASURED, PUBLISHED = "measured", "published"
 OFFICIAL, OTHER = "official", "other"
 MODEL, PARAMETERS = "模型", "参数"
+ENGLISH = {
+    MODEL: "model",
+    PARAMETERS: "parameters",
+    "参数量": "parameters",
+    "词汇表": "vocabulary",
+    "词汇表大小": "vocabulary size",
+    "训练设备": "trained on",
+    "训练速度": "training speed",
+    "模型简称": "model",
+    "存储大小": "size on disk",
+    "语料": "corpus",
+    "直接下载": "download",
+}
+"""Chinese heading of a table → English below it."""
 
 TITLES = {
     "small-models": "小模型",
@@ -39,9 +53,26 @@ TITLES = {
 }
 """Name of a published table → its Chinese title."""
 
+LEGEND = (
+    (
+        f"{MAJORITY_MARK} 至少一次运行（几乎）只回答最多的一类，或不比这样做更好。",
+        MAJORITY_NOTE.removeprefix(MAJORITY_MARK).strip(),
+    ),
+    (
+        f"{FLOOR_MARK} 不高于无预训练的基线：在同样的行上，一个简单模型至少一样好。",
+        FLOOR_NOTE.removeprefix(FLOOR_MARK).strip(),
+    ),
+    (
+        "无预训练：基线，即总是回答最多的一类（多数类），或字符 n-gram 的 TF-IDF 上的线性模型（TF-IDF + 线性）。",
+        "Floors, without any pretraining: 多数类 is the majority class of train, TF-IDF + 线性 a linear model on "
+        "TF-IDF of character n-grams.",
+    ),
+)
+"""What marks and floors mean, in Chinese and in English."""
+
 
 Ranked = Mapping[str, Mapping[str, str]]
-"""Column → shown name of a model → its rank, `=1/5`."""
+"""Column → shown name of a model → its rank, `1–3/5`."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +115,7 @@ class PageRow:
 
 @dataclass(frozen=True)
 class PageTable:
-    """One table; `notes` stand under it."""
+    """One table; `notes` stand under it, and its `legend`, pairs of Chinese and English, right below."""
 
     address: str
     kind: str
@@ -93,13 +124,14 @@ class PageTable:
     columns: tuple[PageColumn, ...]
     rows: tuple[PageRow, ...]
     notes: tuple[str, ...] = ()
+    legend: tuple[tuple[str, str], ...] = ()
 
 
 def measured_view(table: MeasuredTable, ranks: Ranked, *, is_only: bool) -> PageTable:
     """Return a measured table; its number is in the title unless it `is_only` of its data."""
     with_score = all(name in {column.name for column in table.columns} for name in SCORE_COLUMNS)
-    columns = [PageColumn(MODEL, is_number=False), *([_score_column(table)] if with_score else [])]
-    columns.append(PageColumn(PARAMETERS, "parameters"))
+    columns = [PageColumn(MODEL, ENGLISH[MODEL], is_number=False), *([_score_column(table)] if with_score else [])]
+    columns.append(PageColumn(PARAMETERS, ENGLISH[PARAMETERS]))
     for column in table.columns:
         revision = OFFICIAL if column.is_official else OTHER
         columns.append(PageColumn(column.name, column.revision, column.name, revision, rows=column.dev_rows))
@@ -114,6 +146,7 @@ def measured_view(table: MeasuredTable, ranks: Ranked, *, is_only: bool) -> Page
         f"Measured on {english} ({SPLIT}){number[1]}",
         tuple(columns),
         tuple(_measured_row(model, table, best, ranks, with_score=with_score) for model in table.models),
+        legend=_legend(table),
     )
 
 
@@ -146,6 +179,17 @@ def task_names(tables: Iterable[PageTable]) -> list[str]:
     found = {column.task for table in tables for column in table.columns if column.task}
     order = [name for name in (SCORE, *COLUMN_ORDER) if name in found]
     return [*order, *sorted(found.difference(order))]
+
+
+def _legend(table: MeasuredTable) -> tuple[tuple[str, str], ...]:
+    """Return what the marks and floors of a measured table mean, where it has any."""
+    cells = [cell for model in table.models for cell in model.cells.values()]
+    shown = (
+        any(cell.is_majority for cell in cells),
+        any(misses_floor(cell, table) for cell in cells),
+        any(model.is_floor for model in table.models),
+    )
+    return tuple(pair for pair, is_shown in zip(LEGEND, shown, strict=True) if is_shown)
 
 
 def _score_column(table: MeasuredTable) -> PageColumn:
@@ -189,7 +233,7 @@ def _quoted_column(table: QuotedTable, place: int) -> PageColumn:
     name = table.header[place]
     values = [row[place].value for row in table.rows]
     task = name if name in (SCORE, *COLUMN_ORDER) else ""
-    return PageColumn(name, "", task, "", place > 0 and any(value is not None for value in values))
+    return PageColumn(name, ENGLISH.get(name, ""), task, "", place > 0 and any(value is not None for value in values))
 
 
 def _quoted_row(row: Sequence[QuotedCell], place: int, table: QuotedTable) -> PageRow:

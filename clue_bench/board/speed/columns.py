@@ -14,9 +14,9 @@ from clue_bench.board.published.printed import size_text
 from clue_bench.board.scores import MISSING, half_up
 from clue_bench.records import RunRecord
 from clue_bench.speeds import Memory, SpeedResults
-from clue_bench.timing import NOISY, Interval
+from clue_bench.timing import COVERAGE, NOISY, Interval
 
-OVERLAP_MARK, NOISY_MARK, SCALED_MARK, OTHER_STEP_MARK = "≈", "‡", "§", "¶"
+OVERLAP_MARK, NOISY_MARK, SCALED_MARK, OTHER_STEP_MARK, FEW_MARK = "≈", "‡", "§", "¶", "※"
 NOTES = {
     OVERLAP_MARK: "The interval overlaps that of the row that it is held against: the difference may be noise.",
     NOISY_MARK: f"Noisy: the interval is wider than {NOISY:.0%} of the median.",
@@ -24,6 +24,8 @@ NOTES = {
     "that of each further micro-batch, from steps of one and of as many rows as the conditions say.",
     OTHER_STEP_MARK: "No arrow: its step has another number of rows or tokens than that of the row it would be held "
     "against.",
+    FEW_MARK: f"No arrow: too few repetitions for an interval of {COVERAGE:.0%}, here or in the row that it would be "
+    "held against.",
 }
 
 Change = Callable[[Decimal, Decimal], str]
@@ -65,9 +67,13 @@ class SpeedCell:
 
 @dataclass(frozen=True)
 class Column:
-    """A column: its heading, whether its cells have intervals, and the cell of a model beside its baseline's record."""
+    """A column: its name, whether its cells have intervals, and the cell of a model beside its baseline's record.
+
+    `english` stands beside the name, which is that of the cards.
+    """
 
     name: str
+    english: str
     is_measured: bool
     cell: Callable[[Measured, Measured | None], SpeedCell]
 
@@ -88,10 +94,14 @@ def _timed(
     """Return the cell of a measurement, with an arrow where `base` is given."""
     if interval is None:
         return SpeedCell()
-    value = shown(interval.median)
-    arrow = "" if base is None else change(value, shown(base.median))
-    marks = OVERLAP_MARK * (base is not None and interval.overlaps(base)) + NOISY_MARK * interval.is_noisy
-    return SpeedCell(pattern.format(value), value, arrow, marks, (shown(interval.low), shown(interval.high)))
+    value, marks = shown(interval.median), NOISY_MARK * interval.is_noisy
+    ends = (shown(interval.low), shown(interval.high)) if interval.coverage else None
+    if interval.has_few_values or (base is not None and base.has_few_values):
+        return SpeedCell(pattern.format(value), value, "", marks + FEW_MARK, ends)
+    if base is None:
+        return SpeedCell(pattern.format(value), value, "", marks, ends)
+    marks = OVERLAP_MARK * interval.overlaps(base) + marks
+    return SpeedCell(pattern.format(value), value, change(value, shown(base.median)), marks, ends)
 
 
 def _vocabulary(row: Measured, base: Measured | None) -> SpeedCell:
@@ -135,7 +145,8 @@ def _mfu(row: Measured, _: Measured | None) -> SpeedCell:
     median, low, high = (
         half_up(Decimal(repr(n)) * 100, places=1) for n in (interval.median, interval.low, interval.high)
     )
-    return SpeedCell(f"{median}%", median, "", NOISY_MARK * interval.is_noisy, (low, high))
+    marks = NOISY_MARK * interval.is_noisy + FEW_MARK * interval.has_few_values
+    return SpeedCell(f"{median}%", median, "", marks, (low, high) if interval.coverage else None)
 
 
 def _finetuning(row: Measured, base: Measured | None) -> SpeedCell:
@@ -170,17 +181,17 @@ def _peak(memory: Memory) -> int:
 
 
 COLUMNS = (
-    Column("词汇表大小", False, _vocabulary),
-    Column("参数量", False, _parameters),
-    Column("存储大小", False, _weights),
-    Column("训练速度", True, _training),
-    Column("有效 token/s", True, _tokens),
-    Column("MFU", True, _mfu),
-    Column("微调 行/s", True, _finetuning),
-    Column("预测 行/s", True, _prediction),
-    Column("1 行 p50 ms", True, _latency(1, "p50")),
-    Column("1 行 p95 ms", True, _latency(1, "p95")),
-    Column("32 行 p50 ms", True, _latency(32, "p50")),
-    Column("32 行 p95 ms", True, _latency(32, "p95")),
-    Column("内存峰值 MiB", False, _memory),
+    Column("词汇表大小", "vocabulary size", False, _vocabulary),
+    Column("参数量", "parameters", False, _parameters),
+    Column("存储大小", "size on disk", False, _weights),
+    Column("训练速度", "training speed", True, _training),
+    Column("有效 token/s", "useful tokens", True, _tokens),
+    Column("MFU", "model FLOPs utilisation", True, _mfu),
+    Column("微调 行/s", "fine-tuning, rows/s", True, _finetuning),
+    Column("预测 行/s", "prediction, rows/s", True, _prediction),
+    Column("1 行 p50 ms", "latency, 1 row", True, _latency(1, "p50")),
+    Column("1 行 p95 ms", "latency, 1 row", True, _latency(1, "p95")),
+    Column("32 行 p50 ms", "latency, 32 rows", True, _latency(32, "p50")),
+    Column("32 行 p95 ms", "latency, 32 rows", True, _latency(32, "p95")),
+    Column("内存峰值 MiB", "peak of memory", False, _memory),
 )

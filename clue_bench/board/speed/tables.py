@@ -4,7 +4,7 @@ Enters: run records. Leaves: Markdown, or plain values for JSON. Records of two 
 table, so no arrow compares them: the models of a session took turns, those of two sessions did not.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,25 @@ from clue_bench.records import RunRecord
 from clue_bench.speeds import SpeedResults
 
 NOTHING_MEASURED = "There are no measured speeds: no record of clue-bench speed was found."
-MODEL = "模型"
-CONDITIONS = ("训练一步", "训练数据", "微调与预测", "词汇表", "精度", "矩阵乘法 GFLOP/s", "Commit", "Flags")
+MODEL = "模型 model"
+CONDITIONS = {
+    "训练一步": "training step",
+    "训练数据": "training data",
+    "微调与预测": "fine-tuning and prediction",
+    "词汇表": "vocabulary",
+    "精度": "precision",
+    "矩阵乘法 GFLOP/s": "matrix products",
+    "Commit": "",
+    "Flags": "",
+}
+"""Name of a condition → English beside it."""
 
 Machine = tuple[tuple[str, str | int], ...]
 
 
 @dataclass(frozen=True)
 class SpeedTable:
-    """The models of one session on one machine, in the order that they were typed in, and those that failed."""
+    """The models of one session on one machine, in the order that they were typed in, and those without numbers."""
 
     session: str
     machine: dict[str, str | int]
@@ -31,9 +41,30 @@ class SpeedTable:
     failed: tuple[RunRecord, ...]
 
     @property
+    def started_at(self) -> str:
+        """When the session started."""
+        return (self.rows[0].record if self.rows else self.failed[0]).started_at
+
+    @property
+    def machine_name(self) -> str:
+        """The GPU, or the processor."""
+        return str(self.machine.get("gpu") or self.machine.get("processor", "unknown machine"))
+
+    @property
     def baseline(self) -> Measured:
         """The row that the others are held against: the session's, or the first where that is not there."""
         return next((row for row in self.rows if row.results.is_baseline), self.rows[0])
+
+    @property
+    def not_measured(self) -> list[str]:
+        """A sentence per number that is missing, and per model that has none."""
+        reasons = [
+            f"{row.record.model.name}: {kind} was not measured: {reason}."
+            for row in self.rows
+            for kind, reason in row.results.not_measured.items()
+        ]
+        ended = (": ".join(filter(None, (each.model.name, each.status, each.error))) for each in self.failed)
+        return [*reasons, *(f"{sentence}." for sentence in ended)]
 
     def cells(self, row: Measured) -> list[SpeedCell]:
         """Return a row's cells, in the order of COLUMNS."""
@@ -43,19 +74,22 @@ class SpeedTable:
 
 def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
     """Return a table per session and machine, the latest session first; records of other kinds are left alone."""
-    groups: dict[tuple[str, Machine], list[Measured]] = {}
-    failed: list[RunRecord] = []
-    for record in sorted(records, key=lambda each: each.run_id):
-        if record.kind == "speed" and record.status == "completed":
+    groups: dict[tuple[str, Machine], tuple[list[Measured], list[RunRecord]]] = {}
+    speeds = [record for record in sorted(records, key=lambda each: each.run_id) if record.kind == "speed"]
+    for record in sorted(speeds, key=lambda each: (each.status != "completed", not each.hardware)):
+        machine: Machine = tuple(sorted(record.hardware.items()))
+        if record.status == "completed":
             row = Measured(record, SpeedResults.model_validate(record.results))
-            groups.setdefault((row.results.session, tuple(sorted(record.hardware.items()))), []).append(row)
-        elif record.kind == "speed":
-            failed.append(record)
+            groups.setdefault((row.results.session, machine), ([], []))[0].append(row)
+        else:
+            session = str(record.asked.get("session", record.run_id))
+            # A model that failed before its machine was asked belongs to the session's, whichever comes first.
+            known = [key for key in groups if key[0] == session] if not machine else []
+            groups.setdefault(min(known, key=str, default=(session, machine)), ([], []))[1].append(record)
     tables = []
-    for session, machine in sorted(groups, key=str, reverse=True):
-        rows = sorted(groups[session, machine], key=lambda row: row.results.position)
-        ended = tuple(record for record in failed if record.asked.get("session") == session)
-        tables.append(SpeedTable(session, dict(machine), tuple(rows), ended))
+    for (session, machine), (rows, failed) in sorted(groups.items(), key=lambda each: str(each[0]), reverse=True):
+        rows.sort(key=lambda row: row.results.position)
+        tables.append(SpeedTable(session, dict(machine), tuple(rows), tuple(failed)))
     return tables
 
 
@@ -72,11 +106,13 @@ def speed_json(records: Iterable[RunRecord]) -> dict[str, Any]:
 
 def _section(table: SpeedTable) -> str:
     """Return the table, the notes of its marks, how it was measured, its intervals and its conditions."""
+    title = f"## {escape(table.machine_name)}, session {escape(table.session)}"
+    if not table.rows:
+        return "\n\n".join([title, *map(escape, table.not_measured)])
     rows = [(escape(row.record.model.name), table.cells(row)) for row in table.rows]
-    measured = [number for number, column in enumerate(COLUMNS) if column.is_measured]
-    headings = [escape(column.name) for column in COLUMNS]
+    headings = [escape(f"{column.name} {column.english}") for column in COLUMNS]
     parts = [
-        f"## {escape(_machine_name(table))}, session {escape(table.session)}",
+        title,
         markdown_table([MODEL, *headings], [[name, *(escape(cell.whole) for cell in cells)] for name, cells in rows]),
         *(
             f"{mark} {note}"
@@ -84,19 +120,25 @@ def _section(table: SpeedTable) -> str:
             if any(mark in cell.marks for _, cells in rows for cell in cells)
         ),
         escape(_how(table)),
-        *map(escape, _not_measured(table)),
-        f"Intervals of {_coverage(table)}:",
-        markdown_table(
-            [MODEL, *(headings[number] for number in measured)],
-            [[name, *(_ends(cells[number]) for number in measured)] for name, cells in rows],
-        ),
+        *map(escape, table.not_measured),
+        *_intervals(table, headings),
         "Conditions:",
         markdown_table(
-            [MODEL, *CONDITIONS],
-            [[name, *map(escape, _conditions(row))] for (name, _), row in zip(rows, table.rows, strict=True)],
+            [MODEL, *(escape(f"{name} {english}") for name, english in CONDITIONS.items())],
+            [[name, *map(escape, conditions(row))] for (name, _), row in zip(rows, table.rows, strict=True)],
         ),
     ]
     return "\n\n".join(parts)
+
+
+def _intervals(table: SpeedTable, headings: Sequence[str]) -> list[str]:
+    """Return how sure the intervals are, and their table, if there are any."""
+    measured = [number for number, column in enumerate(COLUMNS) if column.is_measured]
+    rows = [(row.record.model.name, table.cells(row)) for row in table.rows]
+    if not any(cell.ends for _, cells in rows for cell in cells):
+        return [f"{_coverage(table)}."]
+    body = [[escape(name), *(_ends(cells[number]) for number in measured)] for name, cells in rows]
+    return [f"{_coverage(table)}:", markdown_table([MODEL, *(headings[number] for number in measured)], body)]
 
 
 def _ends(cell: SpeedCell) -> str:
@@ -106,11 +148,9 @@ def _ends(cell: SpeedCell) -> str:
 def _coverage(table: SpeedTable) -> str:
     interval = next(iter(table.rows[0].results.intervals.values()))
     num = len(interval.values)
-    return f"{interval.coverage:.1%}, order statistics over {num} repetition{'s' * (num > 1)}"
-
-
-def _machine_name(table: SpeedTable) -> str:
-    return str(table.machine.get("gpu") or table.machine.get("processor", "unknown machine"))
+    if num == 1:
+        return "No interval: one repetition"
+    return f"Intervals of {interval.coverage:.1%}, order statistics over {num} repetitions"
 
 
 def _how(table: SpeedTable) -> str:
@@ -119,27 +159,21 @@ def _how(table: SpeedTable) -> str:
     machine = ", ".join(f"{key} {value}" for key, value in table.machine.items())
     packages = ", ".join(f"{name} {record.packages[name]}" for name in ("python", "torch") if name in record.packages)
     memory = "allocated on the GPU" if "gpu" in table.machine else "resident, Python and libraries included"
+    turns, arrows = "Each measurement ran", ""
+    if len(table.rows) > 1:
+        turns = "The models took turns, each measurement"
+        arrows = f"; arrows hold it against {table.baseline.record.model.name}, and more speed points up"
     return (
-        f"Machine: {machine}; {packages}. Started {record.started_at}. The models took turns, each measurement in a "
-        f"process of its own; after a warm-up every repetition lasted at least {record.effective.get('seconds')} s. "
-        f"Shown is the median over repetitions; arrows hold it against {table.baseline.record.model.name}, and more "
-        "speed points up. Training is the time of 1,000 optimizer steps of the recipe's first stage; MFU is against "
-        "the best matrix products measured in the session. Fine-tuning takes rows that are tokenised already; "
+        f"Machine: {machine}; {packages}. Started {record.started_at}. {turns} in a process of its own; after a "
+        f"warm-up every repetition lasted at least {record.effective.get('seconds')} s. Shown is the median over "
+        f"repetitions{arrows}. Training is the time of 1,000 optimizer steps of the recipe's first stage; MFU is "
+        "against the best matrix products measured in the session. Fine-tuning takes rows that are tokenised already; "
         "prediction goes from texts to labels, in one call of all rows, of 1 and of 32. Memory is the peak of training "
         f"/ fine-tuning / prediction, {memory}."
     )
 
 
-def _not_measured(table: SpeedTable) -> list[str]:
-    reasons = [
-        f"{row.record.model.name}: {kind} was not measured: {reason}."
-        for row in table.rows
-        for kind, reason in row.results.not_measured.items()
-    ]
-    return [*reasons, *(f"{record.model.name}: failed: {record.error}." for record in table.failed)]
-
-
-def _conditions(row: Measured) -> list[str]:
+def conditions(row: Measured) -> list[str]:
     """Return a row's settings, data and code, in the order of CONDITIONS."""
     record, training = row.record, row.results.training
     step = data = products = MISSING
@@ -160,6 +194,9 @@ def _task(row: Measured) -> str:
     if task is None or part is None:
         return MISSING
     batch = f", batch {finetuning.batch_size}" if finetuning else ""
+    latencies = prediction.latencies if prediction else []
+    calls = [f"{each.calls} calls of {each.batch} row{'s' * (each.batch > 1)}" for each in latencies]
+    batch += f"; p50 and p95 over {', '.join(calls)} in each repetition" if calls else ""
     return f"{task.name} ({data.name}, {data.revision}), {part.rows} rows of at most {part.max_length} tokens{batch}"
 
 
@@ -176,15 +213,15 @@ def _table_json(table: SpeedTable) -> dict[str, Any]:
             "run_id": row.record.run_id,
             "is_baseline": row is table.baseline,
             "cells": {column.name: cell.as_json() for column, cell in cells},
-            "conditions": dict(zip(CONDITIONS, _conditions(row), strict=True)),
+            "conditions": dict(zip(CONDITIONS, conditions(row), strict=True)),
         }
 
     return {
         "session": table.session,
         "machine": table.machine,
-        "started_at": table.rows[0].record.started_at,
-        "how": _how(table),
-        "coverage": _coverage(table),
+        "started_at": table.started_at,
+        "how": _how(table) if table.rows else "",
+        "coverage": _coverage(table) if table.rows else "",
         "rows": [row_json(row) for row in table.rows],
-        "not_measured": _not_measured(table),
+        "not_measured": table.not_measured,
     }

@@ -4,17 +4,19 @@ import csv
 import io
 import json
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 
-from clue_bench.board.files import board_files
+from clue_bench.board.files import CSV, board_files
 from clue_bench.board.leaderboard import build_leaderboard
 from clue_bench.board.page.provenance import wilson_interval
 from clue_bench.board.page.render import page_tables, provenance
 from clue_bench.board.page.views import quoted_row_names
 from clue_bench.board.plots.session import session_speeds
+from clue_bench.board.speed.tables import speed_tables
 from clue_bench.records import RunRecord
 
 HOSTILE = "<img src=x onerror=window.hacked=1>\"'&</script><script>window.hacked=2</script>"  # as in conftest.py
@@ -144,8 +146,9 @@ def test_measured_speeds_are_a_table_of_their_own(
 ) -> None:
     board = board_files([*records, speed_record], published_folder)
     elements = Elements(board.texts["index.html"])
-    assert "speed-20260101T000000Z-aaaa" in {section.get("data-address") for section in elements.all("section")}
-    told = json.loads(elements.scripts[0])["speed-20260101T000000Z-aaaa/tiny/训练速度"]
+    addresses = {section.get("data-address") or "" for section in elements.all("section")}
+    (address,) = (each for each in addresses if each.startswith("speed-20260101T000000Z-aaaa"))
+    told = json.loads(elements.scripts[0])[f"{address}/tiny/训练速度"]
     assert speed_record.run_id in json.dumps(told)
     assert "some processor" in board.texts["speed.md"]
     assert json.loads(board.texts["leaderboard.json"])["speed"]["tables"]
@@ -200,6 +203,54 @@ def test_the_csv_has_a_line_per_measured_cell_and_nothing_published(
     assert (tiny["accuracy_percent"], tiny["sd_points"], tiny["seeds"]) == ("69.02", "0.01", "1 2 3")
     assert {line["split"] for line in lines} == {"dev"}
     assert HOSTILE in {line["model"] for line in lines}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_no_name_in_the_csv_is_a_formula_to_a_spreadsheet(
+    make_record: Callable[..., RunRecord], published_folder: Path, start: str
+) -> None:
+    name = f'{start}HYPERLINK("https://example.org")'
+    lines = list(csv.reader(io.StringIO(board_files([make_record(model=name)], published_folder).texts[CSV])))
+    assert f"'{name}" in lines[1]
+    assert not [cell for cell in lines[1] if re.match(r"[=@\t+-]", cell)]
+
+
+def test_a_number_below_zero_stays_a_number(make_record: Callable[..., RunRecord], published_folder: Path) -> None:
+    records = [
+        make_record(correct=6000),
+        make_record(correct=6500, model="floor-tfidf", is_floor=True, sha256="f" * 64),
+    ]
+    (line, _) = csv.DictReader(io.StringIO(board_files(records, published_folder).texts[CSV]))
+    assert line["points_over_floor"] == "-5.00"
+
+
+def test_marks_are_explained_under_the_table_in_both_languages(
+    make_record: Callable[..., RunRecord], published_folder: Path
+) -> None:
+    floor = make_record(correct=9000, model="floor-tfidf", is_floor=True, sha256="f" * 64)
+    marked = board_files([make_record(flags=["majority_class"]), floor], published_folder).texts["index.html"]
+    shown = re.findall(r'<p class="legend">(.*?)</p>', marked)
+    assert len(shown) == 3
+    for mark, text in zip(("†", "▽", "无预训练"), shown, strict=True):
+        assert text.startswith(mark)
+        chinese, english = text.split('<span class="english" lang="en">')
+        assert re.search("[\u4e00-\u9fff]{4}", chinese)
+        assert re.search("[a-z ]{20}", english)
+    plain = board_files([make_record()], published_folder).texts["index.html"]
+    assert 'class="legend"' not in plain
+
+
+def test_no_heading_is_chinese_only(records: list[RunRecord], speed_record: RunRecord, published_folder: Path) -> None:
+    board = build_leaderboard(records, published_folder)
+    columns = [column for t in page_tables(board, speed_tables([speed_record]), [{}]) for column in t.columns]
+    assert len(columns) > 50
+    assert not [each.name for each in columns if re.search("[\u4e00-\u9fff]", each.name) and not each.condition]
+
+
+def test_published_scores_are_not_said_to_be_on_test(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert "已发表（test）" not in text
+    assert "已发表的划分写在各行" in text
 
 
 def luminance(colour: str) -> float:

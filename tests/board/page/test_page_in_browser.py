@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
+from clue_bench.board.files import board_files
+
 TABLE = "section.table[data-address='clue-1']"
 NAMES = f'[...document.querySelectorAll("{TABLE} tbody tr")].filter(r => !r.hidden).map(r => r.cells[0].innerText)'
 HEADING = f'[...document.querySelectorAll("{TABLE} thead th")].find(h => h.dataset.name === %r)'
@@ -242,8 +244,6 @@ def test_chinese_characters_are_written_with_a_font_that_has_them(opened, browse
 
 
 def test_a_picture_alone_has_no_error_and_asks_for_nothing(browser, records, published_folder, tmp_path: Path):
-    from clue_bench.board.files import board_files
-
     path = tmp_path / "score-tokens.svg"
     path.write_text(board_files(records, published_folder).texts["plots/score-tokens.svg"], encoding="utf-8")
     browser.open(path.as_uri())
@@ -251,3 +251,31 @@ def test_a_picture_alone_has_no_error_and_asks_for_nothing(browser, records, pub
     assert browser.run("document.querySelectorAll('text').length") > 20
     assert browser.complaints() == []
     assert browser.requests() == [path.as_uri()]
+
+
+@pytest.fixture
+def named(browser, make_record, published_folder, tmp_path):
+    """Return a function that opens the page of one model of a name."""
+
+    def open_with(name, width):
+        path = tmp_path / "index.html"
+        texts = board_files([make_record(model=name)], published_folder).texts
+        path.write_text(texts["index.html"], encoding="utf-8")
+        browser.dress(width=width)
+        browser.open(path.as_uri())
+        return browser
+
+    return open_with
+
+
+@pytest.mark.parametrize("width", [375, 1200])
+def test_a_long_name_leaves_room_for_the_numbers(named, width):
+    browser = named("amodelofaverylongnamewithoutanyblank" * 4, width)
+    wide = browser.run(f'document.querySelector("{TABLE} tbody th").offsetWidth')
+    assert 0 < wide <= min(0.46 * width, 23 * 16)
+
+
+def test_a_name_of_usual_length_is_not_broken_on_a_wide_screen(named):
+    browser = named("roberta-tiny-2l128-untrained", 1200)
+    browser.run("document.body.style.width = '14rem'")  # less than the table needs
+    assert 0 < browser.run(f'document.querySelector("{TABLE} tbody th bdi").offsetHeight') < 32
