@@ -160,6 +160,7 @@ def test_every_counterpart_that_ships_has_scores(published_folder: Path) -> None
 
 
 @pytest.mark.parametrize(
+    "name", ["clue/roberta_chinese_clue_tiny", "uer/roberta-tiny-word-chinese-cluecorpussmall", "albert-base"]
 )
 def test_released_models_and_recipes_have_the_counterparts_that_ship(
     make_record: MakeRecord, published_folder: Path, name: str
