@@ -168,8 +168,9 @@ def load_recipe(
     """Return the recipe called `reference` (a name, or a path ending in .toml).
 
     `overrides` (of `--set`) are laid over it, over the sizes of `debug_size`. `steps` is the run's total, divided among
-    the stages in the card's proportions. A run shorter than `log_every` or `save_every` shortens these too.
-    Raises ClueBenchError naming the card, the key and what was expected.
+    the stages in the card's proportions. A run shorter than `log_every` or `save_every` shortens these too. A model of
+    other sizes than the card's is called after them: gpt2-base-3l64. Raises ClueBenchError naming the card, the key and
+    what was expected.
     """
     path = find_card("pretrain", reference)
     card = load_card(path, Recipe)
@@ -186,7 +187,10 @@ def load_recipe(
         values |= {"log_every": recipe.total_steps}
         values |= {"save_every": asked.get("save_every", recipe.total_steps)}
         recipe = load_card(path, Recipe, values)
-    return recipe
+    if (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
+        return recipe
+    # Tables show the name: a model of another size must not stand there as the card's.
+    return recipe.model_copy(update={"name": f"{card.name}-{recipe.layers}l{recipe.hidden_size}"})
 
 
 def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:

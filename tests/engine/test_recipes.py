@@ -149,3 +149,9 @@ def test_whole_words_need_a_corpus_with_words(corpus_folder, tmp_path):
     recipe = load_recipe("roformer-base-wwm", debug_size=True)
     with pytest.raises(ClueBenchError, match="built without word segmentation"):
         Pretraining(recipe, Corpus.open(corpus_folder), tmp_path)
+
+
+def test_a_model_of_other_sizes_does_not_bear_the_cards_name():
+    assert load_recipe("gpt2-base", steps=1000).name == "gpt2-base"
+    assert load_recipe("gpt2-base", debug_size=True).name == "gpt2-base-3l64"
+    assert load_recipe("roberta-tiny-clue", {"hidden_size": 128, "heads": 2}).name == "roberta-tiny-clue-4l128"
