@@ -95,8 +95,8 @@ def pretrain_once(
     pretraining = Pretraining(loaded, Corpus.open(corpus), out, start=checkpoint, pairs=labelled)
     if loaded.held_out_share and pretraining.feeds.held_out is None and pretraining.processes.is_first:
         terminal.say("nothing is held out: the corpus is too small for it")
-    typed: dict[str, Any] = {"recipe": recipe, "corpus": corpus.name, "settings": asked, "steps": steps}
-    typed |= {"debug_size": debug_size, "from": start and str(start), "pairs": pairs and str(pairs)}
+    typed: dict[str, Any] = {"recipe": Path(recipe).name, "corpus": corpus.name, "settings": asked, "steps": steps}
+    typed |= {"debug_size": debug_size, "from": start and start.name, "pairs": pairs and pairs.name}
     record = completed_record(pretraining)
     if record is not None:
         pretraining.leave()
