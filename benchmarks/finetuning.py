@@ -13,10 +13,8 @@ in a whole task. Memory is the most that a side's process held. Prints medians o
 """
 
 import argparse
-import statistics
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,39 +192,22 @@ def compare(asked: argparse.Namespace, task: str, model: Path) -> side_by_side.A
     options = [f"--data={asked.data}", f"--model={model}", f"--tasks={task}", f"--rows={asked.rows}"]
     options += [f"--dev-rows={asked.dev_rows}", f"--ours={asked.ours}", f"--batch-size={asked.batch_size}"]
     options.append(f"--clock={asked.clock}")
-    with ExitStack() as stack:
-        sides = [
-            stack.enter_context(side_by_side.Side(name, [__file__, f"--worker={name}", *options])) for name in WORKERS
-        ]
-        return side_by_side.alternate(sides, [TRAINING, DEV], rounds=asked.rounds, lock=asked.lock)
+    return side_by_side.measure([__file__, *options], workers=WORKERS, questions=[TRAINING, DEV], asked=asked)
 
 
 def lines(model: str, task: str, found: side_by_side.Answers) -> list[str]:
     """Return a task's lines of the table."""
-    table = []
-    for question in (TRAINING, DEV):
-        speeds = {name: found[name, question] for name in WORKERS}
-        cells = [model, task, question, *(f"{statistics.median(values):,.1f}" for values in speeds.values())]
-        cells += [side_by_side.ratio(speeds[OURS], speeds[peer]) for peer in (FP32, BF16)]
-        cells.append(" / ".join(f"{found[name, side_by_side.END][0]:,}" for name in WORKERS))
-        table.append(f"| {' | '.join(cells)} |")
-    return table
+    return [
+        f"| {' | '.join([model, task, question, *side_by_side.cells(found, question)])} |"
+        for question in (TRAINING, DEV)
+    ]
 
 
 def main() -> None:
     """Measure and print, or be one of the workers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", default=["afqmc", "tnews", "cmnli", "iflytek"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=512, help="training rows of the Trainer in a round")
+    parser = side_by_side.parser(__doc__, workers=WORKERS, rows="training rows of the Trainer in a round")
     parser.add_argument("--dev-rows", type=int, default=512, help="the same of dev")
-    parser.add_argument("--ours", type=int, default=4, help="how many times as many are ours")
     parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--clock", choices=side_by_side.CLOCKS, default="wall")
-    parser.add_argument("--lock", type=Path, help="file to lock during each measurement")
-    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.worker:
         side_by_side.answer(WORKERS[asked.worker](Workload(asked)))

@@ -10,10 +10,8 @@ Each round takes other rows, ours --ours times as many. Memory is the most that 
 """
 
 import argparse
-import statistics
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -102,30 +100,13 @@ def line(asked: argparse.Namespace, task: str, model: Path, name: str) -> str:
     """Measure one task with one model, and return its line of the table."""
     options = [f"--data={asked.data}", f"--model={model}", f"--tasks={task}", f"--rows={asked.rows}"]
     options += [f"--ours={asked.ours}", f"--clock={asked.clock}"]
-    with ExitStack() as stack:
-        sides = [
-            stack.enter_context(side_by_side.Side(side, [__file__, f"--worker={side}", *options])) for side in WORKERS
-        ]
-        found = side_by_side.alternate(sides, [QUESTION], rounds=asked.rounds, lock=asked.lock)
-    speeds = {side: found[side, QUESTION] for side in WORKERS}
-    cells = [name, task, *(f"{statistics.median(values):,.1f}" for values in speeds.values())]
-    cells += [side_by_side.ratio(speeds[OURS], speeds[peer]) for peer in (FP32, BF16)]
-    cells.append(" / ".join(f"{found[side, side_by_side.END][0]:,}" for side in WORKERS))
-    return f"| {' | '.join(cells)} |"
+    found = side_by_side.measure([__file__, *options], workers=WORKERS, questions=[QUESTION], asked=asked)
+    return f"| {' | '.join([name, task, *side_by_side.cells(found, QUESTION)])} |"
 
 
 def main() -> None:
     """Measure and print, or be one of the workers."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", action="append", required=True)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--tasks", nargs="+", default=["afqmc", "tnews", "cmnli", "iflytek"])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=512, help="rows of the pipeline in a round")
-    parser.add_argument("--ours", type=int, default=4, help="how many times as many are ours")
-    parser.add_argument("--clock", choices=side_by_side.CLOCKS, default="wall")
-    parser.add_argument("--lock", type=Path, help="file to lock during each measurement")
-    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    parser = side_by_side.parser(__doc__, workers=WORKERS, rows="rows of the pipeline in a round")
     asked = parser.parse_args()
     if asked.worker:
         side_by_side.answer(WORKERS[asked.worker](Workload(asked)))

@@ -9,14 +9,15 @@ A worker reads a question a line and answers with one line of JSON (`answer`). I
 memory that it has held.
 """
 
+import argparse
 import fcntl
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -98,6 +99,37 @@ def alternate(sides: Sequence[Side], questions: Sequence[str], *, rounds: int, l
     for side in sides:
         found[side.name, END].append(side.ask(END))
     return found
+
+
+def parser(description: str | None, *, workers: Iterable[str], rows: str) -> argparse.ArgumentParser:
+    """Return the arguments of a benchmark of tasks; `rows` says whose rows --rows counts."""
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--model", action="append", required=True)
+    made.add_argument("--data", type=Path, required=True)
+    made.add_argument("--tasks", nargs="+", default=["afqmc", "tnews", "cmnli", "iflytek"])
+    made.add_argument("--rounds", type=int, default=5)
+    made.add_argument("--rows", type=int, default=512, help=rows)
+    made.add_argument("--ours", type=int, default=4, help="how many times as many are ours")
+    made.add_argument("--clock", choices=CLOCKS, default="wall")
+    made.add_argument("--lock", type=Path, help="file to lock during each measurement")
+    made.add_argument("--worker", choices=list(workers), help=argparse.SUPPRESS)
+    return made
+
+
+def measure(command: Sequence[str], *, workers: Iterable[str], questions: Sequence[str], asked: Any) -> Answers:
+    """Start `command` once as each of the workers, and ask them in turn."""
+    with ExitStack() as stack:
+        sides = [stack.enter_context(Side(name, [*command, f"--worker={name}"])) for name in workers]
+        return alternate(sides, questions, rounds=asked.rounds, lock=asked.lock)
+
+
+def cells(found: Answers, question: str) -> list[str]:
+    """Return the medians of all sides, the first one's ratios to the others, and what memory each held."""
+    names = list(dict.fromkeys(name for name, _ in found))
+    speeds = [found[name, question] for name in names]
+    ratios = [ratio(speeds[0], peer) for peer in speeds[1:]]
+    memory = " / ".join(f"{found[name, END][0]:,}" for name in names)
+    return [*(f"{statistics.median(values):,.1f}" for values in speeds), *ratios, memory]
 
 
 def ratio(ours: Sequence[float], peer: Sequence[float]) -> str:

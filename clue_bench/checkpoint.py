@@ -36,7 +36,7 @@ from clue_bench.models import hub, hub_config
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.weights import WEIGHTS as WEIGHTS
 from clue_bench.models.weights import read_object, read_weights, weight_files
-from clue_bench.records import SUFFIX, read_record
+from clue_bench.records import read_record, record_paths
 from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
 
 CONFIG = "config.json"
@@ -219,7 +219,8 @@ def find_folder(model: str | Path) -> Path:
         return path / FOLDER
     if (path / CONFIG).is_file():
         return path
-    if any(read_record(record).model.is_floor for record in path.glob(f"*{SUFFIX}")):
+    records = record_paths(path)
+    if len(records) == 1 and read_record(records[0]).model.is_floor:
         raise ClueBenchError(
             f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give a model's"
         )

@@ -159,12 +159,17 @@ def record_path(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}{SUFFIX}"
 
 
+def record_paths(folder: Path) -> list[Path]:
+    """Return the records that lie in `folder` itself, sorted: of a run's folder, one."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
 def claim_folder(folder: Path, run_id: str) -> None:
     """Make sure that `folder` may hold the run `run_id`: it is new or empty of runs, or holds this very run.
 
     Raises ClueBenchError if it holds another run's record, or a checkpoint that no record here explains.
     """
-    others = [path.name for path in sorted(folder.glob(f"*{SUFFIX}")) if path != record_path(folder, run_id)]
+    others = [path.name for path in record_paths(folder) if path != record_path(folder, run_id)]
     if others:
         raise ClueBenchError(
             f"{folder} holds another run, {others[0].removesuffix(SUFFIX)}; asked for {run_id}",

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.predictions import Prediction, check_as_written, predictions_path, read_predictions
-from clue_bench.records import SUFFIX, RunRecord, TaskFacts, read_record
+from clue_bench.records import RunRecord, TaskFacts, read_record, record_paths
 from clue_bench.task_data.read import Rows, read_split
 from clue_bench.task_data.task import Task
 
@@ -103,7 +103,7 @@ def rows_of(run: FinishedRun, task: Task, data: Path) -> Rows:
 
 
 def _only_record(folder: Path) -> RunRecord:
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    paths = record_paths(folder)
     if len(paths) != 1:
         found = f"{len(paths)} run records" if folder.is_dir() else "no such folder"
         raise ClueBenchError(f"{folder}: {found}, expected a run's folder, which has one", "clue-bench runs list")

@@ -1,17 +1,12 @@
 """`clue-bench leaderboard`: records to tables, pictures and a page."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from clue_bench.records import RunRecord
 
 
 def leaderboard(
@@ -42,9 +37,7 @@ def leaderboard(
         raise ClueBenchError(f"{out}: --out is a folder, with the Markdown in its README.md", f"--out {out.stem}")
     if out is not None and not check:
         _check_ours(out)
-    found = list(read_records(records))
-    _check_columns(found)
-    built = board_files(found, builtin_folder("leaderboards/published"))
+    built = board_files(list(read_records(records)), builtin_folder("leaderboards/published"))
     if check and out is not None:
         if differing := differing_files(out, built.texts):
             raise ClueBenchError(
@@ -93,16 +86,3 @@ def _check_ours(folder: Path) -> None:
             f"{folder}: has {', '.join(foreign)}, and no board wrote it: nothing is overwritten",
             f"move it away, or give a folder of its own, e.g. --out {folder / 'leaderboard'}",
         )
-
-
-def _check_columns(records: "Iterable[RunRecord]") -> None:
-    """Raise ClueBenchError for a record whose task has the column of the mean."""
-    from clue_bench.board.scores import SCORE
-    from clue_bench.errors import ClueBenchError
-
-    for record in records:
-        if record.kind == "finetune" and record.task is not None and record.task.column == SCORE:
-            raise ClueBenchError(
-                f"run '{record.run_id}': its task {record.task.name} has the column {SCORE}, that of the mean",
-                "change `column` in the task card and in the record",
-            )

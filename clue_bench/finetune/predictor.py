@@ -23,7 +23,7 @@ from clue_bench.finetune.predict import predict_logits, probabilities
 from clue_bench.finetune.start.heads import Classifier
 from clue_bench.finetune.start.pretrained import open_pretrained
 from clue_bench.models.weights import read_object
-from clue_bench.records import SUFFIX, FileFacts
+from clue_bench.records import SUFFIX, FileFacts, record_paths
 from clue_bench.task_data.read import UNLABELLED, Rows
 from clue_bench.task_data.task import Task, load_task
 
@@ -213,7 +213,7 @@ def _descriptions(labels: tuple[str, ...], card: Task | None) -> tuple[str, ...]
 
 def _run_id(folder: Path) -> str | None:
     """Return the id of the run whose folder a checkpoint lies in."""
-    records = sorted(folder.parent.glob(f"*{SUFFIX}")) if folder.name == FOLDER else []
+    records = record_paths(folder.parent) if folder.name == FOLDER else []
     return records[0].name.removesuffix(SUFFIX) if len(records) == 1 else None
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pydantic
 
+from clue_bench.board.scores import SCORE
 from clue_bench.errors import ClueBenchError
 from clue_bench.records import FileFacts, RunRecord, TaskFacts
 
@@ -100,12 +101,18 @@ class UnfinishedRun:
 def run_frame(records: Iterable[RunRecord]) -> pd.DataFrame:
     """Return the completed fine-tuning runs among `records`, a row each, sorted by run_id.
 
-    Raises ClueBenchError naming the run_id if a record lacks a result, contradicts itself, or comes twice.
+    Raises ClueBenchError naming the run_id if a record lacks a result, contradicts itself, comes twice, or is of a task
+    whose column would be that of the mean.
     """
     by_id: dict[str, RunRecord] = {}
     for record in records:
         if record.run_id in by_id:
             raise ClueBenchError(f"run '{record.run_id}' is given twice", "remove one of the two records")
+        if record.kind == "finetune" and record.task is not None and record.task.column == SCORE:
+            raise ClueBenchError(
+                f"run '{record.run_id}': its task {record.task.name} has the column {SCORE}, that of the mean",
+                "change `column` in the task card and in the record",
+            )
         by_id[record.run_id] = record
     completed = [record for record in by_id.values() if record.kind == "finetune" and record.status == "completed"]
     rows = [_row(record) for record in sorted(completed, key=lambda record: record.run_id)]

@@ -15,7 +15,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetune.submission.check import Report, check_submission
 from clue_bench.finetune.submission.names import Slot
 from clue_bench.predictions import check_as_written, predictions_path, read_predictions
-from clue_bench.records import SUFFIX, RunRecord, read_record
+from clue_bench.records import RunRecord, read_record, record_paths
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can say; no clock: the same answers give the same bytes
 UNIX = 3  # the system that a zip says it was made on, whatever it was
@@ -82,7 +82,7 @@ def write_submission(out: Path, runs: Sequence[RunAnswers], *, known: dict[str, 
 
 def _finetuned(folder: Path) -> tuple[RunRecord, str]:
     """Return the record in a run's folder, and its task."""
-    paths = sorted(folder.glob(f"*{SUFFIX}"))
+    paths = record_paths(folder)
     if len(paths) != 1:
         raise ClueBenchError(
             f"{folder}: {len(paths) or 'no'} run records, expected one", "give the folder that finetune wrote"
