@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+UNCORRECTED = 2.0**20
+"""Updates after which beta^t is 0 for every beta in use; far from 2^24, where fp32 no longer counts."""
+
 
 def adamw(
     module: nn.Module,
@@ -44,29 +47,36 @@ def linear_schedule(step: int, *, peak: float, warmup_steps: int, total_steps: i
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
     """Use `learning_rate`, times the group's own scale, for the next update of every group."""
     for group in optimizer.param_groups:
-        group["lr"] = learning_rate * group.get("scale", 1.0)
+        rate = learning_rate * group.get("scale", 1.0)
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
 
 
-def set_uncorrected_rate(
-    optimizer: torch.optim.Optimizer, learning_rate: float, *, step: int, epsilon: float, weight_decay: float
-) -> None:
-    """Use `learning_rate` for update `step` (0-based), undoing Adam's bias correction, as BERT's own optimizer has it.
+def drop_bias_correction(optimizer: torch.optim.Optimizer) -> None:
+    """Leave out Adam's bias correction, as BERT's own optimizer does; to be said again after loading a state.
 
-    With corrections c1 = 1 - beta1^t and c2 = 1 - beta2^t, Adam's update is lr·(m/c1)/(√(v/c2) + eps): a rate of
-    lr·c1/√c2 and an epsilon of eps/√c2 make it lr·m/(√v + eps). The decay keeps its own lr·weight_decay.
+    Adam divides its moments by 1 - beta^t. Updates are counted from UNCORRECTED on, where both are 1.
     """
-    # torch does not count skipped updates; its t must be ours, or the two corrections do not cancel.
-    counts = [state["step"] for state in optimizer.state.values()]
-    if counts:
-        torch._foreach_zero_(counts)
-        torch._foreach_add_(counts, step)
     for group in optimizer.param_groups:
-        beta1, beta2 = group["betas"]
-        root = (1 - beta2 ** (step + 1)) ** 0.5
-        group["lr"] = learning_rate * (1 - beta1 ** (step + 1)) / root
-        group["eps"] = epsilon / root
-        if group["weight_decay"]:
-            group["weight_decay"] = weight_decay * learning_rate / group["lr"] if group["lr"] else weight_decay
+        for parameter in group["params"]:
+            state = optimizer.state[parameter]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32, device=parameter.device)
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(parameter), torch.zeros_like(parameter)
+            state["step"].fill_(UNCORRECTED)
+
+
+def make_recordable(optimizer: Any, device: torch.device) -> None:
+    """Keep the learning rate on the device, so that a recorded update (`graphs`) reads it there when replayed.
+
+    To be said again after loading a state.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device).clone()
+        group["capturable"] = True
+    optimizer._warned_capturable_if_run_uncaptured = True  # the first updates are, to warm up
 
 
 def keep_weights_if(optimizer: Any, skipped: Tensor) -> None:

@@ -18,6 +18,9 @@ Int64s = npt.NDArray[np.int64]
 
 _ROUNDS = 6  # of the Feistel network; four make it a pseudo-random permutation, two more cost nothing here
 _MASK32 = 0xFFFFFFFF
+_GOLDEN, _FACTOR1, _FACTOR2 = (  # of splitmix64, as signed integers
+    number - 2**64 for number in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
+)
 
 
 def derive(*parts: int | str) -> int:
@@ -33,18 +36,20 @@ def permuted(indices: Int64s, *, size: int, key: int) -> Int64s:
     through again until they fall inside, which keeps it a permutation.
     """
     half = max(1, (max(size - 1, 1).bit_length() + 1) // 2)
-    keys = [np.uint64(derive(key, "round", number)) for number in range(_ROUNDS)]
-    values = _feistel(indices.astype(np.uint64), half, keys)
+    keys = [derive(key, "round", number) for number in range(_ROUNDS)]
+    values = _feistel(torch.from_numpy(indices), half, keys)
     while (outside := values >= size).any():
         values[outside] = _feistel(values[outside], half, keys)
-    return values.astype(np.int64)
+    return values.numpy()
 
 
-def row_keys(epochs: Int64s, samples: Int64s, *, seed: int, purpose: str) -> Int64s:
-    """Return one 62-bit key per row, (B,), for the draws of `purpose` on that sample in that epoch."""
-    base = np.uint64(derive(seed, purpose))
-    mixed = _mix64(_mix64(epochs.astype(np.uint64) ^ base) ^ samples.astype(np.uint64))
-    return (mixed >> np.uint64(2)).astype(np.int64)
+def row_keys(epochs: Tensor | Int64s, samples: Tensor | Int64s, *, seed: int, purpose: str) -> Tensor:
+    """Return one 62-bit key per row, (B,), for the draws of `purpose` on that sample in that epoch.
+
+    They lie on the device of the arguments, int64.
+    """
+    base = derive(seed, purpose)
+    return _shifted(_mix64(_mix64(torch.as_tensor(epochs) ^ base) ^ torch.as_tensor(samples)), 2)
 
 
 def draw(keys_B: Tensor, num: int) -> Tensor:
@@ -62,17 +67,22 @@ def _mix32(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-def _mix64(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """Finaliser of splitmix64."""
-    x = x + np.uint64(0x9E3779B97F4A7C15)
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+def _mix64(x: Tensor) -> Tensor:
+    """Finaliser of splitmix64 in int64 arithmetic, which wraps as unsigned integers do."""
+    x = x + _GOLDEN
+    x = (x ^ _shifted(x, 30)) * _FACTOR1
+    x = (x ^ _shifted(x, 27)) * _FACTOR2
+    return x ^ _shifted(x, 31)
 
 
-def _feistel(values: npt.NDArray[np.uint64], half: int, keys: list[np.uint64]) -> npt.NDArray[np.uint64]:
-    mask = np.uint64((1 << half) - 1)
-    left, right = values >> np.uint64(half), values & mask
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Return x shifted right as an unsigned integer."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _feistel(values: Tensor, half: int, keys: list[int]) -> Tensor:
+    mask = (1 << half) - 1
+    left, right = values >> half, values & mask
     for key in keys:
         left, right = right, left ^ (_mix64(right ^ key) & mask)
-    return (left << np.uint64(half)) | right
+    return (left << half) | right

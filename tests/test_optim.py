@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from clue_bench.optim import adamw, keep_weights_if, linear_schedule, set_learning_rate, set_uncorrected_rate
+from clue_bench.optim import (
+    adamw,
+    drop_bias_correction,
+    keep_weights_if,
+    linear_schedule,
+    set_learning_rate,
+)
 
 BETAS, EPSILON, DECAY = (0.9, 0.98), 1e-6, 0.1
 RATES = [linear_schedule(step, peak=1e-2, warmup_steps=3, total_steps=12) for step in range(12)]
@@ -45,11 +51,10 @@ def plain_adamw(weights, updates, *, corrected: bool):
 def trained(updates, *, corrected: bool) -> list[torch.Tensor]:
     model = module()
     optimizer = adamw(model, learning_rate=RATES[0], weight_decay=DECAY, betas=BETAS, epsilon=EPSILON)
-    for step, (rate, grads) in enumerate(updates):
-        if corrected:
-            set_learning_rate(optimizer, rate)
-        else:
-            set_uncorrected_rate(optimizer, rate, step=step, epsilon=EPSILON, weight_decay=DECAY)
+    if not corrected:
+        drop_bias_correction(optimizer)
+    for rate, grads in updates:
+        set_learning_rate(optimizer, rate)
         for number, parameter in enumerate(model.parameters()):
             parameter.grad = torch.full_like(parameter, float("nan")) if grads is None else grads[number].clone()
         keep_weights_if(optimizer, torch.tensor(grads is None))

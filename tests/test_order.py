@@ -21,7 +21,7 @@ GOLDEN_DRAWS = [[2055154634, 3402631904, 2037387998]]
 def keys(num: int = 1, *, epoch: int = 0, first: int = 0, seed: int = 1, purpose: str = "mask") -> torch.Tensor:
     """Return the keys of samples `first` to `first + num` in `epoch`."""
     samples = np.arange(first, first + num)
-    return torch.from_numpy(row_keys(np.full(num, epoch), samples, seed=seed, purpose=purpose))
+    return row_keys(np.full(num, epoch), samples, seed=seed, purpose=purpose)
 
 
 @settings(deadline=None)

@@ -30,6 +30,9 @@ def pretrain(
     pairs: Annotated[
         Path | None, typer.Option(help="Labelled pairs, from clue-bench corpus pairs, for recipes that take some.")
     ] = None,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Record the step as a CUDA graph (one GPU; for small models; new).")
+    ] = False,
     tracker: Annotated[
         Literal["auto", "none", "tensorboard", "trackio"],
         typer.Option(help="Also write curves for this program; auto: tensorboard where it is installed."),
@@ -52,6 +55,7 @@ def pretrain(
         debug_size=debug_size,
         start=start,
         pairs=pairs,
+        cuda_graphs=cuda_graphs,
         tracker=tracker,
     )
     if record is None:  # one of several processes, and not the one that speaks
@@ -75,6 +79,7 @@ def pretrain_once(
     debug_size: bool = False,
     start: Path | None = None,
     pairs: Path | None = None,
+    cuda_graphs: bool = False,
     tracker: Literal["auto", "none", "tensorboard", "trackio"] = "auto",
 ) -> "RunRecord | None":
     """Do one run with a progress bar, or find that it is done; return its record, None if another process has it."""
@@ -92,11 +97,18 @@ def pretrain_once(
     picked = pick_tracker(tracker)
     checkpoint = None if start is None else read_checkpoint(start)
     labelled = None if pairs is None else Corpus.open(pairs)
-    pretraining = Pretraining(loaded, Corpus.open(corpus), out, start=checkpoint, pairs=labelled)
+    pretraining = Pretraining(
+        loaded, Corpus.open(corpus), out, start=checkpoint, pairs=labelled, cuda_graphs=cuda_graphs
+    )
     if loaded.held_out_share and pretraining.feeds.held_out is None and pretraining.processes.is_first:
         terminal.say("nothing is held out: the corpus is too small for it")
     typed: dict[str, Any] = {"recipe": Path(recipe).name, "corpus": corpus.name, "settings": asked, "steps": steps}
-    typed |= {"debug_size": debug_size, "from": start and start.name, "pairs": pairs and pairs.name}
+    typed |= {
+        "debug_size": debug_size,
+        "cuda_graphs": cuda_graphs,
+        "from": start and start.name,
+        "pairs": pairs and pairs.name,
+    }
     record = completed_record(pretraining)
     if record is not None:
         pretraining.leave()

@@ -16,7 +16,7 @@ Legend: B rows, S positions, W tokens of a row's block, C texts of a row.
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,8 @@ from clue_bench.vocab import Vocabulary
 
 Bools = npt.NDArray[np.bool_]
 
+Values = TypeVar("Values")  # NumPy arrays on the host, or tensors
+
 MOST_HELD_OUT = 4.0
 """Times the share asked for: whole documents may be held out up to this."""
 
@@ -34,7 +36,7 @@ IGNORED = -100
 """Target that does not count: torch's cross-entropy leaves it out."""
 
 
-class Rows(NamedTuple):
+class Rows(NamedTuple, Generic[Values]):
     """Rows as they come from the corpus, unmasked; what an objective does not need is None.
 
     `next_BS`: the token after each position. `starts_word_BS`: whether a token starts a word. For texts in two parts:
@@ -42,15 +44,18 @@ class Rows(NamedTuple):
     and order (0 as written, 1 swapped, IGNORED none), and its label where it has one.
     """
 
-    ids_BS: Int64s
-    next_BS: Int64s | None = None
-    starts_word_BS: Bools | None = None
-    segments_BS: Int64s | None = None
-    blocks_BS: Int64s | None = None
-    positions_BS: Int64s | None = None
-    starts_BC: Int64s | None = None
-    orders_BC: Int64s | None = None
-    labels_BC: Int64s | None = None
+    ids_BS: Values
+    next_BS: Values | None = None
+    starts_word_BS: Values | None = None
+    segments_BS: Values | None = None
+    blocks_BS: Values | None = None
+    positions_BS: Values | None = None
+    starts_BC: Values | None = None
+    orders_BC: Values | None = None
+    labels_BC: Values | None = None
+
+
+HostRows = Rows[npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,12 @@ class PackedRows:
         """Tokens of the documents, without special ones."""
         return sum(int(part[-1] - part[0]) for part in self.documents)
 
-    def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> Rows:
+    @property
+    def stream_sizes(self) -> Int64s:
+        """Tokens of each shard's stream, separators included: (shards,)."""
+        return np.array([_stream_length(part) for part in self.documents], dtype=np.int64)
+
+    def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
         """Return rows `samples_B`; they are the same in every epoch."""
         vocabulary = self.vocabulary
         blocks_BW = np.full((len(samples_B), self.width), vocabulary.pad, dtype=np.int64)
@@ -141,6 +151,17 @@ class PackedRows:
         found_BW = np.where(is_separator_BW, self.vocabulary.separator, ids[inside_BW])
         starts_BW = self.corpus.starts_word_at(shard, inside_BW) | is_separator_BW if self.with_words else None
         return found_BW, starts_BW
+
+
+def stream_of(rows: PackedRows, shard: int) -> tuple[Int64s, Bools | None]:
+    """Return the whole stream of a shard, separators included, and whether its tokens start words."""
+    documents = np.asarray(rows.documents[shard])
+    ends = documents[1:] - documents[0]
+    ids = np.asarray(rows.corpus.ids[shard][documents[0] : documents[-1]]).astype(np.int64)
+    starts = None
+    if rows.with_words:
+        starts = np.insert(rows.corpus.starts_word_at(shard, np.arange(documents[0], documents[-1])), ends, True)
+    return np.insert(ids, ends, rows.vocabulary.separator), starts
 
 
 def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -> tuple[Int64s, Int64s]:

@@ -1,19 +1,23 @@
 """What a stage feeds its model: rows of the corpus at its length, turned into batches by its objective.
 
-Enters: a recipe's stage, a corpus, and step numbers. Leaves: batches on the device.
+Enters: a recipe's stage, a corpus, and step numbers. Leaves: batches on the device, in two halves: what the host says
+(`inputs`: numbers of rows, and the rows themselves where the device does not hold the corpus) and what the device makes
+of it (`assemble`: the same kernels in every step, so that they can be recorded).
 """
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from clue_bench.engine.batches import PackedRows, hold_out, samples_of_step
+from clue_bench.engine.batches import PackedRows, Rows, hold_out, samples_of_step
 from clue_bench.engine.objectives import Batch, Masking, Objective, RowDraws, causal_batch, joined, masked_batch
 from clue_bench.engine.pairs import PairRows
 from clue_bench.engine.recipe import Recipe, Stage
+from clue_bench.engine.resident import ResidentRows
 from clue_bench.errors import ClueBenchError
 from clue_bench.order import Int64s, derive, permuted, row_keys
 from clue_bench.shards import Corpus
@@ -28,6 +32,18 @@ HELD_OUT_ROWS = 512
 HELD_OUT_SEED = 15  # of the masks and the choice of rows: the same for every recipe and seed
 
 
+class Inputs(NamedTuple):
+    """What a batch is made of, on the device: which rows in which epochs, and the rows unless the device has them."""
+
+    epochs_B: Tensor
+    samples_B: Tensor
+    rows: Rows[Tensor] | None
+
+
+StageInputs = tuple[Inputs, ...]
+"""Those of labelled pairs, where there are some, and of running text."""
+
+
 @dataclass(frozen=True)
 class Feed:
     """Batches of one kind of rows. `seed` decides their order and every draw."""
@@ -37,6 +53,7 @@ class Feed:
     predictions: int  # positions of a row that the loss looks at
     seed: int
     device: torch.device
+    resident: ResidentRows | None  # the rows on the device; None: they come from the host
 
     @classmethod
     def of(
@@ -59,11 +76,13 @@ class Feed:
         """
         length, words = stage.max_length, recipe.objective == "wwm"
         rows: PackedRows | PairRows
+        resident = None
         if recipe.sentence_order == "none":
             causal = recipe.objective == "clm"
             rows = PackedRows.of(
                 corpus, vocabulary, length=length, documents=documents, is_causal=causal, with_words=words
             )
+            resident = ResidentRows.if_it_fits(rows, device)
         else:
             most = 2 if recipe.sentence_order == "sentences" else None
             rows = PairRows.of(
@@ -79,21 +98,39 @@ class Feed:
         if recipe.objective == "clm":
             ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
             ignored[vocabulary.separator] = False  # where a document ends is a thing to learn
-            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device)
+            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device, resident)
         masking = Masking.of(vocabulary, rate=rate, length=length, device=device, whole_words=words)
         objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
-        return cls(rows, objective, masking.num_predictions, seed, device)
+        return cls(rows, objective, masking.num_predictions, seed, device, resident)
 
     def batch(self, epochs_B: Int64s, samples_B: Int64s) -> Batch:
         """Return rows `samples_B` as they are in `epochs_B`."""
-        rows = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
-        return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed, self.device))
+        return self.assemble(self.inputs(epochs_B, samples_B))[0]
 
-    def part(self, step: int, mine: slice, *, per_step: int) -> tuple[Batch, Tensor]:
-        """Return rows `mine` of the `per_step` rows of the stage's step `step` (0-based), and their dropout's keys."""
+    def inputs(self, epochs_B: Int64s, samples_B: Int64s) -> Inputs:
+        """Return what the host says of rows `samples_B` in `epochs_B`."""
+        rows = None
+        if self.resident is None:
+            found = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
+            rows = Rows(*map(self._moved, found))
+        return Inputs(self._moved(epochs_B), self._moved(samples_B), rows)
+
+    def assemble(self, inputs: Inputs) -> tuple[Batch, Tensor]:
+        """Return the batch of `inputs`, and keys for its dropout."""
+        epochs_B, samples_B, rows = inputs
+        if rows is None:
+            assert self.resident is not None
+            rows = self.resident.gather(samples_B)
+        keys_B = row_keys(epochs_B, samples_B, seed=self.seed, purpose="dropout")
+        return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed)), keys_B
+
+    def of_step(self, step: int, mine: slice, *, per_step: int) -> Inputs:
+        """Return the inputs of rows `mine` of the `per_step` rows of the stage's step `step` (0-based)."""
         epochs, samples = samples_of_step(step, global_batch=per_step, num_rows=len(self.rows), seed=self.seed)
-        keys = row_keys(epochs[mine], samples[mine], seed=self.seed, purpose="dropout")
-        return self.batch(epochs[mine], samples[mine]), torch.from_numpy(keys).to(self.device)
+        return self.inputs(epochs[mine], samples[mine])
+
+    def _moved(self, array: Any) -> Any:
+        return None if array is None else torch.from_numpy(array).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -158,17 +195,28 @@ class StageFeeds:
         )
 
     def batch(self, step: int, mine: slice) -> tuple[Batch, Tensor]:
-        """Return rows `mine` of the stage's step `step` (0-based), and keys for their dropout.
+        """Return rows `mine` of the stage's step `step` (0-based), and keys for their dropout."""
+        return self.assemble(self.inputs(step, mine))
+
+    def inputs(self, step: int, mine: slice) -> StageInputs:
+        """Return the inputs of rows `mine` of the stage's step `step` (0-based).
 
         Labelled rows come first, so that a process's rows do not depend on how many processes there are.
         """
         labelled, total = self.labelled_rows, self.stage.global_batch
         if self.labelled is None:
-            return self.train.part(step, mine, per_step=total)
+            return (self.train.of_step(step, mine, per_step=total),)
         own = slice(min(mine.start, labelled), min(mine.stop, labelled))
         rest = slice(max(mine.start, labelled) - labelled, max(mine.stop, labelled) - labelled)
-        pairs, pair_keys = self.labelled.part(step, own, per_step=labelled)
-        texts, text_keys = self.train.part(step, rest, per_step=total - labelled)
+        pairs = self.labelled.of_step(step, own, per_step=labelled)
+        return pairs, self.train.of_step(step, rest, per_step=total - labelled)
+
+    def assemble(self, inputs: StageInputs) -> tuple[Batch, Tensor]:
+        """Return the batch of `inputs`, and keys for its dropout."""
+        texts, text_keys = self.train.assemble(inputs[-1])
+        if self.labelled is None:
+            return texts, text_keys
+        pairs, pair_keys = self.labelled.assemble(inputs[0])
         return joined(pairs, texts), torch.cat((pair_keys, text_keys))
 
     @property

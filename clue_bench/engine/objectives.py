@@ -18,7 +18,7 @@ from torch import Tensor
 
 from clue_bench.engine.batches import IGNORED, Rows
 from clue_bench.models.attention import Packing
-from clue_bench.order import Int64s, draw, row_keys
+from clue_bench.order import draw, row_keys
 from clue_bench.vocab import Vocabulary
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the chosen tokens or words; the rest stays as it is (BERT, section 3.1)
@@ -91,17 +91,15 @@ class Masked(NamedTuple):
 
 
 class RowDraws(NamedTuple):
-    """The draws of some rows: a function of (epoch, sample, seed, purpose)."""
+    """The draws of some rows, on their device: a function of (epoch, sample, seed, purpose)."""
 
-    epochs_B: Int64s
-    samples_B: Int64s
+    epochs_B: Tensor
+    samples_B: Tensor
     seed: int
-    device: torch.device
 
     def __call__(self, purpose: str, num: int) -> Tensor:
         """Return `num` uniform integers in [0, 2**32) for each row: (B, num) int64."""
-        keys = torch.from_numpy(row_keys(self.epochs_B, self.samples_B, seed=self.seed, purpose=purpose))
-        return draw(keys.to(self.device), num)
+        return draw(row_keys(self.epochs_B, self.samples_B, seed=self.seed, purpose=purpose), num)
 
 
 @dataclass(frozen=True)
@@ -207,40 +205,29 @@ def words_of(candidate_BS: Tensor, starts_word_BS: Tensor) -> Tensor:
     return begins_BS.long().cumsum(1) - 1
 
 
-Objective = Callable[[Rows, RowDraws], Batch]
+Objective = Callable[[Rows[Tensor], RowDraws], Batch]
 """Turns rows of the corpus into what the model sees and predicts."""
 
 
-def masked_batch(rows: Rows, draws: RowDraws, *, masking: Masking, pad: int, has_padding: bool) -> Batch:
+def masked_batch(rows: Rows[Tensor], draws: RowDraws, *, masking: Masking, pad: int, has_padding: bool) -> Batch:
     """Return a batch of masked rows."""
-    on = _Mover(draws.device)
-    ids_BS = on(rows.ids_BS)
-    masked = masking(ids_BS, draws, starts_word_BS=on(rows.starts_word_BS))
+    masked = masking(rows.ids_BS, draws, starts_word_BS=rows.starts_word_BS)
     packing = None
     if rows.blocks_BS is not None:
-        packing = Packing(on(rows.blocks_BS), on(rows.positions_BS))
+        assert rows.positions_BS is not None
+        packing = Packing(rows.blocks_BS, rows.positions_BS)
     return Batch(
         *masked,
-        keep_BS=ids_BS != pad if has_padding else None,
-        segments_BS=on(rows.segments_BS),
+        keep_BS=rows.ids_BS != pad if has_padding else None,
+        segments_BS=rows.segments_BS,
         packing=packing,
-        starts_BC=on(rows.starts_BC),
-        orders_BC=on(rows.orders_BC),
-        labels_BC=on(rows.labels_BC),
+        starts_BC=rows.starts_BC,
+        orders_BC=rows.orders_BC,
+        labels_BC=rows.labels_BC,
     )
 
 
-def causal_batch(rows: Rows, draws: RowDraws, *, is_ignored_V: Tensor) -> Batch:
+def causal_batch(rows: Rows[Tensor], draws: RowDraws, *, is_ignored_V: Tensor) -> Batch:
     """Return a batch whose targets are the next tokens; padding and [UNK] are no targets."""
-    on = _Mover(draws.device)
-    next_BS = on(rows.next_BS)
-    return Batch(on(rows.ids_BS), None, torch.where(is_ignored_V[next_BS], IGNORED, next_BS))
-
-
-class _Mover(NamedTuple):
-    """Moves arrays to the device; None stays None."""
-
-    device: torch.device
-
-    def __call__(self, array: Any) -> Any:
-        return None if array is None else torch.from_numpy(array).to(self.device)
+    assert rows.next_BS is not None
+    return Batch(rows.ids_BS, None, torch.where(is_ignored_V[rows.next_BS], IGNORED, rows.next_BS))

@@ -17,9 +17,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
-from clue_bench.engine.batches import IGNORED, Rows
+from clue_bench.engine.batches import IGNORED, HostRows, Rows
 from clue_bench.engine.packing import pack
 from clue_bench.order import Int64s, draw, row_keys
 from clue_bench.shards import Corpus
@@ -113,10 +112,10 @@ class PairRows:
         """Rows end where no further text fits; padding is a text of its own, so nothing else needs to know."""
         return False
 
-    def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> Rows:
+    def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
         """Return rows `samples_B` as they are in the epochs `epochs_B`."""
         shape = (len(samples_B), self.length)
-        rows = Rows(
+        rows: HostRows = Rows(
             ids_BS=np.full(shape, self.vocabulary.pad, dtype=np.int64),
             starts_word_BS=np.ones(shape, dtype=np.bool_) if self.with_words else None,
             segments_BS=np.zeros(shape, dtype=np.int64),
@@ -132,7 +131,7 @@ class PairRows:
             self._fill(rows, int(shard), chosen, samples_B[chosen] - self.first_rows[shard], epochs_B[chosen], seed)
         return rows
 
-    def _fill(self, rows: Rows, shard: int, at_B: Int64s, rows_B: Int64s, epochs_B: Int64s, seed: int) -> None:
+    def _fill(self, rows: HostRows, shard: int, at_B: Int64s, rows_B: Int64s, epochs_B: Int64s, seed: int) -> None:
         """Write rows `rows_B` of a shard into places `at_B` of `rows`."""
         index = self.indices[shard]
         counts_B = index.rows_R[rows_B + 1] - index.rows_R[rows_B]
@@ -183,7 +182,7 @@ class PairRows:
         first_T, last_T = index.first_T[texts_T], index.last_T[texts_T]
         num_T = last_T - first_T
         keys = row_keys(epochs_T, texts_T + self.first_texts[shard], seed=seed, purpose="sentence order")
-        where_T, swap_T = draw(torch.from_numpy(keys), 2).numpy().T
+        where_T, swap_T = draw(keys, 2).numpy().T
         has_two_T = num_T > 1
         cut_T = np.where(has_two_T, first_T + 1 + where_T % np.maximum(num_T - 1, 1), last_T)
         swapped_T = has_two_T & (swap_T < 2**31) & (not self.is_labelled)

@@ -139,7 +139,9 @@ def _num_tokens(batch: Batch) -> Tensor:
     """Return how many positions are no padding."""
     if batch.packing is not None:
         return (batch.packing.blocks_BS > 0).sum()
-    return batch.keep_BS.sum() if batch.keep_BS is not None else torch.tensor(batch.ids_BS.numel())
+    if batch.keep_BS is not None:
+        return batch.keep_BS.sum()
+    return torch.full((), batch.ids_BS.numel(), device=batch.ids_BS.device)
 
 
 def _given(batch: Batch) -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ import torch
 from clue_bench import hardware
 from clue_bench.checkpoint import Checkpoint
 from clue_bench.engine import state as training_state
-from clue_bench.engine.feed import StageFeeds
+from clue_bench.engine.feed import StageFeeds, StageInputs
 from clue_bench.engine.flops import flops_per_token
 from clue_bench.engine.processes import Processes
 from clue_bench.engine.recipe import Recipe
@@ -25,9 +25,10 @@ from clue_bench.engine.report import Means, Report
 from clue_bench.engine.start import build_model, extend_positions
 from clue_bench.engine.step import Drops, StepSums, Sums, look, train_step
 from clue_bench.errors import ClueBenchError
+from clue_bench.graphs import Replayed
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import DropoutPool, RowDropout
-from clue_bench.optim import adamw, linear_schedule, set_learning_rate, set_uncorrected_rate
+from clue_bench.optim import adamw, drop_bias_correction, linear_schedule, make_recordable, set_learning_rate
 from clue_bench.order import derive
 from clue_bench.shards import Corpus
 from clue_bench.vocab import read_vocabulary
@@ -44,9 +45,11 @@ class Pretraining:
         *,
         start: Checkpoint | None = None,
         pairs: Corpus | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         """Prepare a run into `out`, from the weights of `start` if given, with labelled `pairs` if given.
 
+        `cuda_graphs`: record the step as a CUDA graph; results differ by rounding the rate.
         Raises ClueBenchError where recipe, corpus, checkpoint and pairs do not go together.
         """
         hardware.keep_freed_memory()
@@ -59,13 +62,16 @@ class Pretraining:
             )
         self.device = hardware.pick_device()
         self.processes = Processes.start(self.device)
+        self.cuda_graphs = cuda_graphs
+        if cuda_graphs and (self.device.type != "cuda" or self.processes.size > 1):
+            found = f"{self.processes.size} processes" if self.processes.size > 1 else "no CUDA device"
+            raise ClueBenchError(f"--cuda-graphs: {found}, expected one process with one", "leave it out")
         self.precision = hardware.pick_precision(recipe.precision, self.device)
         self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
         self.wrapped = self.processes.wrap(self.model)
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
-        self.optimizer = self._new_optimizer()
-        self.feeds = self._feeds_of(1)
+        self._enter_stage(1)
 
     @property
     def config(self) -> ModelConfig:
@@ -121,8 +127,10 @@ class Pretraining:
             if is_second and self.step == self.recipe.stage1.steps:
                 self._enter_second_stage()
                 return
-            self.feeds = self._feeds_of(2) if is_second else self.feeds
+            if is_second:
+                self._enter_stage(2)
             self.optimizer.load_state_dict(state.optimizer)
+            self._settle_optimizer()
 
     def save(self) -> None:
         """Replace the training state."""
@@ -181,20 +189,28 @@ class Pretraining:
     def _enter_second_stage(self) -> None:
         """Go over to rows of the second stage's length, with an optimizer of its own."""
         extend_positions(self.model, learned=self.recipe.stage1.max_length)
-        self.feeds, self.optimizer = self._feeds_of(2), self._new_optimizer()
+        self._enter_stage(2)
 
-    def _feeds_of(self, number: int) -> StageFeeds:
-        return StageFeeds.of(self.recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=self.device)
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
+    def _enter_stage(self, number: int) -> None:
+        """Make rows of a stage, and an optimizer without a memory."""
         recipe = self.recipe
-        return adamw(
+        self.feeds = StageFeeds.of(recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=self.device)
+        self.optimizer = adamw(
             self.model,
             learning_rate=recipe.stage1.learning_rate,
             weight_decay=recipe.weight_decay,
             betas=(recipe.adam_beta1, recipe.adam_beta2),
             epsilon=recipe.adam_epsilon,
         )
+        self._settle_optimizer()
+        self._update = Replayed(self._train_step) if self.cuda_graphs else self._train_step
+
+    def _settle_optimizer(self) -> None:
+        """Say to a new or loaded optimizer what its state does not."""
+        if not self.recipe.bias_correction:
+            drop_bias_correction(self.optimizer)
+        if self.cuda_graphs:
+            make_recordable(self.optimizer, self.device)
 
     def _diverged(self, found: str) -> ClueBenchError:
         slower = f"give another --out and --set learning_rate={self.feeds.stage.learning_rate / 2:g}"
@@ -205,26 +221,12 @@ class Pretraining:
         return torch.bfloat16 if self.precision == "bf16" else None
 
     def _advance(self) -> StepSums:
-        feeds, recipe = self.feeds, self.recipe
+        feeds = self.feeds
         step = self.step - feeds.first_step
-        batch, keys_B = feeds.batch(step, self.processes.share(feeds.stage.global_batch))
-        rate = self._learning_rate(step)
-        if recipe.bias_correction:
-            set_learning_rate(self.optimizer, rate)
-        else:
-            set_uncorrected_rate(
-                self.optimizer, rate, step=step, epsilon=recipe.adam_epsilon, weight_decay=recipe.weight_decay
-            )
+        inputs = feeds.inputs(step, self.processes.share(feeds.stage.global_batch))
+        set_learning_rate(self.optimizer, self._learning_rate(step))
         try:
-            sums = train_step(
-                self.wrapped,
-                self.optimizer,
-                batch,
-                drops=self._drops(keys_B),
-                micro_batch=feeds.stage.micro_batch,
-                clip_norm=recipe.clip_norm,
-                autocast=self._autocast,
-            )
+            sums: StepSums = self._update(inputs)
         except RuntimeError as error:  # torch's CPU allocator has no exception of its own
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
@@ -232,6 +234,19 @@ class Pretraining:
             raise ClueBenchError(f"out of memory at step {self.step + 1}", smaller) from error
         self.step += 1
         return sums
+
+    def _train_step(self, inputs: StageInputs) -> StepSums:
+        """Train on the batch of `inputs`. Nothing in here may depend on the step but through them (`graphs`)."""
+        batch, keys_B = self.feeds.assemble(inputs)
+        return train_step(
+            self.wrapped,
+            self.optimizer,
+            batch,
+            drops=self._drops(keys_B),
+            micro_batch=self.feeds.stage.micro_batch,
+            clip_norm=self.recipe.clip_norm,
+            autocast=self._autocast,
+        )
 
     def _drops(self, keys_B: torch.Tensor) -> Drops:
         """Return what gives the dropout masks of some of the rows with these keys."""

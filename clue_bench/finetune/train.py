@@ -220,7 +220,7 @@ class Finetuning:
         drop: RowDropout | None = None
         if not self.model.draws_own_dropout:
             keys = row_keys(np.full(len(batch.rows), step), batch.rows, seed=self.seed, purpose=purpose)
-            drop = self.dropout.masks(torch.from_numpy(keys).to(self.device), places=self.model.dropout_places)
+            drop = self.dropout.masks(keys.to(self.device), places=self.model.dropout_places)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits_BC: Tensor = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
         return logits_BC

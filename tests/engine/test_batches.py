@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clue_bench.engine.batches import IGNORED, MOST_HELD_OUT, PackedRows, hold_out, samples_of_step
+from clue_bench.engine.batches import IGNORED, MOST_HELD_OUT, PackedRows, Rows, hold_out, samples_of_step
 from clue_bench.engine.objectives import RowDraws, causal_batch
 from clue_bench.shards import Corpus
 from clue_bench.vocab import read_vocabulary
@@ -147,8 +147,9 @@ def causal(make_corpus, vocabulary, lengths, length):
     ignored[vocabulary.separator] = False
     samples = np.arange(len(rows))
     gathered_rows = rows.gather(samples, epochs_B=np.zeros_like(samples), seed=1)
-    draws = RowDraws(np.zeros_like(samples), samples, 1, torch.device("cpu"))
-    return rows, gathered_rows, causal_batch(gathered_rows, draws, is_ignored_V=ignored)
+    draws = RowDraws(np.zeros_like(samples), samples, 1)
+    tensors = Rows(*(None if value is None else torch.from_numpy(value) for value in gathered_rows))
+    return rows, gathered_rows, causal_batch(tensors, draws, is_ignored_V=ignored)
 
 
 @pytest.mark.parametrize("length", [8, 16, 21])

@@ -27,7 +27,7 @@ class Chosen(NamedTuple):
 def mask(ids_BS, starts_BS, vocabulary: Vocabulary, *, rate: float = 0.15, words: bool = True) -> Chosen:
     masking = Masking.of(vocabulary, rate=rate, length=ids_BS.shape[1], device=CPU, whole_words=words)
     rows = np.arange(len(ids_BS))
-    draws = RowDraws(np.zeros_like(rows), rows, 1, CPU)
+    draws = RowDraws(np.zeros_like(rows), rows, 1)
     masked = masking(torch.from_numpy(ids_BS), draws, starts_word_BS=torch.from_numpy(starts_BS))
     counted_BK = masked.targets_BK != IGNORED
     chosen_BS = torch.zeros(ids_BS.shape, dtype=torch.bool).scatter(1, masked.at_BK, counted_BK)

@@ -206,7 +206,7 @@ def test_layers_are_told_from_names_of_parameters(family, folder):
 def test_dropout_finds_as_many_masks_as_it_takes(family, folder):
     model = open_pretrained(folder).classifier(LABELS, dropout=0.5).train()
     ids, segments, keep = batch(0, 60)
-    keys = torch.from_numpy(row_keys(np.ones(len(ids), np.int64), np.arange(len(ids)), seed=1, purpose="dropout"))
+    keys = row_keys(np.ones(len(ids), np.int64), np.arange(len(ids)), seed=1, purpose="dropout")
     pool = DropoutPool(0.5, seed=1, device=torch.device("cpu"))
     logits = [model(ids, segments, keep, pool.masks(keys, places=model.dropout_places)) for _ in range(2)]
     torch.testing.assert_close(*logits)

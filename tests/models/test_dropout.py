@@ -14,7 +14,7 @@ CPU = torch.device("cpu")
 
 def keys(rows, *, epoch: int = 0, seed: int = 1) -> torch.Tensor:
     rows = np.asarray(rows)
-    return torch.from_numpy(row_keys(np.full_like(rows, epoch), rows, seed=seed, purpose="dropout"))
+    return row_keys(np.full_like(rows, epoch), rows, seed=seed, purpose="dropout")
 
 
 def pool(rate: float = 0.1, seed: int = 7) -> DropoutPool:
