@@ -8,6 +8,7 @@ Untested on a GPU so far, so nothing uses it unless asked to. Everything but `re
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,7 +28,8 @@ class Replayed:
 
     def __init__(self, function: Callable[[Any], Any], *, record: Record | None = None) -> None:
         """`record` is that of CUDA unless another is given."""
-        self._function, self._record = function, record or record_cuda_graph
+        self._function = function
+        self._record = record or partial(record_cuda_graph, pool=torch.cuda.graph_pool_handle())
         self._warm_ups = WARM_UPS
         self._recordings: dict[Any, tuple[list[Tensor | None], Replay]] = {}
 
@@ -59,10 +61,13 @@ class Replayed:
         return result
 
 
-def record_cuda_graph(function: Callable[[Any], Any], given: Any) -> Replay:
-    """Record `function(given)` without running it; the returned callable runs it and returns the same tensors."""
+def record_cuda_graph(function: Callable[[Any], Any], given: Any, *, pool: Any) -> Replay:
+    """Record `function(given)` without running it; the returned callable runs it and returns the same tensors.
+
+    Graphs of one memory `pool` use the same memory, one after the other: results are good until the next replay.
+    """
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, pool=pool):
         result = function(given)
 
     def replay() -> Any:

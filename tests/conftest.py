@@ -2,7 +2,9 @@
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -136,3 +138,41 @@ def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory, corpus_folder: P
     for _ in run(Pretraining(load_recipe(str(card), {}), Corpus.open(corpus_folder), out), asked={}):
         pass
     return out
+
+
+@pytest.fixture
+def kernels() -> Callable[[Callable[[], Any]], list[Any]]:
+    """What lists the kernels that a function calls, with the shapes of tensors and the values of everything else.
+
+    A CUDA graph of the function is right for other tensors only if these calls are the same for them. Kernels whose
+    result the host must wait for, which a graph cannot have, are an error.
+    """
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    waits = {"_local_scalar_dense", "nonzero", "masked_select", "unique_dim", "_unique2", "is_nonzero", "equal"}
+
+    def described(value: Any) -> Any:
+        if isinstance(value, torch.Tensor):
+            return (tuple(value.shape), tuple(value.stride()), str(value.dtype))
+        if isinstance(value, list | tuple):
+            return tuple(map(described, value))
+        return {key: described(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+    class Log(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.calls: list[Any] = []
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            assert function.overloadpacket.__name__ not in waits, f"{function} waits for the device"
+            if function.namespace != "profiler":
+                self.calls.append((str(function), described(args), described(kwargs or {})))
+            return function(*args, **(kwargs or {}))
+
+    def listed(function: Callable[[], Any]) -> list[Any]:
+        with Log() as log:
+            function()
+        return log.calls
+
+    return listed

@@ -27,6 +27,9 @@ def finetune(
     out: Annotated[Path | None, typer.Option(help="Folder of the run  [default: runs/<run id>]")] = None,
     steps: Steps = None,
     settings: Set = None,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Record updates as CUDA graphs (for small models; new).")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Fine-tune any model on one task and score it on dev. Defaults follow the model's size.
@@ -36,7 +39,9 @@ def finetune(
     Example: clue-bench finetune --task afqmc --model hfl/chinese-electra-180g-small-discriminator --data clue
     """
     asked = overrides(settings, steps)
-    record, folder = finetune_once(task=task, model=model, data=data, seed=seed, out=out, asked=asked)
+    record, folder = finetune_once(
+        task=task, model=model, data=data, seed=seed, out=out, asked=asked, cuda_graphs=cuda_graphs
+    )
     if json:
         terminal.print_json(record.model_dump(mode="json"))
         return
@@ -44,7 +49,14 @@ def finetune(
 
 
 def finetune_once(
-    *, task: str, model: str | Path, data: Path, seed: int, out: Path | None, asked: dict[str, Any]
+    *,
+    task: str,
+    model: str | Path,
+    data: Path,
+    seed: int,
+    out: Path | None,
+    asked: dict[str, Any],
+    cuda_graphs: bool = False,
 ) -> tuple["RunRecord", Path]:
     """Do one run with a progress bar, or find that it is done; return its record and folder.
 
@@ -70,7 +82,7 @@ def finetune_once(
         terminal.say(f"{plan.run_id} is complete already")
         return record, folder
     _warn_of_revision(plan)
-    finetuning = prepare(plan)
+    finetuning = prepare(plan, cuda_graphs=cuda_graphs)
     detail = ""
     typed = {
         "task": task,
@@ -78,6 +90,7 @@ def finetune_once(
         "data": data.name,
         "seed": seed,
         "settings": asked,
+        "cuda_graphs": cuda_graphs,
     }
     again = "type the same command again: a fine-tuning run starts over, and gives the same numbers"
     with (

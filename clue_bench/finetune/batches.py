@@ -23,9 +23,9 @@ POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough 
 
 
 class Batch(NamedTuple):
-    """One padded batch. `rows` are the rows' numbers in the split; `keep_BS` is None where nothing is padded."""
+    """One padded batch. `rows_B` are the rows' numbers in the split; `keep_BS` is None where nothing is padded."""
 
-    rows: Int64s
+    rows_B: Tensor
     ids_BS: Tensor
     segments_BS: Tensor
     keep_BS: Tensor | None
@@ -55,10 +55,13 @@ def prediction_batches(lengths: Int64s, *, tokens: int) -> Iterator[Int64s]:
         start += size
 
 
-def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device) -> Batch:
-    """Return `rows` of `split` as tensors padded to the longest of them."""
+def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, multiple: int = 1) -> Batch:
+    """Return `rows` of `split` as tensors padded to the longest of them, and on to a multiple of so many positions.
+
+    With a multiple above 1 there is always a `keep_BS`, so that batches of one length differ in nothing but values.
+    """
     lengths_B = split.lengths[rows]
-    columns_S = np.arange(lengths_B.max())
+    columns_S = np.arange(-(-lengths_B.max() // multiple) * multiple)
     keep_BS = columns_S[None, :] < lengths_B[:, None]
     at_BS = np.where(keep_BS, split.offsets[rows][:, None] + columns_S, 0)
 
@@ -66,9 +69,9 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device) -> 
         return torch.from_numpy(np.where(keep_BS, values[at_BS], fill).astype(np.int64)).to(device)
 
     return Batch(
-        rows=rows,
+        rows_B=torch.from_numpy(rows).to(device),
         ids_BS=tensor(split.ids, pad),
         segments_BS=tensor(split.segments, 0),
-        keep_BS=None if keep_BS.all() else torch.from_numpy(keep_BS).to(device),
+        keep_BS=None if keep_BS.all() and multiple == 1 else torch.from_numpy(keep_BS).to(device),
         labels_B=torch.from_numpy(split.labels[rows]).to(device),
     )

@@ -115,8 +115,11 @@ def completed_record(plan: Plan, out: Path) -> RunRecord | None:
     return record if is_whole else None
 
 
-def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
-    """Return the run before its first step: data tokenised (or found in `encodings`), weights loaded, head drawn."""
+def prepare(plan: Plan, encodings: Encodings | None = None, *, cuda_graphs: bool = False) -> Finetuning:
+    """Return the run before its first step: data tokenised (or found in `encodings`), weights loaded, head drawn.
+
+    `cuda_graphs`: record updates as CUDA graphs, one for each length.
+    """
     encodings = encodings or Encodings()
     hardware.keep_freed_memory()
     device = hardware.pick_device()
@@ -135,6 +138,7 @@ def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
         dropout=DropoutPool(plan.settings.dropout, seed=derive(plan.seed, "dropout pool"), device=device),
         device=device,
         autocast=torch.bfloat16 if precision == "bf16" else None,
+        cuda_graphs=cuda_graphs,
     )
 
 

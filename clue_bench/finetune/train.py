@@ -12,8 +12,9 @@ which models of `transformers` draw theirs, is seeded before every update.
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
 import numpy as np
@@ -32,9 +33,16 @@ from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.score import Scores, score
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.start.heads import Classifier
+from clue_bench.graphs import Replayed
 from clue_bench.models.dropout import DropoutPool, RowDropout
-from clue_bench.optim import adamw, linear_schedule, set_learning_rate
+from clue_bench.optim import adamw, linear_schedule, make_recordable, set_learning_rate
 from clue_bench.order import derive, row_keys
+
+GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of so many positions, so that there are few of them
+UNREAD_ON_GPU = 10  # updates
+
+Learn = Callable[[Batch, Tensor], Tensor]
+"""Trains on a batch, given each row's step; returns the loss."""
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
@@ -66,7 +74,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Report:
-    """One update; `evaluation` is set where dev was looked at after it."""
+    """One update; `evaluation` is set where dev was looked at after it. `loss` is the last one that was read."""
 
     step: int
     loss: float
@@ -87,6 +95,7 @@ class Finetuning:
     dropout: DropoutPool
     device: torch.device
     autocast: torch.dtype | None
+    cuda_graphs: bool = False
     evaluations: list[Evaluation] = field(default_factory=list)
     best: Evaluation | None = None
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -109,6 +118,11 @@ class Finetuning:
         return planned_steps(self.settings, train_rows=len(self.train))
 
     @property
+    def most_unread(self) -> int:
+        """Updates whose losses may wait: on a GPU reading each would wait for it."""
+        return UNREAD_ON_GPU if self.device.type == "cuda" else 1
+
+    @property
     def evaluation_rows_per_second(self) -> float:
         """Rows of dev per second of prediction, over all looks so far."""
         return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
@@ -123,15 +137,19 @@ class Finetuning:
             epsilon=ADAM["adam_epsilon"],
             scale_of=self._rate_scale,
         )
+        learn = self._learner(optimizer)
         if self.settings.ema_decay:
             self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
         self.model.train()
         evaluate_at = evaluation_steps(self.settings, train_rows=len(self.train))
         losses: list[float] = []
+        unread: list[Tensor] = []
         for step, rows in enumerate(self._batches(), 1):
             started = time.perf_counter()
-            loss = self._update(optimizer, step - 1, rows)
-            losses.append(loss)
+            unread.append(self._update(optimizer, learn, step - 1, rows))
+            if len(unread) >= self.most_unread or step == 1 or step in evaluate_at:
+                losses += self._read(unread, step)
+                unread, loss = [], losses[-1]
             self.train_seconds += time.perf_counter() - started
             self.trained_rows += len(rows)
             self.last_step = step
@@ -168,7 +186,25 @@ class Finetuning:
         since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
         return len(since) >= self.settings.patience
 
-    def _update(self, optimizer: torch.optim.Optimizer, step: int, rows: np.ndarray) -> float:
+    def _learner(self, optimizer: torch.optim.Optimizer) -> Learn:
+        """Return what trains on a batch, recorded as CUDA graphs if that was asked for.
+
+        Raises ClueBenchError where something in an update needs the host.
+        """
+        learn = partial(self._learn, optimizer)
+        if not self.cuda_graphs:
+            return lambda batch, steps_B: learn((batch, steps_B))
+        reasons = {"no CUDA device": self.device.type != "cuda", "fgm_epsilon": self.settings.fgm_epsilon > 0}
+        reasons["a model of transformers, which draws its own dropout"] = self.model.draws_own_dropout
+        for reason, holds in reasons.items():
+            if holds:
+                raise ClueBenchError(f"--cuda-graphs: {reason}", "leave it out")
+        make_recordable(optimizer, self.device)
+        recorded = Replayed(learn)
+        return lambda batch, steps_B: recorded((batch, steps_B))
+
+    def _update(self, optimizer: torch.optim.Optimizer, learn: Learn, step: int, rows: np.ndarray) -> Tensor:
+        """Do update `step` (0-based) on `rows`; return its loss, on the device."""
         settings = self.settings
         rate = linear_schedule(
             step,
@@ -177,36 +213,49 @@ class Finetuning:
             total_steps=self.total_steps,
         )
         set_learning_rate(optimizer, rate)
-        batch = collate(self.train, rows, pad=self.pad, device=self.device)
+        multiple = GRAPH_LENGTHS if self.cuda_graphs else 1
+        batch = collate(self.train, rows, pad=self.pad, device=self.device, multiple=multiple)
         if self.model.draws_own_dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
-        loss = self._loss(batch, step)
+        loss = learn(batch, torch.full_like(batch.rows_B, step))
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss
+
+    def _learn(self, optimizer: torch.optim.Optimizer, given: tuple[Batch, Tensor]) -> Tensor:
+        """Train on a batch; return the loss. Nothing in here may depend on the step but through `given` (`graphs`)."""
+        batch, steps_B = given
+        settings = self.settings
+        loss = self._loss(batch, steps_B)
         torch.autograd.backward(loss)
         if settings.fgm_epsilon:
             with moved_embedding(self.model.word_embedding(), epsilon=settings.fgm_epsilon) as is_moved:
                 if is_moved:
-                    logits_BC = self._logits(batch, step, purpose="adversarial dropout")
+                    logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
                     again = classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
                     torch.autograd.backward(again)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        if self.average is not None:
-            self.average.update(self.model)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise ClueBenchError(
-                f"the loss is {value} at step {step + 1}: the run has diverged",
-                f"--set learning_rate={settings.learning_rate / 2:g}",
-            )
-        return value
+        return loss.detach()
 
-    def _loss(self, batch: Batch, step: int) -> Tensor:
+    def _read(self, losses: list[Tensor], step: int) -> list[float]:
+        """Return the losses of the last updates up to `step`. Raises ClueBenchError if one is no number."""
+        values = [float(loss) for loss in losses]
+        for number, value in enumerate(values, step - len(values) + 1):
+            if not math.isfinite(value):
+                raise ClueBenchError(
+                    f"the loss is {value} at step {number}: the run has diverged",
+                    f"--set learning_rate={self.settings.learning_rate / 2:g}",
+                )
+        return values
+
+    def _loss(self, batch: Batch, steps_B: Tensor) -> Tensor:
         settings = self.settings
-        logits_BC = self._logits(batch, step, purpose="dropout")
+        logits_BC = self._logits(batch, steps_B, purpose="dropout")
         if not settings.r_drop_alpha:
             return classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
-        other_BC = self._logits(batch, step, purpose="second dropout")
+        other_BC = self._logits(batch, steps_B, purpose="second dropout")
         return r_drop_loss(
             logits_BC,
             other_BC,
@@ -215,12 +264,12 @@ class Finetuning:
             smoothing=settings.label_smoothing,
         )
 
-    def _logits(self, batch: Batch, step: int, *, purpose: str) -> Tensor:
+    def _logits(self, batch: Batch, steps_B: Tensor, *, purpose: str) -> Tensor:
         """Return logits (B, C) under the dropout masks of this step and purpose."""
         drop: RowDropout | None = None
         if not self.model.draws_own_dropout:
-            keys = row_keys(np.full(len(batch.rows), step), batch.rows, seed=self.seed, purpose=purpose)
-            drop = self.dropout.masks(keys.to(self.device), places=self.model.dropout_places)
+            keys_B = row_keys(steps_B, batch.rows_B, seed=self.seed, purpose=purpose)
+            drop = self.dropout.masks(keys_B, places=self.model.dropout_places)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits_BC: Tensor = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
         return logits_BC

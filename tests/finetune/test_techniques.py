@@ -92,7 +92,7 @@ def test_r_drops_two_passes_have_different_masks_of_the_same_rows(tiny_run):
     batch = first_batch(run)
 
     def logits(purpose):
-        keys = row_keys(np.zeros(len(batch.rows), np.int64), batch.rows, seed=run.seed, purpose=purpose)
+        keys = row_keys(np.zeros(len(batch.rows_B), np.int64), batch.rows_B, seed=run.seed, purpose=purpose)
         drop = run.dropout.masks(keys, places=run.model.dropout_places)
         return run.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
 
