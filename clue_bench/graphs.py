@@ -7,71 +7,97 @@ same results. Small models' kernels take less time than launching them one by on
 Untested on a GPU so far, so nothing uses it unless asked to. Everything but `record_cuda_graph` runs on CPUs, too.
 """
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from clue_bench.errors import ClueBenchError
+
 WARM_UPS = 3
 """Calls before the first recording: kernels are chosen and optimizers allocate in them. DDP would need eleven."""
 
+Function = Callable[[Any], Any]
+"""Takes a tuple, nested, of tensors and None; returns one of tensors."""
+
 Replay = Callable[[], Any]
-Record = Callable[[Callable[[Any], Any], Any], Replay]
-"""Takes a function and its argument, whose tensors stay where they are; returns what repeats the call."""
+"""Repeats a recorded call; returns its results, good until the next replay."""
+
+
+class Recorder(Protocol):
+    """What records calls."""
+
+    def aside(self) -> AbstractContextManager[None]:
+        """Return where calls that are not recorded are made."""
+        ...
+
+    def record(self, function: Function, given: Any) -> Replay:
+        """Record `function(given)` without running it; the tensors of `given` stay where they are."""
+        ...
 
 
 class Replayed:
-    """Calls `function` with a tuple (nested; of tensors and None), as it is at first and then recorded."""
+    """Calls a function as it is at first, and then recorded."""
 
-    def __init__(self, function: Callable[[Any], Any], *, record: Record | None = None) -> None:
-        """`record` is that of CUDA unless another is given."""
-        self._function = function
-        self._record = record or partial(record_cuda_graph, pool=torch.cuda.graph_pool_handle())
+    def __init__(self, function: Function, recorder: Recorder) -> None:
+        self._function, self._recorder = function, recorder
         self._warm_ups = WARM_UPS
-        self._recordings: dict[Any, tuple[list[Tensor | None], Replay]] = {}
+        self._recordings: dict[Any, tuple[list[Tensor | None], Replay] | None] = {}  # None: such shapes came once
 
     def __call__(self, given: Any) -> Any:
         """Return the function's result for `given`, in tensors of its own."""
-        if self._warm_ups:
-            self._warm_ups -= 1
-            return self._on_side_stream(given)
         leaves, structure = pytree.tree_flatten(given)
         shapes = (structure, tuple(None if leaf is None else (leaf.shape, leaf.dtype) for leaf in leaves))
-        if shapes not in self._recordings:
+        if self._warm_ups or shapes not in self._recordings:
+            self._warm_ups = max(0, self._warm_ups - 1)
+            self._recordings[shapes] = None
+            with self._recorder.aside():
+                return self._function(given)
+        recording = self._recordings[shapes]
+        if recording is None:
             own = [None if leaf is None else leaf.clone() for leaf in leaves]
-            self._recordings[shapes] = own, self._record(self._function, pytree.tree_unflatten(own, structure))
-        own, replay = self._recordings[shapes]
+            recording = own, self._recorder.record(self._function, pytree.tree_unflatten(own, structure))
+            self._recordings[shapes] = recording
+        own, replay = recording
         for place, leaf in zip(own, leaves, strict=True):
             if place is not None:
                 place.copy_(leaf, non_blocking=True)
         return pytree.tree_map(torch.clone, replay())
 
-    def _on_side_stream(self, given: Any) -> Any:
-        """Call the function where recording will call it: gradients remember the stream that they were made on."""
-        if not torch.cuda.is_available():
-            return self._function(given)
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            result = self._function(given)
-        torch.cuda.current_stream().wait_stream(stream)
-        return result
 
+class CudaRecorder:
+    """Records CUDA graphs, all on one stream and in one memory pool: they run one after the other."""
 
-def record_cuda_graph(function: Callable[[Any], Any], given: Any, *, pool: Any) -> Replay:
-    """Record `function(given)` without running it; the returned callable runs it and returns the same tensors.
+    def __init__(self) -> None:
+        self._stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self._pool = torch.cuda.graph_pool_handle()
 
-    Graphs of one memory `pool` use the same memory, one after the other: results are good until the next replay.
-    """
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool):
-        result = function(given)
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Work on the stream of the recordings, so that what they will need is there already."""
+        self._stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self._stream):
+            yield
+        torch.cuda.current_stream().wait_stream(self._stream)
 
-    def replay() -> Any:
-        graph.replay()
-        return result
+    def record(self, function: Function, given: Any) -> Replay:
+        """Record `function(given)` without running it.
 
-    return replay
+        Raises ClueBenchError if CUDA cannot, for want of memory or because something in it waits for the device.
+        """
+        graph = torch.cuda.CUDAGraph()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                result = function(given)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise ClueBenchError(f"recording a CUDA graph: {reason}", "leave out --cuda-graphs") from error
+
+        def replay() -> Any:
+            graph.replay()
+            return result
+
+        return replay

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import torch
 
 Precision = Literal["bf16", "fp32"]
@@ -30,6 +32,23 @@ def pick_device() -> "torch.device":
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
+
+
+def on_device(array: "npt.NDArray[np.generic]", device: "torch.device") -> "torch.Tensor":
+    """Return a tensor of `array` on `device`. A GPU copies it when it comes to it; nothing waits for that."""
+    import torch
+
+    tensor = torch.from_numpy(array)
+    # From memory that may be paged out, the copy would wait until the device has done everything before it.
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+
+
+def wait_for(device: "torch.device") -> None:
+    """Return when the device has done everything that it was given."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def pick_precision(asked: Literal["auto", "bf16", "fp32"], device: "torch.device") -> Precision:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 UNCORRECTED = 2.0**20
-"""Updates after which beta^t is 0 for every beta in use; far from 2^24, where fp32 no longer counts."""
+"""Updates after which beta^t is 0 for every beta of the cards; far from 2^24, where fp32 no longer counts."""
 
 
 def adamw(
@@ -68,15 +68,16 @@ def drop_bias_correction(optimizer: torch.optim.Optimizer) -> None:
             state["step"].fill_(UNCORRECTED)
 
 
-def make_recordable(optimizer: Any, device: torch.device) -> None:
-    """Keep the learning rate on the device, so that a recorded update (`graphs`) reads it there when replayed.
-
-    To be said again after loading a state.
-    """
+def make_recordable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keep the learning rate on the device, so that a recorded update (`graphs`) reads it there when replayed."""
     for group in optimizer.param_groups:
         group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device).clone()
         group["capturable"] = True
-    optimizer._warned_capturable_if_run_uncaptured = True  # the first updates are, to warm up
+
+
+def load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take moments and counts from a state; rates and other settings stay those that the optimizer was made with."""
+    optimizer.load_state_dict({"state": state["state"], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
 def keep_weights_if(optimizer: Any, skipped: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -22,9 +23,15 @@ class Results(NamedTuple):
     total: Tensor
 
 
-def make():
-    """A replayed function, the arguments it was recorded with, and those it was called with."""
-    recorded, called, buffer = [], [], {}
+@pytest.fixture
+def called():
+    """The arguments that the function was called with."""
+    return []
+
+
+@pytest.fixture
+def replayed(repeats, called):
+    buffer = {}
 
     def function(given: Given) -> Results:
         called.append(given)
@@ -34,53 +41,50 @@ def make():
         out.total.copy_(given.number.sum() + (0 if given.maybe is None else given.maybe.sum()))
         return out
 
-    def record(function, given):
-        recorded.append(given)
-        return lambda: function(given)
-
-    return Replayed(function, record=record), recorded, called
+    return Replayed(function, repeats)
 
 
-def test_results_are_the_function_s_and_stay_what_they_were():
-    replayed, recorded, _ = make()
+def test_results_are_the_function_s_and_stay_what_they_were(replayed, repeats):
     given = [Given(torch.full((3,), float(n)), torch.ones(2) * n) for n in range(WARM_UPS + 4)]
     results = [replayed(each) for each in given]
     for each, result in list(zip(given, results, strict=True))[WARM_UPS:]:
         assert torch.equal(result.doubled, each.number * 2)
         assert torch.equal(result.total, each.number.sum() + each.maybe.sum())
-    assert len(recorded) == 1
+    assert len(repeats.recorded) == 1
 
 
-def test_nothing_is_recorded_while_warming_up():
-    replayed, recorded, called = make()
+def test_nothing_is_recorded_while_warming_up(replayed, repeats, called):
     for _ in range(WARM_UPS):
         replayed(Given(torch.ones(3), None))
-    assert not recorded
-    assert len(called) == WARM_UPS
+    assert not repeats.recorded
+    assert len(called) == repeats.num_aside == WARM_UPS
 
 
-def test_each_set_of_shapes_types_and_missing_tensors_has_a_recording_of_its_own():
-    replayed, recorded, called = make()
+def test_each_set_of_shapes_types_and_missing_tensors_is_recorded_when_it_comes_again(replayed, repeats, called):
     for _ in range(WARM_UPS):
         replayed(Given(torch.ones(3), None))
+    others = [
+        Given(torch.ones(4), None),
+        Given(torch.ones(3), torch.ones(1)),
+        Given(torch.ones(3, dtype=torch.float64), None),
+    ]
+    for given in others:
+        replayed(given)
+    assert not repeats.recorded
+    before = len(called)
     for _ in range(2):
-        for given in (
-            Given(torch.ones(3), None),
-            Given(torch.ones(4), None),
-            Given(torch.ones(3), torch.ones(1)),
-            Given(torch.ones(3, dtype=torch.float64), None),
-        ):
+        for given in (*others, Given(torch.ones(3), None)):
             replayed(given)
-    assert len(recorded) == 4
+    assert len(repeats.recorded) == 4
+    assert repeats.num_aside == before
     # A replay reads the tensors that were there when it was recorded, not the ones it is called with.
-    assert {id(given) for given in called[WARM_UPS:]} == {id(given) for given in recorded}
+    assert {id(given) for given in called[before:]} == {id(given) for given in repeats.recorded}
 
 
-def test_the_caller_s_tensors_are_neither_kept_nor_changed():
-    replayed, recorded, _ = make()
+def test_the_caller_s_tensors_are_neither_kept_nor_changed(replayed, repeats):
     mine = Given(torch.ones(3), torch.ones(2))
     for _ in range(WARM_UPS + 1):
         replayed(mine)
     replayed(Given(torch.zeros(3), torch.zeros(2)))
     assert torch.equal(mine.number, torch.ones(3))
-    assert recorded[0].number.data_ptr() != mine.number.data_ptr()
+    assert repeats.recorded[0].number.data_ptr() != mine.number.data_ptr()

@@ -28,7 +28,8 @@ def finetune(
     steps: Steps = None,
     settings: Set = None,
     cuda_graphs: Annotated[
-        bool, typer.Option("--cuda-graphs", help="Record updates as CUDA graphs (for small models; new).")
+        bool,
+        typer.Option("--cuda-graphs", help="Record updates on the GPU; a run of its own (untested)."),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -75,14 +76,14 @@ def finetune_once(
         terminal.say(note)
     rows = read_rows(card, data)
     settings = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
-    plan = Plan(task=card, start=start, settings=settings, seed=seed, rows=rows, data=data)
+    plan = Plan(task=card, start=start, settings=settings, seed=seed, rows=rows, data=data, cuda_graphs=cuda_graphs)
     folder = out or Path("runs") / plan.run_id
     record = completed_record(plan, folder)
     if record is not None:
         terminal.say(f"{plan.run_id} is complete already")
         return record, folder
     _warn_of_revision(plan)
-    finetuning = prepare(plan, cuda_graphs=cuda_graphs)
+    finetuning = prepare(plan)
     detail = ""
     typed = {
         "task": task,

@@ -31,7 +31,7 @@ def pretrain(
         Path | None, typer.Option(help="Labelled pairs, from clue-bench corpus pairs, for recipes that take some.")
     ] = None,
     cuda_graphs: Annotated[
-        bool, typer.Option("--cuda-graphs", help="Record the step as a CUDA graph (one GPU; for small models; new).")
+        bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU; untested).")
     ] = False,
     tracker: Annotated[
         Literal["auto", "none", "tensorboard", "trackio"],

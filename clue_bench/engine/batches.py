@@ -160,7 +160,7 @@ def stream_of(rows: PackedRows, shard: int) -> tuple[Int64s, Bools | None]:
     ids = np.asarray(rows.corpus.ids[shard][documents[0] : documents[-1]]).astype(np.int64)
     starts = None
     if rows.with_words:
-        starts = np.insert(rows.corpus.starts_word_at(shard, np.arange(documents[0], documents[-1])), ends, True)
+        starts = np.insert(rows.corpus.starts_word(shard)[documents[0] : documents[-1]], ends, True)
     return np.insert(ids, ends, rows.vocabulary.separator), starts
 
 

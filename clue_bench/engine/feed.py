@@ -6,7 +6,7 @@ of it (`assemble`: the same kernels in every step, so that they can be recorded)
 """
 
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from clue_bench.engine.pairs import PairRows
 from clue_bench.engine.recipe import Recipe, Stage
 from clue_bench.engine.resident import ResidentRows
 from clue_bench.errors import ClueBenchError
+from clue_bench.hardware import on_device
 from clue_bench.order import Int64s, derive, permuted, row_keys
 from clue_bench.shards import Corpus
 from clue_bench.vocab import Vocabulary
@@ -53,7 +54,7 @@ class Feed:
     predictions: int  # positions of a row that the loss looks at
     seed: int
     device: torch.device
-    resident: ResidentRows | None  # the rows on the device; None: they come from the host
+    is_resident: bool  # whether the device shall hold the corpus
 
     @classmethod
     def of(
@@ -67,6 +68,7 @@ class Feed:
         rate: float,
         seed: int,
         device: torch.device,
+        is_resident: bool = False,
         labels: tuple[Int64s, ...] | None = None,
     ) -> "Feed":
         """Lay rows over `documents` and prepare the recipe's objective, masking a share `rate`.
@@ -76,13 +78,11 @@ class Feed:
         """
         length, words = stage.max_length, recipe.objective == "wwm"
         rows: PackedRows | PairRows
-        resident = None
         if recipe.sentence_order == "none":
             causal = recipe.objective == "clm"
             rows = PackedRows.of(
                 corpus, vocabulary, length=length, documents=documents, is_causal=causal, with_words=words
             )
-            resident = ResidentRows.if_it_fits(rows, device)
         else:
             most = 2 if recipe.sentence_order == "sentences" else None
             rows = PairRows.of(
@@ -98,10 +98,17 @@ class Feed:
         if recipe.objective == "clm":
             ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
             ignored[vocabulary.separator] = False  # where a document ends is a thing to learn
-            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device, resident)
+            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device, is_resident)
         masking = Masking.of(vocabulary, rate=rate, length=length, device=device, whole_words=words)
         objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
-        return cls(rows, objective, masking.num_predictions, seed, device, resident)
+        return cls(rows, objective, masking.num_predictions, seed, device, is_resident)
+
+    @cached_property
+    def resident(self) -> ResidentRows | None:
+        """The rows on the device, copied when they are asked for first; None if they come from the host."""
+        if not self.is_resident or isinstance(self.rows, PairRows):
+            return None
+        return ResidentRows.if_they_fit(self.rows, self.device)
 
     def batch(self, epochs_B: Int64s, samples_B: Int64s) -> Batch:
         """Return rows `samples_B` as they are in `epochs_B`."""
@@ -130,7 +137,7 @@ class Feed:
         return self.inputs(epochs[mine], samples[mine])
 
     def _moved(self, array: Any) -> Any:
-        return None if array is None else torch.from_numpy(array).to(self.device)
+        return None if array is None else on_device(array, self.device)
 
 
 @dataclass(frozen=True)
@@ -155,12 +162,16 @@ class StageFeeds:
         *,
         pairs: Corpus | None,
         device: torch.device,
+        is_resident: bool = False,
     ) -> "StageFeeds":
-        """Prepare stage `number` (1 or 2). Raises ClueBenchError if the corpus lacks what the objective needs."""
+        """Prepare stage `number` (1 or 2), with the corpus on the device if `is_resident` and if it fits.
+
+        Raises ClueBenchError if the corpus lacks what the objective needs.
+        """
         _check_corpus(recipe, corpus, pairs)
         stage = recipe.stages[number - 1]
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
-        feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device)
+        feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device, is_resident=is_resident)
         documents, held = hold_out(corpus, share=recipe.held_out_share)
         train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed)
         if not len(train.rows):
@@ -193,10 +204,6 @@ class StageFeeds:
             labelled=labelled,
             labelled_rows=labelled_rows,
         )
-
-    def batch(self, step: int, mine: slice) -> tuple[Batch, Tensor]:
-        """Return rows `mine` of the stage's step `step` (0-based), and keys for their dropout."""
-        return self.assemble(self.inputs(step, mine))
 
     def inputs(self, step: int, mine: slice) -> StageInputs:
         """Return the inputs of rows `mine` of the stage's step `step` (0-based).

@@ -199,7 +199,7 @@ def words_of(candidate_BS: Tensor, starts_word_BS: Tensor) -> Tensor:
     at_S = torch.arange(length, device=candidate_BS.device)
     begins_BS = starts_word_BS | ~candidate_BS
     begins_BS[:, 1:] |= ~candidate_BS[:, :-1]
-    begins_BS[:, 0] = True
+    begins_BS[:, 0].fill_(True)
     start_BS = torch.where(begins_BS, at_S, 0).cummax(1).values
     begins_BS |= (at_S - start_BS) % LONGEST_WORD == 0
     return begins_BS.long().cumsum(1) - 1

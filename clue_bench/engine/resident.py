@@ -15,7 +15,7 @@ from torch import Tensor
 
 from clue_bench.engine.batches import PackedRows, Rows, stream_of
 
-MOST_MEMORY = 0.25  # of what is free, so that the model's own share is not touched
+MOST_MEMORY = 0.125  # of what is free before training: activations and moments come later
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,9 @@ class ResidentRows:
     sizes_N: Tensor  # its tokens
 
     @classmethod
-    def if_it_fits(cls, rows: PackedRows, device: torch.device) -> "ResidentRows | None":
-        """Return the rows in a GPU's memory; None for a CPU, which maps the corpus, and for a corpus too large."""
-        if device.type != "cuda":
-            return None
+    def if_they_fit(cls, rows: PackedRows, device: torch.device) -> "ResidentRows | None":
+        """Return the rows in a GPU's memory; None if they would take too much of what is free."""
+        torch.cuda.empty_cache()
         free, _ = torch.cuda.mem_get_info(device)
         return cls.of(rows, device) if _bytes(rows) <= MOST_MEMORY * free else None
 

@@ -6,7 +6,7 @@ Progress displays, metrics, states and checkpoints are the consumer's business (
 
 import gc
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,17 @@ from clue_bench.engine.report import Means, Report
 from clue_bench.engine.start import build_model, extend_positions
 from clue_bench.engine.step import Drops, StepSums, Sums, look, train_step
 from clue_bench.errors import ClueBenchError
-from clue_bench.graphs import Replayed
+from clue_bench.graphs import CudaRecorder, Replayed
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.dropout import DropoutPool, RowDropout
-from clue_bench.optim import adamw, drop_bias_correction, linear_schedule, make_recordable, set_learning_rate
+from clue_bench.optim import (
+    adamw,
+    drop_bias_correction,
+    linear_schedule,
+    load_moments,
+    make_recordable,
+    set_learning_rate,
+)
 from clue_bench.order import derive
 from clue_bench.shards import Corpus
 from clue_bench.vocab import read_vocabulary
@@ -49,7 +56,8 @@ class Pretraining:
     ) -> None:
         """Prepare a run into `out`, from the weights of `start` if given, with labelled `pairs` if given.
 
-        `cuda_graphs`: record the step as a CUDA graph; results differ by rounding the rate.
+        `cuda_graphs`: keep the corpus in the GPU's memory, if it fits, and record the step as a CUDA
+        graph; results differ by rounding the rate.
         Raises ClueBenchError where recipe, corpus, checkpoint and pairs do not go together.
         """
         hardware.keep_freed_memory()
@@ -65,7 +73,7 @@ class Pretraining:
         self.cuda_graphs = cuda_graphs
         if cuda_graphs and (self.device.type != "cuda" or self.processes.size > 1):
             found = f"{self.processes.size} processes" if self.processes.size > 1 else "no CUDA device"
-            raise ClueBenchError(f"--cuda-graphs: {found}, expected one process with one", "leave it out")
+            raise ClueBenchError(f"--cuda-graphs: {found}, expected one process and a CUDA device", "leave it out")
         self.precision = hardware.pick_precision(recipe.precision, self.device)
         self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
         self.wrapped = self.processes.wrap(self.model)
@@ -129,8 +137,9 @@ class Pretraining:
                 return
             if is_second:
                 self._enter_stage(2)
-            self.optimizer.load_state_dict(state.optimizer)
-            self._settle_optimizer()
+            load_moments(self.optimizer, state.optimizer)
+            if not self.recipe.bias_correction:
+                drop_bias_correction(self.optimizer)  # an older state counts from 0
 
     def save(self) -> None:
         """Replace the training state."""
@@ -194,7 +203,15 @@ class Pretraining:
     def _enter_stage(self, number: int) -> None:
         """Make rows of a stage, and an optimizer without a memory."""
         recipe = self.recipe
-        self.feeds = StageFeeds.of(recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=self.device)
+        self.feeds = StageFeeds.of(
+            recipe,
+            number,
+            self.corpus,
+            self.vocabulary,
+            pairs=self.pairs,
+            device=self.device,
+            is_resident=self.cuda_graphs,
+        )
         self.optimizer = adamw(
             self.model,
             learning_rate=recipe.stage1.learning_rate,
@@ -202,15 +219,12 @@ class Pretraining:
             betas=(recipe.adam_beta1, recipe.adam_beta2),
             epsilon=recipe.adam_epsilon,
         )
-        self._settle_optimizer()
-        self._update = Replayed(self._train_step) if self.cuda_graphs else self._train_step
-
-    def _settle_optimizer(self) -> None:
-        """Say to a new or loaded optimizer what its state does not."""
-        if not self.recipe.bias_correction:
+        if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
+        self._update: Callable[[StageInputs], StepSums] = self._train_step
         if self.cuda_graphs:
             make_recordable(self.optimizer, self.device)
+            self._update = Replayed(self._train_step, CudaRecorder())
 
     def _diverged(self, found: str) -> ClueBenchError:
         slower = f"give another --out and --set learning_rate={self.feeds.stage.learning_rate / 2:g}"
@@ -226,7 +240,7 @@ class Pretraining:
         inputs = feeds.inputs(step, self.processes.share(feeds.stage.global_batch))
         set_learning_rate(self.optimizer, self._learning_rate(step))
         try:
-            sums: StepSums = self._update(inputs)
+            sums = self._update(inputs)
         except RuntimeError as error:  # torch's CPU allocator has no exception of its own
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise

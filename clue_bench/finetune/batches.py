@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.finetune.encode import Encoded
+from clue_bench.hardware import on_device
 from clue_bench.order import Int64s, derive, permuted
 
 POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ
@@ -55,23 +56,23 @@ def prediction_batches(lengths: Int64s, *, tokens: int) -> Iterator[Int64s]:
         start += size
 
 
-def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, multiple: int = 1) -> Batch:
-    """Return `rows` of `split` as tensors padded to the longest of them, and on to a multiple of so many positions.
+def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, width: int | None = None) -> Batch:
+    """Return `rows` of `split` as tensors padded to the longest of them, or to `width` positions.
 
-    With a multiple above 1 there is always a `keep_BS`, so that batches of one length differ in nothing but values.
+    With a width there is always a `keep_BS`, so that batches of one width differ in nothing but values.
     """
     lengths_B = split.lengths[rows]
-    columns_S = np.arange(-(-lengths_B.max() // multiple) * multiple)
+    columns_S = np.arange(width or lengths_B.max())
     keep_BS = columns_S[None, :] < lengths_B[:, None]
     at_BS = np.where(keep_BS, split.offsets[rows][:, None] + columns_S, 0)
 
     def tensor(values: npt.NDArray[np.generic], fill: int) -> Tensor:
-        return torch.from_numpy(np.where(keep_BS, values[at_BS], fill).astype(np.int64)).to(device)
+        return on_device(np.where(keep_BS, values[at_BS], fill).astype(np.int64), device)
 
     return Batch(
-        rows_B=torch.from_numpy(rows).to(device),
+        rows_B=on_device(rows, device),
         ids_BS=tensor(split.ids, pad),
         segments_BS=tensor(split.segments, 0),
-        keep_BS=None if keep_BS.all() and multiple == 1 else torch.from_numpy(keep_BS).to(device),
-        labels_B=torch.from_numpy(split.labels[rows]).to(device),
+        keep_BS=None if keep_BS.all() and width is None else on_device(keep_BS, device),
+        labels_B=on_device(split.labels[rows], device),
     )

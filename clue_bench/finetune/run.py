@@ -25,6 +25,7 @@ from clue_bench.finetune.answers import Classes, Floats, write_answers
 from clue_bench.finetune.encode import Encodings
 from clue_bench.finetune.predict import predict_logits, probabilities
 from clue_bench.finetune.settings import Settings
+from clue_bench.finetune.start.heads import Classifier
 from clue_bench.finetune.start.pretrained import Pretrained, provenance_after
 from clue_bench.finetune.train import ADAM, Evaluation, Finetuning, Report, planned_steps
 from clue_bench.models.dropout import DropoutPool
@@ -73,6 +74,7 @@ class Plan:
     seed: int
     rows: dict[str, Rows]
     data: Path
+    cuda_graphs: bool = False  # record updates, one for each shape; pads rows further, which changes dropout's masks
 
     @property
     def run_id(self) -> str:
@@ -82,9 +84,15 @@ class Plan:
             "settings": self.settings.model_dump(),
             **self.start.identity,
             "data": {split: rows.facts.md5 for split, rows in self.rows.items()},
+            **self.recording,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
         return f"finetune-{self.task.name}-{self.start.name}-{digest}-s{self.seed}"
+
+    @property
+    def recording(self) -> dict[str, bool]:
+        """Whether updates are recorded, for run ids and records: said only if so, or older ones would be others."""
+        return {"cuda_graphs": True} if self.cuda_graphs else {}
 
     @property
     def data_facts(self) -> DataFacts:
@@ -115,10 +123,10 @@ def completed_record(plan: Plan, out: Path) -> RunRecord | None:
     return record if is_whole else None
 
 
-def prepare(plan: Plan, encodings: Encodings | None = None, *, cuda_graphs: bool = False) -> Finetuning:
+def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
     """Return the run before its first step: data tokenised (or found in `encodings`), weights loaded, head drawn.
 
-    `cuda_graphs`: record updates as CUDA graphs, one for each length.
+    Raises ClueBenchError if updates are to be recorded and cannot be.
     """
     encodings = encodings or Encodings()
     hardware.keep_freed_memory()
@@ -127,6 +135,8 @@ def prepare(plan: Plan, encodings: Encodings | None = None, *, cuda_graphs: bool
     tokeniser, length = plan.start.tokeniser, plan.settings.max_length
     torch.manual_seed(derive(plan.seed, "head"))
     model = plan.start.classifier(plan.labels, dropout=plan.settings.dropout).to(device)
+    if plan.cuda_graphs:
+        check_recordable(model, plan.settings, device)
     return Finetuning(
         model=model,
         train=encodings.encode(plan.rows["train"], tokeniser, max_length=length),
@@ -138,8 +148,20 @@ def prepare(plan: Plan, encodings: Encodings | None = None, *, cuda_graphs: bool
         dropout=DropoutPool(plan.settings.dropout, seed=derive(plan.seed, "dropout pool"), device=device),
         device=device,
         autocast=torch.bfloat16 if precision == "bf16" else None,
-        cuda_graphs=cuda_graphs,
+        cuda_graphs=plan.cuda_graphs,
     )
+
+
+def check_recordable(model: Classifier, settings: Settings, device: torch.device) -> None:
+    """Raise ClueBenchError if something in an update needs the host, or there is no GPU."""
+    expected = {
+        "no CUDA device": device.type == "cuda",
+        "this model is one of transformers', which draws its own dropout": not model.draws_own_dropout,
+        "fgm_epsilon asks the host for a norm in every update": not settings.fgm_epsilon,
+    }
+    for found, is_fine in expected.items():
+        if not is_fine:
+            raise ClueBenchError(f"--cuda-graphs: {found}", "leave out --cuda-graphs")
 
 
 def run(
@@ -221,7 +243,8 @@ def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
         status="interrupted",
         started_at=provenance.now(),
         asked=asked,
-        effective={**plan.settings.model_dump(), **ADAM, "steps": plan.total_steps, "precision": precision},
+        effective={**plan.settings.model_dump(), **ADAM, "steps": plan.total_steps, "precision": precision}
+        | plan.recording,
         seed=plan.seed,
         task=plan.task.facts,
         data=plan.data_facts,

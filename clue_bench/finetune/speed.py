@@ -92,10 +92,12 @@ class FinetuningClock:
         return len(self.rows) * self._passes / self._epochs(self._passes)
 
     def _epochs(self, num: int) -> float:
-        """Return the seconds of going over the rows `num` times. Every update waits for the device: it reads a loss."""
+        """Return the seconds of going over the rows `num` times."""
+        hardware.wait_for(self.finetuning.device)
         started = time.perf_counter()
         for _ in islice(self._reports, num * self.finetuning.steps_per_epoch):
             pass
+        hardware.wait_for(self.finetuning.device)
         return time.perf_counter() - started
 
 

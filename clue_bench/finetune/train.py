@@ -33,7 +33,7 @@ from clue_bench.finetune.predict import predict_logits
 from clue_bench.finetune.score import Scores, score
 from clue_bench.finetune.settings import Settings
 from clue_bench.finetune.start.heads import Classifier
-from clue_bench.graphs import Replayed
+from clue_bench.graphs import CudaRecorder, Replayed
 from clue_bench.models.dropout import DropoutPool, RowDropout
 from clue_bench.optim import adamw, linear_schedule, make_recordable, set_learning_rate
 from clue_bench.order import derive, row_keys
@@ -41,7 +41,7 @@ from clue_bench.order import derive, row_keys
 GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of so many positions, so that there are few of them
 UNREAD_ON_GPU = 10  # updates
 
-Learn = Callable[[Batch, Tensor], Tensor]
+Learn = Callable[[tuple[Batch, Tensor]], Tensor]
 """Trains on a batch, given each row's step; returns the loss."""
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
@@ -137,7 +137,10 @@ class Finetuning:
             epsilon=ADAM["adam_epsilon"],
             scale_of=self._rate_scale,
         )
-        learn = self._learner(optimizer)
+        learn: Learn = partial(self._learn, optimizer)
+        if self.cuda_graphs:
+            make_recordable(optimizer, self.device)
+            learn = Replayed(learn, CudaRecorder())
         if self.settings.ema_decay:
             self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
         self.model.train()
@@ -186,23 +189,6 @@ class Finetuning:
         since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
         return len(since) >= self.settings.patience
 
-    def _learner(self, optimizer: torch.optim.Optimizer) -> Learn:
-        """Return what trains on a batch, recorded as CUDA graphs if that was asked for.
-
-        Raises ClueBenchError where something in an update needs the host.
-        """
-        learn = partial(self._learn, optimizer)
-        if not self.cuda_graphs:
-            return lambda batch, steps_B: learn((batch, steps_B))
-        reasons = {"no CUDA device": self.device.type != "cuda", "fgm_epsilon": self.settings.fgm_epsilon > 0}
-        reasons["a model of transformers, which draws its own dropout"] = self.model.draws_own_dropout
-        for reason, holds in reasons.items():
-            if holds:
-                raise ClueBenchError(f"--cuda-graphs: {reason}", "leave it out")
-        make_recordable(optimizer, self.device)
-        recorded = Replayed(learn)
-        return lambda batch, steps_B: recorded((batch, steps_B))
-
     def _update(self, optimizer: torch.optim.Optimizer, learn: Learn, step: int, rows: np.ndarray) -> Tensor:
         """Do update `step` (0-based) on `rows`; return its loss, on the device."""
         settings = self.settings
@@ -213,14 +199,19 @@ class Finetuning:
             total_steps=self.total_steps,
         )
         set_learning_rate(optimizer, rate)
-        multiple = GRAPH_LENGTHS if self.cuda_graphs else 1
-        batch = collate(self.train, rows, pad=self.pad, device=self.device, multiple=multiple)
+        width = self._recorded_width(rows) if self.cuda_graphs else None
+        batch = collate(self.train, rows, pad=self.pad, device=self.device, width=width)
         if self.model.draws_own_dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
-        loss = learn(batch, torch.full_like(batch.rows_B, step))
+        loss = learn((batch, torch.full_like(batch.rows_B, step)))
         if self.average is not None:
             self.average.update(self.model)
         return loss
+
+    def _recorded_width(self, rows: np.ndarray) -> int:
+        """Return how many positions a recorded batch of `rows` has."""
+        longest = int(self.train.lengths[rows].max())
+        return min(-(-longest // GRAPH_LENGTHS) * GRAPH_LENGTHS, self.settings.max_length)
 
     def _learn(self, optimizer: torch.optim.Optimizer, given: tuple[Batch, Tensor]) -> Tensor:
         """Train on a batch; return the loss. Nothing in here may depend on the step but through `given` (`graphs`)."""
@@ -241,7 +232,7 @@ class Finetuning:
 
     def _read(self, losses: list[Tensor], step: int) -> list[float]:
         """Return the losses of the last updates up to `step`. Raises ClueBenchError if one is no number."""
-        values = [float(loss) for loss in losses]
+        values: list[float] = torch.stack(losses).tolist()
         for number, value in enumerate(values, step - len(values) + 1):
             if not math.isfinite(value):
                 raise ClueBenchError(

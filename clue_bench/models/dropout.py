@@ -60,6 +60,7 @@ class DropoutPool:
         self.rate, self.scale = rate, 1 / (1 - rate)
         self._seed, self._device = seed, device
         self._pools: dict[torch.dtype, Tensor] = {}
+        self._ever: list[Tensor] = []  # a recorded graph goes on reading the pool that it began with
 
     def masks(self, keys_B: Tensor, *, places: int) -> RowDropout | None:
         """Return the masks of a forward pass, None if nothing is dropped."""
@@ -79,4 +80,5 @@ class DropoutPool:
             keys = torch.arange(blocks, device=self._device) + (self._seed % 2**61)
             kept = draw(keys, OFFSETS).flatten() >= int(self.rate * 2**32)
             pool = self._pools[dtype] = kept.to(dtype)
+            self._ever.append(pool)
         return pool

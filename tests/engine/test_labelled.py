@@ -30,7 +30,7 @@ def start(recipe_file, corpus_folder, out, pairs, **overrides):
 
 def test_half_of_the_rows_are_labelled_pairs(recipe_file, corpus_folder, tmp_path, pairs):
     pretraining = start(recipe_file, corpus_folder, tmp_path, pairs)
-    batch, keys = pretraining.feeds.batch(0, slice(0, 8))
+    batch, keys = pretraining.feeds.assemble(pretraining.feeds.inputs(0, slice(0, 8)))
     labelled = (batch.labels_BC >= 0).any(1).tolist()
     assert labelled == [True] * 4 + [False] * 4
     assert (batch.orders_BC >= 0).any(1).tolist()[:4] == [False] * 4
@@ -39,9 +39,9 @@ def test_half_of_the_rows_are_labelled_pairs(recipe_file, corpus_folder, tmp_pat
 
 def test_a_processes_rows_do_not_depend_on_how_many_there_are(recipe_file, corpus_folder, tmp_path, pairs):
     feeds = start(recipe_file, corpus_folder, tmp_path, pairs).feeds
-    whole, _ = feeds.batch(3, slice(0, 8))
+    whole, _ = feeds.assemble(feeds.inputs(3, slice(0, 8)))
     for part in (slice(0, 3), slice(3, 8), slice(5, 8)):
-        mine, _ = feeds.batch(3, part)
+        mine, _ = feeds.assemble(feeds.inputs(3, part))
         assert mine.ids_BS.tolist() == whole.ids_BS[part].tolist()
         assert mine.labels_BC.tolist() == whole.labels_BC[part].tolist()
 

@@ -131,10 +131,10 @@ def test_the_rows_and_dropout_keys_of_all_processes_are_those_of_one(case, label
     described["pairs"] = str(labelled_pairs) if "pairs" in name else None
     feeds = prepare(described).feeds
     total = feeds.stage.global_batch
-    batch, keys = feeds.batch(5, slice(0, total))
+    batch, keys = feeds.assemble(feeds.inputs(5, slice(0, total)))
     for size in (2, 3):
         shares = [Processes(rank=rank, size=size).share(total) for rank in range(size)]
-        parts = [feeds.batch(5, share) for share in shares]
+        parts = [feeds.assemble(feeds.inputs(5, share)) for share in shares]
         assert torch.equal(torch.cat([keys for _, keys in parts]), keys)
         for share, (part, _) in zip(shares, parts, strict=True):
             for mine, whole in zip(part, batch.part(share), strict=True):

@@ -44,6 +44,7 @@ def kernels_of(kernels):
     """What does a step and lists the kernels of what would be recorded."""
 
     def listed(pretraining, step):
+        pretraining.step = step
         inputs = pretraining.feeds.inputs(step, slice(0, 8))
         set_learning_rate(pretraining.optimizer, 1e-3 / (step + 1))
         return kernels(lambda: pretraining._train_step(inputs))
@@ -71,28 +72,47 @@ def test_a_value_that_the_host_waits_for_would_be_noticed(kernels):
         kernels(lambda: float(torch.ones(3).sum()))
 
 
-def recorded(pretraining):
+@pytest.mark.parametrize("wrong", [lambda x: float(x.sum()), lambda x: x[x > 0], lambda x: x + torch.tensor([1.0])])
+def test_what_a_graph_cannot_have_would_be_noticed(kernels, wrong):
+    with pytest.raises(AssertionError, match="wait"):
+        kernels(lambda: wrong(torch.ones(3)))
+
+
+def recorded(pretraining, repeats):
     """The run as `cuda_graphs` has it, but for CUDA."""
     make_recordable(pretraining.optimizer, pretraining.device)
-    recordings = []
-
-    def record(function, given):
-        recordings.append(given)
-        return lambda: function(given)
-
-    pretraining._update = Replayed(pretraining._train_step, record=record)
-    return pretraining, recordings
+    pretraining._update = Replayed(pretraining._train_step, repeats)
+    return pretraining
 
 
-def test_a_run_by_replays_equals_a_run_without_but_for_the_rate_in_fp32(begin, overrides):
+def test_a_run_by_replays_equals_a_run_without_but_for_the_rate_in_fp32(begin, overrides, repeats):
     plain = begin("plain", **overrides)
-    replayed, recordings = recorded(begin("replayed", **overrides))
+    replayed = recorded(begin("replayed", **overrides), repeats)
     expected = [report.loss for report in run(plain, asked={})]
     assert [report.loss for report in run(replayed, asked={})] == pytest.approx(expected, abs=1e-5)
-    assert len(recordings) == 1
-    assert replayed.step > WARM_UPS
+    assert len(repeats.recorded) == 1
+    assert repeats.num_aside == WARM_UPS
     for name, weight in plain.model.state_dict().items():
         torch.testing.assert_close(weight, replayed.model.state_dict()[name], atol=1e-5, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("was_recorded", [False, True])
+@pytest.mark.parametrize("is_recorded", [False, True])
+def test_a_run_may_be_continued_with_or_without(begin, repeats, was_recorded, is_recorded):
+    settings = {"bias_correction": False, "save_every": 4}
+    whole = begin("whole", **settings)
+    list(run(whole, asked={}))
+    first = begin("broken", **settings)
+    reports = run(recorded(first, repeats) if was_recorded else first, asked={})
+    while next(reports).step < 8:
+        pass
+    reports.close()
+    second = begin("broken", **settings)
+    list(run(recorded(second, repeats) if is_recorded else second, asked={}))
+    assert second.step == whole.step
+    assert all(isinstance(group["lr"], torch.Tensor) == is_recorded for group in second.optimizer.param_groups)
+    for name, weight in whole.model.state_dict().items():
+        torch.testing.assert_close(weight, second.model.state_dict()[name], atol=1e-5, rtol=0, msg=name)
 
 
 def test_asking_for_cuda_graphs_without_cuda_is_an_error(recipe_file, corpus_folder, tmp_path):

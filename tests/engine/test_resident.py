@@ -59,10 +59,14 @@ def test_batches_are_the_same_and_no_row_travels(objective, recipe_file, words_f
         overrides |= {"family": "gpt2", "mask_rate": 0.0, "activation": "gelu_tanh"}
     pretraining = Pretraining(load_recipe(str(recipe_file), overrides), Corpus.open(words_folder), tmp_path)
     host = pretraining.feeds
-    assert host.train.resident is None  # on a CPU the files are mapped
-    device = replace(host, train=replace(host.train, resident=ResidentRows.of(host.train.rows, CPU)))
+    assert host.train.resident is None
+    train = replace(host.train)
+    object.__setattr__(train, "resident", ResidentRows.of(host.train.rows, CPU))
+    device = replace(host, train=train)
     assert device.inputs(3, slice(0, 8))[0].rows is None
-    (expected, expected_keys), (found, keys) = (feeds.batch(3, slice(0, 8)) for feeds in (host, device))
+    (expected, expected_keys), (found, keys) = (
+        feeds.assemble(feeds.inputs(3, slice(0, 8))) for feeds in (host, device)
+    )
     assert torch.equal(keys, expected_keys)
     for one, other in zip(found, expected, strict=True):
         assert one is other is None or torch.equal(one, other)

@@ -144,9 +144,9 @@ def test_stage_2_has_a_schedule_and_an_optimizer_of_its_own(begin, tmp_path):
 
 def test_orders_and_masks_of_the_two_stages_differ(begin, tmp_path):
     pretraining = begin(tmp_path, **{"stage2.max_length": 32, "stage2.global_batch": 8})
-    first, _ = pretraining.feeds.batch(0, slice(0, 8))
+    first, _ = pretraining.feeds.assemble(pretraining.feeds.inputs(0, slice(0, 8)))
     break_off(pretraining, after_step=10)
-    second, _ = pretraining.feeds.batch(0, slice(0, 8))
+    second, _ = pretraining.feeds.assemble(pretraining.feeds.inputs(0, slice(0, 8)))
     assert first.ids_BS.shape == second.ids_BS.shape
     assert not torch.equal(first.ids_BS, second.ids_BS)
 

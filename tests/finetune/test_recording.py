@@ -5,9 +5,11 @@ import pytest
 import torch
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetune import train
 from clue_bench.finetune.batches import collate
+from clue_bench.finetune.run import check_recordable
 from clue_bench.finetune.train import GRAPH_LENGTHS, Finetuning
-from clue_bench.graphs import WARM_UPS, Replayed
+from clue_bench.graphs import WARM_UPS
 from clue_bench.optim import adamw, make_recordable, set_learning_rate
 
 SETTINGS = {"plain": {}, "r_drop": {"r_drop_alpha": 1.0, "label_smoothing": 0.1}, "layer_decay": {"layer_decay": 0.8}}
@@ -24,8 +26,8 @@ def optimizer_of(run):
     return optimizer
 
 
-def batch_of(run, rows, *, multiple=GRAPH_LENGTHS):
-    return collate(run.train, np.array(rows), pad=run.pad, device=run.device, multiple=multiple)
+def batch_of(run, rows, *, width=GRAPH_LENGTHS):
+    return collate(run.train, np.array(rows), pad=run.pad, device=run.device, width=width)
 
 
 def test_updates_of_one_length_call_the_same_kernels_and_wait_for_none(tiny_run, settings, kernels):
@@ -46,7 +48,7 @@ def test_updates_of_one_length_call_the_same_kernels_and_wait_for_none(tiny_run,
 def test_padding_to_a_multiple_changes_no_logit(tiny_run):
     run = tiny_run(dropout=0.0)
     rows = np.flatnonzero(run.train.lengths == 5)
-    narrow, wide = batch_of(run, rows, multiple=1), batch_of(run, rows)
+    narrow, wide = batch_of(run, rows, width=None), batch_of(run, rows)
     assert narrow.ids_BS.shape[1] == 5
     assert wide.ids_BS.shape[1] == GRAPH_LENGTHS
     assert narrow.keep_BS is None
@@ -54,37 +56,37 @@ def test_padding_to_a_multiple_changes_no_logit(tiny_run):
     torch.testing.assert_close(*logits, atol=1e-6, rtol=0)
 
 
-def test_a_run_by_replays_equals_a_run_without_but_for_rounding(tiny_run, monkeypatch):
+def test_a_run_by_replays_equals_a_run_without_but_for_rounding(tiny_run, repeats, monkeypatch):
     """Dropout is off: which elements a row's masks drop depends on how long the row is padded."""
-    plain, replayed = (tiny_run(dropout=0.0, ema_decay=0.9, layer_decay=0.8) for _ in range(2))
-    recorded = []
-
-    def record(function, given):
-        recorded.append(given)
-        return lambda: function(given)
-
-    def learner(optimizer):
-        make_recordable(optimizer, replayed.device)
-        learn = Replayed(lambda given: replayed._learn(optimizer, given), record=record)
-        return lambda batch, steps_B: learn((batch, steps_B))
-
+    plain, replayed = (tiny_run(dropout=0.0, ema_decay=0.9, layer_decay=0.8, epochs=4) for _ in range(2))
     replayed.cuda_graphs = True
-    monkeypatch.setattr(replayed, "_learner", learner)
+    monkeypatch.setattr(train, "CudaRecorder", lambda: repeats)
     expected = [report.loss for report in plain.reports()]
     assert [report.loss for report in replayed.reports()] == pytest.approx(expected, abs=1e-4)
     assert len(expected) > WARM_UPS
-    assert {given[0].ids_BS.shape[1] for given in recorded} == {8, 16}
+    assert {given[0].ids_BS.shape[1] for given in repeats.recorded} == {8, 16}
+    assert repeats.num_aside < len(expected)
     assert replayed.best.scores == plain.best.scores
 
 
-@pytest.mark.parametrize("asked", [{}, {"fgm_epsilon": 0.5}, {"is_foreign": True}])
-def test_asking_for_cuda_graphs_where_they_cannot_be_is_an_error(tiny_run, asked):
-    if torch.cuda.is_available():
-        pytest.skip("there is a GPU")
+def test_no_row_is_padded_beyond_the_longest_that_the_model_takes(tiny_run):
+    run = tiny_run(max_length=13)
+    assert run._recorded_width(np.flatnonzero(run.train.lengths == 11)) == 13
+    assert run._recorded_width(np.flatnonzero(run.train.lengths == 8)) == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "found"),
+    [
+        ({}, "cpu", "no CUDA device"),
+        ({"fgm_epsilon": 0.5}, "cuda", "fgm_epsilon asks the host"),
+        ({"is_foreign": True}, "cuda", "one of transformers"),
+    ],
+)
+def test_asking_for_cuda_graphs_where_they_cannot_be_is_an_error(tiny_run, asked, device, found):
     run = tiny_run(**asked)
-    run.cuda_graphs = True
-    with pytest.raises(ClueBenchError, match="--cuda-graphs: no CUDA device"):
-        next(run.reports())
+    with pytest.raises(ClueBenchError, match=f"--cuda-graphs: .*{found}"):
+        check_recordable(run.model, run.settings, torch.device(device))
 
 
 @pytest.mark.parametrize("most", [2, 5])
