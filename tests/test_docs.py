@@ -47,7 +47,7 @@ def test_every_command_shown_is_one(document):
             assert CliRunner().invoke(app, [verb, second, "--help"]).exit_code == 0, f"{verb} {second}"
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "pretrain/LOG.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "pretrain/LOG.md", "benchmarks/README.md"])
 def test_every_relative_link_leads_somewhere(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):

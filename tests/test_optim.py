@@ -11,6 +11,8 @@ from clue_bench.optim import (
     drop_bias_correction,
     keep_weights_if,
     linear_schedule,
+    load_moments,
+    make_recordable,
     set_learning_rate,
 )
 
@@ -104,6 +106,28 @@ def test_a_skipped_update_leaves_weights_and_moments_bit_for_bit():
         assert all(torch.equal(a, b) for a, b in zip(everything(), before, strict=True))
     update(0.5)
     assert not any(torch.equal(a, b) for a, b in zip(everything(), before, strict=True))
+
+
+def test_a_state_gives_moments_and_counts_and_leaves_rates_and_settings_alone():
+    """States of before hold an epsilon and a decay of one step, which undid the bias correction there."""
+    options = {"weight_decay": DECAY, "betas": BETAS, "epsilon": EPSILON}
+    first, second = (adamw(module().float(), learning_rate=1e-2, **options) for _ in range(2))
+    for group in first.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.ones_like(parameter)
+    first.step()
+    state = first.state_dict()
+    for group in state["param_groups"]:
+        group |= {"eps": 0.5, "weight_decay": 0.5, "lr": 0.5}
+    make_recordable(second, torch.device("cpu"))
+    load_moments(second, state)
+    for group, decay in zip(second.param_groups, (DECAY, 0.0), strict=True):
+        assert (group["eps"], group["weight_decay"]) == (EPSILON, decay)
+        assert isinstance(group["lr"], torch.Tensor)
+        assert float(group["lr"]) == pytest.approx(1e-2)
+    assert second.state_dict()["state"].keys() == state["state"].keys()
+    for number, moments in second.state_dict()["state"].items():
+        assert all(torch.equal(moments[name], state["state"][number][name]) for name in ("step", "exp_avg", "exp_avg_sq"))
 
 
 def test_matrices_decay_and_biases_and_norms_do_not():
