@@ -127,7 +127,8 @@ def test_a_state_gives_moments_and_counts_and_leaves_rates_and_settings_alone():
         assert float(group["lr"]) == pytest.approx(1e-2)
     assert second.state_dict()["state"].keys() == state["state"].keys()
     for number, moments in second.state_dict()["state"].items():
-        assert all(torch.equal(moments[name], state["state"][number][name]) for name in ("step", "exp_avg", "exp_avg_sq"))
+        for name in ("step", "exp_avg", "exp_avg_sq"):
+            assert torch.equal(moments[name], state["state"][number][name])
 
 
 def test_matrices_decay_and_biases_and_norms_do_not():
