@@ -189,10 +189,15 @@ WORKERS: dict[str, Callable[[Workload], dict[str, Callable[[], Any]]]] = {
 
 def compare(asked: argparse.Namespace, task: str, model: Path) -> side_by_side.Answers:
     """Measure one task with one model on every side."""
-    options = [f"--data={asked.data}", f"--model={model}", f"--tasks={task}", f"--rows={asked.rows}"]
-    options += [f"--dev-rows={asked.dev_rows}", f"--ours={asked.ours}", f"--batch-size={asked.batch_size}"]
-    options.append(f"--clock={asked.clock}")
-    return side_by_side.measure([__file__, *options], workers=WORKERS, questions=[TRAINING, DEV], asked=asked)
+    return side_by_side.measure(
+        __file__,
+        asked,
+        task=task,
+        model=model,
+        workers=WORKERS,
+        questions=[TRAINING, DEV],
+        more=["dev_rows", "batch_size"],
+    )
 
 
 def lines(model: str, task: str, found: side_by_side.Answers) -> list[str]:

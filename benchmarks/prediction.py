@@ -98,9 +98,7 @@ WORKERS: dict[str, Callable[[Workload], dict[str, Callable[[], Any]]]] = {
 
 def line(asked: argparse.Namespace, task: str, model: Path, name: str) -> str:
     """Measure one task with one model, and return its line of the table."""
-    options = [f"--data={asked.data}", f"--model={model}", f"--tasks={task}", f"--rows={asked.rows}"]
-    options += [f"--ours={asked.ours}", f"--clock={asked.clock}"]
-    found = side_by_side.measure([__file__, *options], workers=WORKERS, questions=[QUESTION], asked=asked)
+    found = side_by_side.measure(__file__, asked, task=task, model=model, workers=WORKERS, questions=[QUESTION])
     return f"| {' | '.join([name, task, *side_by_side.cells(found, QUESTION)])} |"
 
 

@@ -116,8 +116,22 @@ def parser(description: str | None, *, workers: Iterable[str], rows: str) -> arg
     return made
 
 
-def measure(command: Sequence[str], *, workers: Iterable[str], questions: Sequence[str], asked: Any) -> Answers:
-    """Start `command` once as each of the workers, and ask them in turn."""
+def measure(
+    script: str,
+    asked: argparse.Namespace,
+    *,
+    task: str,
+    model: Path,
+    workers: Iterable[str],
+    questions: Sequence[str],
+    more: Sequence[str] = (),
+) -> Answers:
+    """Start `script` as each of the workers, for one task and model, and ask them in turn.
+
+    They are given --data, --rows, --ours and --clock as asked, and what `more` names (`parser` and its caller's own).
+    """
+    given = [f"--{name.replace('_', '-')}={getattr(asked, name)}" for name in ("data", "rows", "ours", "clock", *more)]
+    command = [script, f"--model={model}", f"--tasks={task}", *given]
     with ExitStack() as stack:
         sides = [stack.enter_context(Side(name, [*command, f"--worker={name}"])) for name in workers]
         return alternate(sides, questions, rounds=asked.rounds, lock=asked.lock)

@@ -71,7 +71,7 @@ def drop_bias_correction(optimizer: torch.optim.Optimizer) -> None:
 def make_recordable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
     """Keep the learning rate on the device, so that a recorded update (`graphs`) reads it there when replayed."""
     for group in optimizer.param_groups:
-        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device).clone()
+        group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
         group["capturable"] = True
 
 
