@@ -30,16 +30,16 @@ from transformers import (
     set_seed,
 )
 
-from clue_bench.atomic import write_json
-from clue_bench.catalog import parse_overrides
+from clue_bench.cards import parse_overrides
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.score import score
-from clue_bench.finetune.settings import Settings, make_settings
-from clue_bench.finetune.start.pretrained import open_pretrained
-from clue_bench.finetune.train import ADAM, evaluation_steps, planned_steps
-from clue_bench.hardware import pick_device, pick_precision
-from clue_bench.task_data.read import Rows, read_rows
-from clue_bench.task_data.task import Task, load_task
+from clue_bench.files import write_json
+from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.score import score
+from clue_bench.finetuning.settings import Settings, make_settings
+from clue_bench.finetuning.train import ADAM, evaluation_steps, planned_steps
+from clue_bench.tasks.read import Rows, read_rows
+from clue_bench.tasks.task import Task, load_task
+from clue_bench.training.hardware import pick_device, pick_precision
 
 FILE = "result.json"
 PLAIN = {"patience": 0, "layer_decay": 1.0, "ema_decay": 0.0, "fgm_epsilon": 0.0, "r_drop_alpha": 0.0}

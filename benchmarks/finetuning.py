@@ -23,13 +23,13 @@ import numpy as np
 import side_by_side
 import torch
 
-from clue_bench.checkpoint import write_checkpoint
-from clue_bench.finetune.settings import Settings, make_settings
-from clue_bench.finetune.start.pretrained import Pretrained, open_pretrained
+from clue_bench.doors.checkpoint import write_checkpoint
+from clue_bench.finetuning.base_models.pretrained import Pretrained, open_pretrained
+from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
-from clue_bench.task_data.read import Rows, read_rows
-from clue_bench.task_data.task import Task, load_task
+from clue_bench.tasks.read import Rows, read_rows
+from clue_bench.tasks.task import Task, load_task
 from clue_bench.vocab import read_vocabulary
 
 OURS, FP32, BF16 = "ours", "Trainer fp32", "Trainer bf16"
@@ -101,9 +101,9 @@ class Workload:
 
 def ours(work: Workload) -> dict[str, Callable[[], Any]]:
     """Return how ours answers."""
-    from clue_bench.finetune.predict import predict_logits
-    from clue_bench.finetune.run import Plan, prepare
-    from clue_bench.finetune.train import Finetuning
+    from clue_bench.finetuning.predict import predict_logits
+    from clue_bench.finetuning.run import Plan, prepare
+    from clue_bench.finetuning.train import Finetuning
 
     last: list[Finetuning] = []
 

@@ -20,9 +20,9 @@ import side_by_side
 import torch
 from finetuning import part, random_model
 
-from clue_bench.finetune.start.pretrained import open_pretrained, provenance_after
-from clue_bench.task_data.read import read_split
-from clue_bench.task_data.task import load_task
+from clue_bench.finetuning.base_models.pretrained import open_pretrained, provenance_after
+from clue_bench.tasks.read import read_split
+from clue_bench.tasks.task import load_task
 
 OURS, FP32, BF16 = "ours", "pipeline fp32", "pipeline bf16"
 QUESTION = "prediction"
@@ -62,7 +62,7 @@ class Workload:
 
 def ours(work: Workload) -> dict[str, Callable[[], Any]]:
     """Return how ours answers."""
-    from clue_bench.finetune.predictor import Predictor
+    from clue_bench.prediction.predictor import Predictor
 
     predictor = Predictor.open(work.model)
 

@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from clue_bench import hardware
+from clue_bench.training import hardware
 
 READY, END = "ready", "end"
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}

@@ -126,10 +126,10 @@ def recipe_file(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint_folder(tmp_path_factory: pytest.TempPathFactory, corpus_folder: Path) -> Path:
     """The run folder of a finished pretraining run of 24 steps."""
-    from clue_bench.engine.recipe import load_recipe
-    from clue_bench.engine.run import run
-    from clue_bench.engine.train import Pretraining
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.shards import Corpus
+    from clue_bench.pretraining.recipe import load_recipe
+    from clue_bench.pretraining.run import run
+    from clue_bench.pretraining.train import Pretraining
 
     folder = tmp_path_factory.mktemp("pretrained")
     card = folder / "test.toml"

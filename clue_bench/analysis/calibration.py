@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clue_bench.significance import Bools, Floats
+from clue_bench.stats.significance import Bools, Floats
 
 NUM_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 

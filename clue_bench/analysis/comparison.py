@@ -12,7 +12,7 @@ import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
 from clue_bench.errors import ClueBenchError
-from clue_bench.significance import (
+from clue_bench.stats.significance import (
     DRAWS,
     LEVEL,
     Difference,

@@ -25,9 +25,9 @@ from clue_bench.analysis.confusion import (
     most_confused_block,
 )
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
-from clue_bench.predictions import Prediction
-from clue_bench.significance import Interval, bootstrap_interval
-from clue_bench.task_data.task import Task, load_task
+from clue_bench.doors.predictions import Prediction
+from clue_bench.stats.significance import Interval, bootstrap_interval
+from clue_bench.tasks.task import Task, load_task
 
 SPLIT = "dev"
 MOST_CLASSES = 20  # in a confusion matrix: more cells cannot be read

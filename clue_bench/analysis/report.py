@@ -14,12 +14,12 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from clue_bench import atomic
+from clue_bench import files
 from clue_bench.analysis import pictures
 from clue_bench.analysis.calibration import NUM_BINS
 from clue_bench.analysis.examine import Analysis, examine
-from clue_bench.records import MAJORITY_CLASS
-from clue_bench.task_data.task import Task
+from clue_bench.doors.records import MAJORITY_CLASS
+from clue_bench.tasks.task import Task
 
 FILE = "report.html"
 COVERAGES = (0.5, 0.8)
@@ -38,7 +38,7 @@ def write_report(run_folder: Path, data: Path, out: Path, *, card: Task | None =
     `data` is the folder of task data that the run read; `card` the task's, looked up by its name if None. Raises
     ClueBenchError if the run is not finished, or the data are not those that it predicted.
     """
-    atomic.write_text(out, render(examine(run_folder, data, card=card)))
+    files.write_text(out, render(examine(run_folder, data, card=card)))
 
 
 def render(analysis: Analysis) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from clue_bench.analysis.comparison import Comparison, compare_runs
 from clue_bench.analysis.finished import FinishedRun, read_run
-from clue_bench.significance import Interval
+from clue_bench.stats.significance import Interval
 
 
 @dataclass(frozen=True)

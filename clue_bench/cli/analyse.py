@@ -25,11 +25,11 @@ def analyse(
 
     Example: clue-bench analyse runs/finetune-tnews-tiny-7e4e9938-s1 --data clue
     """
-    from clue_bench import atomic
+    from clue_bench import files
     from clue_bench.analysis.examine import examine
     from clue_bench.analysis.report import FILE, as_json, render
     from clue_bench.errors import ClueBenchError
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.task import load_task
 
     if out is not None and len(runs) > 1:
         raise ClueBenchError(f"--out names one file, but {len(runs)} runs are given", "leave --out away")
@@ -38,7 +38,7 @@ def analyse(
         for number, folder in enumerate(runs, 1):
             analysis = examine(folder, data, card=load_task(task) if task else None)
             page = out or folder / FILE
-            atomic.write_text(page, render(analysis))
+            files.write_text(page, render(analysis))
             found.append({**as_json(analysis), "report": str(page)})
             rows.append((*_row(analysis), page))
             bar.update(number)

@@ -9,10 +9,10 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.task_data.audit import SplitAudit, TaskAudit
-    from clue_bench.task_data.duplicates import Shared
-    from clue_bench.task_data.lengths import Lengths, TokenLengths
-    from clue_bench.task_data.task import Task
+    from clue_bench.tasks.audit import SplitAudit, TaskAudit
+    from clue_bench.tasks.duplicates import Shared
+    from clue_bench.tasks.lengths import Lengths, TokenLengths
+    from clue_bench.tasks.task import Task
 
 LABELS_SHOWN = 6  # of a histogram; --json has all of them
 NONE = "-"
@@ -36,8 +36,8 @@ def audit(
     (--json: of each field, too), tokens include [CLS] and [SEP], percentiles are by nearest rank. "tokens left" and
     "unknown" are shares of the texts' own tokens. Rows of dropped labels are left out; test sets count as unlabelled.
     """
-    from clue_bench.task_data.audit import audit_task
-    from clue_bench.task_data.findings import findings
+    from clue_bench.tasks.audit import audit_task
+    from clue_bench.tasks.findings import findings
     from clue_bench.vocab import read_vocabulary
 
     vocabulary = None if vocab is None else read_vocabulary(vocab)
@@ -80,10 +80,10 @@ def _present(tasks: list[str] | None, data: Path) -> tuple[dict[str, tuple["Task
 
     Raises ClueBenchError if a task that was named, or every one, is not there.
     """
-    from clue_bench.catalog import card_paths
+    from clue_bench.cards import card_paths
     from clue_bench.errors import ClueBenchError
-    from clue_bench.task_data.files import available_splits
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.task import load_task
 
     present: dict[str, tuple[Task, int]] = {}
     missing = {}
@@ -158,7 +158,7 @@ def _print_lengths(splits: list[tuple[str, "SplitAudit"]]) -> None:
 
 
 def _cut(tokens: "TokenLengths", rows: int) -> list[str]:
-    from clue_bench.task_data.audit import percent
+    from clue_bench.tasks.audit import percent
 
     shares = [(tokens.truncated_rows, rows), (tokens.kept_tokens, tokens.text_tokens)]
     shares.append((tokens.unknown_tokens, tokens.text_tokens))

@@ -20,11 +20,11 @@ from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.analysis.summary import Summary
-    from clue_bench.finetune.grid import Point
-    from clue_bench.finetune.run import Plan
-    from clue_bench.finetune.start.pretrained import Pretrained
-    from clue_bench.finetune.sweep import Sweep, Trial
-    from clue_bench.task_data.task import Task
+    from clue_bench.finetuning.base_models.pretrained import Pretrained
+    from clue_bench.finetuning.grid import Point
+    from clue_bench.finetuning.run import Plan
+    from clue_bench.finetuning.sweep import Sweep, Trial
+    from clue_bench.tasks.task import Task
 
 
 def bench(
@@ -72,9 +72,9 @@ def bench(
 
     Example: clue-bench bench --model runs/tiny --untrained --tasks ocnli --intermediate cmnli --json
     """
-    from clue_bench.finetune.grid import parse_grid
-    from clue_bench.task_data.read import read_rows
-    from clue_bench.task_data.task import load_task
+    from clue_bench.finetuning.grid import parse_grid
+    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.task import load_task
 
     asked = Asked(
         data=data,
@@ -111,7 +111,7 @@ def _bench_task(
 ) -> tuple[list["Summary"], list[Outcome]]:
     """Run floors and models on one task; return what the floors and the models come to."""
     from clue_bench.analysis.summary import summarise
-    from clue_bench.finetune.sweep import num_runs
+    from clue_bench.finetuning.sweep import num_runs
 
     card = job.card
     total = sum(num_runs(points, asked.seeds) for points in job.candidates)
@@ -133,8 +133,8 @@ def _bench_task(
 
 def _run_floors(job: Job, asked: Asked) -> list[Path]:
     """Run the floors that are missing; return their folders."""
-    from clue_bench.finetune.floor.measure import FLOORS, completed_floor, floor_run_id, run_floor
-    from clue_bench.finetune.run import held_folder
+    from clue_bench.finetuning.baselines.measure import FLOORS, completed_floor, floor_run_id, run_floor
+    from clue_bench.finetuning.run import held_folder
 
     folders = []
     for kind in FLOORS:
@@ -154,7 +154,7 @@ def _run_floors(job: Job, asked: Asked) -> list[Path]:
 
 def _after(start: "Pretrained", job: Job, asked: Asked) -> "Pretrained":
     """Return `start` after fine-tuning on another task first, with the same --set and the first seed."""
-    from clue_bench.finetune.start.pretrained import open_pretrained
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
 
     with terminal.bar(f"intermediate task {job.card.name}", 1) as bar:
         first = replace(asked, seeds=asked.seeds[:1])
@@ -178,9 +178,9 @@ class _Place(NamedTuple):
 
 def _sweep(job: Job, start: "Pretrained", candidates: list["Point"], asked: Asked, place: _Place) -> "Sweep":
     """Do the runs of one model, moving the bar on."""
-    from clue_bench.finetune.run import Plan
-    from clue_bench.finetune.settings import make_settings
-    from clue_bench.finetune.sweep import Moment, Sweep, sweep
+    from clue_bench.finetuning.run import Plan
+    from clue_bench.finetuning.settings import make_settings
+    from clue_bench.finetuning.sweep import Moment, Sweep, sweep
 
     card, rows = job.card, job.rows
 
@@ -211,7 +211,7 @@ def _sweep(job: Job, start: "Pretrained", candidates: list["Point"], asked: Aske
 def _write_reports(trials: list["Trial"], card: "Task", data: Path) -> None:
     """Write the report of every run that has none, or one from before it was repeated."""
     from clue_bench.analysis.report import FILE, write_report
-    from clue_bench.records import record_path
+    from clue_bench.doors.records import record_path
 
     for folder, report, record in ((t.folder, t.folder / FILE, record_path(t.folder, t.record.run_id)) for t in trials):
         if not report.is_file() or report.stat().st_mtime_ns < record.stat().st_mtime_ns:

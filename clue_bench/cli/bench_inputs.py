@@ -15,10 +15,10 @@ from clue_bench.cli import terminal
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
-    from clue_bench.finetune.grid import Grid, Point
-    from clue_bench.finetune.start.pretrained import Pretrained
-    from clue_bench.task_data.read import Rows
-    from clue_bench.task_data.task import Task
+    from clue_bench.finetuning.base_models.pretrained import Pretrained
+    from clue_bench.finetuning.grid import Grid, Point
+    from clue_bench.tasks.read import Rows
+    from clue_bench.tasks.task import Task
 
 HASH_DIGITS = 6
 
@@ -58,8 +58,8 @@ def refuse_both(settings: dict[str, Any], grid: "Grid") -> None:
 
 def open_models(references: list[str], *, with_untrained: bool) -> list["Pretrained"]:
     """Open every model, each followed by its untrained self if asked; one that is given twice counts once."""
-    from clue_bench.finetune.start.pretrained import open_pretrained
-    from clue_bench.finetune.start.untrained import untrained
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.finetuning.base_models.untrained import untrained
 
     starts: dict[str, Pretrained] = {}
     for reference in references:
@@ -84,9 +84,9 @@ def labels_of(starts: list["Pretrained"]) -> list[str]:
 
 def find_tasks(names: str, data: Path) -> list["Task"]:
     """Return the tasks that are meant; without names, those whose data is there, and the others are said aloud."""
-    from clue_bench.catalog import card_paths
-    from clue_bench.task_data.files import available_splits
-    from clue_bench.task_data.task import load_task
+    from clue_bench.cards import card_paths
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.task import load_task
 
     if names.strip(" ,"):
         named = [load_task(name.strip()) for name in names.split(",") if name.strip()]
@@ -113,7 +113,7 @@ def find_tasks(names: str, data: Path) -> list["Task"]:
 
 def plan_job(card: "Task", starts: list["Pretrained"], asked: Asked) -> Job:
     """Read a task's rows and decide what is tried of every model. Raises ClueBenchError for settings that cannot be."""
-    from clue_bench.task_data.read import read_rows
+    from clue_bench.tasks.read import read_rows
 
     rows = read_rows(card, asked.data)
     return Job(card, rows, [_candidates(card, start, len(rows["train"]), asked) for start in starts])
@@ -121,8 +121,8 @@ def plan_job(card: "Task", starts: list["Pretrained"], asked: Asked) -> Job:
 
 def _candidates(card: "Task", start: "Pretrained", train_rows: int, asked: Asked) -> list["Point"]:
     """Return the settings to try: the points of the grid together with what --set says."""
-    from clue_bench.finetune.grid import default_grid, points
-    from clue_bench.finetune.settings import make_settings
+    from clue_bench.finetuning.grid import default_grid, points
+    from clue_bench.finetuning.settings import make_settings
 
     candidates = [dict(asked.settings)]
     if asked.is_search:

@@ -7,8 +7,8 @@ from clue_bench.cli import terminal
 
 if TYPE_CHECKING:
     from clue_bench.analysis.summary import Summary
-    from clue_bench.finetune.grid import Point
-    from clue_bench.finetune.sweep import Sweep
+    from clue_bench.finetuning.grid import Point
+    from clue_bench.finetuning.sweep import Sweep
 
 MAJORITY_MARK, FLOOR_MARK = "†", "▽"
 LEAST_P = 1e-4
@@ -50,7 +50,7 @@ def print_outcomes(outcomes: list[Outcome], floors: list["Summary"]) -> None:
 
 def as_json(outcomes: list[Outcome], floors: list["Summary"]) -> dict[str, Any]:
     """Return everything as plain values."""
-    from clue_bench.finetune.grid import edges
+    from clue_bench.finetuning.grid import edges
 
     rows = []
     for outcome in outcomes:
@@ -71,7 +71,7 @@ def as_json(outcomes: list[Outcome], floors: list["Summary"]) -> dict[str, Any]:
 
 
 def _mean_text(summary: "Summary") -> str:
-    from clue_bench.records import MAJORITY_CLASS
+    from clue_bench.doors.records import MAJORITY_CLASS
 
     spread = "" if summary.deviation is None else f" ± {100 * summary.deviation:.2f}"
     mark = MAJORITY_MARK * (MAJORITY_CLASS in summary.flags) + FLOOR_MARK * summary.misses_floor
@@ -122,7 +122,7 @@ def _grid_of(outcome: Outcome) -> dict[str, list[Any]]:
 
 
 def _say_marks(summaries: list["Summary"]) -> None:
-    from clue_bench.records import MAJORITY_CLASS
+    from clue_bench.doors.records import MAJORITY_CLASS
 
     if any(MAJORITY_CLASS in summary.flags for summary in summaries):
         terminal.say(f"{MAJORITY_MARK} in at least one run no better than always answering the majority class")
@@ -132,7 +132,7 @@ def _say_marks(summaries: list["Summary"]) -> None:
 
 def _say_edges(outcomes: list[Outcome]) -> None:
     """Warn where the best setting lies on the edge of what was tried."""
-    from clue_bench.finetune.grid import beyond, edges
+    from clue_bench.finetuning.grid import beyond, edges
 
     for outcome in outcomes:
         best, grid = outcome.sweep.best, _grid_of(outcome)

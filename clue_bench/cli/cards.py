@@ -10,7 +10,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.catalog import Card, Kind
+    from clue_bench.cards import Card, Kind
 
 Reference = Annotated[str, typer.Argument(help="A card's name, or a path ending in .toml.")]
 
@@ -24,7 +24,7 @@ def _cards(kind: "Kind", noun: str, load: Callable[[str], "Card"], chinese: str)
     @app.command("list")
     def list_cards(json: Json = False) -> None:
         """List every card that is found; a broken one is listed with its error."""
-        from clue_bench.catalog import card_paths
+        from clue_bench.cards import card_paths
         from clue_bench.errors import ClueBenchError
 
         rows = []
@@ -56,15 +56,15 @@ def _cards(kind: "Kind", noun: str, load: Callable[[str], "Card"], chinese: str)
         json: Json = False,
     ) -> None:
         """Copy a card to a file of your own, to change it there."""
-        from clue_bench import atomic
-        from clue_bench.catalog import find_card
+        from clue_bench import files
+        from clue_bench.cards import find_card
         from clue_bench.errors import ClueBenchError
 
         source = find_card(kind, reference)
         if to.suffix != ".toml" or to.exists():
             problem = "exists already" if to.exists() else "does not end in .toml"
             raise ClueBenchError(f"{to} {problem}", "give a new file name ending in .toml")
-        atomic.write_text(to, source.read_text(encoding="utf-8"))
+        files.write_text(to, source.read_text(encoding="utf-8"))
         if json:
             terminal.print_json({"from": str(source), "to": str(to)})
         else:
@@ -76,7 +76,7 @@ def _cards(kind: "Kind", noun: str, load: Callable[[str], "Card"], chinese: str)
         json: Json = False,
     ) -> None:
         """Decode cards strictly; the first mistake is an error naming file and key."""
-        from clue_bench.catalog import card_paths
+        from clue_bench.cards import card_paths
 
         names = references or list(card_paths(kind))
         for name in names:
@@ -90,13 +90,13 @@ def _cards(kind: "Kind", noun: str, load: Callable[[str], "Card"], chinese: str)
 
 
 def _load_task(reference: str) -> "Card":
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.task import load_task
 
     return load_task(reference)
 
 
 def _load_recipe(reference: str) -> "Card":
-    from clue_bench.engine.recipe import load_recipe
+    from clue_bench.pretraining.recipe import load_recipe
 
     return load_recipe(reference, {})
 

@@ -10,7 +10,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.convert.convert import Report
+    from clue_bench.conversion.convert import Report
 
 
 class SourceKind(StrEnum):
@@ -41,7 +41,7 @@ def convert(
 
     Example: clue-bench convert bert_tiny.bin tiny --from uer --config tiny_config.json --vocab google_zh_vocab.txt
     """
-    from clue_bench.convert.convert import convert as convert_checkpoint
+    from clue_bench.conversion.convert import convert as convert_checkpoint
 
     report = convert_checkpoint(
         source,

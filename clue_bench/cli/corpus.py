@@ -10,7 +10,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.shards import Corpus
 
 WORD_STARTS = {
     "wordpiece": "tokens without ##",
@@ -52,7 +52,7 @@ def build_once(
     """Build with a progress bar, or find that it is done; return the corpus."""
     from clue_bench.corpus.build import build_corpus
     from clue_bench.corpus.read import find_inputs
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.shards import Corpus
 
     files, ignored = find_inputs(texts)
     terminal.say_ignored(ignored)
@@ -72,8 +72,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Print what a corpus folder holds, after checking every file against its checksum."""
+    from clue_bench.doors.shards import Corpus
     from clue_bench.errors import ClueBenchError
-    from clue_bench.shards import Corpus
 
     corpus = Corpus.open(folder)
     damaged = corpus.damaged_files()
@@ -114,9 +114,9 @@ def pairs(
     """
     from clue_bench.corpus.pairs import LabelledPair, build_pairs
     from clue_bench.errors import ClueBenchError
-    from clue_bench.task_data.files import available_splits
-    from clue_bench.task_data.read import read_split
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.task import load_task
 
     card = load_task(task)
     if len(card.text_fields) != 2:

@@ -11,7 +11,7 @@ from clue_bench.cli.fetch import fetch
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.records import FileFacts
+    from clue_bench.doors.records import FileFacts
 
 app = typer.Typer(
     help="Fetch, check and examine task data. 下载、检查、审查任务数据。", no_args_is_help=True, rich_markup_mode=None
@@ -29,12 +29,12 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read every row and compare row counts and md5 with the cards: official data, or another revision."""
-    from clue_bench.catalog import card_paths
+    from clue_bench.cards import card_paths
     from clue_bench.errors import ClueBenchError
-    from clue_bench.task_data.files import available_splits
-    from clue_bench.task_data.read import read_split
-    from clue_bench.task_data.revision import describe
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.revision import describe
+    from clue_bench.tasks.task import load_task
 
     found, rows = {}, []
     for name in tasks or card_paths("tasks"):

@@ -8,7 +8,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.doctor.report import Report
+    from clue_bench.diagnosis.report import Report
 
 
 def doctor(
@@ -22,7 +22,7 @@ def doctor(
 
     Exit code 0 if nothing is wrong, 1 if something is.
     """
-    from clue_bench.doctor.examine import examine
+    from clue_bench.diagnosis.examine import examine
 
     report = examine(model, texts=text or [])
     if json:

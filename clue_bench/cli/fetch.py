@@ -10,8 +10,8 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.task_data.fetch import Fetched
-    from clue_bench.task_data.task import Task
+    from clue_bench.tasks.fetch import Fetched
+    from clue_bench.tasks.task import Task
 
 AGAIN = "type the same command again: tasks that are complete are not fetched twice"
 
@@ -33,10 +33,10 @@ def fetch(
     Sources are the card's mirrors of the official zip, in order, then the Hugging Face hub. What is there and can be
     read is kept. A proxy is taken from HTTPS_PROXY, another hub from HF_ENDPOINT.
     """
-    from clue_bench.catalog import card_paths
+    from clue_bench.cards import card_paths
     from clue_bench.errors import ClueBenchError
-    from clue_bench.task_data.fetch import mirror_url
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.fetch import mirror_url
+    from clue_bench.tasks.task import load_task
 
     for url in mirror or []:
         mirror_url(url, "")  # a bad one is refused before anything is fetched
@@ -63,9 +63,9 @@ def fetch(
 
 
 def _fetched(task: "Task", data: Path, mirrors: list[str]) -> "Fetched":
-    from clue_bench.task_data.download import Patience
-    from clue_bench.task_data.fetch import fetch_task
-    from clue_bench.task_data.hub import load_from_hub
+    from clue_bench.tasks.download import Patience
+    from clue_bench.tasks.fetch import fetch_task
+    from clue_bench.tasks.hub import load_from_hub
 
     with ExitStack() as stack:
         watch = _Watch(stack)

@@ -9,8 +9,8 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json, Set, Steps, overrides
 
 if TYPE_CHECKING:
-    from clue_bench.finetune.run import Plan
-    from clue_bench.records import RunRecord
+    from clue_bench.doors.records import RunRecord
+    from clue_bench.finetuning.run import Plan
 
 
 def finetune(
@@ -63,12 +63,12 @@ def finetune_once(
 
     `model` is a folder or an id of the hub.
     """
-    from clue_bench.finetune.run import Plan, completed_record, held_folder, prepare, run
-    from clue_bench.finetune.settings import make_settings
-    from clue_bench.finetune.start.pretrained import open_pretrained
-    from clue_bench.records import read_record, record_path
-    from clue_bench.task_data.read import read_rows
-    from clue_bench.task_data.task import load_task
+    from clue_bench.doors.records import read_record, record_path
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
+    from clue_bench.finetuning.settings import make_settings
+    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.task import load_task
 
     card = load_task(task)
     start = open_pretrained(model)
@@ -108,7 +108,7 @@ def finetune_once(
 
 def print_result(record: "RunRecord", folder: Path) -> None:
     """Print a fine-tuning record's result, and say so if it hits the majority class."""
-    from clue_bench.records import MAJORITY_CLASS
+    from clue_bench.doors.records import MAJORITY_CLASS
 
     dev = record.results["dev"]
     rows = [
@@ -130,7 +130,7 @@ def print_result(record: "RunRecord", folder: Path) -> None:
 
 def _warn_of_revision(plan: "Plan") -> None:
     """Say which files are not the official ones: a score on them is not comparable with published scores."""
-    from clue_bench.records import OFFICIAL
+    from clue_bench.doors.records import OFFICIAL
 
     facts = plan.data_facts
     if facts.revision == OFFICIAL:

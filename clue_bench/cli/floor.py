@@ -9,7 +9,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.records import RunRecord
+    from clue_bench.doors.records import RunRecord
 
 
 def floor(
@@ -25,9 +25,9 @@ def floor(
 
     Example: clue-bench floor --task afqmc --task tnews --data clue
     """
-    from clue_bench.finetune.floor.measure import FLOORS, floor_run_id, run_floor
-    from clue_bench.task_data.read import read_rows
-    from clue_bench.task_data.task import load_task
+    from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
+    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.task import load_task
 
     cards = {name: load_task(name) for name in task}
     found: list[RunRecord] = []

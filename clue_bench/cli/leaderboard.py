@@ -26,10 +26,10 @@ def leaderboard(
 
     Example: clue-bench leaderboard --records runs --out leaderboard
     """
-    from clue_bench.board.files import board_files, differing_files
-    from clue_bench.catalog import builtin_folder
+    from clue_bench.cards import builtin_folder
+    from clue_bench.doors.records import read_records
     from clue_bench.errors import ClueBenchError
-    from clue_bench.records import read_records
+    from clue_bench.leaderboard.files import board_files, differing_files
 
     if check and out is None:
         raise ClueBenchError("--check needs the folder to check", "add --out FOLDER")
@@ -57,12 +57,12 @@ def write_board(folder: Path, texts: dict[str, str]) -> None:
 
     Raises ClueBenchError for a folder with such files that no board wrote.
     """
-    from clue_bench import atomic
-    from clue_bench.board.files import FILES, JSON
+    from clue_bench import files
+    from clue_bench.leaderboard.files import FILES, JSON
 
     _check_ours(folder)
     for name in sorted(texts, key=lambda each: each != JSON):  # first what tells that the folder is a board's
-        atomic.write_text(folder / name, texts[name])
+        files.write_text(folder / name, texts[name])
     for name in FILES:
         if name not in texts:
             (folder / name).unlink(missing_ok=True)
@@ -72,8 +72,8 @@ def _check_ours(folder: Path) -> None:
     """Raise ClueBenchError if `folder` has files called like a board's without a board's JSON beside them."""
     import json
 
-    from clue_bench.board.files import FILES, JSON
     from clue_bench.errors import ClueBenchError
+    from clue_bench.leaderboard.files import FILES, JSON
 
     try:
         values = json.loads((folder / JSON).read_bytes())

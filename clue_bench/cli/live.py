@@ -8,8 +8,8 @@ from rich.text import Text
 from clue_bench.cli import terminal
 
 if TYPE_CHECKING:
-    from clue_bench.engine.recipe import Recipe
-    from clue_bench.engine.report import Report
+    from clue_bench.pretraining.recipe import Recipe
+    from clue_bench.pretraining.report import Report
 
 PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}
 MOST_PERPLEXITY = 1e6  # beyond it the digits say nothing

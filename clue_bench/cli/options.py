@@ -14,6 +14,6 @@ Steps = Annotated[int | None, typer.Option("--steps", min=1, help="Short for --s
 
 def overrides(settings: list[str] | None, steps: int | None = None) -> dict[str, object]:
     """Return `--set` and `--steps` as card values. Raises ClueBenchError if both give steps."""
-    from clue_bench.catalog import parse_overrides
+    from clue_bench.cards import parse_overrides
 
     return parse_overrides([*(settings or []), *([f"steps={steps}"] if steps else [])])

@@ -11,8 +11,8 @@ from clue_bench.cli.options import Json
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
-    from clue_bench.finetune.input_rows import InputRows
-    from clue_bench.finetune.predictor import Answer, Predictor
+    from clue_bench.prediction.input_rows import InputRows
+    from clue_bench.prediction.predictor import Answer, Predictor
 
 ROWS_PER_UPDATE = 512  # of the progress bar; rows of similar length are batched together within them
 
@@ -37,9 +37,9 @@ def predict(
 
     Example: clue-bench predict --model runs/tnews --file titles.csv --out labels.jsonl --top 3
     """
-    from clue_bench import atomic
-    from clue_bench.finetune.predictor import Predictor
-    from clue_bench.task_data.task import load_task
+    from clue_bench import files
+    from clue_bench.prediction.predictor import Predictor
+    from clue_bench.tasks.task import load_task
 
     given = [name for name, value in (("--text", text), ("--file", file), ("--split", split)) if value]
     if len(given) != 1 or (text_pair and not text):
@@ -50,7 +50,7 @@ def predict(
     answers, truncated = _answers(predictor, rows)
     lines = [_line(rows, number, answer, top) for number, answer in enumerate(answers)]
     if out is not None:
-        atomic.write_text(out, "".join(json_format.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+        files.write_text(out, "".join(json_format.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     summary = {"model": predictor.description.run_id, "task": predictor.description.task, "num_rows": len(lines)}
     summary |= {"truncated_rows": truncated, **_accuracy(lines)}
     if json:
@@ -69,7 +69,7 @@ def predict(
 def _rows(
     predictor: "Predictor", *, text: list[str], pairs: list[str], file: Path | None, split: str | None, data: Path
 ) -> "InputRows":
-    from clue_bench.finetune.input_rows import file_rows, split_rows, typed_rows
+    from clue_bench.prediction.input_rows import file_rows, split_rows, typed_rows
 
     if text:
         return typed_rows(text, pairs)

@@ -10,7 +10,7 @@ from clue_bench.cli import live, terminal
 from clue_bench.cli.options import Json, Set, overrides
 
 if TYPE_CHECKING:
-    from clue_bench.records import RunRecord
+    from clue_bench.doors.records import RunRecord
 
 
 def pretrain(
@@ -83,16 +83,16 @@ def pretrain_once(
     tracker: Literal["auto", "none", "tensorboard", "trackio"] = "auto",
 ) -> "RunRecord | None":
     """Do one run with a progress bar, or find that it is done; return its record, None if another process has it."""
-    from clue_bench.engine.recipe import load_recipe
+    from clue_bench.pretraining.recipe import load_recipe
 
     loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
-    from clue_bench.checkpoint import read_checkpoint
-    from clue_bench.engine.run import METRICS, completed_record, run, run_id
-    from clue_bench.engine.trackers import pick_tracker, tracked
-    from clue_bench.engine.train import Pretraining
-    from clue_bench.records import read_record, record_path
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.checkpoint import read_checkpoint
+    from clue_bench.doors.records import read_record, record_path
+    from clue_bench.doors.shards import Corpus
+    from clue_bench.pretraining.run import METRICS, completed_record, run, run_id
+    from clue_bench.pretraining.trackers import pick_tracker, tracked
+    from clue_bench.pretraining.train import Pretraining
 
     picked = pick_tracker(tracker)
     checkpoint = None if start is None else read_checkpoint(start)

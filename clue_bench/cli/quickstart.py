@@ -38,10 +38,10 @@ def quickstart(
 
     Example: clue-bench quickstart --data clue --corpus text
     """
-    from clue_bench.board.files import PAGE, board_files
-    from clue_bench.catalog import builtin_folder
+    from clue_bench.cards import builtin_folder
     from clue_bench.cli.finetune import finetune_once, print_result
-    from clue_bench.records import read_records
+    from clue_bench.doors.records import read_records
+    from clue_bench.leaderboard.files import PAGE, board_files
 
     folder = out or Path("quickstart" if data is None and corpus is None else "quickstart-real")
     asked = overrides(settings, steps)
@@ -73,7 +73,7 @@ def _inputs(folder: Path, data: Path | None, corpus: Path | None) -> tuple[Path,
     """Return task data and text; what is not given is made, and called synthetic."""
     from clue_bench.synthetic.corpus import write_corpus
     from clue_bench.synthetic.tasks import write_tasks
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.task import load_task
 
     if data is None:
         data = folder / "synthetic-tasks"
@@ -92,9 +92,9 @@ def _inputs(folder: Path, data: Path | None, corpus: Path | None) -> tuple[Path,
 
 def _check(data: Path, recipe: str, asked: dict[str, Any]) -> None:
     """Find mistakes in the inputs before anything long begins."""
-    from clue_bench.engine.recipe import load_recipe
-    from clue_bench.task_data.files import available_splits
-    from clue_bench.task_data.task import load_task
+    from clue_bench.pretraining.recipe import load_recipe
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.task import load_task
 
     load_recipe(recipe, asked)
     for task in TASKS:

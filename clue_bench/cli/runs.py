@@ -15,7 +15,7 @@ Records = Annotated[Path, typer.Option(help="Folder that is searched for run rec
 @app.command("list")
 def list_runs(records: Records = Path("runs"), json: Json = False) -> None:
     """List every run, the unfinished ones too."""
-    from clue_bench.records import read_records
+    from clue_bench.doors.records import read_records
 
     found = list(read_records(records))
     if json:
@@ -47,8 +47,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Print one record."""
+    from clue_bench.doors.records import read_records
     from clue_bench.errors import ClueBenchError, nearest
-    from clue_bench.records import read_records
 
     found = {record.run_id: record for record in read_records(records)}
     if run_id not in found:

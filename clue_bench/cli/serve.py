@@ -29,16 +29,16 @@ def serve(
     Example: curl localhost:8000/predict --json '{"texts": [["怎么开通花呗", "花呗如何开通"]]}'
     """
     try:
-        from clue_bench.finetune.serving.app import make_app
-        from clue_bench.finetune.serving.server import listen, url_of
-        from clue_bench.finetune.serving.server import serve as run_server
+        from clue_bench.prediction.serving.app import make_app
+        from clue_bench.prediction.serving.server import listen, url_of
+        from clue_bench.prediction.serving.server import serve as run_server
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn"):
             raise
         raise ClueBenchError(f"{error.name} is not installed", "pip install 'clue-bench[serve]'") from error
-    from clue_bench.finetune.predictor import Predictor
-    from clue_bench.finetune.serving.limits import Limits
-    from clue_bench.finetune.serving.service import Service
+    from clue_bench.prediction.predictor import Predictor
+    from clue_bench.prediction.serving.limits import Limits
+    from clue_bench.prediction.serving.service import Service
 
     limits = Limits(
         max_batch=max_batch,

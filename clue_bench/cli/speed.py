@@ -12,7 +12,7 @@ from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.cli.speed_session import Session
-    from clue_bench.records import RunRecord
+    from clue_bench.doors.records import RunRecord
 
 SYNTHETIC_SEED = 1
 
@@ -70,8 +70,8 @@ def speed(
         records = _measured(
             model, corpus or [], task=task, data=data, baseline=first, asked=asked, scratch=Path(scratch)
         )
-    from clue_bench.board.speed.tables import speed_json, speed_section
-    from clue_bench.records import write_record
+    from clue_bench.doors.records import write_record
+    from clue_bench.leaderboard.speed.tables import speed_json, speed_section
 
     for record in records:
         path = write_record(out, record)
@@ -100,9 +100,9 @@ def _measured(
     """Check every input, then measure with a progress bar."""
     from clue_bench.cli.speed_models import open_models
     from clue_bench.cli.speed_session import Session
-    from clue_bench.task_data.read import read_split
-    from clue_bench.task_data.revision import describe
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.revision import describe
+    from clue_bench.tasks.task import load_task
 
     card = load_task(task)
     folder = _synthetic(card.name, scratch) if data is None else data
@@ -143,7 +143,7 @@ def _synthetic(task: str, scratch: Path) -> Path:
     """Write synthetic rows. Raises ClueBenchError for a task that has none."""
     from clue_bench.cli.quickstart import TASKS
     from clue_bench.synthetic.tasks import write_tasks
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.task import load_task
 
     if task not in TASKS:
         raise ClueBenchError(f"task {task}: no synthetic data for it", f"give --data, or --task {TASKS[0]}")

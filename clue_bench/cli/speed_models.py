@@ -8,14 +8,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.doors.records import ModelFacts
+from clue_bench.doors.speeds import SYNTHETIC_ROWS
 from clue_bench.errors import ClueBenchError
-from clue_bench.records import ModelFacts
-from clue_bench.speeds import SYNTHETIC_ROWS
 
 if TYPE_CHECKING:
-    from clue_bench.engine.recipe import Recipe
-    from clue_bench.finetune.start.pretrained import Pretrained
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.shards import Corpus
+    from clue_bench.finetuning.base_models.pretrained import Pretrained
+    from clue_bench.pretraining.recipe import Recipe
     from clue_bench.vocab import Vocabulary
 
 OWN_VOCABULARY = "the model's own"
@@ -44,7 +44,7 @@ def open_models(
 
     Raises ClueBenchError for a model that is neither, a corpus that fits no model, or a bad setting.
     """
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.shards import Corpus
 
     opened = [Corpus.open(path) for path in corpora]
     models: list[SpeedModel] = []
@@ -65,8 +65,8 @@ def open_models(
 
 
 def _open(reference: str, corpora: "list[Corpus]", overrides: dict[str, Any], scratch: Path) -> SpeedModel:
-    from clue_bench.catalog import card_paths
-    from clue_bench.engine.recipe import load_recipe
+    from clue_bench.cards import card_paths
+    from clue_bench.pretraining.recipe import load_recipe
 
     is_recipe = reference.endswith(".toml") or (reference in card_paths("pretrain") and not Path(reference).exists())
     if is_recipe:
@@ -75,8 +75,8 @@ def _open(reference: str, corpora: "list[Corpus]", overrides: dict[str, Any], sc
 
 
 def _from_recipe(recipe: "Recipe", corpora: "list[Corpus]", scratch: Path) -> SpeedModel:
-    from clue_bench.engine.speed import UNKNOWN_VOCABULARY, made_up_vocabulary, write_untrained
-    from clue_bench.finetune.start.pretrained import open_pretrained
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.speed.pretraining import UNKNOWN_VOCABULARY, made_up_vocabulary, write_untrained
     from clue_bench.vocab import read_vocabulary
 
     fitting = [corpus for corpus in corpora if recipe.vocab_size in ("corpus", corpus.manifest.vocab_size)]
@@ -92,11 +92,11 @@ def _from_recipe(recipe: "Recipe", corpora: "list[Corpus]", scratch: Path) -> Sp
 
 
 def _from_checkpoint(reference: str, corpora: "list[Corpus]", overrides: dict[str, Any], scratch: Path) -> SpeedModel:
-    from clue_bench.catalog import decode
-    from clue_bench.checkpoint import checkpoint_vocabulary
-    from clue_bench.engine.recipe import Recipe
-    from clue_bench.engine.speed import with_overrides
-    from clue_bench.finetune.start.pretrained import open_pretrained
+    from clue_bench.cards import decode
+    from clue_bench.doors.checkpoint import checkpoint_vocabulary
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.pretraining.recipe import Recipe
+    from clue_bench.speed.pretraining import with_overrides
 
     start = open_pretrained(reference)
     model = _model(start, OWN_VOCABULARY)
@@ -116,7 +116,7 @@ def _trained_on(
     model: SpeedModel, recipe: "Recipe", vocabulary: "Vocabulary", corpus: "Corpus | None", scratch: Path
 ) -> SpeedModel:
     """Return `model` with its recipe, and rows for it: those of `corpus`, or random ones."""
-    from clue_bench.engine.speed import write_synthetic_corpus
+    from clue_bench.speed.pretraining import write_synthetic_corpus
 
     if corpus is not None:
         return replace(
@@ -127,8 +127,8 @@ def _trained_on(
 
 
 def _model(start: "Pretrained", vocabulary: str) -> SpeedModel:
-    from clue_bench.checkpoint import CONFIG
-    from clue_bench.models.weights import read_object, weight_files
+    from clue_bench.doors.checkpoint import CONFIG
+    from clue_bench.weights.read import read_object, weight_files
 
     return SpeedModel(
         facts=ModelFacts(

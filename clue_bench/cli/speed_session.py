@@ -15,11 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clue_bench import provenance
+from clue_bench import versions
 from clue_bench.cli.speed_worker import Worker
-from clue_bench.errors import ClueBenchError
-from clue_bench.records import NOISY_SPEED, RunRecord
-from clue_bench.speeds import (
+from clue_bench.doors.records import NOISY_SPEED, RunRecord
+from clue_bench.doors.speeds import (
     FEW_REPETITIONS,
     MEASUREMENTS,
     FinetuningSpeed,
@@ -30,12 +29,13 @@ from clue_bench.speeds import (
     SpeedResults,
     TrainingSpeed,
 )
-from clue_bench.timing import summarise
+from clue_bench.errors import ClueBenchError
+from clue_bench.stats.timing import summarise
 
 if TYPE_CHECKING:
     from clue_bench.cli.speed_models import SpeedModel
-    from clue_bench.records import DataFacts
-    from clue_bench.task_data.task import Task
+    from clue_bench.doors.records import DataFacts
+    from clue_bench.tasks.task import Task
 
 SEED = 1
 
@@ -74,7 +74,7 @@ class Measured:
 
 def run(session: Session, *, on_progress: Callable[[str], None]) -> list[RunRecord]:
     """Measure everything; return a record per model. `on_progress` is called before everything that is waited for."""
-    started_at, started = provenance.now(), time.perf_counter()
+    started_at, started = versions.now(), time.perf_counter()
     measured = {kind: _measure(session, kind, on_progress) for kind in MEASUREMENTS}
     seconds = time.perf_counter() - started
     name = f"{started_at.translate(str.maketrans('', '', '-:'))}-{secrets.token_hex(2)}"
@@ -105,7 +105,7 @@ def run(session: Session, *, on_progress: Callable[[str], None]) -> list[RunReco
                 status="failed" if results is None else "completed",
                 error=None if results is not None else "; ".join(errors.values()),
                 started_at=started_at,
-                finished_at=provenance.now(),
+                finished_at=versions.now(),
                 wall_seconds=seconds,
                 asked={**session.asked, "session": name},
                 effective=_effective(session, model),
@@ -113,8 +113,8 @@ def run(session: Session, *, on_progress: Callable[[str], None]) -> list[RunReco
                 task=session.task.facts,
                 data=_data(session, model),
                 model=model.facts,
-                code=provenance.describe_code(),
-                packages=provenance.describe_packages(),
+                code=versions.describe_code(),
+                packages=versions.describe_packages(),
                 hardware=opened[0]["hardware"] if opened else {},
                 results={} if results is None else results.model_dump(mode="json"),
                 flags=[] if results is None else _flags(results),

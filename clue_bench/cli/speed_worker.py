@@ -15,8 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Protocol, Self
 
-from clue_bench import hardware
 from clue_bench.errors import ClueBenchError
+from clue_bench.training import hardware
 
 MODULE = "clue_bench.cli.speed_worker"
 
@@ -100,18 +100,18 @@ class Clock(Protocol):
 def open_clock(job: dict[str, Any]) -> Clock:
     """Return the clock of a job, warmed up. Raises ClueBenchError."""
     if job["measurement"] == "training":
-        from clue_bench.catalog import decode
-        from clue_bench.engine.recipe import Recipe
-        from clue_bench.engine.speed import TrainingClock
-        from clue_bench.shards import Corpus
+        from clue_bench.cards import decode
+        from clue_bench.doors.shards import Corpus
+        from clue_bench.pretraining.recipe import Recipe
+        from clue_bench.speed.pretraining import TrainingClock
 
         recipe = decode(Recipe, job["recipe"], where=f"recipe {job['recipe']['name']}")
         corpus = Corpus.open(Path(job["corpus"]))
         return TrainingClock(recipe, corpus, seconds=job["seconds"], folder=Path(job["folder"]))
-    from clue_bench.finetune.speed import FinetuningClock, PredictionClock
-    from clue_bench.finetune.start.pretrained import open_pretrained
-    from clue_bench.task_data.read import read_split
-    from clue_bench.task_data.task import load_task
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.speed.finetuning import FinetuningClock, PredictionClock
+    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.task import load_task
 
     task = load_task(job["task"])
     start, rows = open_pretrained(job["model"]), read_split(task, "train", Path(job["data"]))

@@ -10,8 +10,8 @@ from clue_bench.cli.options import Json
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
-    from clue_bench.finetune.submission.check import Report
-    from clue_bench.finetune.submission.write import RunAnswers
+    from clue_bench.prediction.submission.check import Report
+    from clue_bench.prediction.submission.write import RunAnswers
 
 
 def submit(
@@ -30,9 +30,9 @@ def submit(
 
     Example: clue-bench submit --check submit_team.zip --data clue
     """
-    from clue_bench.finetune.submission.check import check_submission
-    from clue_bench.finetune.submission.names import known_slots
-    from clue_bench.finetune.submission.write import read_run, write_submission
+    from clue_bench.prediction.submission.check import check_submission
+    from clue_bench.prediction.submission.names import known_slots
+    from clue_bench.prediction.submission.write import read_run, write_submission
 
     if bool(runs) == (check is not None):
         found = "both" if runs else "neither"

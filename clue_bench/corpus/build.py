@@ -21,9 +21,10 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
-from clue_bench import atomic, shards
+from clue_bench import files
 from clue_bench.corpus.read import Tally, find_inputs, read_documents
 from clue_bench.corpus.tokenise import Segmenter, tokenise
+from clue_bench.doors import shards
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import Vocabulary, read_vocabulary
 
@@ -122,11 +123,11 @@ def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
         yield unit()
 
 
-def _claim(out: Path, vocab: Vocabulary, files: list[Path], words: shards.WordStarts) -> None:
+def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], words: shards.WordStarts) -> None:
     """Write what this folder is being built from, or check that it is the same as before."""
     plan = {
         "vocabulary_sha256": vocab.sha256,
-        "inputs": [file.name for file in files],
+        "inputs": [file.name for file in inputs],
         "unit": UNIT_CHARACTERS,
         "words": words,
     }
@@ -142,7 +143,7 @@ def _claim(out: Path, vocab: Vocabulary, files: list[Path], words: shards.WordSt
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ClueBenchError(f"{out} is not empty and no corpus folder", "give another --out")
     else:
-        atomic.write_json(path, plan)
+        files.write_json(path, plan)
     for stray in out.glob(".*.tmp"):  # of a build that was killed
         stray.unlink()
     if not (out / "tokenizer" / vocab.file_name).is_file():

@@ -16,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from clue_bench import atomic, shards
+from clue_bench import files
 from clue_bench.corpus.clean import clean_line
+from clue_bench.doors import shards
+from clue_bench.doors.shards import Corpus, Labels
 from clue_bench.errors import ClueBenchError
-from clue_bench.shards import Corpus, Labels
 from clue_bench.vocab import Encoder, Vocabulary, read_vocabulary
 
 SEEN, EMPTY = "in dev or test", "empty side"
@@ -66,7 +67,7 @@ def build_pairs(
             kept.append((pair, first, second))
     labels = _write_shard(kept, vocab, out, left_out)
     facts = Labels(task=task, split="train", classes=classes, left_out=dict(left_out), labels=labels)
-    atomic.write_json(out / shards.LABELS, facts.model_dump())
+    files.write_json(out / shards.LABELS, facts.model_dump())
     shard = shards.finished_shard(out, 0)
     assert shard is not None
     shards.write_manifest(

@@ -13,10 +13,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clue_bench import shards
 from clue_bench.corpus.clean import LINE_FEED, clean_lines
 from clue_bench.corpus.segment import sentence_starts
 from clue_bench.corpus.words import word_starts
+from clue_bench.doors import shards
 from clue_bench.vocab import Encoder, Vocabulary, codes_of
 
 PIECE_CHARACTERS = 2**16  # some 3 MB of arrays, which stay in the processor's cache

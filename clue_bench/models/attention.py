@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clue_bench.models.config import ModelConfig
-from clue_bench.models.dropout import RowDropout
+from clue_bench.training.dropout import RowDropout
 
 ROTARY_BASE = 10_000.0  # of RoFormer, as in the Transformer's sinusoids
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from clue_bench.models.attention import Attention, Packing, Rotary, attention_bias, bias_at, rotary_angles
 from clue_bench.models.config import Activation, ModelConfig
-from clue_bench.models.dropout import RowDropout
+from clue_bench.training.dropout import RowDropout
 
 INIT_STD = 0.02  # BERT's; biases start at 0 and gains at 1
 

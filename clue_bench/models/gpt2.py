@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from clue_bench.models.attention import Attention, Packing, attention_bias
 from clue_bench.models.config import ModelConfig
-from clue_bench.models.dropout import RowDropout
 from clue_bench.models.encoder import Head, Outputs, activate, initialise
+from clue_bench.training.dropout import RowDropout
 
 
 class DecoderLayer(nn.Module):

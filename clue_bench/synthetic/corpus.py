@@ -8,8 +8,8 @@ and reading exercises that say what follows from a statement and what does not. 
 from pathlib import Path
 from random import Random
 
-from clue_bench.atomic import write_text
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import write_text
 from clue_bench.synthetic.app_words import APP_WORDS
 from clue_bench.synthetic.sentences import app_description, frequent_questions, headline, news_sentence, statements
 from clue_bench.synthetic.words import TOPICS

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
-from clue_bench.atomic import write_json, write_text
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import write_json, write_text
 from clue_bench.synthetic.sentences import app_description, headline, question_pair, statements
 from clue_bench.synthetic.words import TOPICS
 

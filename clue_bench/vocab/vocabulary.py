@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
-from clue_bench import atomic
+from clue_bench import files
 from clue_bench.vocab import encoders, pieces
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -134,7 +134,7 @@ class Vocabulary:
 
     def write(self, path: Path) -> None:
         """Write the vocabulary's file."""
-        with atomic.replacing(path) as temporary:
+        with files.replacing(path) as temporary:
             temporary.write_bytes(self.file_bytes)
 
     def save(self, folder: Path, *, max_length: int) -> None:
@@ -149,11 +149,11 @@ class Vocabulary:
         self.write(folder / self.file_name)
         config: dict[str, object] = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
         if self.model is None:
-            with atomic.replacing(folder / "tokenizer.json") as temporary:
+            with files.replacing(folder / "tokenizer.json") as temporary:
                 self.tokenizer().save(str(temporary))
             config |= {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
         else:
             # By default it lower-cases and strips accents, which the model's own normalisation does not.
             config |= {"tokenizer_class": "AlbertTokenizer", "do_lower_case": False}
             config |= {"keep_accents": True, "remove_space": False}
-        atomic.write_json(folder / "tokenizer_config.json", {**config, "model_max_length": max_length})
+        files.write_json(folder / "tokenizer_config.json", {**config, "model_max_length": max_length})

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from clue_bench.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.records import ModelFacts, RunRecord, write_record
-from clue_bench.task_data.read import read_split
-from clue_bench.task_data.revision import describe
-from clue_bench.task_data.task import load_task
+from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
+from clue_bench.doors.records import ModelFacts, RunRecord, write_record
+from clue_bench.tasks.read import read_split
+from clue_bench.tasks.revision import describe
+from clue_bench.tasks.task import load_task
 
 TITLES = [
     ("108", "高考前一天该做什么"),

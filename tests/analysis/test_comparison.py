@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from clue_bench.analysis.comparison import compare_runs
+from clue_bench.doors.predictions import predictions_path, read_predictions, write_predictions
 from clue_bench.errors import ClueBenchError
-from clue_bench.predictions import predictions_path, read_predictions, write_predictions
-from clue_bench.significance import mcnemar, paired_bootstrap
+from clue_bench.stats.significance import mcnemar, paired_bootstrap
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
 WRONG = ["100"] * 6
@@ -72,7 +72,7 @@ def test_runs_on_another_data_revision_are_refused(make_run, other_data):
 
 
 def test_runs_on_another_task_are_refused(make_run):
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.task import load_task
 
     a, b = make_run(GOLD, name="a"), make_run(GOLD, name="b", task=load_task("iflytek").facts)
     with pytest.raises(ClueBenchError, match="task tnews and iflytek"):

@@ -3,9 +3,9 @@
 import pytest
 
 from clue_bench.analysis.finished import read_run, rows_of
+from clue_bench.doors.predictions import Prediction, predictions_path, read_predictions, write_predictions
 from clue_bench.errors import ClueBenchError
-from clue_bench.predictions import Prediction, predictions_path, read_predictions, write_predictions
-from clue_bench.task_data.task import load_task
+from clue_bench.tasks.task import load_task
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
 

@@ -16,8 +16,8 @@ from clue_bench.analysis.confusion import most_confused_block
 from clue_bench.analysis.examine import MOST_CLASSES, examine
 from clue_bench.analysis.pictures import HALF, cell_opacity, confusion_picture
 from clue_bench.analysis.report import label_name, render, write_report
-from clue_bench.records import MAJORITY_CLASS
-from clue_bench.task_data.task import load_task
+from clue_bench.doors.records import MAJORITY_CLASS
+from clue_bench.tasks.task import load_task
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
 PREDICTED = ["108", "116", "109", "116", "109", "109"]

@@ -8,9 +8,9 @@ import pytest
 
 from clue_bench.analysis.comparison import compare_runs
 from clue_bench.analysis.summary import summarise
+from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
-from clue_bench.records import MAJORITY_CLASS
-from clue_bench.significance import bootstrap_interval
+from clue_bench.stats.significance import bootstrap_interval
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
 

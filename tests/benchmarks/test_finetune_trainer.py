@@ -11,11 +11,11 @@ import pytest
 from scipy.stats import ttest_ind
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetune.run import Plan, prepare
-from clue_bench.finetune.settings import make_settings
-from clue_bench.finetune.start.pretrained import open_pretrained
-from clue_bench.task_data.read import read_rows
-from clue_bench.task_data.task import load_task
+from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.run import Plan, prepare
+from clue_bench.finetuning.settings import make_settings
+from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.task import load_task
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"
 SETTINGS = {"learning_rate": 1e-2, "epochs": 4, "batch_size": 16, "precision": "fp32", "dropout": 0.0}

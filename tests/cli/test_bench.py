@@ -13,9 +13,9 @@ import time
 import numpy as np
 import pytest
 
-from clue_bench import atomic
+from clue_bench import files
 from clue_bench.cli import main
-from clue_bench.records import read_record
+from clue_bench.doors.records import read_record
 
 FAST = ["--set", "batch_size=16", "--set", "precision=fp32", "--set", "learning_rate=5e-3"]
 
@@ -337,7 +337,7 @@ def test_a_model_that_is_given_twice_counts_once_and_is_said_aloud(bench, checkp
 def test_a_run_of_another_process_is_an_error_and_no_failure(bench, tmp_path):
     bench("--seeds", 1, "--no-floor", out="whole")
     (run_id,) = [record.run_id for record in records(tmp_path / "whole")]
-    with atomic.held(tmp_path / "runs" / run_id / ".lock"):
+    with files.held(tmp_path / "runs" / run_id / ".lock"):
         code, out, err = bench("--seeds", 1, "--no-floor")
     assert (code, out) == (1, "")
     assert err.splitlines()[-2].endswith(f"{run_id}: another process is doing this run")

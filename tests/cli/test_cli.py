@@ -8,6 +8,7 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from clue_bench import cards
 from clue_bench.cli import app, main
 
 VERBS = [
@@ -69,7 +70,9 @@ def test_help_and_cards_load_neither_torch_nor_pandas(arguments):
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("module", ["clue_bench.board.leaderboard", "clue_bench.catalog", "clue_bench.records"])
+@pytest.mark.parametrize(
+    "module", ["clue_bench.leaderboard.leaderboard", "clue_bench.cards", "clue_bench.doors.records"]
+)
 def test_board_catalog_and_records_never_load_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -88,12 +91,11 @@ def test_wrong_usage_is_exit_code_2(capfd, monkeypatch):
 
 
 def test_a_bug_of_ours_is_exit_code_3_with_a_traceback(capfd, monkeypatch):
-    from clue_bench import catalog
 
     def broken(*_):
         raise RuntimeError("boom")
 
-    monkeypatch.setattr(catalog, "card_paths", broken)
+    monkeypatch.setattr(cards, "card_paths", broken)
     code, _, err = run(capfd, monkeypatch, "tasks", "list")
     assert code == 3
     assert "boom" in err

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from clue_bench.cli import main
-from clue_bench.records import DataFacts, ModelFacts, RunRecord, TaskFacts, write_record
+from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts, write_record
 
 WRITTEN = {"README.md", "leaderboard.csv", "leaderboard.json", "speed.md", "index.html", "plots/score-tokens.svg"}
 

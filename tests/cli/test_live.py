@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from clue_bench.cli import live, main, terminal
-from clue_bench.engine.recipe import load_recipe
-from clue_bench.engine.report import Report
+from clue_bench.pretraining.recipe import load_recipe
+from clue_bench.pretraining.report import Report
 
 REPORT = Report(
     step=6500,
@@ -170,7 +170,7 @@ def test_pretraining_writes_for_tensorboard_where_it_is_installed(
 def test_a_tracker_that_is_not_installed_is_an_error_before_anything_is_written(
     capfd, monkeypatch, recipe_file, corpus_folder, tmp_path
 ):
-    from clue_bench.engine import trackers
+    from clue_bench.pretraining import trackers
 
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--tracker", "trackio"]

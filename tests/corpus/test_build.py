@@ -14,8 +14,8 @@ from transformers import BertTokenizer
 from clue_bench.corpus import build
 from clue_bench.corpus.build import Progress, build_corpus
 from clue_bench.corpus.clean import clean_line
+from clue_bench.doors.shards import Corpus, Counts
 from clue_bench.errors import ClueBenchError
-from clue_bench.shards import Corpus, Counts
 from clue_bench.vocab import SPECIAL_TOKENS
 
 UNIT = 1500  # characters a shard, for several shards of little text

@@ -58,14 +58,14 @@ def test_a_folder_in_use_is_left_alone(vocabulary_file, tmp_path):
 
 
 def test_running_text_has_no_labels(corpus_folder):
-    from clue_bench.shards import Corpus
+    from clue_bench.doors.shards import Corpus
 
     assert Corpus.open(corpus_folder).labels is None
 
 
 def test_no_row_of_afqmc_is_in_its_dev_or_test_set(real_data, tmp_path):
-    from clue_bench.task_data.read import read_split
-    from clue_bench.task_data.task import load_task
+    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.task import load_task
 
     task = load_task("afqmc")
     rows = {split: read_split(task, split, real_data / "clue") for split in ("train", "dev", "test")}

@@ -18,8 +18,8 @@ from clue_bench.corpus.build import build_corpus
 from clue_bench.corpus.clean import clean_line
 from clue_bench.corpus.segment import split_sentences
 from clue_bench.corpus.words import word_starts
+from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.shards import Corpus
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, codes_of, read_vocabulary
 
 HAN = "我爱北京天安门中国的首都是上海大学研究生命起源他们在学习人工智能"

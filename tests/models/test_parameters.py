@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from clue_bench.catalog import card_paths
-from clue_bench.engine.recipe import load_recipe
+from clue_bench.cards import card_paths
 from clue_bench.models.config import ModelConfig, count_parameters
-from clue_bench.models.hub_config import hugging_face_config
+from clue_bench.pretraining.recipe import load_recipe
+from clue_bench.weights.hf_config import hugging_face_config
 
 # Layers, hidden size, heads, feed-forward size, vocabulary; millions of parameters with pooler, from the model cards'
 # formula (BERT, 512 positions, 2 segments).

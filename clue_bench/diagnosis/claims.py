@@ -1,0 +1,137 @@
+"""config.json against the weights: family, and the sizes that shapes give away.
+
+Enters: config.json and a `Family`. Leaves: findings, and a `Reading`: how the weights have to be read so that
+everything else can still be looked at, and in words what that changes.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import transformers
+from transformers import PretrainedConfig
+
+from clue_bench.diagnosis import architecture
+from clue_bench.diagnosis.family import KIND_OF_TYPE, LABELS, Family, Kind
+from clue_bench.diagnosis.report import Finding
+from clue_bench.errors import ClueBenchError
+
+# The sizes that "config" speaks of; those of the vocabulary, the positions and the segments have checks of their own.
+_CONFIG_SIZES = ("num_hidden_layers", "hidden_size", "intermediate_size", "embedding_size")
+_OWN_CHECKS = ("vocab_size", "max_position_embeddings", "type_vocab_size")
+_TYPE_OF_KIND: dict[Kind, str] = {kind: name for name, kind in reversed(KIND_OF_TYPE.items())}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read the weights."""
+
+    kind: Kind
+    model_type: str
+    class_name: str
+    config: PretrainedConfig
+    claimed_sizes: dict[str, int]  # before they were corrected from the shapes
+    in_words: str  # "" if config.json was followed
+
+
+def claimed_class(values: Mapping[str, Any]) -> str:
+    """Return the first of `architectures`, "" if there is none."""
+    names = values.get("architectures")
+    return str(names[0]) if isinstance(names, list) and names else ""
+
+
+def check_claims(values: Mapping[str, Any], family: Family) -> tuple[list[Finding], Reading | None]:
+    """Compare model_type, architectures and sizes with the weights.
+
+    The reading is None where transformers has no class for such weights.
+    """
+    finding = _check_family(values, family)
+    model_type = values.get("model_type")
+    claimed = KIND_OF_TYPE.get(str(model_type))
+    agrees = claimed in family.compatible
+    kind: Kind = claimed if agrees and claimed else family.kind
+    if kind not in _TYPE_OF_KIND:
+        return [finding], None
+    wanted = str(model_type) if agrees else _TYPE_OF_KIND[kind]
+    try:
+        config = architecture.build_config(wanted, values)
+    except ClueBenchError as error:
+        return [finding, Finding("config", "wrong", error.message, error.hint)], None
+    claimed_sizes = {key: size for key in family.sizes if isinstance(size := _size(config, key), int)}
+    findings = [finding, *_check_sizes(config, family)]
+    changes = _correct(config, family, claimed_sizes)
+    name = architecture.class_name(wanted, family, claimed_class(values))
+    read_as = [f"as {name}"] if finding.severity == "wrong" else []
+    words = " ".join([*read_as, *([f"with {', '.join(changes)}"] if changes else [])])
+    return findings, Reading(kind, wanted, name, config, claimed_sizes, words)
+
+
+def _check_family(values: Mapping[str, Any], family: Family) -> Finding:
+    model_type, name = values.get("model_type"), claimed_class(values)
+    claimed = KIND_OF_TYPE.get(str(model_type))
+    if family.kind == "roformer_v2":
+        said = "RoFormer, whose layers have both" if claimed == "roformer" else f"model_type {model_type!r}"
+        text = f"the weights are RoFormerV2's ({family.evidence}), config.json says {said}"
+        hint = "transformers has no RoFormerV2 and would fill the gaps with fresh norms: use the roformer package"
+        return Finding("family", "wrong", text, hint)
+    if family.kind == "uer":
+        hint = "clue-bench convert --from uer"
+        return Finding("family", "wrong", f"the weights have {family.evidence}, transformers finds none of them", hint)
+    if family.kind == "unknown":
+        text = f"the weights have {family.evidence}; config.json says {model_type!r}"
+        severity = "note" if architecture.known_type(model_type) and claimed is None else "wrong"
+        hint = "known: " + ", ".join(sorted(KIND_OF_TYPE))
+        return Finding("family", "note" if severity == "note" else "wrong", text, hint)
+    right = _TYPE_OF_KIND[family.kind]
+    hint = f'in config.json: "model_type": "{right}", "architectures": ["{_renamed(name, family)}"]'
+    if model_type is None:
+        text = f"config.json has no model_type, the weights are {family.label}'s ({family.evidence})"
+        return Finding("family", "wrong", text, hint)
+    if claimed not in family.compatible:
+        label = LABELS[claimed] if claimed else repr(model_type)
+        text = f"config.json claims {label}, the weights are {family.label}'s ({family.evidence})"
+        return Finding("family", "wrong", text, hint)
+    if name and not name.startswith(architecture.stem_of(str(model_type))):
+        text = f"model_type is {model_type!r}, but architectures says {name}"
+        return Finding("family", "wrong", text, f'"architectures": ["{_renamed(name, family)}"] in config.json')
+    if name and not hasattr(transformers, name):
+        text = f"architectures says {name}, a class that transformers does not have"
+        return Finding("family", "wrong", text, f'"architectures": ["{_renamed(name, family)}"] in config.json')
+    return Finding("family", "ok", f"model_type {model_type!r} fits the weights ({family.evidence})")
+
+
+def _renamed(name: str, family: Family) -> str:
+    return architecture.class_name(_TYPE_OF_KIND[family.kind], family, name)
+
+
+def _size(config: PretrainedConfig, key: str) -> Any:
+    """Return a size of `config` under BERT's key; GPT2's class knows these names too."""
+    if key == "intermediate_size" and hasattr(config, "n_inner"):
+        return config.n_inner if config.n_inner is not None else 4 * config.hidden_size
+    return getattr(config, key, None)
+
+
+def _check_sizes(config: PretrainedConfig, family: Family) -> list[Finding]:
+    findings = []
+    for key in _CONFIG_SIZES:
+        found, said = family.sizes.get(key), _size(config, key)
+        if found is not None and isinstance(said, int) and said != found:
+            words = key.replace("num_", "").replace("_", " ")
+            text = f"config.json says {said:,} {words}, the weights have {found:,}"
+            findings.append(Finding("config", "wrong", text, f'"{key}": {found} in config.json'))
+    if not findings:
+        findings.append(Finding("config", "ok", "layers and widths are those of the weights"))
+    return findings
+
+
+def _correct(config: PretrainedConfig, family: Family, claimed: Mapping[str, int]) -> list[str]:
+    """Set the sizes of `config` to those of the weights; return what changed in words."""
+    changes = []
+    for key in (*_CONFIG_SIZES, *_OWN_CHECKS):
+        found = family.sizes.get(key)
+        if found is None or key not in claimed or claimed[key] == found:
+            continue
+        setattr(config, "n_inner" if key == "intermediate_size" and hasattr(config, "n_inner") else key, found)
+        changes.append(f"{re.sub('^num_', '', key)} {found:,}")
+    return changes

@@ -1,0 +1,203 @@
+"""Examine a checkpoint: read it, compare it with its config.json, ask it, and conclude.
+
+Enters: a checkpoint folder, a run's folder or a Hugging Face id. Leaves: a `Report`. Changes nothing on disk.
+
+1. read config.json, the tokenizer's files and the header of the weights (read, tokens);
+2. recognise the family from names and shapes (family) and compare it with what config.json claims (claims);
+3. compare vocabulary, tokenizer, tensors, numbers, positions and segments, read as what the weights are;
+4. if nothing stands in the way, fill masks or continue sentences (behaviour).
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from clue_bench.diagnosis import architecture, behaviour, read, report
+from clue_bench.diagnosis.architecture import Architecture
+from clue_bench.diagnosis.claims import Reading, check_claims, claimed_class
+from clue_bench.diagnosis.embeddings import capacity, check_positions, check_segments, unused_length
+from clue_bench.diagnosis.family import LABELS, Family, recognise
+from clue_bench.diagnosis.report import Continued, Filled, Finding, Parameters, Report
+from clue_bench.diagnosis.tensors import check_head, check_numbers, check_tensors
+from clue_bench.diagnosis.tokens import TokenizerFiles, read_tokenizer
+from clue_bench.diagnosis.vocabulary import check_special_tokens, check_tokenizer, check_vocabulary
+from clue_bench.doors.checkpoint import PROVENANCE, WEIGHTS, weights_sha256
+from clue_bench.errors import ClueBenchError
+from clue_bench.weights.read import read_object
+
+
+@dataclass(frozen=True)
+class Files:
+    """What lies in the folder."""
+
+    folder: Path
+    values: dict[str, Any]  # of config.json
+    weights: read.Weights
+    tokenizer: TokenizerFiles
+
+
+@dataclass
+class Answers:
+    """What the model answered, if it was asked."""
+
+    finding: Finding
+    filled: list[Filled] = field(default_factory=list)
+    continued: list[Continued] = field(default_factory=list)
+
+
+def examine(model: str, *, texts: Sequence[str] = ()) -> Report:
+    """Examine the checkpoint `model`; `texts` are sentences to ask it besides the built-in ones.
+
+    Raises ClueBenchError if there is no checkpoint, a file is damaged, or a text cannot be asked.
+    """
+    folder = read.find_folder(model)
+    files = Files(folder, read.read_config(folder), read.open_weights(folder), read_tokenizer(folder))
+    family = _recognise(files.weights)
+    findings, reading = check_claims(files.values, family)
+    findings += _check_tokens(files, family, reading)
+    findings += [check_head(family, claimed_class(files.values)), *check_numbers(files.weights)]
+    findings += _check_provenance(folder)
+    built: Architecture | None = None
+    if reading:
+        built, more = _check_model(files, family, reading)
+        findings += more
+    answers = _ask(files, family, reading if built else None, findings, texts)
+    findings.append(answers.finding)
+    ordered = report.in_order(findings)
+    description = _describe(files, family, reading, ordered)
+    return Report(
+        model=model,
+        folder=str(folder),
+        verdict=report.conclude(description, ordered, read_as=reading.in_words if built and reading else ""),
+        read_as=reading.in_words if reading else "",
+        description=description,
+        parameters=Parameters(
+            encoder=built.encoder_parameters if built else None,
+            has_pooler=built is not None and built.has_pooler,
+            with_head=built.parameters if built and _has_head_class(built) else None,
+            in_file=sum(entry.size for entry in files.weights.entries.values()),
+        ),
+        bytes_on_disk=sum(file.stat().st_size for file in files.weights.files),
+        dtypes=tuple(sorted({entry.dtype for entry in files.weights.entries.values()})),
+        findings=ordered,
+        filled=tuple(answers.filled),
+        continued=tuple(answers.continued),
+    )
+
+
+def _has_head_class(built: Architecture) -> bool:
+    return built.name.endswith("LMHeadModel") or not built.name.endswith("Model")
+
+
+def _recognise(weights: read.Weights) -> Family:
+    shapes = {name: entry.shape for name, entry in weights.entries.items()}
+    family = recognise(shapes)
+    if family.kind in ("bert", "roberta") and family.positions and family.sizes["max_position_embeddings"] > 1:
+        return recognise(shapes, zero_position_row=not bool(weights.tensor(family.positions)[1].any()))
+    return family
+
+
+def _check_provenance(folder: Path) -> list[Finding]:
+    """Compare the weights with the hash that our provenance.json gives, if there is one."""
+    if not (folder / PROVENANCE).is_file() or not (folder / WEIGHTS).is_file():
+        return []
+    if read_object(folder / PROVENANCE).get("weights_sha256") == weights_sha256(folder):
+        return [Finding("provenance", "ok", f"{PROVENANCE} speaks of these weights")]
+    text = f"{PROVENANCE} speaks of other weights: {WEIGHTS} has another sha256"
+    return [Finding("provenance", "wrong", text, f"copy the two together, or remove {PROVENANCE}")]
+
+
+def _check_tokens(files: Files, family: Family, reading: Reading | None) -> list[Finding]:
+    tokenizer, values = files.tokenizer, files.values
+    holds = capacity(family, reading) if reading else None
+    rows = family.sizes.get("vocab_size")
+    return [
+        *check_vocabulary(tokenizer, reading, said=values.get("vocab_size"), rows=rows),
+        *check_special_tokens(tokenizer, values, reading),
+        *check_tokenizer(tokenizer, values, capacity=holds),
+    ]
+
+
+def _check_model(files: Files, family: Family, reading: Reading) -> tuple[Architecture | None, list[Finding]]:
+    """Build the class without memory and compare tensors, positions and segments with it."""
+    weights = files.weights
+    try:
+        built = architecture.build(reading.class_name, reading.config)
+    except ClueBenchError as error:
+        return None, [Finding("config", "wrong", error.message, error.hint)]
+    learned = family.positions if reading.kind != "roformer" else None
+    positions_RH = weights.tensor(learned) if learned else None
+    segments_RH = weights.tensor(family.segments) if family.segments else None
+    return built, [
+        *check_tensors(weights, built),
+        *check_positions(family, reading, positions_RH),
+        *check_segments(family, reading, segments_RH, files=files.tokenizer, unused=unused_length(positions_RH)),
+    ]
+
+
+def _ask(
+    files: Files, family: Family, reading: Reading | None, findings: list[Finding], texts: Sequence[str]
+) -> Answers:
+    """Ask the model, if it has a head, its tensors fit and its tokens have embeddings; else say why not."""
+    reason = _obstacle(files, family, reading, findings)
+    if reason or reading is None:
+        return Answers(Finding("answers", "note", f"not asked: {reason}"))
+    name = architecture.masked_class(reading.model_type)
+    ask = _continue if reading.kind == "gpt2" else _fill
+    try:
+        subject = behaviour.Subject(files.folder, class_name=name, config=reading.config, files=files.tokenizer)
+        answers = ask(subject, family.sizes["vocab_size"])
+    except ClueBenchError as error:
+        return Answers(Finding("answers", "wrong", error.message, error.hint))
+    for text in texts:
+        if reading.kind == "gpt2":
+            answers.continued.append(behaviour.continue_text(subject, text))
+        else:
+            answers.filled.extend(behaviour.fill(subject, text))
+    return answers
+
+
+def _fill(subject: behaviour.Subject, size: int) -> Answers:
+    sentences = behaviour.built_in(subject.files)
+    filled = [one for text, right in sentences for one in behaviour.fill(subject, text, expected=right)]
+    return Answers(behaviour.judge_filled(filled, size=size), filled=filled)
+
+
+def _continue(subject: behaviour.Subject, size: int) -> Answers:
+    continued = [behaviour.continue_text(subject, text) for text in behaviour.STARTS]
+    return Answers(behaviour.judge_continued(continued, size=size), continued=continued)
+
+
+def _obstacle(files: Files, family: Family, reading: Reading | None, findings: list[Finding]) -> str:
+    """Return why the model cannot be asked, "" if it can."""
+    if reading is None:
+        return f"transformers cannot build this {family.label}"
+    if not family.has_head:
+        return "there is no head that predicts tokens"
+    if files.tokenizer.style == "none":
+        return "there is no vocabulary"
+    if len(files.tokenizer) > family.sizes.get("vocab_size", 0):
+        return "the vocabulary has more tokens than the embedding has rows"
+    for finding in findings:
+        if finding.severity == "wrong" and finding.check in ("tensors", "numbers"):
+            return f"first mend the {finding.check}"
+        if finding.severity == "wrong" and finding.check == "special tokens" and " has no " in finding.text:
+            return "the vocabulary lacks special tokens"
+    return ""
+
+
+def _describe(files: Files, family: Family, reading: Reading | None, findings: tuple[Finding, ...]) -> str:
+    """Return the checkpoint in words: family, size, vocabulary and head."""
+    label = report.article(LABELS[reading.kind] if reading else family.label)
+    layers = family.sizes.get("num_hidden_layers") or getattr(reading and reading.config, "num_hidden_layers", None)
+    size = f" of {layers} layers" if layers else ""
+    width = f", {family.sizes['hidden_size']:,} wide," if "hidden_size" in family.sizes else ""
+    tokens = files.tokenizer.label if files.tokenizer.style != "none" else "no vocabulary"
+    head = "language-model head" if family.kind == "gpt2" else "masked-language-model head"
+    trained = next((finding.severity for finding in findings if finding.check == "answers"), "note") == "ok"
+    what = f"{'a trained' if trained else 'a'} {head}" if family.has_head else f"no {head}"
+    if reading and not family.has_head and re.search(r"For(?!MaskedLM|PreTraining)", reading.class_name):
+        what = f"the head of {reading.class_name}"
+    return f"{label}{size}{width} with {tokens} and {what}"

@@ -1,0 +1,1 @@
+"""Doors: the file formats through which rooms talk, one module each."""

@@ -1,0 +1,306 @@
+"""Door 2: checkpoints. A folder that `transformers` loads with no code of ours.
+
+Format. A folder with
+
+    config.json, model.safetensors                       Hugging Face layout, fp32
+    vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model
+                                                         instead of the first two, which loads as `AlbertTokenizer`
+    provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
+                                                         tokens seen, wall seconds; of a fine-tuned one also model (what
+                                                         it is called), task, settings, seed, started_from_sha256, and
+                                                         earlier: the same of every task before this one
+
+Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
+renamed, so it is complete or not there. Models that are fine-tuned through `transformers` are written by its
+`save_pretrained`, with the tokenizer files that it writes, and provenance.json.
+
+Reader: `read_checkpoint`; it takes any folder of that layout whose family is ours, with or without provenance, weights
+in one safetensors file or several or in pytorch_model.bin, the folder of a run whose `checkpoint/` is meant, and an id
+of the Hugging Face hub. BERT weights whose config.json says roberta (hub models clue/*) are read as BERT, with a note.
+"""
+
+import hashlib
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from clue_bench import files
+from clue_bench.doors.records import read_record, record_paths
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import ModelConfig
+from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
+from clue_bench.weights import hf_config, hf_names
+from clue_bench.weights.read import WEIGHTS as WEIGHTS
+from clue_bench.weights.read import read_object, read_weights, weight_files
+
+CONFIG = "config.json"
+PROVENANCE = "provenance.json"
+FOLDER = "checkpoint"
+
+PADDING = 128
+"""Embeddings are padded to a multiple of at most this; as many without a token are no padding."""
+
+HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
+# What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
+_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+_PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory. `tensors` carry our names; `notes` say what was taken otherwise than it is written."""
+
+    folder: Path
+    config: ModelConfig
+    tensors: dict[str, Tensor]
+    vocabulary: Vocabulary
+    provenance: dict[str, Any]
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What to call the model."""
+        return model_name(self.folder, self.provenance)
+
+
+def model_name(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Return what to call a model, safe as a part of a file's name.
+
+    After `base_name` come "-after-" and the tasks that it was fine-tuned on already, in their order.
+    """
+    tasks = [str(run["task"]) for run in finetunings(provenance)]
+    name = "-".join([base_name(folder, provenance), *(["after", *tasks] if tasks else [])])
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model"
+
+
+def base_name(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Return a model's recipe, its name before fine-tuning, its hub id, or its folder."""
+    recipe = provenance.get("recipe")
+    name = recipe.get("name") if isinstance(recipe, dict) else provenance.get("model")
+    if name:
+        return str(name)
+    path = folder.resolve()
+    if path.parent.name == "snapshots" and path.parents[1].name.startswith("models--"):  # the hub's cache
+        return path.parents[1].name.removeprefix("models--").replace("--", "/")
+    return path.parent.name if path.name == FOLDER else path.name
+
+
+def finetunings(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the fine-tuning runs behind a checkpoint, the first one first; none if it is a pretrained one."""
+    if "task" not in provenance:
+        return []
+    keys = ("task", "settings", "seed", "started_from_sha256", "weights_sha256")
+    return [*provenance.get("earlier", []), {key: provenance.get(key) for key in keys}]
+
+
+def write_checkpoint(
+    folder: Path,
+    state: Mapping[str, Tensor],
+    *,
+    architecture: str,
+    config: ModelConfig,
+    vocabulary: Vocabulary,
+    provenance: Mapping[str, Any],
+    labels: tuple[str, ...] = (),
+    save_tokenizer: Callable[[Path], None] | None = None,
+) -> str:
+    """Write a model of ours as a checkpoint folder, replacing an earlier one; return the sha256 of its weights.
+
+    `state` is a module's state dictionary; `architecture` the class that `transformers` should load it with.
+    `save_tokenizer` writes tokenizer files into a folder, where they are not those of `vocabulary`.
+    """
+    values = hf_config.hugging_face_config(
+        config, architecture=architecture, pad=vocabulary.pad, start=vocabulary.start, end=vocabulary.separator
+    )
+    if labels:
+        values |= label_names(labels)
+    return write_folder(
+        folder,
+        hf_names.to_hugging_face(state, config),
+        config=values,
+        vocabulary=vocabulary,
+        max_length=config.max_positions,
+        provenance=provenance,
+        save_tokenizer=save_tokenizer,
+    )
+
+
+def label_names(labels: tuple[str, ...]) -> dict[str, dict[str, str | int]]:
+    """Return what config.json says of the classes: their names, in both directions."""
+    return {
+        "id2label": {str(index): label for index, label in enumerate(labels)},
+        "label2id": {label: index for index, label in enumerate(labels)},
+    }
+
+
+def write_folder(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    *,
+    config: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    max_length: int,
+    provenance: Mapping[str, Any],
+    save_tokenizer: Callable[[Path], None] | None = None,
+) -> str:
+    """Write a checkpoint folder whose `tensors` and `config` (of config.json) are in the Hugging Face layout already.
+
+    Replaces an earlier one; returns the sha256 of the weights. `max_length` is the tokenizer's, in tokens.
+    """
+
+    def fill(temporary: Path) -> None:
+        files.write_json(temporary / CONFIG, dict(config))
+        if save_tokenizer is None:
+            vocabulary.save(temporary, max_length=max_length)
+        else:
+            save_tokenizer(temporary)
+        plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
+        save_file(plain, temporary / WEIGHTS, metadata={"format": "pt"})
+
+    return fill_folder(folder, fill, provenance=provenance)
+
+
+def fill_folder(folder: Path, fill: Callable[[Path], None], *, provenance: Mapping[str, Any]) -> str:
+    """Write a checkpoint folder, replacing an earlier one; return the sha256 of the weights.
+
+    `fill` writes everything but provenance.json into the folder that it is given.
+    """
+    temporary = folder.with_name(f".{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    fill(temporary)
+    sha256 = weights_sha256(temporary)
+    assert sha256 is not None, "a folder was filled without weights"
+    files.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
+    for path in temporary.iterdir():
+        path.chmod(0o644)  # safetensors makes its files readable by their owner only
+        files.sync(path)
+    if folder.exists():
+        previous = folder.with_name(f".{folder.name}.previous")
+        shutil.rmtree(previous, ignore_errors=True)
+        folder.rename(previous)
+        temporary.rename(folder)
+        shutil.rmtree(previous)
+    else:
+        temporary.rename(folder)
+    return sha256
+
+
+def weights_sha256(folder: Path) -> str | None:
+    """Return the sha256 of the weights in a checkpoint folder, None if it has none.
+
+    Of several files: that of their bytes, one file after the other in the order of their names.
+    """
+    files = weight_files(folder)
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def find_folder(model: str | Path) -> Path:
+    """Return the checkpoint folder that `model` means: itself, a run's checkpoint/, or the copy of a hub model.
+
+    Raises ClueBenchError if it is none of them, or the hub is out of reach.
+    """
+    path = Path(model)
+    if (path / FOLDER / CONFIG).is_file():
+        return path / FOLDER
+    if (path / CONFIG).is_file():
+        return path
+    records = record_paths(path)
+    if len(records) == 1 and read_record(records[0]).model.is_floor:
+        raise ClueBenchError(
+            f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give a model's"
+        )
+    if path.exists():
+        raise ClueBenchError(f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run")
+    if not HUB_ID.fullmatch(str(model)):
+        raise ClueBenchError(
+            f"{model}: no such folder", "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128"
+        )
+    folder = hub_copy(str(model))
+    if not (folder / CONFIG).is_file():
+        raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
+    return folder
+
+
+def hub_copy(model: str) -> Path:
+    """Return the folder of a hub model, where transformers caches it too. Raises ClueBenchError: out of reach."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(snapshot_download(model, allow_patterns=_FETCHED))
+        if not any(folder.glob("model*.safetensors")):
+            folder = Path(snapshot_download(model, allow_patterns=_PICKLES))
+        return folder
+    except (OSError, ValueError) as error:  # the hub's own errors are one of the two
+        reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
+        raise ClueBenchError(
+            f"{model}: no folder here, and the Hugging Face hub did not give it: {reason}",
+            "give a checkpoint folder, or a hub id while online",
+        ) from error
+
+
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint folder, the one inside a run's folder, or a model of the hub.
+
+    Raises ClueBenchError naming the file and what is wrong with it.
+    """
+    folder = find_folder(path)
+    values = read_object(folder / CONFIG)
+    tensors = read_weights(folder)
+    vocabulary = checkpoint_vocabulary(folder)
+    notes: tuple[str, ...] = ()
+    if hf_names.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in tensors.items()}):
+        values = {**values, "model_type": "bert"}
+        tensors = {re.sub(r"^roberta\.", "bert.", name): tensor for name, tensor in tensors.items()}
+        notes = (f"{folder / CONFIG} says roberta, the weights are BERT's (two segments, WordPiece): read as BERT",)
+    config = hf_config.model_config(values, where=str(folder / CONFIG))
+    if len(vocabulary) > config.vocab_size:
+        raise ClueBenchError(
+            f"{folder}: the vocabulary has {len(vocabulary)} tokens, config.json says {config.vocab_size}",
+            "the tokenizer belongs to another model",
+        )
+    unused = config.vocab_size - len(vocabulary)
+    if unused >= PADDING:
+        notes += (
+            f"{folder}: {config.vocab_size:,} embeddings, but {len(vocabulary):,} tokens in the vocabulary: "
+            f"is it this model's? clue-bench doctor {folder} tells",
+        )
+    return Checkpoint(
+        folder=folder,
+        config=config,
+        tensors=hf_names.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])),
+        vocabulary=vocabulary,
+        provenance=read_provenance(folder),
+        sha256=weights_sha256(folder) or "",
+        notes=notes,
+    )
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return what provenance.json says, nothing if there is none."""
+    return read_object(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+
+
+def checkpoint_vocabulary(folder: Path) -> Vocabulary:
+    """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if there is none that is ours."""
+    if (folder / "vocab.txt").is_file() or (folder / "spiece.model").is_file():
+        return read_vocabulary(folder)
+    if (folder / "tokenizer.json").is_file():
+        return vocabulary_of_tokenizer_json(folder / "tokenizer.json")
+    raise ClueBenchError(
+        f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights"
+    )

@@ -1,0 +1,106 @@
+"""Door 3, second file: predictions, one per row of a split. `<run>/predictions/<split>.jsonl`.
+
+Format. JSON Lines, UTF-8, in the order of the split's rows (those of dropped labels left out):
+
+    id                the row's id as the data gives it, or its number
+    label             the predicted label, as the card spells it
+    probability       of that label
+    gold              the right label, where it is known
+    gold_probability  of the right label, where it is known
+
+The run's record has the sha256 of each file. Writer: `write_predictions`. Reader: `read_predictions`, which refuses
+anything else. No tensors, no torch.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pydantic
+
+from clue_bench import files
+from clue_bench.errors import ClueBenchError
+
+FOLDER = "predictions"
+
+
+class Prediction(pydantic.BaseModel):
+    """One row's prediction."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    id: int | str
+    label: str
+    probability: float = pydantic.Field(ge=0.0, le=1.0)
+    gold: str | None = None
+    gold_probability: float | None = pydantic.Field(default=None, ge=0.0, le=1.0)
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the label is the right one; False where that is not known."""
+        return self.label == self.gold
+
+
+def predictions_path(run: Path, split: str) -> Path:
+    """Return where a run's predictions of `split` lie."""
+    return run / FOLDER / f"{split}.jsonl"
+
+
+def write_predictions(path: Path, predictions: Iterable[Prediction]) -> str:
+    """Write predictions, one a line, atomically; return the sha256 of the file, for the run's record."""
+    lines = (json.dumps(p.model_dump(exclude_none=True), ensure_ascii=False) + "\n" for p in predictions)
+    text = "".join(lines)
+    files.write_text(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def are_as_written(run: Path, results: Mapping[str, Any]) -> bool:
+    """Return whether every file of predictions that a record's `results` name is there, and as it was written.
+
+    Records of before `predictions_sha256` only say that there was a file.
+    """
+    hashes = results.get("predictions_sha256", {})
+    for split, file in results["predictions"].items():
+        path = run / file
+        if not path.is_file() or (split in hashes and _sha256(path) != hashes[split]):
+            return False
+    return True
+
+
+def check_as_written(run: Path, split: str, results: Mapping[str, Any]) -> None:
+    """Raise ClueBenchError if a run's predictions of `split` are not those that its record is about."""
+    path, expected = predictions_path(run, split), results.get("predictions_sha256", {}).get(split)
+    if expected is not None and path.is_file() and _sha256(path) != expected:
+        raise ClueBenchError(
+            f"{path}: not the predictions that the run wrote: its record has another sha256",
+            "repeat the command that made the run: it sees that the file is not whole",
+        )
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_predictions(path: Path) -> list[Prediction]:
+    """Read a file of predictions. Raises ClueBenchError naming the line that is wrong."""
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        raise ClueBenchError(f"{path}: no such predictions", "repeat the run that wrote them") from error
+    except UnicodeDecodeError as error:
+        raise ClueBenchError(f"{path}: invalid UTF-8 at byte {error.start}", "repeat the run") from error
+    found = []
+    for number, line in enumerate(lines, 1):
+        if not line:
+            continue
+        try:
+            found.append(Prediction.model_validate_json(line))
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "the line"
+            raise ClueBenchError(f"{path}, line {number}: {key}: {first['msg']}", "repeat the run") from error
+    if not found:
+        raise ClueBenchError(f"{path}: no predictions", "repeat the run")
+    return found

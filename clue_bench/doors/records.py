@@ -1,0 +1,237 @@
+"""Door 3: run records. One JSON file per run; every number shown anywhere comes from one.
+
+Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `RunRecord` below:
+
+    format_version  1
+    kind            "pretrain" | "finetune" | "speed"
+    run_id          file name without ".record.json"; also the name of the run's folder
+    status          "completed" | "failed" | "interrupted"; a run writes "interrupted" first and replaces it at its end,
+                    so a run that was killed says so
+    error           one line, null unless failed
+    started_at, finished_at, wall_seconds
+    asked           what the user typed: names and settings, as given
+    effective       every setting that was in force, defaults included
+    seed
+    task            finetune only: name, title and column of the task card, and how its metric is called
+    data            what was read: name, revision and, per file, rows and md5 found and expected
+    model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
+                    is_floor (false where it is not said) for a floor, which started from none: the hash is then that
+                    of its specification, and parameters are the coefficients fitted on this task
+    code, packages, hardware
+    results         kind-specific numbers; shares are fractions of 1, times are seconds.
+                    Of fine-tuning: dev_correct says which dev rows are right (`correct_rows`), as many as results.dev
+                    counts; older records lack it.
+                    Of speed: `speeds.SpeedResults`, one model of a session
+    flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
+
+Writer: `write_record`, atomically; nothing else writes records. Reader: `read_record`, `read_records`; a file that is
+no valid record is an error naming it, never skipped.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pydantic
+
+from clue_bench import files
+from clue_bench.doors import correct_rows
+from clue_bench.doors.speeds import SpeedResults
+from clue_bench.errors import ClueBenchError
+
+FORMAT_VERSION = 1
+SUFFIX = ".record.json"
+
+MAJORITY_CLASS = "majority_class"
+"""Flag: the model predicts (nearly) the most frequent class and nothing else, or is no better than doing so."""
+
+NOISY_SPEED = "noisy_speed"
+"""Flag: a speed's interval is wider than a tenth of its median."""
+
+OFFICIAL = "official"
+"""Data revision: row counts and md5 of every file read equal those of the task card."""
+
+
+class Facts(pydantic.BaseModel):
+    """Base of a record's parts: frozen, no unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class TaskFacts(Facts):
+    """Which task a fine-tuning run was on. `card_sha256` hashes every value of its card."""
+
+    name: str
+    title: str
+    column: str
+    metric: str
+    card_sha256: str = ""
+
+
+class FileFacts(Facts):
+    """One data file: what was found and what the card expects."""
+
+    rows: int
+    md5: str
+    expected_rows: int | None
+    expected_md5: str | None
+    dropped_rows: int = 0
+
+    @property
+    def is_official(self) -> bool:
+        """Whether rows and md5 are the card's."""
+        return (self.rows, self.md5) == (self.expected_rows, self.expected_md5)
+
+
+class DataFacts(Facts):
+    """The data that a run read. `revision` is "official", or "different-…" or "synthetic-…" with 8 digits of a hash."""
+
+    name: str
+    revision: str
+    files: dict[str, FileFacts] = {}
+    tokens: int | None = None
+    corpus_sha256: str | None = None
+    vocabulary_sha256: str | None = None
+
+
+class ModelFacts(Facts):
+    """The model of a run. `parameters` counts encoder and pooler, the field's usual figure, without any head."""
+
+    name: str
+    parameters: int
+    sha256: str
+    layers: int
+    hidden_size: int
+    pretraining_tokens: int | None = None
+    is_floor: bool = False  # without any pretraining, there to be beaten
+
+
+class RunRecord(Facts):
+    """One run: what was asked, what was effective, and what came of it. The module's docstring is the specification."""
+
+    format_version: Literal[1] = 1
+    kind: Literal["pretrain", "finetune", "speed"]
+    run_id: str
+    status: Literal["completed", "failed", "interrupted"]
+    error: str | None = None
+    started_at: str
+    finished_at: str | None = None
+    wall_seconds: float = 0.0
+    asked: dict[str, Any]
+    effective: dict[str, Any]
+    seed: int
+    task: TaskFacts | None = None
+    data: DataFacts
+    model: ModelFacts
+    code: dict[str, str | bool]
+    packages: dict[str, str]
+    hardware: dict[str, str | int]
+    results: dict[str, Any] = {}
+    flags: list[str] = []
+
+    @pydantic.model_validator(mode="after")
+    def _correct_rows_are_those_counted(self) -> "RunRecord":
+        if "dev_correct" not in self.results:
+            return self
+        try:
+            right = correct_rows.unpack(self.results["dev_correct"])
+        except ValueError as error:
+            raise ValueError(f"results.dev_correct: {error}") from error
+        dev = self.results.get("dev")
+        counted = (dev.get("rows"), dev.get("correct")) if isinstance(dev, dict) else (None, None)
+        if counted != (len(right), sum(right)):
+            found = f"{sum(right):,} right of {len(right):,} rows"
+            raise ValueError(f"results.dev_correct: {found}; results.dev says {counted[1]} of {counted[0]}")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _speeds_are_whole(self) -> "RunRecord":
+        if self.kind == "speed" and self.status == "completed":
+            try:
+                SpeedResults.model_validate(self.results)
+            except pydantic.ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(".".join(map(str, ("results", *first["loc"]))) + f": {first['msg']}") from error
+        return self
+
+
+def record_path(folder: Path, run_id: str) -> Path:
+    """Return where the record of `run_id` lies in `folder`."""
+    return folder / f"{run_id}{SUFFIX}"
+
+
+def record_paths(folder: Path) -> list[Path]:
+    """Return the records that lie in `folder` itself, sorted: of a run's folder, one."""
+    return sorted(folder.glob(f"*{SUFFIX}"))
+
+
+def claim_folder(folder: Path, run_id: str) -> None:
+    """Make sure that `folder` may hold the run `run_id`: it is new or empty of runs, or holds this very run.
+
+    Raises ClueBenchError if it holds another run's record, or a checkpoint that no record here explains.
+    """
+    others = [path.name for path in record_paths(folder) if path != record_path(folder, run_id)]
+    if others:
+        raise ClueBenchError(
+            f"{folder} holds another run, {others[0].removesuffix(SUFFIX)}; asked for {run_id}",
+            "give another --out, or the settings of that run to continue it",
+        )
+    if (folder / "checkpoint").exists() and not record_path(folder, run_id).is_file():
+        raise ClueBenchError(f"{folder}: a checkpoint, but no record of this run", "give another --out")
+
+
+def completed_record(folder: Path, run_id: str) -> RunRecord | None:
+    """Return the record of `run_id` in `folder` if it says "completed". Its files are for the room to check.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    claim_folder(folder, run_id)
+    path = record_path(folder, run_id)
+    record = read_record(path) if path.is_file() else None
+    return record if record is not None and record.status == "completed" else None
+
+
+def write_failed(folder: Path, record: RunRecord, *, error: str, finished_at: str, wall_seconds: float) -> None:
+    """Replace the record of a run that ended with `error`."""
+    ended = {"status": "failed", "error": error, "finished_at": finished_at, "wall_seconds": wall_seconds}
+    write_record(folder, record.model_copy(update=ended))
+
+
+def write_record(folder: Path, record: RunRecord) -> Path:
+    """Write `record` into `folder`, replacing an earlier one of the same run; return its path."""
+    path = record_path(folder, record.run_id)
+    files.write_json(path, record.model_dump(mode="json"))
+    return path
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read one record. Raises ClueBenchError naming the file and the first thing wrong with it."""
+    try:
+        return RunRecord.model_validate_json(path.read_bytes())
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ClueBenchError(
+            f"{path}: not a run record of format {FORMAT_VERSION}: {key}: {first['msg']}",
+            "move the file away, or repeat the run that wrote it",
+        ) from error
+
+
+def read_records(folder: Path) -> Iterator[RunRecord]:
+    """Yield every record under `folder`, at any depth, in the order of their paths.
+
+    Raises ClueBenchError if the folder does not exist, a record is not valid, or two records share a run_id.
+    """
+    if not folder.is_dir():
+        raise ClueBenchError(f"{folder}: no such folder of run records", "run clue-bench finetune first")
+    seen: dict[str, Path] = {}
+    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+        record = read_record(path)
+        if path != record_path(path.parent, record.run_id):
+            raise ClueBenchError(f"{path}: holds run_id '{record.run_id}'", "give the file its run's name")
+        if record.run_id in seen:
+            raise ClueBenchError(
+                f"{path} and {seen[record.run_id]} both hold run '{record.run_id}'", "remove one of them"
+            )
+        seen[record.run_id] = path
+        yield record

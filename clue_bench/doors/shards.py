@@ -1,0 +1,323 @@
+"""Door 1: shards. A corpus as token ids, built once, for every objective and every sequence length.
+
+Format, version 1. A folder with
+
+    plan.json                 written first: what the folder is being built from
+    manifest.json             written last: its presence means that the corpus is complete (`Manifest` below)
+    tokenizer/vocab.txt       the vocabulary, so that nothing else is needed to train on the folder; a sentencepiece
+                              vocabulary is tokenizer/spiece.model instead
+    shard-00000.ids           token ids, little-endian uint16, or uint32 for vocabularies above 65,536
+    shard-00000.documents     int64: offset (in tokens) of each document's start, and of the shard's end
+    shard-00000.sentences     int64: offset of each sentence's start, and of the shard's end
+    shard-00000.words         bitmap, least significant bit first: 1 where a token starts a word
+    shard-00000.json          written after the four others: counts, sizes, sha256, and the hash of its text
+    …
+
+The manifest's `word_starts` says what a word is: "wordpiece" (whatever has no "##"), "pieces" (each sentencepiece
+token is one), or the segmenter that cut the text into words: then a token starts a word if a word begins where it does.
+
+Nothing is baked in: no special tokens, padding, masks, lengths or epochs. Documents keep their order; none is empty.
+A document belongs to one shard, unless it was longer than a shard, when it was cut (counted in the manifest).
+
+Writer: `write_shard` (any process, any order), then `write_manifest`. Reader: `Corpus`, memory-mapped.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pydantic
+
+from clue_bench import files
+from clue_bench.errors import ClueBenchError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+PLAN = "plan.json"
+LABELS = "labels.json"
+PARTS = ("ids", "documents", "sentences", "words")
+WORDPIECE_FILE = "vocab.txt"
+SENTENCEPIECE_FILE = "spiece.model"
+
+WordStarts = Literal["wordpiece", "pieces", "rjieba"]
+Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
+Offsets = npt.NDArray[np.int64]
+
+
+class Counts(pydantic.BaseModel):
+    """What a shard, or the whole corpus, holds, and what was left out on the way."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    documents: int = 0
+    sentences: int = 0
+    words: int = 0
+    tokens: int = 0
+    characters: int = 0
+    unknown_tokens: int = 0
+    dropped_documents: dict[str, int] = {}
+    split_documents: int = 0
+    split_lines: int = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        reasons = self.dropped_documents.keys() | other.dropped_documents.keys()
+        sums: dict[str, Any] = {
+            name: getattr(self, name) + getattr(other, name)
+            for name in type(self).model_fields
+            if name != "dropped_documents"
+        }
+        dropped = {r: self.dropped_documents.get(r, 0) + other.dropped_documents.get(r, 0) for r in sorted(reasons)}
+        return Counts(**sums, dropped_documents=dropped)
+
+
+class PartFile(pydantic.BaseModel):
+    """Size and checksum of one file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    bytes: int
+    sha256: str
+
+
+class Shard(pydantic.BaseModel):
+    """One shard: its counts, its files, and the sha256 of the cleaned text that it was made from."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    index: int
+    text_sha256: str
+    counts: Counts
+    files: dict[str, PartFile]
+
+
+class Labels(pydantic.BaseModel):
+    """Of a corpus of labelled pairs: every document is two sentences, one on each side, and has one of `classes`.
+
+    `task` and `split` say where the pairs come from; `left_out` counts rows that were not taken, by reason.
+    """
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    task: str
+    split: Literal["train"]
+    classes: list[str]
+    left_out: dict[str, int]
+    labels: list[int]
+
+    @property
+    def by_shard(self) -> "tuple[npt.NDArray[np.int64], ...]":
+        """The class of each document, for each shard: pairs are one shard."""
+        return (np.array(self.labels, dtype=np.int64),)
+
+
+class Manifest(pydantic.BaseModel):
+    """The whole corpus. `corpus_sha256` hashes the shards' text hashes in order; `tokenizer_sha256` the vocabulary."""
+
+    model_config = pydantic.ConfigDict(extra="forbid")
+
+    format_version: Literal[1] = 1
+    tokenizer_sha256: str
+    vocab_size: int
+    id_type: Literal["uint16", "uint32"]
+    word_starts: WordStarts
+    corpus_sha256: str
+    inputs: list[str]
+    counts: Counts
+    shards: list[Shard]
+
+
+def id_type(vocab_size: int) -> Literal["uint16", "uint32"]:
+    """Return the smallest type that holds every id."""
+    return "uint16" if vocab_size <= 2**16 else "uint32"
+
+
+def part_path(folder: Path, index: int, part: str) -> Path:
+    """Return the path of one file of a shard."""
+    return folder / f"shard-{index:05d}.{part}"
+
+
+def write_shard(
+    folder: Path,
+    index: int,
+    *,
+    ids: Ids,
+    documents: Offsets,
+    sentences: Offsets,
+    starts_word: npt.NDArray[np.bool_],
+    counts: Counts,
+    text_sha256: str,
+) -> Shard:
+    """Write one shard, its .json last. `documents` and `sentences` end with the number of tokens."""
+    assert documents[0] == sentences[0] == 0
+    assert documents[-1] == sentences[-1] == len(ids) == len(starts_word)
+    contents = {
+        "ids": ids.astype(ids.dtype.newbyteorder("<")),
+        "documents": documents.astype("<i8"),
+        "sentences": sentences.astype("<i8"),
+        "words": np.packbits(starts_word, bitorder="little"),
+    }
+    written = {}
+    for part, array in contents.items():
+        data = array.tobytes()
+        with files.replacing(part_path(folder, index, part)) as temporary:
+            temporary.write_bytes(data)
+        written[part] = PartFile(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    shard = Shard(index=index, text_sha256=text_sha256, counts=counts, files=written)
+    files.write_json(part_path(folder, index, "json"), shard.model_dump())
+    return shard
+
+
+def finished_shard(folder: Path, index: int) -> Shard | None:
+    """Return shard `index` if its marker was written, its files have their sizes, else None (it must be made again)."""
+    marker = part_path(folder, index, "json")
+    if not marker.is_file():
+        return None
+    try:
+        shard = Shard.model_validate_json(marker.read_bytes())
+    except pydantic.ValidationError:
+        return None
+    for part, facts in shard.files.items():
+        path = part_path(folder, index, part)
+        if not path.is_file() or path.stat().st_size != facts.bytes:
+            return None
+    return shard
+
+
+def write_manifest(
+    folder: Path,
+    *,
+    shards: list[Shard],
+    inputs: list[str],
+    vocab_sha256: str,
+    vocab_size: int,
+    word_starts: WordStarts = "wordpiece",
+) -> None:
+    """Write manifest.json, which declares the folder complete."""
+    text_hashes = "\n".join(shard.text_sha256 for shard in shards)
+    manifest = Manifest(
+        tokenizer_sha256=vocab_sha256,
+        vocab_size=vocab_size,
+        id_type=id_type(vocab_size),
+        word_starts=word_starts,
+        corpus_sha256=hashlib.sha256(text_hashes.encode()).hexdigest(),
+        inputs=inputs,
+        counts=sum((shard.counts for shard in shards), Counts()),
+        shards=shards,
+    )
+    files.write_json(folder / MANIFEST, manifest.model_dump())
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A complete corpus folder, opened for reading; token data stay on disk until touched."""
+
+    folder: Path
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, folder: Path) -> "Corpus":
+        """Open `folder`. Raises ClueBenchError if it is incomplete, of another format, or a file has another size."""
+        path = folder / MANIFEST
+        if not path.is_file():
+            state = "an unfinished corpus build" if (folder / PLAN).is_file() else "not a corpus folder"
+            raise ClueBenchError(f"{folder}: {state}: no {MANIFEST}", f"clue-bench corpus build … --out {folder}")
+        try:
+            manifest = Manifest.model_validate_json(path.read_bytes())
+        except pydantic.ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise ClueBenchError(
+                f"{path}: not a manifest of format {FORMAT_VERSION}: {key}: {first['msg']}", "build the corpus again"
+            ) from error
+        corpus = cls(folder, manifest)
+        for shard in manifest.shards:
+            for part, facts in shard.files.items():
+                file = part_path(folder, shard.index, part)
+                found = file.stat().st_size if file.is_file() else None
+                if found != facts.bytes:
+                    raise ClueBenchError(
+                        f"{file}: {'missing' if found is None else f'{found} bytes'}, expected {facts.bytes} bytes",
+                        "build the corpus again",
+                    )
+        if not corpus.vocabulary_file.is_file():
+            raise ClueBenchError(f"{corpus.vocabulary_file}: missing", "build the corpus again")
+        return corpus
+
+    @property
+    def tokenizer_folder(self) -> Path:
+        """Where vocab.txt or spiece.model lies."""
+        return self.folder / "tokenizer"
+
+    @property
+    def vocabulary_file(self) -> Path:
+        """The vocabulary: spiece.model where there is one, else vocab.txt."""
+        sentencepiece = self.tokenizer_folder / SENTENCEPIECE_FILE
+        return sentencepiece if sentencepiece.is_file() else self.tokenizer_folder / WORDPIECE_FILE
+
+    def damaged_files(self) -> list[Path]:
+        """Return the files whose sha256 differs from the manifest's. Reads everything."""
+        damaged = []
+        for shard in self.manifest.shards:
+            for part, facts in shard.files.items():
+                path = part_path(self.folder, shard.index, part)
+                with path.open("rb") as file:
+                    if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
+                        damaged.append(path)
+        vocabulary = self.vocabulary_file
+        data = vocabulary.read_bytes()
+        if vocabulary.name == WORDPIECE_FILE:
+            data = data.removesuffix(b"\n")  # the hash is of the tokens joined by line feeds
+        if hashlib.sha256(data).hexdigest() != self.manifest.tokenizer_sha256:
+            damaged.append(vocabulary)
+        return damaged
+
+    @cached_property
+    def ids(self) -> list[Ids]:
+        """Token ids of each shard."""
+        return [self._map(shard, "ids", np.dtype(self.manifest.id_type).newbyteorder("<")) for shard in self._shards]
+
+    @cached_property
+    def documents(self) -> list[Offsets]:
+        """Document offsets of each shard, the last one its number of tokens."""
+        return [self._map(shard, "documents", np.dtype("<i8")) for shard in self._shards]
+
+    @cached_property
+    def sentences(self) -> list[Offsets]:
+        """Sentence offsets of each shard, the last one its number of tokens."""
+        return [self._map(shard, "sentences", np.dtype("<i8")) for shard in self._shards]
+
+    @cached_property
+    def labels(self) -> "Labels | None":
+        """The labels of a corpus of labelled pairs, None for running text."""
+        path = self.folder / LABELS
+        return Labels.model_validate_json(path.read_bytes()) if path.is_file() else None
+
+    def starts_word(self, shard: int) -> npt.NDArray[np.bool_]:
+        """Return, for each token of shard number `shard`, whether it starts a word."""
+        return np.unpackbits(self._words[shard], count=len(self.ids[shard]), bitorder="little").astype(np.bool_)
+
+    def starts_word_at(self, shard: int, tokens: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return whether the tokens at the positions `tokens` (any shape) of shard number `shard` start words.
+
+        Only the bytes that hold these bits are read. Positions count from the shard's start, as in `ids`.
+        Raises IndexError for a position that lies beyond the shard's last byte, as `ids` would.
+        """
+        bits: npt.NDArray[np.uint8] = self._words[shard][tokens >> 3]
+        return ((bits >> (tokens & 7).astype(np.uint8)) & 1).astype(np.bool_)
+
+    @cached_property
+    def _words(self) -> list[npt.NDArray[np.uint8]]:
+        """Word-start bitmap of each shard, eight tokens a byte."""
+        return [self._map(shard, "words", np.dtype("u1")) for shard in self._shards]
+
+    @property
+    def _shards(self) -> list[Shard]:
+        """The shards that hold tokens: a memory map of nothing is an error."""
+        return [shard for shard in self.manifest.shards if shard.counts.tokens]
+
+    def _map(self, shard: Shard, part: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+        return np.memmap(part_path(self.folder, shard.index, part), dtype=dtype, mode="r")

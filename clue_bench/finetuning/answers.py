@@ -1,0 +1,51 @@
+"""Predictions of rows, for neural models and floors alike. No torch.
+
+Enters: class scores of a split's rows. Leaves: the run's files of predictions, and what its record says of them.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench.doors import correct_rows
+from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
+from clue_bench.tasks.read import UNLABELLED, Rows
+from clue_bench.tasks.task import Task
+
+Classes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+def write_answers(
+    run: Path, task: Task, rows: dict[str, Rows], answers: Iterable[tuple[str, Classes, Floats]]
+) -> dict[str, dict[str, Any]]:
+    """Write the predictions of every split in `answers`; return what the record says of them, by split.
+
+    An answer is a split, the classes (rows,) that were chosen, and the probabilities (rows, classes). Of dev, the
+    record also says which rows are right.
+    """
+    files, hashes, right = {}, {}, {}
+    for split, chosen, shares in answers:
+        path = predictions_path(run, split)
+        if split == "dev":
+            right["dev_correct"] = correct_rows.pack(chosen == rows[split].labels)
+        hashes[split] = write_predictions(path, _predictions(task, rows[split], chosen, shares))
+        files[split] = str(path.relative_to(run))
+    return {"predictions": files, "predictions_sha256": hashes, **right}
+
+
+def _predictions(task: Task, rows: Rows, chosen: Classes, shares: Floats) -> Iterator[Prediction]:
+    """Yield a prediction per row, in the rows' order."""
+    for number, best in enumerate(chosen):
+        gold = int(rows.labels[number])
+        is_known = gold != UNLABELLED
+        yield Prediction(
+            id=rows.ids[number],
+            label=task.labels[best],
+            probability=round(float(shares[number, best]), 6),
+            gold=task.labels[gold] if is_known else None,
+            gold_probability=round(float(shares[number, gold]), 6) if is_known else None,
+        )

@@ -1,0 +1,250 @@
+"""Classifiers: what a fine-tuning run trains.
+
+Enters: token ids. Leaves: class logits. Every family has the head of its class in `transformers`, with the same
+computation and names, so that the class loads the result:
+
+| family | head | class |
+|---|---|---|
+| bert, albert | pooler of [CLS] (linear, tanh), dropout, linear | BertForSequenceClassification, Albert… |
+| roformer | [CLS], dropout, linear, the model's activation, dropout, linear | RoFormerForSequenceClassification |
+| gpt2 | last token, linear without bias | GPT2ForSequenceClassification |
+
+Models of `transformers` itself, in `foreign`, keep the same contract, `Classifier`.
+
+Legend: B rows, S positions, D hidden size, C classes.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from clue_bench.doors.checkpoint import Checkpoint
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import Encoder, Pooler, activate, initialise
+from clue_bench.models.gpt2 import CausalLanguageModel
+from clue_bench.training.dropout import RowDropout
+
+CLASSES = {"bert": "BertForSequenceClassification", "albert": "AlbertForSequenceClassification"}
+"""Classes of `transformers` that load a `SequenceClassifier`."""
+
+
+class Classifier(nn.Module, ABC):
+    """What every classifier has, ours and those of transformers.
+
+    `dropout_places` is the number of masks that a row needs in a forward pass. It is 0 where `draws_own_dropout`: there
+    the mode (train or eval) and torch's global generator decide, as in transformers.
+    """
+
+    num_classes: int
+    num_layers: int
+    dropout_places: int
+    draws_own_dropout: bool
+
+    @abstractmethod
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, C). `keep_BS` is False at padding, which stands at the end; None if there is none."""
+
+    @abstractmethod
+    def word_embedding(self) -> nn.Parameter:
+        """Return the word embedding matrix."""
+
+    @abstractmethod
+    def layer_of(self, parameter_name: str) -> int:
+        """Return the layer that a parameter belongs to: 1 to `num_layers`; 0 embeddings; above, pooler and head.
+
+        ALBERT's one shared layer is the last one, `num_layers`.
+        """
+
+
+class OwnClassifier(Classifier):
+    """A classifier on a network of ours. `head` begins the names of what is drawn anew for each task."""
+
+    draws_own_dropout = False
+    head: str
+
+    def __init__(self, config: ModelConfig, num_classes: int, *, dropout_places: int) -> None:
+        super().__init__()
+        self.config = config
+        self.num_classes, self.num_layers, self.dropout_places = num_classes, config.layers, dropout_places
+
+    def layer_of(self, parameter_name: str) -> int:
+        """Return the layer that a parameter belongs to."""
+        parts = parameter_name.split(".")
+        if "layers" in parts:
+            return self.num_layers if self.config.family == "albert" else int(parts[parts.index("layers") + 1]) + 1
+        embeddings = ("encoder.embeddings.", "decoder.word.", "decoder.position.")
+        return 0 if parameter_name.startswith(embeddings) else self.num_layers + 1
+
+    def checkpoint_state(self) -> dict[str, Tensor]:
+        """Return the weights under the names that they have in pretraining."""
+        return self.state_dict()
+
+    def load_checkpoint_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights of `state`, which must be all of them."""
+        self.load_state_dict(state)
+
+
+class SequenceClassifier(OwnClassifier):
+    """BERT's and ALBERT's: encoder, pooler, dropout and one linear layer."""
+
+    head = "classifier."
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes, dropout_places=config.dropout_places)
+        self.encoder = Encoder(config)
+        self.pooler = Pooler(config.hidden_size)
+        self.classifier = nn.Linear(config.hidden_size, num_classes)
+        self.classifier.apply(initialise)
+
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, C)."""
+        pooled_BD = self.pooler(_first(self.encoder, ids_BS, segments_BS, keep_BS, drop))
+        logits: Tensor = self.classifier(pooled_BD if drop is None else drop(pooled_BD))
+        return logits
+
+    def word_embedding(self) -> nn.Parameter:
+        """Return the word embedding matrix."""
+        weight: nn.Parameter = self.encoder.embeddings.word.get_parameter("weight")
+        return weight
+
+
+class RotaryHead(nn.Module):
+    """RoFormer's head: dropout, linear, the model's own activation, dropout, linear."""
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__()
+        self.activation = config.activation
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.out_proj = nn.Linear(config.hidden_size, num_classes)
+        self.apply(initialise)
+
+    def forward(self, first_BD: Tensor, drop: RowDropout | None) -> Tensor:
+        """Return logits (B, C)."""
+        inner_BD = activate(self.dense(first_BD if drop is None else drop(first_BD)), self.activation)
+        logits: Tensor = self.out_proj(inner_BD if drop is None else drop(inner_BD))
+        return logits
+
+
+class RotaryClassifier(OwnClassifier):
+    """RoFormer's: encoder and a head of two layers on [CLS]; a pooler from sentence order is not used."""
+
+    head = "classifier."
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes, dropout_places=config.dropout_places + 1)  # the head drops twice
+        self.encoder = Encoder(config)
+        self.classifier = RotaryHead(config, num_classes)
+
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, C)."""
+        logits: Tensor = self.classifier(_first(self.encoder, ids_BS, segments_BS, keep_BS, drop), drop)
+        return logits
+
+    def word_embedding(self) -> nn.Parameter:
+        """Return the word embedding matrix."""
+        weight: nn.Parameter = self.encoder.embeddings.word.get_parameter("weight")
+        return weight
+
+
+class CausalClassifier(OwnClassifier):
+    """GPT2's: the last token's hidden state and one linear layer without bias."""
+
+    head = "score."
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes, dropout_places=config.dropout_places)
+        self.decoder = CausalLanguageModel(config)
+        self.score = nn.Linear(config.hidden_size, num_classes, bias=False)
+        self.score.apply(initialise)
+
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, C). Padding stands after the last token, which cannot see it; segments are not used."""
+        hidden_BSD = self.decoder.hidden(ids_BS, drop=drop)
+        rows_B = torch.arange(len(ids_BS), device=ids_BS.device)
+        last_B = torch.full_like(rows_B, ids_BS.shape[1] - 1) if keep_BS is None else keep_BS.sum(dim=1) - 1
+        logits: Tensor = self.score(hidden_BSD[rows_B, last_B])
+        return logits
+
+    def word_embedding(self) -> nn.Parameter:
+        """Return the word embedding matrix."""
+        weight: nn.Parameter = self.decoder.word.get_parameter("weight")
+        return weight
+
+    def checkpoint_state(self) -> dict[str, Tensor]:
+        """Return the weights under the names that they have in pretraining."""
+        return {name.removeprefix("decoder."): tensor for name, tensor in self.state_dict().items()}
+
+    def load_checkpoint_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take the weights of `state`, which must be all of them."""
+        self.load_state_dict(
+            {name if name.startswith(self.head) else f"decoder.{name}": tensor for name, tensor in state.items()}
+        )
+
+
+def _first(
+    encoder: Encoder, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None
+) -> Tensor:
+    """Return the hidden states of [CLS], (B, D); the last layer computes nothing else."""
+    first_B1 = torch.zeros(len(ids_BS), 1, dtype=torch.int64, device=ids_BS.device)
+    hidden_B1D: Tensor = encoder(ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, at_BK=first_B1, drop=drop)
+    return hidden_B1D[:, 0]
+
+
+def new_classifier(config: ModelConfig, num_classes: int) -> OwnClassifier:
+    """Return the family's classifier with new weights, drawn from torch's global generator."""
+    if config.family == "roformer":
+        return RotaryClassifier(config, num_classes)
+    return CausalClassifier(config, num_classes) if config.family == "gpt2" else SequenceClassifier(config, num_classes)
+
+
+def classifier_from(
+    checkpoint: Checkpoint, config: ModelConfig, num_classes: int, *, keep_head: bool = False
+) -> OwnClassifier:
+    """Return a classifier with the checkpoint's network, its pooler if it has one, and a new last layer.
+
+    With `keep_head` the last layer too is the checkpoint's. Draws new weights from torch's global generator. Raises
+    ClueBenchError if weights are missing, left over or of another shape.
+    """
+    model = new_classifier(config, num_classes)
+    wanted = model.checkpoint_state()
+    # A network must be there as a whole: never is one fine-tuned that is random in part. Poolers come with sentence
+    # order only, and BERT's own are trained with it; without one, a new one is drawn.
+    drawn = () if keep_head else ("pooler.", model.head)
+    loaded = {
+        name: tensor
+        for name, tensor in checkpoint.tensors.items()
+        if name in wanted and (keep_head or not name.startswith(model.head))
+    }
+    missing = [name for name in wanted if name not in loaded and not name.startswith(drawn)]
+    if missing:
+        kind = "classifier" if all(name.startswith(("pooler.", model.head)) for name in missing) else "encoder"
+        raise ClueBenchError(
+            f"{checkpoint.folder}: {len(missing)} {kind} parameters are missing, e.g. {missing[0]}",
+            "is the checkpoint complete?" if kind == "encoder" else "give the --out of a fine-tuning run",
+        )
+    surplus = [name for name in checkpoint.tensors if name.startswith(("encoder.", "layers.")) and name not in wanted]
+    if surplus:
+        raise ClueBenchError(
+            f"{checkpoint.folder}: {len(surplus)} encoder parameters have no place in config.json, e.g. {surplus[0]}",
+            "config.json and weights belong to different models",
+        )
+    wrong = [name for name, tensor in loaded.items() if tensor.shape != wanted[name].shape]
+    if wrong:
+        found, expected = tuple(loaded[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
+        raise ClueBenchError(
+            f"{checkpoint.folder}: {wrong[0]} has shape {found}, config.json says {expected}",
+            "config.json and weights belong to different models",
+        )
+    model.load_checkpoint_state({**wanted, **loaded})
+    return model

@@ -1,0 +1,197 @@
+"""The tokenizer of a folder, through `transformers`, and how a row looks to it.
+
+Enters: a checkpoint folder that is not tokenised as ours are: cased, words cut by jieba, byte pairs, another sentence
+piece. Leaves: a `FolderTokeniser`. Where special tokens and segments stand is asked of the tokenizer itself, by
+tokenising two short texts and comparing with their parts.
+"""
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
+from clue_bench.vocab import SPECIAL_TOKENS
+from clue_bench.weights.read import read_object
+
+_CONFIG = "tokenizer_config.json"
+_VOCABULARIES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "merges.txt")
+FILES = (*_VOCABULARIES, "tokenizer.json", _CONFIG, "special_tokens_map.json", "added_tokens.json")
+_PROBES = ("中", "国", "a", "b", "hello", "world", "的", "是", "1", "2")
+_MANY_SEGMENTS = ("bert", "albert", "roformer", "ernie", "electra")  # families that know two segments in pairs
+
+
+class FolderTokeniser:
+    """A tokenizer of `transformers`. `sha256` hashes the files that it was read from."""
+
+    def __init__(self, folder: Path, *, model_type: str, segment_types: int) -> None:
+        self._folder = folder
+        self._tokenizer = _load(folder, model_type)
+        self.size = len(self._tokenizer)
+        self.layout = self._probe(model_type, segment_types)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the tokenizer's files."""
+        digest = hashlib.sha256()
+        for name in FILES:
+            if (self._folder / name).is_file():
+                digest.update(name.encode() + b"\0" + (self._folder / name).read_bytes())
+        return digest.hexdigest()
+
+    @property
+    def tokeniser(self) -> Tokeniser:
+        """What `encode` wants."""
+        return Tokeniser(self, self.layout)
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of each text, without special tokens."""
+        if not texts:
+            return []
+        with quiet():
+            found: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+        return found
+
+    def save(self, folder: Path) -> None:
+        """Write the tokenizer's files: as transformers writes them, and the vocabulary's as it was found."""
+        with quiet():
+            self._tokenizer.save_pretrained(folder)
+        for name in _VOCABULARIES:
+            if (self._folder / name).is_file() and not (folder / name).exists():
+                shutil.copyfile(self._folder / name, folder / name)
+
+    def _probe(self, model_type: str, segment_types: int) -> Layout:
+        tokenizer = self._tokenizer
+        if tokenizer.pad_token_id is None:
+            raise ClueBenchError(
+                f"{self._folder}: its tokenizer has no pad token, so rows of different lengths cannot share a batch",
+                f'add "pad_token" to {_CONFIG}, a token of the vocabulary that texts do not contain',
+            )
+        known = [(text, ids) for text, ids in zip(_PROBES, self.ids(list(_PROBES)), strict=True) if ids]
+        with quiet():
+            # Two texts of unknown characters serve too, but different ones are surer to be found.
+            for (first, a), (second, b) in sorted(product(known, known), key=lambda two: two[0][1] == two[1][1]):
+                one = tokenizer(first, return_token_type_ids=True, verbose=False)
+                two = tokenizer(first, second, return_token_type_ids=True, verbose=False)
+                single, pair = _template(one, [a]), _template(two, [a, b])
+                if single is not None and pair is not None:
+                    many = segment_types > 1
+                    if many and model_type in _MANY_SEGMENTS and not any(segment for _, segment in pair):
+                        pair = _second_segment(pair)
+                    return Layout(_plain(single, many), _plain(pair, many), int(tokenizer.pad_token_id))
+        raise ClueBenchError(
+            f"{self._folder}: a pair of texts does not hold the tokens of its texts in their order",
+            "clue-bench doctor says what the tokenizer does",
+        )
+
+
+def is_ours(folder: Path, model_type: str) -> bool:
+    """Whether a folder is tokenised as our own checkpoints are, so that our own encoder gives its ids."""
+    stated = _stated(folder)
+    kind = str(stated.get("tokenizer_class") or "").removesuffix("Fast")
+    added = [token.get("content") for token in (stated.get("added_tokens_decoder") or {}).values()]
+    if (folder / "added_tokens.json").is_file() or not set(added) <= set(SPECIAL_TOKENS):
+        return False
+    if any(stated.get(f"{token.strip('[]').lower()}_token", token) != token for token in SPECIAL_TOKENS):
+        return False
+    if (folder / "spiece.model").is_file():
+        exact = {"do_lower_case": False, "keep_accents": True, "remove_space": False}  # as `Vocabulary.save` writes it
+        return kind == "AlbertTokenizer" and all(stated.get(key) == value for key, value in exact.items())
+    # Without a word on it, transformers takes RoFormer's own tokenizer, which cuts words first. For ALBERT and GPT2 it
+    # would take one that cannot read a vocab.txt.
+    is_bert = kind in ("BertTokenizer", "") and not (model_type == "roformer" and not kind)
+    usual = {"do_lower_case": (True,), "tokenize_chinese_chars": (True,), "strip_accents": (None, True)}
+    return is_bert and all(stated.get(key, values[0]) in values for key, values in usual.items())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep transformers from printing reports and bars: what matters becomes an error here."""
+    from transformers.utils import logging as untyped
+
+    logging: Any = untyped
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _stated(folder: Path) -> dict[str, Any]:
+    return read_object(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
+
+
+def _load(folder: Path, model_type: str) -> Any:
+    import transformers
+
+    if not any((folder / name).is_file() for name in (*_VOCABULARIES, "tokenizer.json")):
+        raise ClueBenchError(
+            f"{folder}: no tokenizer ({', '.join(_VOCABULARIES[:4])}, tokenizer.json, …)",
+            "copy the tokenizer beside the weights",
+        )
+    kind: Any = transformers.AutoTokenizer
+    if not _stated(folder).get("tokenizer_class") and model_type != "roformer":
+        # By model_type alone transformers takes a class that passes over files it does not know, and is left empty.
+        names = {"vocab.txt": "BertTokenizer", "spiece.model": "AlbertTokenizer"}
+        fitting = [name for file, name in names.items() if (folder / file).is_file()]
+        if model_type in ("bert", "albert", "gpt2", "roberta") and fitting:
+            kind = getattr(transformers, fitting[0])
+    try:
+        with quiet():
+            tokenizer = kind.from_pretrained(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise ClueBenchError(
+            f"{folder}: transformers cannot load its tokenizer: {reason}", "are all tokenizer files there?"
+        ) from error
+    if type(tokenizer).__name__ == "RoFormerTokenizer":
+        _cut_words(tokenizer)
+    if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
+        raise ClueBenchError(
+            f"{folder}: {type(tokenizer).__name__} finds none of its files, so the tokenizer is empty",
+            f"copy the tokenizer's files, or mend tokenizer_class in {_CONFIG}",
+        )
+    return tokenizer
+
+
+def _cut_words(tokenizer: Any) -> None:
+    """Make RoFormer's tokenizer find words: transformers 5.23 looks them up in the name of vocab.txt, not in it."""
+    from tokenizers.pre_tokenizers import PreTokenizer
+    from transformers.models.roformer.tokenization_utils import JiebaPreTokenizer
+
+    splitter = JiebaPreTokenizer(tokenizer.get_vocab())
+    tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(splitter)
+
+
+def _template(encoded: Mapping[str, Any], parts: list[list[int]]) -> Template | None:
+    """Return where the parts and the special tokens stand, None if the parts are not there as a whole, in order."""
+    ids = list(encoded["input_ids"])
+    segments = list(encoded.get("token_type_ids") or [0] * len(ids))
+    template: list[tuple[int, int]] = []
+    at = 0
+    for part in parts:
+        start = next((n for n in range(at, len(ids) - len(part) + 1) if ids[n : n + len(part)] == part), None)
+        if start is None:
+            return None
+        template += zip(ids[at:start], segments[at:start], strict=True)
+        template.append((TEXT, segments[start]))
+        at = start + len(part)
+    return (*template, *zip(ids[at:], segments[at:], strict=True))
+
+
+def _second_segment(pair: Template) -> Template:
+    """Return a template in which the second text, and what follows it, is segment 1."""
+    second = [place for place, (token, _) in enumerate(pair) if token == TEXT][1]
+    return tuple((token, int(place >= second)) for place, (token, _) in enumerate(pair))
+
+
+def _plain(template: Template, many: bool) -> Template:
+    return template if many else tuple((token, 0) for token, _ in template)

@@ -1,0 +1,170 @@
+"""The two models of the floor: what can be said of a row without any pretraining.
+
+Enters: rows of a task. Leaves: log-probabilities of every class for every row outside train. No torch.
+
+majority  the most frequent class of train; probabilities are the classes' shares in train, one added to every count
+tfidf     TF-IDF of character 1- to 3-grams and a linear support vector machine per class, by scikit-learn
+
+Of two texts a bag of n-grams of both says little: what matters is what they share. A linear model sees it as three
+blocks, the n-grams in both (the smaller of the two weights), what is left of the first, what is left of the second, and
+as six numbers: cosine, shared weight over all and over either side's, and the log ratio of lengths with its size.
+
+C and the temperature that turns margins into probabilities are chosen on dev, as a fine-tuned model's checkpoint and
+settings are: a floor without that privilege would be easier to beat than it looks. It has no other.
+"""
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.score import Classes, score
+from clue_bench.tasks.read import Rows
+
+Floats = npt.NDArray[np.float64]
+
+NGRAMS = (1, 3)
+MIN_DF = 2  # texts that an n-gram must stand in
+TOLERANCE = 0.01  # of liblinear, whose time is most of a floor's
+# TNEWS, CMNLI and CSL do best inside the range. Nothing is lost at its edges: IFLYTEK, best at 1, falls from 57.95 to
+# 57.71 % at 3; AFQMC, best at 0.1, rises below it to what the majority class scores and no higher.
+CHOICES_OF_C = (0.1, 0.3, 1.0)
+TEMPERATURES = np.geomspace(0.01, 10.0, 61)
+NOT_THIS_CLASS = -1.0  # margin on the far side of a support vector machine
+
+SPECIFICATIONS: dict[str, dict[str, Any]] = {
+    "majority": {"floor": "majority", "added_to_counts": 1},
+    "tfidf": {
+        "floor": "tfidf",
+        "ngrams": list(NGRAMS),
+        "min_df": MIN_DF,
+        "sublinear_tf": True,
+        "pairs": "n-grams in both, in the first only, in the second only; cosine, three overlaps, two length ratios",
+        "classifier": "LinearSVC",
+        "tolerance": TOLERANCE,
+        "C": list(CHOICES_OF_C),
+        "chosen_on": "dev",
+    },
+}
+"""What decides a floor's numbers besides data and seed; change it with the code, and runs get new names."""
+
+
+class Fitted(NamedTuple):
+    """A floor that has been trained: log-probabilities (rows, classes) by split, and what it took.
+
+    `parameters` counts coefficients and intercepts; `choices` holds what was tried and chosen.
+    """
+
+    log_shares: dict[str, Floats]
+    parameters: int
+    weights_sha256: str
+    choices: dict[str, Any]
+
+
+def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:
+    """Return the majority class of train for every row; of equally frequent ones, the first on the card."""
+    counts = np.bincount(rows["train"].labels, minlength=num_classes) + 1.0
+    row = np.log(counts / counts.sum())
+    log_shares = {split: np.tile(row, (len(part), 1)) for split, part in rows.items() if split != "train"}
+    return Fitted(log_shares, parameters=0, weights_sha256=hashlib.sha256(counts.tobytes()).hexdigest(), choices={})
+
+
+def fit_tfidf(rows: dict[str, Rows], *, num_classes: int, metric: str, seed: int) -> Fitted:
+    """Return the linear model whose C does best on dev by `metric`; of equals, the smallest C.
+
+    Raises ClueBenchError if train holds one class only, or texts without a repeated n-gram.
+    """
+    from sklearn.svm import LinearSVC
+
+    labels, gold = rows["train"].labels, rows["dev"].labels
+    if len(set(labels.tolist())) < 2:
+        raise ClueBenchError("train holds rows of one class only; a linear model needs two", "look at the data")
+    features = featurize(rows)
+    tried, best, best_value = [], None, -1.0
+    for c in CHOICES_OF_C:
+        model = LinearSVC(C=c, tol=TOLERANCE, random_state=seed).fit(features["train"], labels)
+        scores = score(gold, margins(model, features["dev"], num_classes=num_classes).argmax(axis=1))
+        tried.append({"C": c, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
+        if (value := float(getattr(scores, metric))) > best_value:
+            best, best_value = model, value
+    assert best is not None
+    outside = {
+        split: margins(best, part, num_classes=num_classes) for split, part in features.items() if split != "train"
+    }
+    losses = [log_loss(log_softmax(outside["dev"] / t), gold) for t in TEMPERATURES]
+    temperature = float(TEMPERATURES[int(np.argmin(losses))])
+    return Fitted(
+        log_shares={split: log_softmax(part / temperature) for split, part in outside.items()},
+        parameters=int(best.coef_.size + best.intercept_.size),
+        weights_sha256=hashlib.sha256(best.coef_.tobytes() + best.intercept_.tobytes()).hexdigest(),
+        choices={"tried": tried, "C": best.C, "temperature": temperature, "num_features": int(best.coef_.shape[1])},
+    )
+
+
+def featurize(rows: dict[str, Rows]) -> dict[str, Any]:
+    """Return sparse features (rows, features) by split; n-grams and their weights are those of train.
+
+    Raises ClueBenchError if no n-gram of train stands in two texts.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    vectorizer = TfidfVectorizer(
+        analyzer="char", ngram_range=NGRAMS, min_df=MIN_DF, sublinear_tf=True, dtype=np.float32
+    )
+    features = {}
+    for split in ("train", *(split for split in rows if split != "train")):
+        texts = rows[split].texts
+        sides = [text for side in zip(*texts, strict=True) for text in side]  # all first texts, then all second ones
+        try:
+            matrix = vectorizer.fit_transform(sides) if split == "train" else vectorizer.transform(sides)
+        except ValueError as error:  # scikit-learn's way of saying that nothing is left
+            raise ClueBenchError(f"train: no features: {error}", "look at the data") from error
+        features[split] = matrix if len(sides) == len(texts) else pair_features(matrix, texts)
+    return features
+
+
+def pair_features(matrix: Any, texts: list[tuple[str, ...]]) -> Any:
+    """Return what a linear model can see of pairs; `matrix` holds the first texts, then the second ones."""
+    from scipy import sparse
+
+    first, second = matrix[: len(texts)], matrix[len(texts) :]
+    both = first.minimum(second)
+    of_first, of_second, of_both = (np.asarray(part.sum(axis=1)).ravel() for part in (first, second, both))
+    lengths = np.array([[len(text) + 1 for text in pair] for pair in texts], dtype=np.float32)
+    ratio = np.log(lengths[:, 0] / lengths[:, 1])
+    tiny = np.finfo(np.float32).tiny  # texts of unknown n-grams only weigh nothing
+    numbers = [
+        np.asarray(first.multiply(second).sum(axis=1)).ravel(),
+        of_both / np.maximum(of_first + of_second - of_both, tiny),
+        of_both / np.maximum(of_first, tiny),
+        of_both / np.maximum(of_second, tiny),
+        ratio,
+        np.abs(ratio),
+    ]
+    measures = sparse.csr_matrix(np.stack(numbers, axis=1).astype(np.float32))
+    return sparse.hstack([both, first - both, second - both, measures], format="csr")
+
+
+def margins(model: Any, features: Any, *, num_classes: int) -> Floats:
+    """Return a margin per row and class (rows, classes); a class that train lacks gets no row's largest."""
+    decided = np.asarray(model.decision_function(features), dtype=np.float64)
+    if decided.ndim == 1:  # two classes: one margin, of the second
+        decided = np.stack([-decided, decided], axis=1)
+    lowest = np.minimum(decided.min(axis=1, keepdims=True), NOT_THIS_CLASS)
+    full = np.repeat(lowest, num_classes, axis=1)
+    full[:, model.classes_] = decided
+    return full
+
+
+def log_softmax(logits: Floats) -> Floats:
+    """Return log-probabilities (rows, classes)."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    normalised: Floats = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return normalised
+
+
+def log_loss(log_shares: Floats, gold: Classes) -> float:
+    """Return the mean negative log-probability of the right class, in nats."""
+    return float(-log_shares[np.arange(len(gold)), gold].mean())

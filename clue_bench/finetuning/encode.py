@@ -1,0 +1,149 @@
+"""Task rows as token ids.
+
+Enters: rows, and a tokeniser: what turns texts into ids, and where special tokens stand around them. Leaves: flat token
+ids with offsets.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.read import Rows
+from clue_bench.vocab import Vocabulary
+
+ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
+TEXT = -1
+"""Stands in a template where a text goes."""
+
+Template = tuple[tuple[int, int], ...]
+"""Token ids, or TEXT, and their segments, in the order of a row."""
+
+
+class Layout(NamedTuple):
+    """How a row of one text and one of two look, and the id that fills rows up to a batch's longest."""
+
+    single: Template
+    pair: Template
+    pad: int
+
+
+class TextEncoder(Protocol):
+    """What turns texts into ids, without special tokens."""
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of each text."""
+        ...
+
+
+class Tokeniser(NamedTuple):
+    """What turns rows into ids."""
+
+    encoder: TextEncoder
+    layout: Layout
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Token ids of a split. Row i is `ids[offsets[i]:offsets[i+1]]`; `segments` has the same shape."""
+
+    ids: npt.NDArray[np.int32]
+    segments: npt.NDArray[np.int8]
+    offsets: npt.NDArray[np.int64]
+    labels: npt.NDArray[np.int64]
+    truncated_rows: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property  # asked for at every batch
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Tokens of each row."""
+        return np.diff(self.offsets)
+
+
+def bert_layout(vocabulary: Vocabulary, *, has_segments: bool) -> Layout:
+    """Return [CLS] a [SEP] and [CLS] a [SEP] b [SEP]; what follows the first [SEP] is segment 1 if `has_segments`."""
+    start, separator, second = vocabulary.start, vocabulary.separator, int(has_segments)
+    single = ((start, 0), (TEXT, 0), (separator, 0))
+    return Layout(single, (*single, (TEXT, second), (separator, second)), vocabulary.pad)
+
+
+def bert_tokeniser(vocabulary: Vocabulary, *, has_segments: bool = True) -> Tokeniser:
+    """Return the tokeniser of our own models. "[MASK]" written in a text is the token, as `transformers` takes it."""
+    return Tokeniser(vocabulary.encoder(special_tokens=True), bert_layout(vocabulary, has_segments=has_segments))
+
+
+def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) -> Encoded:
+    """Tokenise; rows of more than `max_length` tokens are cut, the longer text first, special tokens never.
+
+    A vocabulary stands for the tokeniser of our own models with two segments. Equals `transformers` with
+    truncation="longest_first". Raises ClueBenchError if special tokens alone are too many.
+    """
+    if isinstance(tokeniser, Vocabulary):
+        tokeniser = bert_tokeniser(tokeniser)
+    row_ids: list[list[int]] = []
+    run_lengths: list[int] = []
+    run_segments: list[int] = []
+    truncated = 0
+    for tokens in _tokenised(rows.texts, tokeniser.encoder):
+        template = tokeniser.layout.single if len(tokens) == 1 else tokeniser.layout.pair
+        budget = max_length - (len(template) - len(tokens))
+        if budget < 0:
+            raise ClueBenchError(f"max_length {max_length} has no room for text", f"--set max_length={len(template)}")
+        kept = _longest_first([len(part) for part in tokens], budget)
+        truncated += sum(kept) < sum(map(len, tokens))
+        parts = iter([part[:length] for part, length in zip(tokens, kept, strict=True)])
+        row: list[int] = []
+        for token, segment in template:
+            part = next(parts) if token == TEXT else [token]
+            row += part
+            run_lengths.append(len(part))
+            run_segments.append(segment)
+        row_ids.append(row)
+    lengths = np.array([len(row) for row in row_ids], dtype=np.int64)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    flat = np.fromiter(chain.from_iterable(row_ids), dtype=np.int32, count=int(offsets[-1]))
+    segments = np.repeat(np.array(run_segments, dtype=np.int8), run_lengths)
+    return Encoded(flat, segments, offsets, rows.labels, truncated)
+
+
+class Encodings:
+    """Splits as token ids, each tokenised once for a length: the runs of a sweep share them."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, int, Layout, int], tuple[Rows, TextEncoder, Encoded]] = {}
+
+    def encode(self, rows: Rows, tokeniser: Tokeniser, *, max_length: int) -> Encoded:
+        """Return what the function of this name returns."""
+        key = (id(rows), id(tokeniser.encoder), tokeniser.layout, max_length)
+        if key not in self._found:
+            # Rows and encoder are kept with the result, so that no other object gets their ids.
+            self._found[key] = (rows, tokeniser.encoder, encode(rows, tokeniser, max_length=max_length))
+        return self._found[key][2]
+
+
+def _tokenised(texts: list[tuple[str, ...]], encoder: TextEncoder) -> Iterator[list[list[int]]]:
+    """Yield the ids of each row's texts. Not truncated by the tokenizer, which would keep every piece it cuts off."""
+    for start in range(0, len(texts), ROWS_PER_CALL):
+        batch = texts[start : start + ROWS_PER_CALL]
+        ids = iter(encoder.ids(list(chain.from_iterable(batch))))
+        for row in batch:
+            yield [next(ids) for _ in row]
+
+
+def _longest_first(lengths: list[int], budget: int) -> list[int]:
+    """Return how many tokens of each text (one or two) to keep within `budget`, taking from the longer one first."""
+    if len(lengths) == 1:
+        return [min(lengths[0], budget)]
+    shorter, longer = (0, 1) if lengths[0] <= lengths[1] else (1, 0)
+    kept = list(lengths)
+    if sum(kept) > budget:
+        kept[shorter] = min(lengths[shorter], budget // 2)
+        kept[longer] = budget - kept[shorter]
+    return kept

@@ -1,0 +1,121 @@
+"""Which settings a search tries, and what its outcome allows to say.
+
+Enters: a model's default settings, `--grid` texts. Leaves: every point of a grid, the best one, and warnings where that
+lies on the grid's edge, so that the search has found a bound of its own making rather than an optimum.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from clue_bench.cards import parse_overrides
+from clue_bench.errors import ClueBenchError
+
+Grid = dict[str, list[Any]]
+Point = dict[str, Any]
+
+_COUNTED = ("epochs", "batch_size", "steps", "evaluations_per_epoch", "max_evaluations")
+"""Nothing lies below one. Below 0 lies nothing of any setting."""
+
+_SHARES = ("dropout", "label_smoothing", "ema_decay", "warmup_share", "layer_decay")
+"""Nothing lies above 1."""
+
+
+def default_grid(defaults: Mapping[str, Any]) -> Grid:
+    """Return the grid around a model's default settings: learning rate × batch × epochs × dropout, 24 points.
+
+    Learning rates are a third of the default, the default and its triple, since small models peak far above the
+    published grids, which end at 5e-5; dropout with and without, as in PaddleNLP's grid. Where `steps` ends a run, the
+    number of epochs changes nothing, and R-Drop needs dropout: neither is varied then.
+    """
+    rate, epochs, batch = defaults["learning_rate"], defaults["epochs"], defaults["batch_size"]
+    return {
+        "learning_rate": [_one_digit(rate / 3), rate, _one_digit(rate * 3)],
+        "batch_size": [batch, 2 * batch],
+        "epochs": [epochs] if defaults.get("steps") else [epochs, math.ceil(epochs * 1.6)],
+        "dropout": sorted({defaults["dropout"] if defaults.get("r_drop_alpha") else 0.0, defaults["dropout"]}),
+    }
+
+
+def parse_grid(texts: Sequence[str]) -> Grid:
+    """Turn `key=value,value,…` texts into a grid; values are read as TOML, as those of --set.
+
+    Raises ClueBenchError for a text without values, a key that comes twice, or a value that does.
+    """
+    grid: Grid = {}
+    for text in texts:
+        key, equals, values = text.partition("=")
+        key = key.strip()
+        if not equals or not key or not values.strip():
+            raise ClueBenchError(
+                f"--grid {text}: expected key=value,value", "for example --grid learning_rate=1e-4,3e-4"
+            )
+        if key in grid:
+            raise ClueBenchError(f"--grid {key} is given twice", "give its values in one --grid, separated by commas")
+        found = [parse_overrides([f"{key}={value}"])[key] for value in values.split(",")]
+        if any(value in found[:number] for number, value in enumerate(found)):
+            raise ClueBenchError(f"--grid {text}: a value comes twice", "keep one of them")
+        grid[key] = found
+    return grid
+
+
+def points(grid: Grid) -> list[Point]:
+    """Return every combination of the grid's values, the last key changing fastest."""
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -> list[str]:
+    """Return a sentence for every key whose best value is the smallest or largest of at least two tried.
+
+    None where no value lies beyond: at 0, one epoch, a share of 1, or what `most` says.
+    """
+    sentences = []
+    for key in grid:
+        side = _edge(grid[key], best[key])
+        if side and not _is_bound(key, best[key], side, most or {}):
+            sentences.append(f"the best {key}, {best[key]:g}, is the {side} of the grid")
+    return sentences
+
+
+def beyond(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -> str:
+    """Return the --grid options of a search that goes on past the edges that `best` lies on, all else as in `best`."""
+    options = []
+    for key, values in grid.items():
+        value, tried = best[key], [best[key]]
+        if edges({key: values}, best, most=most):
+            tried = sorted([value, _further(key, value, values, most or {})])
+        options.append(f"--grid {key}={','.join(_text(number) for number in tried)}")
+    return " ".join(options)
+
+
+def _edge(values: Sequence[Any], value: Any) -> str:
+    """Return on which side of `values` `value` lies: "largest", "smallest", or "" if inside, or not of numbers."""
+    if len(values) < 2 or not all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
+        return ""
+    return "largest" if value == max(values) else "smallest" if value == min(values) else ""
+
+
+def _is_bound(key: str, value: float, side: str, most: Mapping[str, float]) -> bool:
+    if side == "largest":
+        return value >= most.get(key, 1.0 if key in _SHARES else math.inf)
+    return value == 0 or (key in _COUNTED and value == 1)
+
+
+def _further(key: str, value: float, values: Sequence[float], most: Mapping[str, float]) -> float:
+    """Return the next value past the edge: thrice, a third, or halfway to 1 for a share that would pass it."""
+    further = 3 * value if value == max(values) else value / 3
+    if key in _SHARES and further >= 1:
+        return (1 + value) / 2
+    further = min(further, most.get(key, math.inf))
+    return _one_digit(further) if isinstance(value, float) else max(1, round(further))
+
+
+def _text(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _one_digit(value: float) -> float:
+    """Return `value` rounded to one significant digit: 3e-05, not 3.3333e-05."""
+    return float(f"{value:.0e}")

@@ -1,0 +1,39 @@
+"""Predictions of a classifier on a tokenised split.
+
+Enters: a model and rows. Leaves: logits and predictions in the rows' order.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clue_bench.finetuning.base_models.heads import Classifier
+from clue_bench.finetuning.batches import collate, prediction_batches
+from clue_bench.finetuning.encode import Encoded
+
+CPU_TOKENS = 2048  # positions of a batch: what a layer makes of them stays in the processor's cache
+GPU_TOKENS = 8192  # fills one, and is small enough for any memory
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
+) -> npt.NDArray[np.float32]:
+    """Return logits (rows, classes) in the split's order; leaves the model in the mode it was in."""
+    was_training = model.training
+    model.eval()
+    logits = np.empty((len(split), model.num_classes), dtype=np.float32)
+    with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):  # keeps the cast weights to its end
+        for rows in prediction_batches(split.lengths, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
+            batch = collate(split, rows, pad=pad, device=device)
+            logits_BC = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
+            logits[rows] = logits_BC.float().cpu().numpy()
+    model.train(was_training)
+    return logits
+
+
+def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the softmax of logits (rows, classes)."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
+    shares: npt.NDArray[np.float64] = shifted / shifted.sum(axis=1, keepdims=True)
+    return shares

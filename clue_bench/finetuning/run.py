@@ -1,0 +1,316 @@
+"""A fine-tuning run and its files: checkpoint and task data in, run record out.
+
+1. Open checkpoint and data, decide the settings, name the run after all of them.
+2. Train, keeping the best weights on dev; write a record that says "interrupted" until the end.
+3. Predict dev and test with the best weights; write predictions/, checkpoint/ (door 2) and the record (door 3).
+
+A run is short and repeats itself exactly, so an interrupted one starts over; a completed one is not repeated.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clue_bench import files, versions
+from clue_bench.doors import records
+from clue_bench.doors.checkpoint import FOLDER, weights_sha256
+from clue_bench.doors.predictions import are_as_written
+from clue_bench.doors.records import (
+    MAJORITY_CLASS,
+    DataFacts,
+    ModelFacts,
+    RunRecord,
+    claim_folder,
+    write_record,
+)
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.answers import Classes, Floats, write_answers
+from clue_bench.finetuning.base_models.heads import Classifier
+from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
+from clue_bench.finetuning.encode import Encodings
+from clue_bench.finetuning.predict import predict_logits, probabilities
+from clue_bench.finetuning.settings import Settings
+from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, Report, planned_steps
+from clue_bench.tasks.read import Rows
+from clue_bench.tasks.revision import describe
+from clue_bench.tasks.task import Task
+from clue_bench.training import hardware
+from clue_bench.training.counter_rng import derive
+from clue_bench.training.dropout import DropoutPool
+
+LOCK = ".lock"
+
+
+class FolderInUseError(ClueBenchError):
+    """Another process does this very run at this moment: neither a failure of the run nor its end."""
+
+
+@contextmanager
+def held_folder(out: Path) -> Iterator[None]:
+    """Hold a run's folder while the block runs. Raises FolderInUseError if another process holds it."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(files.held(out / LOCK))
+        except ClueBenchError as error:
+            raise FolderInUseError(
+                f"{out}: another process is doing this run",
+                "wait for it, then type the same command again; or give another --out",
+            ) from error
+        yield
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides a run's result."""
+
+    task: Task
+    start: Pretrained
+    settings: Settings
+    seed: int
+    rows: dict[str, Rows]
+    data: Path
+    cuda_graphs: bool = False  # record updates, one for each shape; pads rows further, which changes dropout's masks
+
+    @property
+    def run_id(self) -> str:
+        """Task, model, a hash of settings, weights and data, and the seed."""
+        identity = {
+            "task": self.task.model_dump(mode="json"),
+            "settings": self.settings.model_dump(),
+            **self.start.identity,
+            "data": {split: rows.facts.md5 for split, rows in self.rows.items()},
+            **self.recording,
+        }
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+        return f"finetune-{self.task.name}-{self.start.name}-{digest}-s{self.seed}"
+
+    @property
+    def recording(self) -> dict[str, bool]:
+        """Whether updates are recorded, for run ids and records: said only if so, or older ones would be others."""
+        return {"cuda_graphs": True} if self.cuda_graphs else {}
+
+    @property
+    def data_facts(self) -> DataFacts:
+        """Which data set and revision the rows are."""
+        return describe(self.task, self.data, {split: rows.facts for split, rows in self.rows.items()})
+
+    @property
+    def total_steps(self) -> int:
+        """Updates in the whole run."""
+        return planned_steps(self.settings, train_rows=len(self.rows["train"]))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return tuple(self.task.labels)
+
+
+def completed_record(plan: Plan, out: Path) -> RunRecord | None:
+    """Return the record of this very run if `out` holds it, complete, with its checkpoint and predictions.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    record = records.completed_record(out, plan.run_id)
+    if record is None:
+        return None
+    has_predictions = are_as_written(out, record.results)
+    is_whole = has_predictions and weights_sha256(out / FOLDER) == record.results["weights_sha256"]
+    return record if is_whole else None
+
+
+def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
+    """Return the run before its first step: data tokenised (or found in `encodings`), weights loaded, head drawn.
+
+    Raises ClueBenchError if updates are to be recorded and cannot be.
+    """
+    encodings = encodings or Encodings()
+    hardware.keep_freed_memory()
+    device = hardware.pick_device()
+    precision = hardware.pick_precision(plan.settings.precision, device)
+    tokeniser, length = plan.start.tokeniser, plan.settings.max_length
+    torch.manual_seed(derive(plan.seed, "head"))
+    model = plan.start.classifier(plan.labels, dropout=plan.settings.dropout).to(device)
+    if plan.cuda_graphs:
+        check_recordable(model, plan.settings, device)
+    return Finetuning(
+        model=model,
+        train=encodings.encode(plan.rows["train"], tokeniser, max_length=length),
+        dev=encodings.encode(plan.rows["dev"], tokeniser, max_length=length),
+        settings=plan.settings,
+        metric=plan.task.metric,
+        seed=plan.seed,
+        pad=tokeniser.layout.pad,
+        dropout=DropoutPool(plan.settings.dropout, seed=derive(plan.seed, "dropout pool"), device=device),
+        device=device,
+        autocast=torch.bfloat16 if precision == "bf16" else None,
+        cuda_graphs=plan.cuda_graphs,
+    )
+
+
+def check_recordable(model: Classifier, settings: Settings, device: torch.device) -> None:
+    """Raise ClueBenchError if something in an update needs the host, or there is no GPU."""
+    expected = {
+        "no CUDA device": device.type == "cuda",
+        "this model is one of transformers', which draws its own dropout": not model.draws_own_dropout,
+        "fgm_epsilon asks the host for a norm in every update": not settings.fgm_epsilon,
+    }
+    for found, is_fine in expected.items():
+        if not is_fine:
+            raise ClueBenchError(f"--cuda-graphs: {found}", "leave out --cuda-graphs")
+
+
+def run(
+    plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any], encodings: Encodings | None = None
+) -> Iterator[Report]:
+    """Train, predict and write everything; yield the reports. Test sets are tokenised, or found in `encodings`.
+
+    Raises ClueBenchError for a divergence, recorded as failed, as any other exception is. Whoever may not be alone
+    holds the folder (`held_folder`).
+    """
+    claim_folder(out, plan.run_id)
+    started = time.perf_counter()
+    record = _record(plan, asked)
+    write_record(out, record)
+    try:
+        yield from finetuning.reports()
+        completed = _finish(plan, finetuning, out, encodings or Encodings())
+    except Exception as error:
+        seconds = time.perf_counter() - started
+        records.write_failed(out, record, error=one_line(error), finished_at=versions.now(), wall_seconds=seconds)
+        raise
+    seconds = time.perf_counter() - started
+    ended = {"status": "completed", "finished_at": versions.now(), "wall_seconds": seconds}
+    write_record(out, record.model_copy(update={**ended, **completed}))
+
+
+def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings) -> dict[str, Any]:
+    """Write predictions and checkpoint of the best weights; return results and flags of the record."""
+    best = finetuning.best
+    assert best is not None
+    finetuning.model.load_state_dict(finetuning.best_weights)
+    predicted = write_answers(out, plan.task, plan.rows, _predicted(plan, finetuning, encodings))
+    weights = plan.start.write(
+        out / FOLDER,
+        finetuning.model,
+        labels=plan.labels,
+        provenance=provenance_after(
+            plan.start, task=plan.task.name, settings=plan.settings.model_dump(), seed=plan.seed
+        ),
+    )
+    return {
+        "results": {**_results(plan, finetuning, best, predicted), "weights_sha256": weights},
+        "flags": [MAJORITY_CLASS] if best.scores.hits_majority else [],
+    }
+
+
+def one_line(error: Exception) -> str:
+    """Return what a record says of `error`: one line, with the exception's name unless it is ours."""
+    text = error.message if isinstance(error, ClueBenchError) else f"{type(error).__name__}: {error}"
+    return " ".join(text.split())
+
+
+def write_failure(plan: Plan, out: Path, *, asked: dict[str, Any], error: str) -> None:
+    """Leave a record that says "failed", for a run that ended before its first step.
+
+    An earlier attempt that ended leaves nothing in it; of one that was interrupted, `asked` and the start are kept.
+    Raises ClueBenchError if the folder holds another run.
+    """
+    claim_folder(out, plan.run_id)
+    path = records.record_path(out, plan.run_id)
+    record = records.read_record(path) if path.is_file() else None
+    if record is None or record.status != "interrupted":
+        record = _record(plan, asked)
+    records.write_failed(out, record, error=error, finished_at=versions.now(), wall_seconds=record.wall_seconds)
+
+
+def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> RunRecord:
+    """Return the record of a run that failed, without writing it: its folder may be what failed."""
+    ended = {"status": "failed", "error": error, "finished_at": versions.now()}
+    return _record(plan, asked).model_copy(update=ended)
+
+
+def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
+    start = plan.start
+    precision = hardware.pick_precision(plan.settings.precision, hardware.pick_device())
+    return RunRecord(
+        kind="finetune",
+        run_id=plan.run_id,
+        status="interrupted",
+        started_at=versions.now(),
+        asked=asked,
+        effective={**plan.settings.model_dump(), **ADAM, "steps": plan.total_steps, "precision": precision}
+        | plan.recording,
+        seed=plan.seed,
+        task=plan.task.facts,
+        data=plan.data_facts,
+        model=ModelFacts(
+            name=start.name,
+            parameters=start.num_parameters,
+            sha256=start.sha256,
+            layers=start.sizes.layers,
+            hidden_size=start.sizes.hidden_size,
+            pretraining_tokens=start.provenance.get("tokens_seen"),
+        ),
+        code=versions.describe_code(),
+        packages=versions.describe_packages(),
+        hardware=hardware.describe_hardware(),
+    )
+
+
+def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iterator[tuple[str, Classes, Floats]]:
+    """Yield split, chosen classes and probabilities of dev and every test split."""
+    assert finetuning.best_logits is not None
+    for split, rows in plan.rows.items():
+        if split == "train":
+            continue
+        logits = finetuning.best_logits  # of dev: the best look's own
+        if split != "dev":
+            logits = predict_logits(
+                finetuning.model,
+                encodings.encode(rows, plan.start.tokeniser, max_length=plan.settings.max_length),
+                pad=finetuning.pad,
+                device=finetuning.device,
+                autocast=finetuning.autocast,
+            )
+        yield split, logits.argmax(axis=1), probabilities(logits)
+
+
+def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, Any]) -> dict[str, Any]:
+    def scores(evaluation: Evaluation) -> dict[str, Any]:
+        values = evaluation.scores
+        return {
+            "rows": values.rows,
+            "correct": values.correct,
+            "accuracy": values.accuracy,
+            "macro_f1": values.macro_f1,
+            "loss": evaluation.dev_loss,
+            "top_label": plan.task.labels[values.top_class],
+            "top_share": values.top_share,
+            "majority_label": plan.task.labels[values.majority_class],
+            "majority_share": values.majority_share,
+        }
+
+    return {
+        "dev": scores(best),
+        "best_step": best.step,
+        "best_epoch": best.epoch,
+        "total_steps": finetuning.total_steps,
+        "last_step": finetuning.last_step,
+        "stopped_early": finetuning.stopped_early,
+        "evaluation_rows_per_second": finetuning.evaluation_rows_per_second,
+        "evaluations": [
+            {"step": e.step, "epoch": e.epoch, "train_loss": e.loss, **scores(e)} for e in finetuning.evaluations
+        ],
+        "train_seconds": finetuning.train_seconds,
+        "train_rows_per_second": finetuning.trained_rows / finetuning.train_seconds,
+        "truncated_train_rows": finetuning.train.truncated_rows,
+        **predicted,
+        "peak_memory_mib": hardware.peak_memory_mib(),
+    }

@@ -1,0 +1,225 @@
+"""Many runs of one model on one task: every setting and seed that is still missing.
+
+Enters: what decides a run, a grid, seeds. Leaves: a folder per run, and the setting that did best.
+
+1. Every point of the grid with the first seed; the best by the task's metric on dev is chosen.
+2. The chosen point with the other seeds.
+
+A run that is complete is not repeated, one that was interrupted starts over. One that failed stays a record with its
+error, and is repeated only when asked; the sweep goes on without it. Where even the record cannot be written (a full
+disk, a folder that holds something else), the run has failed all the same, and nothing there is touched. A run that
+another process is doing at the moment ends the sweep: its result is not there yet, and is not to be waited for blindly.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clue_bench.doors.records import RunRecord, read_record, record_path
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.encode import Encodings
+from clue_bench.finetuning.grid import Point
+from clue_bench.finetuning.run import (
+    FolderInUseError,
+    Plan,
+    completed_record,
+    failed_record,
+    held_folder,
+    one_line,
+    prepare,
+    run,
+    write_failure,
+)
+from clue_bench.finetuning.score import CONSTANT_SHARE
+from clue_bench.finetuning.train import Finetuning, Report
+from clue_bench.finetuning.workers import Order, num_workers, side_by_side
+
+Planner = Callable[[Point, int], Plan]
+"""Decides the run of a point and a seed."""
+
+
+class Trial(NamedTuple):
+    """One run of a sweep, and what came of it."""
+
+    point: Point
+    seed: int
+    record: RunRecord
+    folder: Path
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has a result."""
+        return self.record.status == "completed"
+
+
+class Moment(NamedTuple):
+    """Where a sweep stands: the run of `plan` has come to `report` (None: not begun), so many are done besides it.
+
+    `done` counts runs that are over, and shares of those that go on side by side with this one.
+    """
+
+    done: float
+    plan: Plan
+    report: Report | None
+
+
+@dataclass
+class Sweep:
+    """The runs of one model on one task. `best` is None as long as no point of the grid is complete."""
+
+    trials: list[Trial] = field(default_factory=list)
+    best: Point | None = None
+
+    @property
+    def of_best(self) -> list[Trial]:
+        """The complete runs of the chosen point, a seed each."""
+        return [trial for trial in self.trials if trial.point == self.best and trial.is_complete]
+
+    @property
+    def failed(self) -> list[Trial]:
+        """The runs without a result."""
+        return [trial for trial in self.trials if not trial.is_complete]
+
+
+def num_runs(candidates: Sequence[Point], seeds: Sequence[int]) -> int:
+    """Return how many runs a sweep has, found or made."""
+    return len(candidates) + len(seeds) - 1
+
+
+def sweep(
+    planner: Planner,
+    candidates: Sequence[Point],
+    seeds: Sequence[int],
+    *,
+    out: Path,
+    asked: dict[str, Any],
+    retry_failed: bool = False,
+    workers: int | None = None,
+) -> Generator[Moment, None, Sweep]:
+    """Do what is missing; yield where it stands after every update, return the whole.
+
+    `asked` is what the records repeat of the command. With several `workers` runs are done side by side (None: as many
+    as pay here, `num_workers`), each with its share of the threads, which changes sums in their last bits. Raises
+    ClueBenchError if a plan cannot be made at all, and FolderInUseError if another process is at one of the runs.
+    """
+    done, encodings = Sweep(), Encodings()
+
+    def runs(wanted: Sequence[tuple[Point, int]]) -> Generator[Moment, None, None]:
+        orders = []
+        for point, seed in wanted:
+            plan = planner(point, seed)
+            orders.append(Order(plan, out / plan.run_id, {**asked, "seed": seed, "settings": point}, retry_failed))
+        number = workers or num_workers([order.plan for order in orders])
+        before = float(len(done.trials))
+        moments = _side_by_side(orders, before, number) if number > 1 else _one_by_one(orders, before, encodings)
+        for (point, seed), order, record in zip(wanted, orders, (yield from moments), strict=True):
+            done.trials.append(Trial(point, seed, record, order.folder))
+
+    yield from runs([(point, seeds[0]) for point in candidates])
+    complete = [trial for trial in done.trials if trial.is_complete]
+    if not complete:
+        return done
+    done.best = max(complete, key=_rank).point
+    yield from runs([(done.best, seed) for seed in seeds[1:]])
+    return done
+
+
+def attempt(order: Order, encodings: Encodings) -> Generator[Report, None, RunRecord]:
+    """Do one run, unless it is done or has failed before; return its record, whatever came of it.
+
+    Raises FolderInUseError if another process is doing it.
+    """
+    plan, folder, asked, retry_failed = order
+    try:
+        found = _earlier(plan, folder, retry_failed=retry_failed)
+        if found is not None:
+            return found
+        with held_folder(folder):
+            found = completed_record(plan, folder)  # another process may have ended it since
+            if found is None:
+                prepared = _prepared(plan, folder, asked, encodings)
+                yield from run(plan, prepared, out=folder, asked=asked, encodings=encodings)
+            return found or read_record(record_path(folder, plan.run_id))
+    except FolderInUseError:
+        raise
+    except Exception as error:  # noqa: BLE001  one run of a sweep: whatever stops it becomes its record
+        return _failed(plan, folder, asked, one_line(error))
+
+
+def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> RunRecord | None:
+    """Return the record that stands: of a complete run, or of one that failed and is not to be repeated."""
+    found = completed_record(plan, folder)
+    path = record_path(folder, plan.run_id)
+    if found is not None or retry_failed or not path.is_file():
+        return found
+    record = read_record(path)
+    return record if record.status == "failed" else None
+
+
+def _prepared(plan: Plan, folder: Path, asked: dict[str, Any], encodings: Encodings) -> Finetuning:
+    try:
+        return prepare(plan, encodings)
+    except Exception as error:
+        write_failure(plan, folder, asked=asked, error=one_line(error))
+        raise
+
+
+def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> RunRecord:
+    """Return the record that the run has left, or one in its place that is written nowhere."""
+    with suppress(ClueBenchError, OSError):
+        record = read_record(record_path(folder, plan.run_id))
+        if (record.status, record.error) == ("failed", error):
+            return record
+    return failed_record(plan, asked=asked, error=error)
+
+
+def _one_by_one(
+    orders: Sequence[Order], before: float, encodings: Encodings
+) -> Generator[Moment, None, list[RunRecord]]:
+    records: list[RunRecord] = []
+    for order in orders:
+        yield Moment(before + len(records), order.plan, None)
+        reports = attempt(order, encodings)
+        while True:
+            try:
+                report = next(reports)
+            except StopIteration as end:
+                records.append(end.value)
+                break
+            yield Moment(before + len(records), order.plan, report)
+    return records
+
+
+def _side_by_side(orders: Sequence[Order], before: float, workers: int) -> Generator[Moment, None, list[RunRecord]]:
+    records: dict[int, RunRecord] = {}
+    shares: dict[int, float] = {}
+    for number, order in enumerate(orders):
+        with suppress(ClueBenchError, OSError):  # which its own attempt will meet, and record
+            found = _earlier(order.plan, order.folder, retry_failed=order.retry_failed)
+            if found is not None:
+                records[number] = found
+    missing = [number for number in range(len(orders)) if number not in records]
+    for place, what in side_by_side([orders[number] for number in missing], workers=workers, do=attempt):
+        number, order = missing[place], orders[missing[place]]
+        if isinstance(what, Report):
+            shares[number] = what.step / order.plan.total_steps
+            others = sum(share for other, share in shares.items() if other != number)
+            yield Moment(before + len(records) + others, order.plan, what)
+            continue
+        shares.pop(number, None)
+        if isinstance(what, FolderInUseError):
+            raise what
+        if isinstance(what, ClueBenchError):
+            what = _failed(order.plan, order.folder, order.asked, one_line(what))
+        records[number] = what
+    return [records[number] for number in range(len(orders))]
+
+
+def _rank(trial: Trial) -> tuple[bool, float]:
+    """Return the key by which settings are compared: a constant counts only if there is nothing else."""
+    record = trial.record
+    dev = record.results["dev"]
+    metric = record.task.metric if record.task is not None else "accuracy"
+    return dev["top_share"] < CONSTANT_SHARE, float(dev[metric])

@@ -1,0 +1,295 @@
+"""The fine-tuning loop: a generator of reports.
+
+Enters: a classifier, tokenised train and dev splits, settings. Leaves: reports, and the best weights on dev.
+"Best" is by the task's metric, the earlier evaluation winning ties; an evaluation whose predictions are all one class
+counts only if there is no other, since a constant needs no model. Where an average of the weights is kept (EMA), that
+is what is evaluated and kept.
+
+With every option of `settings` off, an update is one forward pass, one backward pass and one step of AdamW. The same
+seed gives the same numbers with any of them: masks are functions of (seed, step, row), and torch's generator, from
+which models of `transformers` draw theirs, is seeded before every update.
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.adversarial import moved_embedding
+from clue_bench.finetuning.averaging import WeightAverage
+from clue_bench.finetuning.base_models.heads import Classifier
+from clue_bench.finetuning.batches import Batch, collate, training_batches
+from clue_bench.finetuning.encode import Encoded
+from clue_bench.finetuning.losses import classification_loss, r_drop_loss
+from clue_bench.finetuning.predict import predict_logits
+from clue_bench.finetuning.score import Scores, score
+from clue_bench.finetuning.settings import Settings
+from clue_bench.training.counter_rng import derive, row_keys
+from clue_bench.training.cuda_graphs import CudaRecorder, Replayed
+from clue_bench.training.dropout import DropoutPool, RowDropout
+from clue_bench.training.optim import adamw, linear_schedule, make_recordable, set_learning_rate
+
+GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of so many positions, so that there are few of them
+UNREAD_ON_GPU = 10  # updates
+
+Learn = Callable[[tuple[Batch, Tensor]], Tensor]
+"""Trains on a batch, given each row's step; returns the loss."""
+
+ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
+
+
+def planned_steps(settings: Settings, *, train_rows: int) -> int:
+    """Return the updates of a whole run."""
+    every = math.ceil(train_rows / settings.batch_size) * settings.epochs
+    return min(every, settings.steps or every)
+
+
+def evaluation_steps(settings: Settings, *, train_rows: int) -> list[int]:
+    """Return the steps after which dev is looked at: evenly over the run, the last one among them."""
+    total = planned_steps(settings, train_rows=train_rows)
+    epochs = total / math.ceil(train_rows / settings.batch_size)
+    looks = min(settings.max_evaluations, math.ceil(epochs * settings.evaluations_per_epoch))
+    return sorted({max(1, round(total * look / looks)) for look in range(1, looks + 1)})
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One look at dev. `loss` is the mean training loss (nats) since the last one, `dev_loss` that on dev."""
+
+    step: int
+    epoch: float
+    loss: float
+    dev_loss: float
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Report:
+    """One update; `evaluation` is set where dev was looked at after it. `loss` is the last one that was read."""
+
+    step: int
+    loss: float
+    evaluation: Evaluation | None = None
+
+
+@dataclass
+class Finetuning:
+    """A run: the model moves, `evaluations` grow, `best` and its weights and dev logits follow the best one."""
+
+    model: Classifier
+    train: Encoded
+    dev: Encoded
+    settings: Settings
+    metric: str
+    seed: int
+    pad: int
+    dropout: DropoutPool
+    device: torch.device
+    autocast: torch.dtype | None
+    cuda_graphs: bool = False
+    evaluations: list[Evaluation] = field(default_factory=list)
+    best: Evaluation | None = None
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_logits: npt.NDArray[np.float32] | None = None
+    average: WeightAverage | None = None
+    last_step: int = 0
+    stopped_early: bool = False
+    train_seconds: float = 0.0
+    trained_rows: int = 0
+    evaluation_seconds: float = 0.0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates in an epoch."""
+        return math.ceil(len(self.train) / self.settings.batch_size)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates that the schedule has; `last_step` is less where the run stopped early."""
+        return planned_steps(self.settings, train_rows=len(self.train))
+
+    @property
+    def most_unread(self) -> int:
+        """Updates whose losses may wait: on a GPU reading each would wait for it."""
+        return UNREAD_ON_GPU if self.device.type == "cuda" else 1
+
+    @property
+    def evaluation_rows_per_second(self) -> float:
+        """Rows of dev per second of prediction, over all looks so far."""
+        return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
+
+    def reports(self) -> Iterator[Report]:
+        """Train to the end, or until patience is over; yield a report after every update."""
+        optimizer = adamw(
+            self.model,
+            learning_rate=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            betas=(ADAM["adam_beta1"], ADAM["adam_beta2"]),
+            epsilon=ADAM["adam_epsilon"],
+            scale_of=self._rate_scale,
+        )
+        learn: Learn = partial(self._learn, optimizer)
+        if self.cuda_graphs:
+            make_recordable(optimizer, self.device)
+            learn = Replayed(learn, CudaRecorder())
+        if self.settings.ema_decay:
+            self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
+        self.model.train()
+        evaluate_at = evaluation_steps(self.settings, train_rows=len(self.train))
+        losses: list[float] = []
+        unread: list[Tensor] = []
+        for step, rows in enumerate(self._batches(), 1):
+            started = time.perf_counter()
+            unread.append(self._update(optimizer, learn, step - 1, rows))
+            if len(unread) >= self.most_unread or step == 1 or step in evaluate_at:
+                losses += self._read(unread, step)
+                unread, loss = [], losses[-1]
+            self.train_seconds += time.perf_counter() - started
+            self.trained_rows += len(rows)
+            self.last_step = step
+            evaluation = None
+            if step in evaluate_at:
+                evaluation = self._evaluate(step, sum(losses) / len(losses))
+                losses = []
+                self.stopped_early = step < self.total_steps and self._is_out_of_patience()
+            yield Report(step, loss, evaluation)
+            if self.stopped_early:
+                return
+
+    def _batches(self) -> Iterator[np.ndarray]:
+        left = self.total_steps
+        for epoch in range(self.settings.epochs):
+            batches = training_batches(
+                self.train.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
+            )
+            yield from batches[:left]
+            left -= len(batches[:left])
+
+    def _rate_scale(self, parameter: str) -> float:
+        """Return what a parameter's learning rate is multiplied by: layer_decay once per layer below the head."""
+        return float(self.settings.layer_decay ** (self.model.num_layers + 1 - self.model.layer_of(parameter)))
+
+    def _is_out_of_patience(self) -> bool:
+        """Whether the best look lies `patience` looks back.
+
+        As long as all predictions are one class the model has not begun to learn, which is no reason to give it up:
+        small models stay at AFQMC's majority class for whole epochs.
+        """
+        if not self.settings.patience or self.best is None or self.best.scores.is_constant:
+            return False
+        since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
+        return len(since) >= self.settings.patience
+
+    def _update(self, optimizer: torch.optim.Optimizer, learn: Learn, step: int, rows: np.ndarray) -> Tensor:
+        """Do update `step` (0-based) on `rows`; return its loss, on the device."""
+        settings = self.settings
+        rate = linear_schedule(
+            step,
+            peak=settings.learning_rate,
+            warmup_steps=round(self.total_steps * settings.warmup_share),
+            total_steps=self.total_steps,
+        )
+        set_learning_rate(optimizer, rate)
+        width = self._recorded_width(rows) if self.cuda_graphs else None
+        batch = collate(self.train, rows, pad=self.pad, device=self.device, width=width)
+        if self.model.draws_own_dropout:
+            torch.manual_seed(derive(self.seed, "dropout", step))
+        loss = learn((batch, torch.full_like(batch.rows_B, step)))
+        if self.average is not None:
+            self.average.update(self.model)
+        return loss
+
+    def _recorded_width(self, rows: np.ndarray) -> int:
+        """Return how many positions a recorded batch of `rows` has."""
+        longest = int(self.train.lengths[rows].max())
+        return min(-(-longest // GRAPH_LENGTHS) * GRAPH_LENGTHS, self.settings.max_length)
+
+    def _learn(self, optimizer: torch.optim.Optimizer, given: tuple[Batch, Tensor]) -> Tensor:
+        """Train on a batch; return the loss. Nothing in here may depend on the step but through `given` (`graphs`)."""
+        batch, steps_B = given
+        settings = self.settings
+        loss = self._loss(batch, steps_B)
+        torch.autograd.backward(loss)
+        if settings.fgm_epsilon:
+            with moved_embedding(self.model.word_embedding(), epsilon=settings.fgm_epsilon) as is_moved:
+                if is_moved:
+                    logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
+                    again = classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
+                    torch.autograd.backward(again)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        return loss.detach()
+
+    def _read(self, losses: list[Tensor], step: int) -> list[float]:
+        """Return the losses of the last updates up to `step`. Raises ClueBenchError if one is no number."""
+        values: list[float] = torch.stack(losses).tolist()
+        for number, value in enumerate(values, step - len(values) + 1):
+            if not math.isfinite(value):
+                raise ClueBenchError(
+                    f"the loss is {value} at step {number}: the run has diverged",
+                    f"--set learning_rate={self.settings.learning_rate / 2:g}",
+                )
+        return values
+
+    def _loss(self, batch: Batch, steps_B: Tensor) -> Tensor:
+        settings = self.settings
+        logits_BC = self._logits(batch, steps_B, purpose="dropout")
+        if not settings.r_drop_alpha:
+            return classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
+        other_BC = self._logits(batch, steps_B, purpose="second dropout")
+        return r_drop_loss(
+            logits_BC,
+            other_BC,
+            batch.labels_B,
+            alpha=settings.r_drop_alpha,
+            smoothing=settings.label_smoothing,
+        )
+
+    def _logits(self, batch: Batch, steps_B: Tensor, *, purpose: str) -> Tensor:
+        """Return logits (B, C) under the dropout masks of this step and purpose."""
+        drop: RowDropout | None = None
+        if not self.model.draws_own_dropout:
+            keys_B = row_keys(steps_B, batch.rows_B, seed=self.seed, purpose=purpose)
+            drop = self.dropout.masks(keys_B, places=self.model.dropout_places)
+        with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            logits_BC: Tensor = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
+        return logits_BC
+
+    @property
+    def evaluated(self) -> Classifier:
+        """The model that is evaluated: the average of the weights where one is kept."""
+        if self.average is None:
+            return self.model
+        return cast(Classifier, self.average.model)
+
+    def _evaluate(self, step: int, loss: float) -> Evaluation:
+        model, started = self.evaluated, time.perf_counter()
+        logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
+        self.evaluation_seconds += time.perf_counter() - started
+        gold = torch.from_numpy(self.dev.labels)
+        evaluation = Evaluation(
+            step=step,
+            epoch=step / self.steps_per_epoch,
+            loss=loss,
+            dev_loss=float(F.cross_entropy(torch.from_numpy(logits), gold)),
+            scores=score(self.dev.labels, logits.argmax(axis=1)),
+        )
+        self.evaluations.append(evaluation)
+        if self.best is None or self._rank(evaluation) > self._rank(self.best):
+            self.best = evaluation
+            self.best_logits = logits
+            self.best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        return evaluation
+
+    def _rank(self, evaluation: Evaluation) -> tuple[bool, float]:
+        return not evaluation.scores.is_constant, float(getattr(evaluation.scores, self.metric))

@@ -1,0 +1,1 @@
+"""A room beside the way: answers of fine-tuned models."""

@@ -1,0 +1,222 @@
+"""A fine-tuned model that answers for texts.
+
+Enters: the folder of a run or a checkpoint; rows of one or two texts. Leaves: for every row the labels, the most
+probable first. What the labels mean and how many texts a row has comes from the task's card, where it is found.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clue_bench.cards import card_paths
+from clue_bench.doors.checkpoint import CONFIG, FOLDER
+from clue_bench.doors.records import SUFFIX, FileFacts, record_paths
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.base_models.heads import Classifier
+from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.encode import Encoded, Tokeniser, encode
+from clue_bench.finetuning.predict import predict_logits, probabilities
+from clue_bench.tasks.read import UNLABELLED, Rows
+from clue_bench.tasks.task import Task, load_task
+from clue_bench.training import hardware
+from clue_bench.weights.read import read_object
+
+MAX_LENGTH = 512  # tokens, of a model of which neither provenance nor card says more
+Texts = tuple[str, ...]
+"""What one row holds: a text, or a pair."""
+
+
+class Candidate(NamedTuple):
+    """A label, what it means ("" if no card says), and its probability."""
+
+    label: str
+    description: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the model says of one row: every label, the most probable first."""
+
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def best(self) -> Candidate:
+        """The predicted label."""
+        return self.candidates[0]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers in the rows' order; `truncated_rows` were longer than the model takes, and cut."""
+
+    rows: list[Answer]
+    truncated_rows: int
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model is: names, labels in the order of its outputs, and what it wants.
+
+    `run_id` is that of the run, or the model's name if the folder has no record. Without a card `num_texts` is None.
+    """
+
+    run_id: str
+    model: str
+    task: str
+    title: str
+    labels: tuple[str, ...]
+    descriptions: tuple[str, ...]
+    num_texts: int | None
+    max_length: int  # tokens
+
+
+class Predictor:
+    """A classifier in memory. Threads may share it: they take turns."""
+
+    def __init__(
+        self,
+        *,
+        description: Description,
+        task: Task | None,
+        classifier: Classifier,
+        tokeniser: Tokeniser,
+        precision: hardware.Precision | Literal["auto"],
+    ) -> None:
+        self.description, self.task = description, task
+        self._device = hardware.pick_device()
+        picked = hardware.pick_precision(precision, self._device)
+        self._autocast = torch.bfloat16 if picked == "bf16" else None
+        self._classifier = classifier.to(self._device).eval()
+        self._tokeniser = tokeniser
+        self._turn = threading.Lock()
+
+    @classmethod
+    def open(cls, path: Path | str, *, task: Task | None = None) -> Self:
+        """Load a fine-tuned model of any family from a run's folder, a checkpoint folder or the hub.
+
+        Without `task` the card is the one that the checkpoint's provenance names, if it is found by name. Raises
+        ClueBenchError if the folder holds no classifier, or one whose labels are not the card's.
+        """
+        hardware.keep_freed_memory()
+        start = open_pretrained(path)
+        labels = _labels(start.folder)
+        card = task or _card(start.provenance)
+        if card is not None and sorted(card.labels) != sorted(labels):
+            raise ClueBenchError(
+                f"{start.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.labels)}",
+                "--task CARD.toml names the card that the model was fine-tuned with",
+            )
+        settings = start.provenance.get("settings", {})
+        length = settings.get("max_length", card.max_length if card else MAX_LENGTH)
+        description = Description(
+            run_id=_run_id(start.folder) or start.name,
+            model=start.name,
+            task=card.name if card else str(start.provenance.get("task", "")),
+            title=card.title if card else "",
+            labels=labels,
+            descriptions=_descriptions(labels, card),
+            num_texts=len(card.text_fields) if card else None,
+            max_length=min(length, start.sizes.max_positions),
+        )
+        return cls(
+            description=description,
+            task=card,
+            classifier=start.trained(),
+            tokeniser=start.tokeniser,
+            precision=settings.get("precision", "auto"),
+        )
+
+    def check(self, rows: Sequence[Texts]) -> None:
+        """Raise ClueBenchError, naming the row (from 0), unless `rows` are what the model takes."""
+        if not rows:
+            raise ClueBenchError("no texts, expected at least one row", "give a row of texts")
+        wanted = self.description.num_texts
+        for number, texts in enumerate(rows):
+            if isinstance(texts, str) or not isinstance(texts, Sequence):
+                raise ClueBenchError(
+                    f"row {number}: found {type(texts).__name__}, expected a list of texts", "put the texts into a list"
+                )
+            if len(texts) != wanted if wanted else len(texts) not in (1, 2):
+                raise ClueBenchError(f"row {number}: {_count(len(texts))}, expected {wanted or '1 or 2'}", self._hint())
+            for place, text in enumerate(texts):
+                _check_text(text, f"row {number}, text {place}")
+
+    def predict(self, rows: Sequence[Texts]) -> Answers:
+        """Return the model's answers for `rows`, in their order. Raises ClueBenchError as `check` does."""
+        self.check(rows)
+        with self._turn:
+            encoded = self._encoded([tuple(texts) for texts in rows])
+            logits = predict_logits(
+                self._classifier, encoded, pad=self._tokeniser.layout.pad, device=self._device, autocast=self._autocast
+            )
+        if not np.isfinite(logits).all():
+            raise ClueBenchError(f"{self.description.run_id}: outputs that are no numbers", "are the weights damaged?")
+        return Answers([self._answer(shares) for shares in probabilities(logits)], encoded.truncated_rows)
+
+    def _encoded(self, texts: list[Texts]) -> Encoded:
+        number = len(texts)
+        facts = FileFacts(rows=number, md5="", expected_rows=None, expected_md5=None)
+        rows = Rows(texts, np.full(number, UNLABELLED, dtype=np.int64), list(range(number)), facts)
+        return encode(rows, self._tokeniser, max_length=self.description.max_length)
+
+    def _answer(self, shares: npt.NDArray[np.float64]) -> Answer:
+        labels, descriptions = self.description.labels, self.description.descriptions
+        order = np.argsort(-shares, kind="stable")  # the first of equals, as argmax takes it
+        return Answer(tuple(Candidate(labels[n], descriptions[n], round(float(shares[n]), 6)) for n in order))
+
+    def _hint(self) -> str:
+        task = self.description.task
+        return f"{task} takes {_count(self.description.num_texts or 1)} a row" if task else "give one text or a pair"
+
+
+def _count(number: int) -> str:
+    return f"{number} text{'' if number == 1 else 's'}"
+
+
+def _check_text(text: object, where: str) -> None:
+    if not isinstance(text, str):
+        raise ClueBenchError(f"{where}: found {type(text).__name__}, expected a string", "give texts as strings")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ClueBenchError(f"{where}: half a character at place {error.start}", "give whole characters") from error
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    """Return the names of a classifier's outputs from config.json."""
+    names = read_object(folder / CONFIG).get("id2label")
+    if not isinstance(names, dict) or set(names) != {str(number) for number in range(len(names))}:
+        raise ClueBenchError(
+            f"{folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
+            f"clue-bench finetune --task T --model {folder}",
+        )
+    return tuple(str(names[str(number)]) for number in range(len(names)))
+
+
+def _card(provenance: dict[str, Any]) -> Task | None:
+    """Return the card that a checkpoint names, None if there is none of that name."""
+    name = provenance.get("task")
+    return load_task(name) if isinstance(name, str) and name in card_paths("tasks") else None
+
+
+def _descriptions(labels: tuple[str, ...], card: Task | None) -> tuple[str, ...]:
+    meanings = dict(zip(card.labels, card.label_descriptions, strict=True)) if card else {}
+    return tuple(meanings.get(label, "") for label in labels)
+
+
+def _run_id(folder: Path) -> str | None:
+    """Return the id of the run whose folder a checkpoint lies in."""
+    records = record_paths(folder.parent) if folder.name == FOLDER else []
+    return records[0].name.removesuffix(SUFFIX) if len(records) == 1 else None
+
+
+def _short(labels: Sequence[str]) -> str:
+    shown = ", ".join(sorted(labels)[:4])
+    return f"{shown}, … ({len(labels)})" if len(labels) > 4 else shown

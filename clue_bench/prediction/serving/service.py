@@ -1,0 +1,171 @@
+"""From a request's body to predictions, whatever the body is.
+
+Enters: bytes. Leaves: predictions as JSON data, or a RefusedError that names what is wrong with which text.
+"""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import pydantic
+
+from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.prediction.predictor import Answer, Predictor, Texts
+from clue_bench.prediction.serving.batcher import Batcher, ClosedError, QueueFullError
+from clue_bench.prediction.serving.limits import Limits, RefusedError
+from clue_bench.prediction.serving.schema import (
+    Health,
+    Label,
+    Model,
+    Models,
+    PredictRequest,
+    PredictResponse,
+    RowPrediction,
+)
+
+EXAMPLE = 'expected {"texts": [["…"], …]}, for pairs {"texts": [["…", "…"], …]}'
+log = logging.getLogger(__name__)
+
+
+class Service:
+    """Models behind one queue each, and one thread that runs them all: torch spreads a batch over the cores itself."""
+
+    def __init__(self, predictors: Sequence[Predictor], limits: Limits) -> None:
+        """Raise ClueBenchError if two models have the same run_id."""
+        self.limits = limits
+        self._executor = ThreadPoolExecutor(1, thread_name_prefix="predict")
+        self._predictors: dict[str, Predictor] = {}
+        self._batchers: dict[str, Batcher[Texts, Answer]] = {}
+        for predictor in predictors:
+            run_id = predictor.description.run_id
+            if run_id in self._predictors:
+                raise ClueBenchError(f"two models are called {run_id}", "give each --model once")
+            self._predictors[run_id] = predictor
+            self._batchers[run_id] = Batcher(
+                partial(_run, predictor),
+                executor=self._executor,
+                max_batch=limits.max_batch,
+                max_wait=limits.max_wait_ms / 1000,
+                max_queue=limits.max_queue,
+            )
+
+    async def start(self) -> None:
+        """Start the queues, and run every model once: the first batch is much slower than the others."""
+        for run_id, batcher in self._batchers.items():
+            batcher.start()
+            texts = ("好",) * (self._predictors[run_id].description.num_texts or 1)
+            await batcher.submit([texts] * self.limits.max_batch)  # a full one does not wait for others
+
+    async def close(self) -> None:
+        """Finish what is running and stop."""
+        for batcher in self._batchers.values():
+            await batcher.close()
+        self._executor.shutdown()
+
+    async def predict(self, body: bytes) -> PredictResponse:
+        """Return the predictions that a request's body asks for. Raises RefusedError."""
+        request = _parse(body)
+        run_id = request.model if request.model is not None else next(iter(self._predictors))
+        if run_id not in self._predictors:
+            raise RefusedError(
+                404, f"no model is called '{run_id}'; {nearest(run_id, self._predictors)}", "GET /models"
+            )
+        predictor = self._predictors[run_id]
+        rows = [tuple(texts) for texts in request.texts]
+        self._check_sizes(rows)
+        try:
+            predictor.check(rows)
+        except ClueBenchError as error:
+            raise RefusedError(422, error.message, error.hint) from error
+        answers = await self._answers(run_id, rows)
+        task = predictor.description.task
+        return PredictResponse(
+            model=run_id, task=task, predictions=[_prediction(answer, request.top) for answer in answers]
+        )
+
+    def models(self) -> Models:
+        """Return what is served and the limits."""
+        return Models(
+            models=[_model(predictor) for predictor in self._predictors.values()],
+            max_texts=self.limits.max_texts,
+            max_text_chars=self.limits.max_text_chars,
+            max_body_bytes=self.limits.max_body_bytes,
+        )
+
+    def health(self) -> Health:
+        """Return how much there is to do."""
+        batchers = self._batchers.values()
+        return Health(
+            status="ok",
+            waiting_rows=sum(batcher.waiting for batcher in batchers),
+            predicted_rows=sum(batcher.rows for batcher in batchers),
+            batches=sum(batcher.batches for batcher in batchers),
+        )
+
+    def _check_sizes(self, rows: list[Texts]) -> None:
+        most = self.limits.max_texts
+        if len(rows) > most:
+            raise RefusedError(422, f"{len(rows):,} rows, expected at most {most:,}", "split the request")
+        longest = self.limits.max_text_chars
+        for number, texts in enumerate(rows):
+            for place, text in enumerate(texts):
+                where = f"row {number}, text {place}"
+                if len(text) > longest:
+                    raise RefusedError(
+                        422, f"{where}: {len(text):,} characters, expected at most {longest:,}", "shorten the text"
+                    )
+                if not text.strip():
+                    raise RefusedError(422, f"{where}: an empty text", "give some text")
+
+    async def _answers(self, run_id: str, rows: list[Texts]) -> list[Answer]:
+        try:
+            return await self._batchers[run_id].submit(rows)
+        except QueueFullError as error:
+            raise RefusedError(
+                503, f"{self.limits.max_queue:,} rows are waiting already", "try again", {"Retry-After": "1"}
+            ) from error
+        except ClosedError as error:
+            raise RefusedError(503, "the server is stopping", "try again", {"Retry-After": "5"}) from error
+        except Exception as error:
+            log.exception("a batch of %s failed", run_id)
+            raise RefusedError(500, "the model failed on this batch", "the server's log says why") from error
+
+
+def _run(predictor: Predictor, rows: list[Texts]) -> list[Answer]:
+    return predictor.predict(rows).rows
+
+
+def _parse(body: bytes) -> PredictRequest:
+    """Return a request. Invalid UTF-8, NaN, half characters and deep nesting are errors of the JSON parser."""
+    try:
+        return PredictRequest.model_validate_json(body)
+    except pydantic.ValidationError as error:
+        first = next((each for each in error.errors() if each["type"] == "extra_forbidden"), error.errors()[0])
+        if first["type"] == "json_invalid":
+            raise RefusedError(400, f"not JSON: {first['ctx']['error']}", EXAMPLE) from error
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            message = f"unknown key; {nearest(key, PredictRequest.model_fields)}"
+        else:
+            message = first["msg"][0].lower() + first["msg"][1:]
+        raise RefusedError(422, f"{key or 'the body'}: {message}", EXAMPLE) from error
+
+
+def _prediction(answer: Answer, top: int | None) -> RowPrediction:
+    labels = [Label.model_construct(**candidate._asdict()) for candidate in answer.candidates[:top]]
+    return RowPrediction.model_construct(**answer.best._asdict(), labels=labels)
+
+
+def _model(predictor: Predictor) -> Model:
+    described = predictor.description
+    return Model(
+        run_id=described.run_id,
+        name=described.model,
+        task=described.task,
+        title=described.title,
+        num_texts=described.num_texts,
+        max_length=described.max_length,
+        labels=list(described.labels),
+        descriptions=list(described.descriptions),
+    )

@@ -1,0 +1,201 @@
+"""Rows of token ids from shards, for objectives over running text.
+
+Enters: a corpus and sample numbers. Leaves: `Rows`, numpy arrays on the host.
+
+A shard is read as one stream in which every document is followed by [SEP]. Row r of a shard holds the W tokens from r·W
+on; the last row reaches back so that it is full too. So no token is left out, none is padding (a shard shorter than W
+excepted), and a row is found from its number alone. Rows run across document ends, marked by [SEP].
+
+A masked row is [CLS] block [SEP], W = S - 2. A causal row is [CLS] and the block but for its last token, W = S: every
+token of the block is the next token of some position, the first one that of [CLS].
+
+`pairs.py` makes rows of separate texts in two parts, for sentence order.
+
+Legend: B rows, S positions, W tokens of a row's block, C texts of a row.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from clue_bench.doors.shards import Corpus
+from clue_bench.training.counter_rng import Int64s, derive, permuted
+from clue_bench.vocab import Vocabulary
+
+Bools = npt.NDArray[np.bool_]
+
+Values = TypeVar("Values")  # NumPy arrays on the host, or tensors
+
+MOST_HELD_OUT = 4.0
+"""Times the share asked for: whole documents may be held out up to this."""
+
+IGNORED = -100
+"""Target that does not count: torch's cross-entropy leaves it out."""
+
+
+class Rows(NamedTuple, Generic[Values]):
+    """Rows as they come from the corpus, unmasked; what an objective does not need is None.
+
+    `next_BS`: the token after each position. `starts_word_BS`: whether a token starts a word. For texts in two parts:
+    `segments_BS`, the numbers of texts `blocks_BS` (0 is padding) and positions in them, each text's place `starts_BC`
+    and order (0 as written, 1 swapped, IGNORED none), and its label where it has one.
+    """
+
+    ids_BS: Values
+    next_BS: Values | None = None
+    starts_word_BS: Values | None = None
+    segments_BS: Values | None = None
+    blocks_BS: Values | None = None
+    positions_BS: Values | None = None
+    starts_BC: Values | None = None
+    orders_BC: Values | None = None
+    labels_BC: Values | None = None
+
+
+HostRows = Rows[npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class PackedRows:
+    """The rows of a corpus at one length. `documents` holds each shard's offsets, the end included."""
+
+    corpus: Corpus
+    vocabulary: Vocabulary
+    length: int
+    documents: tuple[Int64s, ...]
+    first_rows: Int64s  # number of each shard's first row, and of all rows
+    is_causal: bool
+    with_words: bool
+
+    @classmethod
+    def of(
+        cls,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        length: int,
+        documents: tuple[Int64s, ...] | None = None,
+        is_causal: bool = False,
+        with_words: bool = False,
+    ) -> "PackedRows":
+        """Lay rows of `length` tokens over `documents` (all of the corpus if None)."""
+        parts = tuple(corpus.documents) if documents is None else documents
+        width = length if is_causal else length - 2
+        rows = [-(-_stream_length(part) // width) for part in parts]
+        return cls(corpus, vocabulary, length, parts, np.cumsum([0, *rows], dtype=np.int64), is_causal, with_words)
+
+    def __len__(self) -> int:
+        return int(self.first_rows[-1])
+
+    @property
+    def width(self) -> int:
+        """W: tokens of the stream in a row."""
+        return self.length if self.is_causal else self.length - 2
+
+    @cached_property
+    def has_padding(self) -> bool:
+        """Whether any row is shorter than the others: only shards shorter than one row have such."""
+        return any(0 < _stream_length(part) < self.width for part in self.documents)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the documents, without special ones."""
+        return sum(int(part[-1] - part[0]) for part in self.documents)
+
+    @property
+    def stream_sizes(self) -> Int64s:
+        """Tokens of each shard's stream, separators included: (shards,)."""
+        return np.array([_stream_length(part) for part in self.documents], dtype=np.int64)
+
+    def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
+        """Return rows `samples_B`; they are the same in every epoch."""
+        vocabulary = self.vocabulary
+        blocks_BW = np.full((len(samples_B), self.width), vocabulary.pad, dtype=np.int64)
+        starts_BW = np.ones(blocks_BW.shape, dtype=np.bool_) if self.with_words else None
+        full_B = np.ones(len(samples_B), dtype=np.bool_)
+        shards_B = np.searchsorted(self.first_rows, samples_B, side="right") - 1
+        for shard in np.unique(shards_B):
+            chosen = np.flatnonzero(shards_B == shard)
+            found_BW, found_starts_BW = self._gather_from(int(shard), samples_B[chosen] - self.first_rows[shard])
+            filled = found_BW.shape[1]
+            blocks_BW[chosen, :filled] = found_BW
+            full_B[chosen] = filled == self.width
+            if starts_BW is not None and found_starts_BW is not None:
+                starts_BW[chosen, :filled] = found_starts_BW
+        start_B1 = np.full((len(samples_B), 1), vocabulary.start)
+        if self.is_causal:
+            return Rows(np.hstack([start_B1, blocks_BW[:, :-1]]), next_BS=blocks_BW)
+        end_B1 = np.where(full_B, vocabulary.separator, vocabulary.pad)[:, None]
+        true_B1 = np.ones(start_B1.shape, dtype=np.bool_)
+        return Rows(
+            np.hstack([start_B1, blocks_BW, end_B1]),
+            starts_word_BS=None if starts_BW is None else np.hstack([true_B1, starts_BW, true_B1]),
+        )
+
+    def _gather_from(self, shard: int, rows_B: Int64s) -> tuple[Int64s, Bools | None]:
+        """Return blocks of one shard, (B, W) or as long as the shard is, and whether their tokens start words."""
+        documents = np.asarray(self.documents[shard])
+        stream = _stream_length(documents)
+        starts_B = np.minimum(rows_B * self.width, max(stream - self.width, 0))
+        at_BW = starts_B[:, None] + np.arange(min(self.width, stream))
+        # In the stream, document d starts d places later than in the ids, for the d separators before it.
+        first, count = documents[0], np.arange(len(documents) - 1)
+        document_BW = np.searchsorted(documents[:-1] - first + count, at_BW, side="right") - 1
+        tokens_BW = first + at_BW - document_BW
+        is_separator_BW = tokens_BW == documents[document_BW + 1]
+        ids = self.corpus.ids[shard]
+        inside_BW = np.minimum(tokens_BW, len(ids) - 1)
+        found_BW = np.where(is_separator_BW, self.vocabulary.separator, ids[inside_BW])
+        starts_BW = self.corpus.starts_word_at(shard, inside_BW) | is_separator_BW if self.with_words else None
+        return found_BW, starts_BW
+
+
+def stream_of(rows: PackedRows, shard: int) -> tuple[Int64s, Bools | None]:
+    """Return the whole stream of a shard, separators included, and whether its tokens start words."""
+    documents = np.asarray(rows.documents[shard])
+    ends = documents[1:] - documents[0]
+    ids = np.asarray(rows.corpus.ids[shard][documents[0] : documents[-1]]).astype(np.int64)
+    starts = None
+    if rows.with_words:
+        starts = np.insert(rows.corpus.starts_word(shard)[documents[0] : documents[-1]], ends, True)
+    return np.insert(ids, ends, rows.vocabulary.separator), starts
+
+
+def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -> tuple[Int64s, Int64s]:
+    """Return epoch and row number of each sample of optimizer step `step` (0-based), (global_batch,) each.
+
+    Every epoch is a permutation of all rows; a batch may span two epochs.
+    """
+    numbers = step * global_batch + np.arange(global_batch, dtype=np.int64)
+    epochs, places = np.divmod(numbers, num_rows)
+    samples = np.empty_like(places)
+    for epoch in np.unique(epochs):
+        chosen = epochs == epoch
+        samples[chosen] = permuted(places[chosen], size=num_rows, key=derive(seed, "order", int(epoch)))
+    return epochs, samples
+
+
+def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple[Int64s, ...]]:
+    """Return the documents to train on and those held out, as each shard's offsets with the end included.
+
+    Of every shard the last documents with at least `share` of its tokens are held out. Where these would be over
+    MOST_HELD_OUT times the share, or all of the shard (few, long documents), it is the last sentences instead.
+    """
+    train, held = [], []
+    for offsets, sentences in zip(corpus.documents, corpus.sentences, strict=True):
+        end = int(offsets[-1])
+        wanted = end - share * end
+        at = int(offsets[np.searchsorted(offsets, wanted, side="right") - 1]) if share else end
+        if at == 0 or end - at > MOST_HELD_OUT * share * end:
+            at = int(sentences[np.searchsorted(sentences, wanted)])
+        train.append(np.append(offsets[offsets < at], at))
+        held.append(np.insert(offsets[offsets > at], 0, at))
+    return tuple(train), tuple(held)
+
+
+def _stream_length(documents: npt.NDArray[np.int64]) -> int:
+    """Tokens of some documents of a shard plus one separator after each."""
+    return int(documents[-1] - documents[0]) + len(documents) - 1

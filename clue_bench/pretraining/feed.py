@@ -1,0 +1,262 @@
+"""What a stage feeds its model: rows of the corpus at its length, turned into batches by its objective.
+
+Enters: a recipe's stage, a corpus, and step numbers. Leaves: batches on the device, in two halves: what the host says
+(`inputs`: numbers of rows, and the rows themselves where the device does not hold the corpus) and what the device makes
+of it (`assemble`: the same kernels in every step, so that they can be recorded).
+"""
+
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from clue_bench.doors.shards import Corpus
+from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.batches import PackedRows, Rows, hold_out, samples_of_step
+from clue_bench.pretraining.objectives import Batch, Masking, Objective, RowDraws, causal_batch, joined, masked_batch
+from clue_bench.pretraining.pairs import PairRows
+from clue_bench.pretraining.recipe import Recipe, Stage
+from clue_bench.pretraining.resident import ResidentRows
+from clue_bench.training.counter_rng import Int64s, derive, permuted, row_keys
+from clue_bench.training.hardware import on_device
+from clue_bench.vocab import Vocabulary
+
+HELD_OUT_RATE = 0.15
+"""Share masked when the held-out part is looked at, whatever the recipe trains with, so that losses compare."""
+
+HELD_OUT_ROWS = 512
+"""Most rows of the held-out part that are looked at."""
+
+HELD_OUT_SEED = 15  # of the masks and the choice of rows: the same for every recipe and seed
+
+
+class Inputs(NamedTuple):
+    """What a batch is made of, on the device: which rows in which epochs, and the rows unless the device has them."""
+
+    epochs_B: Tensor
+    samples_B: Tensor
+    rows: Rows[Tensor] | None
+
+
+StageInputs = tuple[Inputs, ...]
+"""Those of labelled pairs, where there are some, and of running text."""
+
+
+@dataclass(frozen=True)
+class Feed:
+    """Batches of one kind of rows. `seed` decides their order and every draw."""
+
+    rows: PackedRows | PairRows
+    objective: Objective
+    predictions: int  # positions of a row that the loss looks at
+    seed: int
+    device: torch.device
+    is_resident: bool  # whether the device shall hold the corpus
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        stage: Stage,
+        corpus: Corpus,
+        *,
+        vocabulary: Vocabulary,
+        documents: tuple[Int64s, ...],
+        rate: float,
+        seed: int,
+        device: torch.device,
+        is_resident: bool = False,
+        labels: tuple[Int64s, ...] | None = None,
+    ) -> "Feed":
+        """Lay rows over `documents` and prepare the recipe's objective, masking a share `rate`.
+
+        `labels` are those of the documents of labelled pairs.
+        Raises ClueBenchError if there is nothing to make rows of.
+        """
+        length, words = stage.max_length, recipe.objective == "wwm"
+        rows: PackedRows | PairRows
+        if recipe.sentence_order == "none":
+            causal = recipe.objective == "clm"
+            rows = PackedRows.of(
+                corpus, vocabulary, length=length, documents=documents, is_causal=causal, with_words=words
+            )
+        else:
+            most = 2 if recipe.sentence_order == "sentences" else None
+            rows = PairRows.of(
+                corpus,
+                vocabulary,
+                length=length,
+                documents=documents,
+                most_sentences=most,
+                with_words=words,
+                labels=labels,
+            )
+        objective: Objective
+        if recipe.objective == "clm":
+            ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
+            ignored[vocabulary.separator] = False  # where a document ends is a thing to learn
+            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device, is_resident)
+        masking = Masking.of(vocabulary, rate=rate, length=length, device=device, whole_words=words)
+        objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
+        return cls(rows, objective, masking.num_predictions, seed, device, is_resident)
+
+    @cached_property
+    def resident(self) -> ResidentRows | None:
+        """The rows on the device, copied when they are asked for first; None if they come from the host."""
+        if not self.is_resident or isinstance(self.rows, PairRows):
+            return None
+        return ResidentRows.if_they_fit(self.rows, self.device)
+
+    def batch(self, epochs_B: Int64s, samples_B: Int64s) -> Batch:
+        """Return rows `samples_B` as they are in `epochs_B`."""
+        return self.assemble(self.inputs(epochs_B, samples_B))[0]
+
+    def inputs(self, epochs_B: Int64s, samples_B: Int64s) -> Inputs:
+        """Return what the host says of rows `samples_B` in `epochs_B`."""
+        rows = None
+        if self.resident is None:
+            found = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
+            rows = Rows(*map(self._moved, found))
+        return Inputs(self._moved(epochs_B), self._moved(samples_B), rows)
+
+    def assemble(self, inputs: Inputs) -> tuple[Batch, Tensor]:
+        """Return the batch of `inputs`, and keys for its dropout."""
+        epochs_B, samples_B, rows = inputs
+        if rows is None:
+            assert self.resident is not None
+            rows = self.resident.gather(samples_B)
+        keys_B = row_keys(epochs_B, samples_B, seed=self.seed, purpose="dropout")
+        return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed)), keys_B
+
+    def of_step(self, step: int, mine: slice, *, per_step: int) -> Inputs:
+        """Return the inputs of rows `mine` of the `per_step` rows of the stage's step `step` (0-based)."""
+        epochs, samples = samples_of_step(step, global_batch=per_step, num_rows=len(self.rows), seed=self.seed)
+        return self.inputs(epochs[mine], samples[mine])
+
+    def _moved(self, array: Any) -> Any:
+        return None if array is None else on_device(array, self.device)
+
+
+@dataclass(frozen=True)
+class StageFeeds:
+    """Feeds of one stage: what is trained on, what is held out, and labelled pairs (None where there are none)."""
+
+    number: int
+    stage: Stage
+    first_step: int
+    train: Feed
+    held_out: Feed | None
+    labelled: Feed | None
+    labelled_rows: int  # of a step's global batch
+
+    @classmethod
+    def of(
+        cls,
+        recipe: Recipe,
+        number: int,
+        corpus: Corpus,
+        vocabulary: Vocabulary,
+        *,
+        pairs: Corpus | None,
+        device: torch.device,
+        is_resident: bool = False,
+    ) -> "StageFeeds":
+        """Prepare stage `number` (1 or 2), with the corpus on the device if `is_resident` and if it fits.
+
+        Raises ClueBenchError if the corpus lacks what the objective needs.
+        """
+        _check_corpus(recipe, corpus, pairs)
+        stage = recipe.stages[number - 1]
+        seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
+        feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device, is_resident=is_resident)
+        documents, held = hold_out(corpus, share=recipe.held_out_share)
+        train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed)
+        if not len(train.rows):
+            raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
+        held_out = feed(corpus, documents=held, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
+        labelled = None
+        if pairs is not None and pairs.labels is not None:
+            labelled = feed(
+                pairs,
+                documents=tuple(pairs.documents),
+                labels=pairs.labels.by_shard,
+                rate=recipe.mask_rate,
+                seed=derive(seed, "labelled pairs"),
+            )
+            if not len(labelled.rows):
+                raise ClueBenchError(f"{pairs.folder}: no pair fits into {stage.max_length} tokens", "raise max_length")
+        labelled_rows = round(recipe.labelled_share * stage.global_batch) if labelled else 0
+        if labelled and not 0 < labelled_rows < stage.global_batch:
+            raise ClueBenchError(
+                f"labelled_share {recipe.labelled_share:g} of {stage.global_batch} rows is {labelled_rows}: "
+                "a step needs labelled pairs and running text",
+                "raise global_batch, or set another labelled_share",
+            )
+        return cls(
+            number=number,
+            stage=stage,
+            first_step=sum(earlier.steps for earlier in recipe.stages[: number - 1]),
+            train=train,
+            held_out=held_out if len(held_out.rows) else None,
+            labelled=labelled,
+            labelled_rows=labelled_rows,
+        )
+
+    def inputs(self, step: int, mine: slice) -> StageInputs:
+        """Return the inputs of rows `mine` of the stage's step `step` (0-based).
+
+        Labelled rows come first, so that a process's rows do not depend on how many processes there are.
+        """
+        labelled, total = self.labelled_rows, self.stage.global_batch
+        if self.labelled is None:
+            return (self.train.of_step(step, mine, per_step=total),)
+        own = slice(min(mine.start, labelled), min(mine.stop, labelled))
+        rest = slice(max(mine.start, labelled) - labelled, max(mine.stop, labelled) - labelled)
+        pairs = self.labelled.of_step(step, own, per_step=labelled)
+        return pairs, self.train.of_step(step, rest, per_step=total - labelled)
+
+    def assemble(self, inputs: StageInputs) -> tuple[Batch, Tensor]:
+        """Return the batch of `inputs`, and keys for its dropout."""
+        texts, text_keys = self.train.assemble(inputs[-1])
+        if self.labelled is None:
+            return texts, text_keys
+        pairs, pair_keys = self.labelled.assemble(inputs[0])
+        return joined(pairs, texts), torch.cat((pair_keys, text_keys))
+
+    @property
+    def labelled_pairs(self) -> int:
+        """Labelled pairs that fit into a row of this stage."""
+        rows = self.labelled.rows if self.labelled else None
+        return rows.num_texts if isinstance(rows, PairRows) else 0
+
+    @property
+    def held_out_tokens(self) -> int:
+        """Tokens of the held-out part."""
+        return 0 if self.held_out is None else self.held_out.rows.tokens
+
+    def held_out_samples(self) -> Int64s:
+        """Return which held-out rows are looked at: the same ones every time."""
+        assert self.held_out is not None
+        num = len(self.held_out.rows)
+        return permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
+
+
+def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:
+    """Whole-word masking of a corpus without words would be token masking under another name."""
+    if corpus.labels is not None:
+        raise ClueBenchError(f"{corpus.folder}: labelled pairs, not running text", "give it as --pairs")
+    if recipe.objective != "wwm":
+        return
+    if corpus.manifest.word_starts == "wordpiece":
+        raise ClueBenchError(
+            f"{corpus.folder}: built without word segmentation, recipe {recipe.name} masks whole words",
+            "clue-bench corpus build … --words rjieba",
+        )
+    if pairs is not None and pairs.manifest.word_starts != corpus.manifest.word_starts:
+        raise ClueBenchError(
+            f"{pairs.folder}: labelled pairs are not cut into words, recipe {recipe.name} masks whole words",
+            "leave out --pairs, or --set objective=mlm",
+        )

@@ -1,0 +1,214 @@
+"""Recipes: what to pretrain, and how. The data model of the cards in `pretrain/`.
+
+Enters: a TOML card and `--set` overrides. Leaves: a frozen, checked `Recipe`. Units stand in the field comments.
+
+A recipe has one stage or two, `[stage1]` and `[stage2]`; the second goes on with the first one's weights, with an
+optimizer and a schedule of its own. `--set stage2.steps=N` changes one stage, `--set steps=N` every stage that there
+is; `--steps N` is divided among the stages in the card's proportions.
+"""
+
+from typing import Any, Literal, Self
+
+import pydantic
+
+from clue_bench.cards import Card, Name, find_card, load_card
+from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.models.config import Activation, Family, ModelConfig
+
+PositiveInt = pydantic.PositiveInt
+Share = pydantic.Field(ge=0.0, le=1.0)
+
+
+class Stage(Card):
+    """One schedule at one row length."""
+
+    max_length: int = pydantic.Field(ge=8)  # tokens in a row, special ones included
+    steps: PositiveInt  # optimizer updates
+    global_batch: PositiveInt  # rows per update, over all devices
+    micro_batch: PositiveInt  # rows per forward pass; changes memory and speed, not the result (but for rounding)
+    learning_rate: float = pydantic.Field(gt=0.0)  # at the peak
+    final_learning_rate: float = pydantic.Field(ge=0.0)  # after the last step
+    warmup_share: float = Share  # of the steps
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of rising learning rate."""
+        return round(self.steps * self.warmup_share)
+
+    @property
+    def tokens(self) -> int:
+        """Positions that the stage trains on, special tokens included."""
+        return self.steps * self.global_batch * self.max_length
+
+
+class Recipe(Card):
+    """One pretraining run. Every key is required, but for `stage2`: a card says everything that happens."""
+
+    name: Name
+    title: str
+    # Architecture. "corpus" takes whatever vocabulary the shards were built with.
+    family: Family
+    vocab_size: PositiveInt | Literal["corpus"]
+    layers: PositiveInt
+    embedding_size: PositiveInt | Literal["hidden"]  # narrower than the layers in ALBERT only
+    hidden_size: PositiveInt
+    heads: PositiveInt
+    feed_forward_size: PositiveInt
+    max_positions: PositiveInt  # tokens
+    activation: Activation
+    layer_norm_eps: float = pydantic.Field(gt=0.0)
+    tied_head: bool  # the output matrix is the word embedding
+    dropout: float = pydantic.Field(ge=0.0, lt=1.0)
+    # Objective: masked tokens, masked whole words, or the next token
+    objective: Literal["mlm", "wwm", "clm"]
+    mask_rate: float = pydantic.Field(ge=0.0, lt=1.0)  # share of a row's ordinary tokens that is predicted; 0 for clm
+    # Sentence order, summed with the above: none, over texts in two parts, or over pairs of neighbouring sentences
+    sentence_order: Literal["none", "texts", "sentences"]
+    starts_from: str  # the recipe whose checkpoint (or one of its architecture) --from must give; "" needs none
+    labelled_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of the rows, from labelled pairs where --pairs gives some
+    # Optimizer
+    adam_beta1: float = pydantic.Field(ge=0.0, lt=1.0)
+    adam_beta2: float = pydantic.Field(ge=0.0, lt=1.0)
+    adam_epsilon: float = pydantic.Field(gt=0.0)
+    bias_correction: bool  # of Adam's moments
+    weight_decay: float = pydantic.Field(ge=0.0)
+    clip_norm: float = pydantic.Field(ge=0.0)  # 0 clips nothing
+    # Run
+    precision: Literal["auto", "bf16", "fp32"]
+    seed: int = pydantic.Field(ge=0)
+    held_out_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of each shard's tokens, whole documents, never trained on
+    log_every: PositiveInt  # steps per line of metrics.jsonl
+    save_every: PositiveInt  # steps per training state, and per look at the held-out part
+    stage1: Stage
+    stage2: Stage | None = None
+
+    @pydantic.model_validator(mode="after")
+    def _check_together(self) -> Self:
+        self.model_config_for(1)
+        for number, stage in enumerate(self.stages, 1):
+            if stage.max_length > self.max_positions:
+                raise ValueError(
+                    f"stage{number}.max_length = {stage.max_length} exceeds max_positions = {self.max_positions}"
+                )
+        if self.save_every % self.log_every:
+            # A state between two reports would have to carry half a report.
+            raise ValueError(f"save_every = {self.save_every} is not a multiple of log_every = {self.log_every}")
+        if (self.objective == "clm") != (self.family == "gpt2"):
+            raise ValueError(f'objective = "{self.objective}" does not go with family = "{self.family}"')
+        if (self.objective == "clm") != (self.mask_rate == 0.0):
+            raise ValueError(f'mask_rate = {self.mask_rate:g} does not go with objective = "{self.objective}"')
+        if self.objective == "clm" and self.sentence_order != "none":
+            raise ValueError('objective = "clm" has no sentence_order')
+        if self.labelled_share and self.sentence_order == "none":
+            raise ValueError(f'labelled_share = {self.labelled_share:g} does not go with sentence_order = "none"')
+        return self
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages in order."""
+        return (self.stage1,) if self.stage2 is None else (self.stage1, self.stage2)
+
+    @property
+    def total_steps(self) -> int:
+        """Updates of all stages."""
+        return sum(stage.steps for stage in self.stages)
+
+    def model_config_for(self, vocab_size: int) -> ModelConfig:
+        """Return the architecture with a vocabulary of `vocab_size`. Raises ValueError for widths that do not fit."""
+        return ModelConfig(
+            family=self.family,
+            vocab_size=vocab_size,
+            layers=self.layers,
+            hidden_size=self.hidden_size,
+            heads=self.heads,
+            feed_forward_size=self.feed_forward_size,
+            embedding_size=None if self.embedding_size == "hidden" else self.embedding_size,
+            max_positions=self.max_positions,
+            segment_types=0 if self.family == "gpt2" else 2,
+            activation=self.activation,
+            layer_norm_eps=self.layer_norm_eps,
+            dropout=self.dropout,
+            tied_head=self.tied_head,
+        )
+
+
+DEBUG_WIDTHS = {"hidden_size": 64, "heads": 4, "feed_forward_size": 128}
+DEBUG_EMBEDDING = 32  # where it is narrower than the layers
+DEBUG_LENGTHS = (32, 64)  # of the stages; shorter where the card's own are
+DEBUG_STEPS = (40, 10)
+DEBUG_BATCH = 16
+
+
+def debug_sizes(recipe: Recipe) -> dict[str, Any]:
+    """Return overrides that shrink widths, lengths and steps, and keep every code path of `recipe`.
+
+    Layers stay at least two where there were two, both stages stay, and so do objective, head, dropout and vocabulary.
+    """
+    values: dict[str, Any] = {**DEBUG_WIDTHS, "layers": min(recipe.layers, 3), "log_every": 5, "save_every": 10}
+    if recipe.embedding_size != "hidden":
+        values["embedding_size"] = DEBUG_EMBEDDING
+    values["max_positions"] = max(DEBUG_LENGTHS)
+    for number, stage in enumerate(recipe.stages, 1):
+        length = min(DEBUG_LENGTHS[number - 1] if recipe.stage2 else max(DEBUG_LENGTHS), stage.max_length)
+        batch = min(DEBUG_BATCH, stage.global_batch)
+        values |= {
+            f"stage{number}.max_length": length,
+            f"stage{number}.steps": DEBUG_STEPS[number - 1] if recipe.stage2 else sum(DEBUG_STEPS),
+            f"stage{number}.global_batch": batch,
+            f"stage{number}.micro_batch": min(batch, stage.micro_batch),
+            f"stage{number}.learning_rate": 1e-3,
+            f"stage{number}.final_learning_rate": min(stage.final_learning_rate, 1e-4),
+        }
+    return values
+
+
+def load_recipe(
+    reference: str, overrides: dict[str, Any] | None = None, *, steps: int | None = None, debug_size: bool = False
+) -> Recipe:
+    """Return the recipe called `reference` (a name, or a path ending in .toml).
+
+    `overrides` (of `--set`) are laid over it, over the sizes of `debug_size`. `steps` is the run's total, divided among
+    the stages in the card's proportions. A run shorter than `log_every` or `save_every` shortens these too. A model of
+    other sizes than the card's is called after them: gpt2-base-3l64. Raises ClueBenchError naming the card, the key and
+    what was expected.
+    """
+    path = find_card("pretrain", reference)
+    card = load_card(path, Recipe)
+    asked = dict(overrides or {})
+    twice = [key for key in asked if key.rpartition(".")[2] == "steps"]
+    if steps is not None and twice:
+        raise ClueBenchError(f"--set {twice[0]} and --steps are both given", "keep one of them")
+    values = _by_stage(debug_sizes(card) if debug_size else {}, card) | _by_stage(asked, card)
+    recipe = load_card(path, Recipe, values)
+    if steps is not None:
+        values |= {f"stage{n}.steps": part for n, part in enumerate(_divided(steps, recipe), 1)}
+        recipe = load_card(path, Recipe, values)
+    if recipe.log_every > recipe.total_steps and "log_every" not in asked:
+        values |= {"log_every": recipe.total_steps}
+        values |= {"save_every": asked.get("save_every", recipe.total_steps)}
+        recipe = load_card(path, Recipe, values)
+    if (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
+        return recipe
+    # Tables show the name: a model of another size must not stand there as the card's.
+    return recipe.model_copy(update={"name": f"{card.name}-{recipe.layers}l{recipe.hidden_size}"})
+
+
+def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
+    """Spread a stage's key that was given without its stage over all stages; one given with its stage wins."""
+    values: dict[str, Any] = {}
+    known = [*Recipe.model_fields, *Stage.model_fields]
+    for key, value in overrides.items():
+        if "." not in key and key not in known:
+            raise ClueBenchError(f"--set {key}: unknown key; {nearest(key, known)}", "use one of its keys")
+        if key in Stage.model_fields:
+            values |= {f"stage{number}.{key}": value for number in range(1, len(card.stages) + 1)}
+    return values | {key: value for key, value in overrides.items() if key not in Stage.model_fields}
+
+
+def _divided(steps: int, recipe: Recipe) -> list[int]:
+    if steps < len(recipe.stages):
+        raise ClueBenchError(f"--steps {steps}: recipe {recipe.name} has two stages", "--steps 2 or more")
+    if len(recipe.stages) == 1:
+        return [steps]
+    first = min(max(1, round(steps * recipe.stage1.steps / recipe.total_steps)), steps - 1)
+    return [first, steps - first]

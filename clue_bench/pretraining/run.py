@@ -1,0 +1,261 @@
+"""A pretraining run and its files: shards in, checkpoint out.
+
+1. Continue from the training state if there is one; write a record that says "interrupted" until the end.
+2. For every report: append it to metrics.jsonl, replace the state when due, hand the report on.
+3. Draw loss.svg, also of a run that fails or is interrupted, and now and then on the way.
+4. Write the checkpoint, then the completed record.
+
+`out` holds checkpoint/ (door 2), state.pt, metrics.jsonl, loss.svg and the run record (door 3).
+"""
+
+import hashlib
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from clue_bench import files, versions
+from clue_bench.doors import records
+from clue_bench.doors.checkpoint import FOLDER, weights_sha256, write_checkpoint
+from clue_bench.doors.records import (
+    DataFacts,
+    ModelFacts,
+    RunRecord,
+    claim_folder,
+    read_record,
+    record_path,
+    write_record,
+)
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import count_parameters
+from clue_bench.pretraining import curve
+from clue_bench.pretraining.report import Report
+from clue_bench.pretraining.state import FILE as STATE
+from clue_bench.pretraining.train import Pretraining
+from clue_bench.training import hardware
+from clue_bench.weights.hf_config import pretraining_class
+
+LOCK = ".lock"
+METRICS = "metrics.jsonl"
+"""One `report.Report` a line, whose docstring says what the keys mean."""
+
+SECONDS_BETWEEN_PICTURES = 120.0  # drawing takes half a second, two for 20,000 reports; states are saved more often
+
+log = logging.getLogger(__name__)
+
+
+def run_id(pretraining: Pretraining) -> str:
+    """Return the run's name: the recipe's, and a hash of everything that makes it this run."""
+    identity = json.dumps(pretraining.identity, sort_keys=True)
+    return f"pretrain-{pretraining.recipe.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+
+
+def completed_record(pretraining: Pretraining) -> RunRecord | None:
+    """Return the record of this very run if it is complete and its checkpoint is there, unchanged.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    record = records.completed_record(pretraining.out, run_id(pretraining))
+    folder = pretraining.out / FOLDER
+    if record is None or weights_sha256(folder) != record.model.sha256 or not (folder / "config.json").is_file():
+        return None
+    return record
+
+
+def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
+    """Train to the end, keeping every file of the run up to date; yield the reports.
+
+    `asked` is what the user typed, for the record. Of several processes the first keeps the files. Raises
+    ClueBenchError if `out` holds another run, or the loss diverges (recorded as failed).
+    """
+    claim_folder(pretraining.out, run_id(pretraining))
+    pretraining.resume()
+    pretraining.processes.wait()  # nobody writes before all have read
+    try:
+        if pretraining.processes.is_first:
+            with files.held(pretraining.out / LOCK):
+                yield from _run_with_files(pretraining, asked)
+        else:
+            yield from pretraining.reports()
+            pretraining.check_weights()
+        pretraining.processes.wait()  # for the files: a process that leaves early is an error to torchrun
+    finally:
+        pretraining.leave()
+
+
+def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator[Report]:
+    out = pretraining.out
+    for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
+        if stray.is_file():
+            stray.unlink()
+    _forget_reports_after(out / METRICS, pretraining.step)
+    record = _record(pretraining, asked)
+    path = record_path(out, record.run_id)
+    if pretraining.step and path.is_file():
+        record = record.model_copy(update={"started_at": read_record(path).started_at})
+    write_record(out, record)
+    started = time.perf_counter() - pretraining.seconds
+    last: Report | None = None
+    drawn = time.perf_counter()
+    try:
+        for report in pretraining.reports():
+            _append(out / METRICS, report)
+            if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
+                # Before the state: a run killed in between makes the stage's last steps again, and its checkpoint.
+                _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
+            if pretraining.is_at_save:
+                pretraining.save()
+                if time.perf_counter() - drawn > SECONDS_BETWEEN_PICTURES:
+                    _draw(pretraining)
+                    drawn = time.perf_counter()
+            last = report
+            yield report
+        pretraining.check_weights()
+    except ClueBenchError as error:
+        seconds = time.perf_counter() - started
+        records.write_failed(out, record, error=error.message, finished_at=versions.now(), wall_seconds=seconds)
+        raise
+    finally:
+        _draw(pretraining)
+    sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
+    write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
+
+
+def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
+    manifest = pretraining.corpus.manifest
+    recipe = pretraining.recipe
+    return RunRecord(
+        kind="pretrain",
+        run_id=run_id(pretraining),
+        status="interrupted",
+        started_at=versions.now(),
+        asked=asked,
+        effective={
+            **recipe.model_dump(),
+            "vocab_size": len(pretraining.vocabulary),
+            "processes": pretraining.processes.size,
+            "starts_from_sha256": None if pretraining.start is None else pretraining.start.sha256,
+            "labelled_pairs": _labelled_pairs(pretraining),
+            "held_out_tokens": pretraining.feeds.held_out_tokens,
+            "precision": pretraining.precision,
+        },
+        seed=recipe.seed,
+        data=DataFacts(
+            name=pretraining.corpus.folder.name,
+            revision=manifest.corpus_sha256[:8],
+            tokens=manifest.counts.tokens,
+            corpus_sha256=manifest.corpus_sha256,
+            vocabulary_sha256=manifest.tokenizer_sha256,
+        ),
+        model=ModelFacts(
+            name=recipe.name,
+            parameters=count_parameters(pretraining.config),
+            sha256="",
+            layers=recipe.layers,
+            hidden_size=recipe.hidden_size,
+        ),
+        code=versions.describe_code(),
+        packages=versions.describe_packages(),
+        hardware=hardware.describe_hardware(),
+    )
+
+
+def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
+    """Return which labelled pairs were trained on: an explicit choice that a reader of scores must see."""
+    pairs = pretraining.pairs
+    if pairs is None or pairs.labels is None:
+        return None
+    facts = pairs.labels.model_dump(exclude={"labels"})
+    taken = pretraining.feeds.labelled_pairs
+    too_long = len(pairs.labels.labels) - taken  # of the stage that the record was first written in
+    return {**facts, "rows": taken, "longer_than_a_row": too_long, "corpus_sha256": pairs.manifest.corpus_sha256}
+
+
+def _completed(
+    pretraining: Pretraining, record: RunRecord, last: Report, sha256: str, wall_seconds: float
+) -> RunRecord:
+    model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
+    results = {**asdict(last), "epochs": pretraining.epochs}
+    results["mean_tokens_per_second"] = pretraining.tokens_seen / pretraining.seconds
+    results["matrix_product_flops_per_second"] = pretraining.ceiling
+    results["held_out_perplexity"] = last.held_out_perplexity
+    results["peak_memory_mib"] = hardware.peak_memory_mib()
+    results["curve"] = curve.recorded(curve.read_reports(pretraining.out / METRICS))
+    return record.model_copy(
+        update={
+            "status": "completed",
+            "finished_at": versions.now(),
+            "wall_seconds": wall_seconds,
+            "model": model,
+            "results": results,
+        }
+    )
+
+
+def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path) -> str:
+    manifest, recipe = pretraining.corpus.manifest, pretraining.recipe
+    return write_checkpoint(
+        folder,
+        # The head for labelled pairs has served its purpose, and no class of transformers has a place for it.
+        {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")},
+        architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
+        # Dropout is a setting of training, not of the model: who fine-tunes expects BERT's 0.1 in config.json.
+        config=replace(pretraining.config, dropout=0.1),
+        vocabulary=pretraining.vocabulary,
+        provenance={
+            "recipe": recipe.model_dump(),
+            "steps": pretraining.step,
+            "starts_from": record.effective["starts_from_sha256"],
+            "labelled_pairs": record.effective["labelled_pairs"],
+            "corpus_sha256": manifest.corpus_sha256,
+            "vocabulary_sha256": manifest.tokenizer_sha256,
+            "tokens_seen": pretraining.tokens_seen,
+            "seconds": pretraining.seconds,
+            "precision": pretraining.precision,
+            "code": record.code,
+            "packages": record.packages,
+            "hardware": record.hardware,
+        },
+    )
+
+
+def _draw(pretraining: Pretraining) -> None:
+    """Draw the run so far. A picture that cannot be written is no reason to end a run of days."""
+    metrics, picture = pretraining.out / METRICS, pretraining.out / curve.FILE
+    try:
+        if metrics.is_file():
+            curve.write_curve(metrics, picture, title=pretraining.recipe.title, name=pretraining.recipe.name)
+    except OSError as error:
+        log.warning("%s: not drawn: %s", picture, error)
+
+
+def _append(path: Path, report: Report) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(asdict(report)) + "\n")
+
+
+def _forget_reports_after(path: Path, step: int) -> None:
+    """Drop the reports of steps that will be made again, and a last line that a crash cut short."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            report = json.loads(line)
+        except json.JSONDecodeError:
+            break
+        if report["step"] <= step:
+            kept.append(line + "\n")
+    files.write_text(path, "".join(kept))
+
+
+def _last_report(out: Path) -> Report:
+    """Return the last report on disk: for a run that was stopped between its last step and its checkpoint."""
+    path = out / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    if not lines:
+        raise ClueBenchError(f"{path}: the reports of this run are gone", f"delete {out / STATE} to train again")
+    return Report(**json.loads(lines[-1]))

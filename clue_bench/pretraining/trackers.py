@@ -1,0 +1,142 @@
+"""Trackers: programs that show the curves of many runs side by side. They consume reports.
+
+Enters: reports, one after another. Leaves: every number of a report, under its name in `Report`, at its step.
+
+- TensorBoard: event files in OUT/tensorboard. `tensorboard --logdir runs` shows every run below `runs`.
+- trackio: a run of the project `clue-bench` in trackio's own folder on this machine (TRACKIO_DIR, else beside the
+  Hugging Face cache). `trackio show --project clue-bench` shows it. Nothing leaves the machine.
+
+A run that goes on after an interruption makes some steps again: what a tracker had of those is dropped. Both packages
+are imported at the first report, so that the first step does not wait for them.
+"""
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.report import Report
+
+Choice = Literal["auto", "none", "tensorboard", "trackio"]
+"""`auto` is TensorBoard where it is installed, else none."""
+
+FOLDER = "tensorboard"
+PROJECT = "clue-bench"
+
+
+class Tracker(Protocol):
+    """Whatever takes reports."""
+
+    def log(self, report: Report) -> None:
+        """Take a report, the first of which tells where the run goes on."""
+
+    def close(self) -> None:
+        """Write what is left to write."""
+
+
+def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
+    """Return the tracker to use. Raises ClueBenchError if one was asked for by name and is not installed."""
+    if choice == "auto":
+        return "tensorboard" if find_spec("tensorboard") else "none"
+    if choice != "none" and find_spec(choice) is None:
+        raise ClueBenchError(f"--tracker {choice}: {choice} is not installed", f"pip install 'clue-bench[{choice}]'")
+    return choice
+
+
+def tracked(
+    reports: Iterable[Report],
+    choice: Literal["none", "tensorboard", "trackio"],
+    *,
+    out: Path,
+    metrics: Path,
+    name: str,
+    config: dict[str, Any],
+) -> Iterator[Report]:
+    """Hand `reports` of the run `name` in the folder `out` on, after telling the tracker.
+
+    `metrics` are the reports so far, `config` the recipe. Without any report nothing is opened or written.
+    """
+    tracker: Tracker | None = None
+    try:
+        for report in reports:
+            if choice == "tensorboard":
+                tracker = tracker or TensorBoard(out / FOLDER, first_step=report.step)
+            elif choice == "trackio":
+                tracker = tracker or Trackio(out, metrics, name=name, config=config, first_step=report.step)
+            if tracker is not None:
+                tracker.log(report)
+            yield report
+    finally:
+        if tracker is not None:
+            tracker.close()
+
+
+def scalars(report: Report | dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of a report, without its step and what it has not looked at."""
+    values = report if isinstance(report, dict) else asdict(report)
+    return {name: value for name, value in values.items() if value is not None and name != "step"}
+
+
+class TensorBoard:
+    """Event files."""
+
+    def __init__(self, folder: Path, *, first_step: int) -> None:
+        """Open `folder`; what an interrupted run wrote of `first_step` and later ones is marked as void."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer: Any = SummaryWriter(str(folder), purge_step=first_step)
+
+    def log(self, report: Report) -> None:
+        """Write a report to disk: after a kill -9 the next part goes on where this one ends."""
+        for name, value in scalars(report).items():
+            self._writer.add_scalar(name, value, report.step)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._writer.close()
+
+
+class Trackio:
+    """A run in trackio's database."""
+
+    def __init__(self, out: Path, metrics: Path, *, name: str, config: dict[str, Any], first_step: int) -> None:
+        """Begin the run anew: trackio cannot drop single steps, so metrics.jsonl is told again up to `first_step`."""
+        _stay_on_this_machine()
+        self._trackio = trackio = import_module("trackio")
+        config = {**config, "out": str(out.resolve())}
+        with contextlib.suppress(ValueError):  # there is no such project yet
+            for run in list(trackio.Api().runs(PROJECT)):
+                if run.name == name and (run.config or {}).get("out") == config["out"]:
+                    run.delete()
+        with contextlib.redirect_stdout(sys.stderr):  # trackio prints; stdout is for results
+            self._run = trackio.init(
+                PROJECT, name=name, config=config, embed=False, auto_log_gpu=False, auto_log_cpu=False
+            )
+        for line in metrics.read_text(encoding="utf-8").splitlines():
+            earlier = json.loads(line)
+            if earlier["step"] < first_step:
+                self._run.log(scalars(earlier), step=earlier["step"])
+
+    def log(self, report: Report) -> None:
+        """Hand a report to trackio's own thread, which writes twice a second."""
+        self._run.log(scalars(report), step=report.step)
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        with contextlib.redirect_stdout(sys.stderr):
+            self._trackio.finish()
+
+
+def _stay_on_this_machine() -> None:
+    """Keep trackio from asking a hub who the user is, and from sending metrics to a space or a server."""
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    for variable in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID"):
+        os.environ.pop(variable, None)

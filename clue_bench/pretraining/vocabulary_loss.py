@@ -1,0 +1,101 @@
+"""Cross-entropy over a vocabulary, without the logits.
+
+Enters: hidden states, the output matrix and targets. Leaves: the summed loss and the right answers. Where it counts is
+that a large vocabulary's logits are the largest tensor of a small model's step: here there is one of them, in the type
+of the matrix products, in which exponentials take the logits' place. With e = exp(logits - max), z its sum over the
+vocabulary and w = 1 / z, the gradient of the logits is w·e less 1 at the target; w multiplies the small matrices
+instead, and the target's part is added in fp32:
+
+    d hidden = w·(e W) - W[target]        d W = eᵀ (w·hidden), less hidden at the targets        d bias = eᵀ w - counts
+
+Logits are in units of ln 2: torch's exp2 is four times as fast as its exp, which MKL computes in fp32.
+
+Legend: M predictions, D width, V vocabulary.
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from clue_bench.pretraining.batches import IGNORED
+
+LN_2 = math.log(2)
+
+BLOCK = 2**20
+"""Exponentials of so many logits are computed at a time on a CPU, so that their fp32 form stays in its cache."""
+
+
+class Predicted(NamedTuple):
+    """Over all predictions: the sum of losses, and how many logits of targets are the largest (a tie counts)."""
+
+    loss: Tensor
+    correct: Tensor
+
+
+def vocabulary_loss(hidden: Tensor, weight_VD: Tensor, bias_V: Tensor | None, *, targets: Tensor) -> Predicted:
+    """Return the summed loss of `hidden` (…, D) against `targets` (…), leaving out IGNORED ones.
+
+    Matrix products are of autocast's type, if it is on.
+    """
+    device = hidden.device.type
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
+    loss, correct = _Loss.apply(  # type: ignore[no-untyped-call]
+        hidden.flatten(0, -2), weight_VD, bias_V, targets.flatten(), dtype
+    )
+    return Predicted(loss, correct)
+
+
+class _Loss(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden_MD: Tensor, weight_VD: Tensor, bias_V: Tensor | None, targets_M: Tensor, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
+        with torch.autocast(hidden_MD.device.type, enabled=False):
+            typed_MD, typed_VD = hidden_MD.to(dtype), weight_VD.to(dtype)
+            counts_M = targets_M != IGNORED
+            targets_M = targets_M.clamp(min=0)
+            e_MV = (hidden_MD / LN_2).to(dtype) @ typed_VD.T
+            inverse_M, losses_M, correct_M = _exponentials_(e_MV, None if bias_V is None else bias_V / LN_2, targets_M)
+            ctx.save_for_backward(typed_MD, typed_VD, e_MV, inverse_M, targets_M, counts_M)
+            ctx.dtypes = hidden_MD.dtype, weight_VD.dtype, None if bias_V is None else bias_V.dtype
+            correct = (correct_M & counts_M).sum()
+            ctx.mark_non_differentiable(correct)
+            return losses_M.where(counts_M, 0.0).sum(), correct
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Any:
+        typed_MD, typed_VD, e_MV, inverse_M, targets_M, counts_M = ctx.saved_tensors
+        hidden_type, weight_type, bias_type = ctx.dtypes
+        share_M = counts_M * gradients[0].float()
+        w_M = inverse_M * share_M
+        d_hidden_MD = (e_MV @ typed_VD).float() * w_M[:, None]
+        d_hidden_MD -= typed_VD[targets_M] * share_M[:, None]
+        d_weight_VD = (e_MV.T @ (typed_MD * w_M[:, None]).to(e_MV.dtype)).to(weight_type)
+        d_weight_VD.index_add_(0, targets_M, (typed_MD * -share_M[:, None]).to(weight_type))
+        d_bias_V = None
+        if bias_type is not None:
+            d_bias_V = (w_M.to(e_MV.dtype) @ e_MV).to(bias_type)
+            d_bias_V.index_add_(0, targets_M, -share_M.to(bias_type))
+        return d_hidden_MD.to(hidden_type), d_weight_VD, d_bias_V, None, None
+
+
+def _exponentials_(logits_MV: Tensor, bias_V: Tensor | None, targets_M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Replace logits by 2 to the (logits + bias - max); return 1 / their sums, losses, right answers, (M,) each."""
+    rows, width = logits_MV.shape
+    block = max(1, min(rows, BLOCK // width)) if logits_MV.is_cpu else rows
+    buffer = torch.empty(block, width, dtype=torch.float32, device=logits_MV.device)
+    sums_M = torch.empty(rows, dtype=torch.float32, device=logits_MV.device)
+    target_M = torch.empty_like(sums_M)  # the target's logit less the largest one
+    for start in range(0, rows, block):
+        some = slice(start, min(start + block, rows))
+        x = buffer[: some.stop - start].copy_(logits_MV[some])
+        if bias_V is not None:
+            x += bias_V
+        x -= x.amax(1, keepdim=True)
+        target_M[some] = x.gather(1, targets_M[some, None]).squeeze(1)
+        x.exp2_()
+        torch.sum(x, 1, out=sums_M[some])
+        logits_MV[some] = x
+    return 1 / sums_M, LN_2 * (sums_M.log2() - target_M), target_M == 0

@@ -1,0 +1,1 @@
+"""A room beside the way: how fast models train and predict."""

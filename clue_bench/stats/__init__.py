@@ -1,0 +1,1 @@
+"""A shelf: intervals and tests."""

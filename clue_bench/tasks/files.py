@@ -1,0 +1,124 @@
+"""Where the files of a task lie.
+
+`<data>/<task>/<file>`, `<file>.gz`, or `<data>/<task>_public.zip` (files at the root or one folder down), under the
+split's own file name or one of its other names.
+"""
+
+import gzip
+import hashlib
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.task import Task
+
+DAMAGED = "fetch the file again: clue-bench data fetch"
+
+
+class Found(NamedTuple):
+    """A file of a split: its path, and the member's name if it lies in a zip."""
+
+    path: Path
+    member: str | None
+    name: str  # as the card calls it, e.g. "train.json" or "train.csv"
+
+    @property
+    def where(self) -> str:
+        """What errors call the file."""
+        return str(self.path) if self.member is None else f"{self.path}:{self.member}"
+
+
+def available_splits(task: Task, data: Path) -> list[str]:
+    """Return the splits of `task` that `data` has, in the card's order. Raises ClueBenchError without train or dev."""
+    found = [split for split in task.splits if locate(task, split, data) is not None]
+    for needed in ("train", "dev"):
+        if needed not in found:
+            find(task, needed, data)  # raises
+    return found
+
+
+def find(task: Task, split: str, data: Path) -> Found:
+    """Return the file of `split`. Raises ClueBenchError naming the places that were looked at."""
+    found = locate(task, split, data)
+    if found is None:
+        file = task.splits[split].file
+        if (data / archive_name(task)).is_file():
+            raise ClueBenchError(
+                f"{data / archive_name(task)}: no {file} in it, at the root or one folder down", DAMAGED
+            )
+        archive = f" or {archive_name(task)}" if task.archive is not None else ""
+        raise ClueBenchError(
+            f"{data}: no {task.name}/{file}, {task.name}/{file}.gz{archive}",
+            f"give --data the folder that holds the task folders, or: clue-bench data fetch {task.name} --data {data}",
+        )
+    return found
+
+
+def content(found: Found) -> bytes:
+    """Return the uncompressed bytes of a file. Raises ClueBenchError if it is damaged."""
+    path, member, _ = found
+    try:
+        if member is not None:
+            with zipfile.ZipFile(path) as archive:
+                return archive.read(member)
+        raw = path.read_bytes()
+        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        raise ClueBenchError(f"{path}: damaged or cut short: {error}", DAMAGED) from error
+
+
+def locate(task: Task, split: str, data: Path) -> Found | None:
+    """Return the file of `split`, None if there is none.
+
+    Test sets are known by their md5 where the card tells them: an early archive calls test.json what a later one calls
+    test1.0.json.
+    """
+    found = _by_name(task, split, data)
+    tests = {name: card.md5 for name, card in task.splits.items() if card.submission is not None and card.md5}
+    if split not in tests or len(tests) == 1:
+        return found
+    if found is not None and md5_of(found) in {md5 for name, md5 in tests.items() if name != split}:
+        found = None
+    for other in () if found is not None else tests:
+        candidate = _by_name(task, other, data)
+        if candidate is not None and md5_of(candidate) == tests[split]:
+            return candidate
+    return found
+
+
+def md5_of(found: Found) -> str:
+    """Return the md5 of the uncompressed bytes of a file."""
+    return hashlib.md5(content(found), usedforsecurity=False).hexdigest()
+
+
+def _by_name(task: Task, split: str, data: Path) -> Found | None:
+    card = task.splits[split]
+    for name in (card.file, *card.other_files):
+        for path in (data / task.name / name, data / task.name / f"{name}.gz"):
+            if path.is_file():
+                return Found(path, None, name)
+    archive = data / archive_name(task)
+    if not archive.is_file():
+        return None
+    members = _members(archive)
+    for name in (card.file, *card.other_files):
+        for member in members:
+            folder, _, last = member.rpartition("/")
+            if last == name and "/" not in folder:
+                return Found(archive, member, name)
+    return None
+
+
+def archive_name(task: Task) -> str:
+    """Return what the official archive is called."""
+    return task.archive.file if task.archive is not None else f"{task.name}_public.zip"
+
+
+def _members(archive: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            return opened.namelist()
+    except (zipfile.BadZipFile, NotImplementedError) as error:
+        raise ClueBenchError(f"{archive}: damaged or cut short: {error}", DAMAGED) from error

@@ -1,0 +1,122 @@
+"""Tasks: what their files are called, what stands in them, and how they are scored. The data model of `tasks/*.toml`.
+
+Enters: a card's name or path. Leaves: a frozen, checked `Task`.
+"""
+
+import hashlib
+from typing import Literal, Self
+
+import pydantic
+
+from clue_bench.cards import Card, Name, builtin_folder, find_card, load_card
+from clue_bench.doors.records import TaskFacts
+
+MEAN_COLUMN = "Score"
+"""Heading of the mean of four tasks: no task's own."""
+
+_MD5 = "^[0-9a-f]{32}$"
+
+
+class Split(Card):
+    """One file of a task, as officially released: `rows` before dropping, `md5` of the uncompressed file.
+
+    Both are None where nothing official is known; a file that they are not known for is never official.
+    """
+
+    file: str
+    other_files: list[str] = pydantic.Field(
+        default_factory=list
+    )  # other names that the split goes by, looked for in this order
+    rows: pydantic.PositiveInt | None = None
+    md5: str | None = pydantic.Field(default=None, pattern=_MD5)
+    submission: str | None = None  # official name of the predictions, for splits without labels
+
+
+class Archive(Card):
+    """The official zip, and where it can be fetched."""
+
+    file: str  # in the data folder
+    md5: list[str] = pydantic.Field(default_factory=list)  # of the releases that are known to be good, newest first
+    mirrors: list[str] = pydantic.Field(default_factory=list)  # URLs, tried in order
+    hub_dataset: str = ""  # of the Hugging Face hub, tried last; "" if there is none
+    hub_config: str = ""
+
+
+class Span(Card):
+    """Words inside a text that the model must be shown: they are put between two marks."""
+
+    field: str  # the text that they stand in
+    start: str  # field with the place of their first character; "target.span1_index" reaches into an object
+    text: str  # field that repeats them
+    before: str
+    after: str
+
+
+class Task(Card):
+    """A classification task over one or two texts."""
+
+    name: Name
+    title: str
+    column: str  # heading in tables
+    text_fields: list[str] = pydantic.Field(min_length=1, max_length=2)
+    list_separator: str = " "  # between the parts of a text that is a list of strings
+    spans: list[Span] = pydantic.Field(default_factory=list)
+    id_field: str = "id"
+    label_field: str
+    label_description_field: str = ""  # "" if rows carry none
+    labels: list[str] = pydantic.Field(min_length=2)  # as they stand in the files; position = class number
+    label_descriptions: list[str]
+    dropped_labels: list[str] = pydantic.Field(
+        default_factory=list
+    )  # rows of train and dev that are left out, and counted
+    metric: Literal["accuracy", "macro_f1"]  # chooses the best dev checkpoint
+    max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
+    splits: dict[str, Split]
+    archive: Archive | None = None
+
+    @pydantic.field_validator("column")
+    @classmethod
+    def _is_its_own(cls, column: str) -> str:
+        if column.strip() == MEAN_COLUMN:
+            raise ValueError(f"{MEAN_COLUMN} is the mean of four tasks; no task's own column is called so")
+        return column
+
+    @pydantic.model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels repeat themselves")
+        if len(self.labels) != len(self.label_descriptions):
+            raise ValueError(f"{len(self.labels)} labels but {len(self.label_descriptions)} label_descriptions")
+        both = set(self.labels) & set(self.dropped_labels)
+        if both:
+            raise ValueError(f"{', '.join(sorted(both))} in labels and in dropped_labels")
+        missing = {"train", "dev"} - self.splits.keys()
+        if missing:
+            raise ValueError(f"splits lack {', '.join(sorted(missing))}")
+        strangers = {span.field for span in self.spans} - set(self.text_fields)
+        if strangers:
+            raise ValueError(f"spans stand in {', '.join(sorted(strangers))}, which is not one of text_fields")
+        return self
+
+    @property
+    def facts(self) -> TaskFacts:
+        """What records say of the task."""
+        return TaskFacts(
+            name=self.name, title=self.title, column=self.column, metric=self.metric, card_sha256=self.sha256
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of every value of the card."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether the card says the same as the built-in one of its name."""
+        path = builtin_folder("tasks") / f"{self.name}.toml"
+        return path.is_file() and load_card(path, type(self)) == self
+
+
+def load_task(reference: str) -> Task:
+    """Return the task called `reference`, a name or a path ending in .toml. Raises ClueBenchError."""
+    return load_card(find_card("tasks", reference), Task)

@@ -1,0 +1,1 @@
+"""A shelf: what both training loops stand on."""

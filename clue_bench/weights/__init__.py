@@ -1,0 +1,1 @@
+"""A shelf: reading weights, and what families call them."""

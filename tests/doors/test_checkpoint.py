@@ -1,0 +1,133 @@
+"""Door 2: what transformers makes of a checkpoint, and what a broken one says."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from clue_bench.doors.checkpoint import read_checkpoint
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import MaskedLanguageModel
+
+RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
+
+
+def our_model(folder: Path) -> MaskedLanguageModel:
+    checkpoint = read_checkpoint(folder)
+    model = MaskedLanguageModel(ModelConfig(**{**vars(checkpoint.config), "dropout": 0.0}))
+    model.load_state_dict(checkpoint.tensors)
+    return model.eval()
+
+
+def test_transformers_gives_the_same_logits(checkpoint_folder):
+    from transformers import BertForMaskedLM, BertTokenizer
+
+    folder = checkpoint_folder / "checkpoint"
+    inputs = BertTokenizer.from_pretrained(folder)("中国人是大国。", return_tensors="pt")
+    theirs = BertForMaskedLM.from_pretrained(folder).eval()
+    with torch.no_grad():
+        expected = theirs(**inputs).logits
+        got = our_model(folder)(inputs["input_ids"]).logits
+    torch.testing.assert_close(got, expected, atol=1e-5, rtol=0)
+
+
+def test_bert_model_loads_every_weight_it_shares(checkpoint_folder):
+    from transformers import BertModel
+
+    model, info = BertModel.from_pretrained(checkpoint_folder / "checkpoint", output_loading_info=True)
+    assert {name.split(".")[0] for name in info["missing_keys"]} <= {"pooler"}
+    assert all(name.startswith("cls.") for name in info["unexpected_keys"])
+    assert model.config.vocab_size == read_checkpoint(checkpoint_folder).config.vocab_size
+
+
+def test_fill_mask_pipeline_works(checkpoint_folder):
+    from transformers import pipeline
+
+    fill = pipeline("fill-mask", model=str(checkpoint_folder / "checkpoint"), device="cpu")
+    answers = fill("中国[MASK]大国。")
+    assert len(answers) == 5
+    assert all(answer["score"] > 0 for answer in answers)
+
+
+def test_tokenizer_is_loaded_as_bert_tokenizer_by_auto_tokenizer(checkpoint_folder):
+    from transformers import AutoTokenizer, BertTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint_folder / "checkpoint")
+    assert isinstance(tokenizer, BertTokenizer)
+    assert tokenizer.model_max_length == 64
+
+
+def test_provenance_says_what_made_it(checkpoint_folder):
+    provenance = read_checkpoint(checkpoint_folder).provenance
+    assert provenance["recipe"]["name"] == "test"
+    assert provenance["tokens_seen"] == 24 * 8 * 32
+    assert {"corpus_sha256", "vocabulary_sha256", "code", "packages", "hardware", "weights_sha256"} <= provenance.keys()
+
+
+def test_training_state_lies_beside_the_checkpoint(checkpoint_folder):
+    assert (checkpoint_folder / "state.pt").is_file()
+    names = {path.name for path in (checkpoint_folder / "checkpoint").iterdir()}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "provenance.json",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "vocab.txt",
+    }
+
+
+def edit(file: str, change):
+    def apply(folder: Path) -> None:
+        values = json.loads((folder / file).read_text(encoding="utf-8"))
+        change(values)
+        (folder / file).write_text(json.dumps(values), encoding="utf-8")
+
+    return apply
+
+
+BROKEN = {
+    "no config.json": lambda folder: (folder / "config.json").unlink(),
+    "not JSON": lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"),
+    "neither model.safetensors nor pytorch_model.bin": lambda folder: (folder / "model.safetensors").unlink(),
+    "damaged or cut short": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 40),
+    "model_type is 'electra'": edit("config.json", lambda values: values.update(model_type="electra")),
+    "hidden_act is 'silu'": edit("config.json", lambda values: values.update(hidden_act="silu")),
+    "'hidden_size' is missing": edit("config.json", lambda values: values.pop("hidden_size")),
+    "config.json says 5": edit("config.json", lambda values: values.update(vocab_size=5)),
+}
+
+
+@pytest.mark.parametrize("problem", BROKEN)
+def test_a_broken_checkpoint_says_what_is_wrong(problem, checkpoint_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(checkpoint_folder / "checkpoint", folder)
+    BROKEN[problem](folder)
+    with pytest.raises(ClueBenchError) as caught:
+        read_checkpoint(folder)
+    assert problem in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_vocabulary_much_smaller_than_the_embedding_is_noted(checkpoint_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(checkpoint_folder / "checkpoint", folder)
+    assert read_checkpoint(folder).notes == ()
+    weights = load_file(folder / "model.safetensors")
+    tokens = len(read_checkpoint(folder).vocabulary)
+    grown = {name: torch.cat([w, w[:1].expand(500, *w.shape[1:])]) for name, w in weights.items() if len(w) == tokens}
+    save_file({**weights, **grown}, folder / "model.safetensors", metadata={"format": "pt"})
+    edit("config.json", lambda values: values.update(vocab_size=tokens + 500))(folder)
+    (note,) = read_checkpoint(folder).notes
+    assert f"embeddings, but {tokens:,} tokens in the vocabulary" in note
+
+
+def test_the_run_of_a_floor_is_no_model(tmp_path):
+    record = json.loads(next(RECORDS.glob("*floor-majority*")).read_text(encoding="utf-8"))
+    (tmp_path / f"{record['run_id']}.record.json").write_text(json.dumps(record), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="the run of a floor, which leaves predictions and no checkpoint"):
+        read_checkpoint(tmp_path)

@@ -1,0 +1,43 @@
+"""Predictions: rows come back in their order whatever batches they were in, with the weights of the moment."""
+
+import numpy as np
+import pytest
+import torch
+
+from clue_bench.finetuning import predict
+from clue_bench.finetuning.batches import collate
+from clue_bench.finetuning.predict import predict_logits
+
+
+def predicted(run, autocast=None):
+    return predict_logits(run.model, run.dev, pad=run.pad, device=run.device, autocast=autocast)
+
+
+@pytest.mark.parametrize("tokens", [1, 40, 2048])
+def test_logits_are_those_of_each_row_alone_in_the_rows_order(tiny_run, monkeypatch, tokens):
+    monkeypatch.setattr(predict, "CPU_TOKENS", tokens)
+    run = tiny_run()
+    run.model.eval()
+    with torch.no_grad():
+        for number, logits in enumerate(predicted(run)):
+            batch = collate(run.dev, np.array([number]), pad=run.pad, device=run.device)
+            alone = run.model(batch.ids_BS, batch.segments_BS, batch.keep_BS)[0]
+            torch.testing.assert_close(torch.from_numpy(logits), alone, atol=1e-6, rtol=1e-5)
+
+
+def test_weights_cast_for_one_prediction_are_not_used_for_the_next(tiny_run):
+    run = tiny_run()
+    before = predicted(run, torch.bfloat16)
+    with torch.no_grad():
+        for parameter in run.model.parameters():
+            parameter.mul_(1.5)
+    after = predicted(run, torch.bfloat16)
+    assert not np.allclose(before, after, atol=1e-3)
+    assert np.allclose(after, predicted(run), atol=0.05)  # of fp32
+
+
+def test_a_model_in_training_is_in_training_afterwards(tiny_run):
+    run = tiny_run()
+    run.model.train()
+    predicted(run)
+    assert run.model.training

@@ -1,0 +1,115 @@
+"""What recording updates as CUDA graphs asks of them, checked on the CPU; the recording itself needs a GPU."""
+
+import numpy as np
+import pytest
+import torch
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning import train
+from clue_bench.finetuning.batches import collate
+from clue_bench.finetuning.run import check_recordable
+from clue_bench.finetuning.train import GRAPH_LENGTHS, Finetuning
+from clue_bench.training.cuda_graphs import WARM_UPS
+from clue_bench.training.optim import adamw, make_recordable, set_learning_rate
+
+SETTINGS = {"plain": {}, "r_drop": {"r_drop_alpha": 1.0, "label_smoothing": 0.1}, "layer_decay": {"layer_decay": 0.8}}
+
+
+@pytest.fixture(params=SETTINGS)
+def settings(request):
+    return SETTINGS[request.param]
+
+
+def optimizer_of(run):
+    optimizer = adamw(run.model, learning_rate=1e-3, weight_decay=0.01, betas=(0.9, 0.999), epsilon=1e-8)
+    make_recordable(optimizer, run.device)
+    return optimizer
+
+
+def batch_of(run, rows, *, width=GRAPH_LENGTHS):
+    return collate(run.train, np.array(rows), pad=run.pad, device=run.device, width=width)
+
+
+def test_updates_of_one_length_call_the_same_kernels_and_wait_for_none(tiny_run, settings, kernels):
+    run = tiny_run(**settings)
+    optimizer = optimizer_of(run)
+    short = np.flatnonzero(run.train.lengths <= GRAPH_LENGTHS)
+
+    def of(step, rows):
+        batch = batch_of(run, rows)
+        set_learning_rate(optimizer, 1e-3 / (step + 1))
+        given = batch, torch.full_like(batch.rows_B, step)
+        return kernels(lambda: run._learn(optimizer, given))
+
+    of(0, short[:8])  # the pool of dropout masks and the optimizer's moments are made
+    assert of(1, short[8:16]) == of(2, short[16:24])
+
+
+def test_padding_to_a_multiple_changes_no_logit(tiny_run):
+    run = tiny_run(dropout=0.0)
+    rows = np.flatnonzero(run.train.lengths == 5)
+    narrow, wide = batch_of(run, rows, width=None), batch_of(run, rows)
+    assert narrow.ids_BS.shape[1] == 5
+    assert wide.ids_BS.shape[1] == GRAPH_LENGTHS
+    assert narrow.keep_BS is None
+    logits = [run.model(batch.ids_BS, batch.segments_BS, batch.keep_BS) for batch in (narrow, wide)]
+    torch.testing.assert_close(*logits, atol=1e-6, rtol=0)
+
+
+def test_a_run_by_replays_equals_a_run_without_but_for_rounding(tiny_run, repeats, monkeypatch):
+    """Dropout is off: which elements a row's masks drop depends on how long the row is padded."""
+    plain, replayed = (tiny_run(dropout=0.0, ema_decay=0.9, layer_decay=0.8, epochs=4) for _ in range(2))
+    replayed.cuda_graphs = True
+    monkeypatch.setattr(train, "CudaRecorder", lambda: repeats)
+    expected = [report.loss for report in plain.reports()]
+    assert [report.loss for report in replayed.reports()] == pytest.approx(expected, abs=1e-4)
+    assert len(expected) > WARM_UPS
+    assert {given[0].ids_BS.shape[1] for given in repeats.recorded} == {8, 16}
+    assert repeats.num_aside < len(expected)
+    assert replayed.best.scores == plain.best.scores
+
+
+def test_no_row_is_padded_beyond_the_longest_that_the_model_takes(tiny_run):
+    run = tiny_run(max_length=13)
+    assert run._recorded_width(np.flatnonzero(run.train.lengths == 11)) == 13
+    assert run._recorded_width(np.flatnonzero(run.train.lengths == 8)) == 8
+
+
+@pytest.mark.parametrize(
+    ("asked", "device", "found"),
+    [
+        ({}, "cpu", "no CUDA device"),
+        ({"fgm_epsilon": 0.5}, "cuda", "fgm_epsilon asks the host"),
+        ({"is_foreign": True}, "cuda", "one of transformers"),
+    ],
+)
+def test_asking_for_cuda_graphs_where_they_cannot_be_is_an_error(tiny_run, asked, device, found):
+    run = tiny_run(**asked)
+    with pytest.raises(ClueBenchError, match=f"--cuda-graphs: .*{found}"):
+        check_recordable(run.model, run.settings, torch.device(device))
+
+
+@pytest.mark.parametrize("most", [2, 5])
+def test_losses_that_are_read_later_are_the_same(tiny_run, most, monkeypatch):
+    """On a GPU losses are read every few updates; looks at dev see all of them."""
+    every = tiny_run()
+    losses = [report.loss for report in every.reports()]
+    monkeypatch.setattr(Finetuning, "most_unread", most)
+    some = tiny_run()
+    shown = [report.loss for report in some.reports()]
+    assert [look.loss for look in some.evaluations] == [look.loss for look in every.evaluations]
+    assert set(shown) < set(losses)
+
+
+def test_a_divergence_that_is_read_later_names_its_step(tiny_run, monkeypatch):
+    monkeypatch.setattr(Finetuning, "most_unread", 5)
+    run = tiny_run(evaluations_per_epoch=1)
+    learn = run._learn
+
+    def diverging(optimizer, given):
+        loss = learn(optimizer, given)
+        return loss * float("nan") if int(given[1][0]) == 3 else loss
+
+    monkeypatch.setattr(run, "_learn", diverging)
+    with pytest.raises(ClueBenchError, match="the loss is nan at step 4"):
+        list(run.reports())

@@ -1,0 +1,280 @@
+"""A fine-tuned model answers for texts as transformers does, and refuses what it cannot answer for."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from clue_bench.cli import main
+from clue_bench.errors import ClueBenchError
+from clue_bench.prediction.predictor import Predictor
+from clue_bench.tasks.task import load_task
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "max_position_embeddings": 64,
+    "embedding_size": 32,
+    "initializer_range": 0.5,  # so that answers differ
+}
+
+
+def write_classifier(folder, vocabulary_file, family, labels, provenance=None):
+    """Write a model of random weights with these labels as transformers writes a fine-tuned one."""
+    from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
+
+    torch.manual_seed(1)
+    tokenizer = BertTokenizer.from_pretrained(str(vocabulary_file.parent))
+    names = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
+    config = AutoConfig.for_model(family, vocab_size=len(tokenizer), pad_token_id=0, **SIZES, **names)
+    AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "vocab.txt").write_bytes(vocabulary_file.read_bytes())
+    if provenance is not None:
+        (folder / "provenance.json").write_text(json.dumps(provenance), encoding="utf-8")
+    return folder
+
+
+PROVENANCE = {"task": "afqmc", "model": "small", "settings": {"max_length": 32, "precision": "fp32"}}
+LABELS = ("0", "1")
+
+
+@pytest.fixture(scope="module")
+def pair_folder(tmp_path_factory, vocabulary_file):
+    return write_classifier(tmp_path_factory.mktemp("model") / "pairs", vocabulary_file, "bert", LABELS, PROVENANCE)
+
+
+@pytest.fixture(scope="module")
+def predictor(pair_folder):
+    return Predictor.open(pair_folder)
+
+
+def pairs(number, seed=0):
+    draw = np.random.default_rng(seed)
+    characters = list("的一是在不了有和人这中大为上个国我以要他")
+    return [tuple("".join(draw.choice(characters, draw.integers(1, 40))) for _ in range(2)) for _ in range(number)]
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "roformer", "electra", "ernie"])
+def test_answers_of_every_family_are_those_of_transformers_in_the_rows_order(family, tmp_path, vocabulary_file):
+    from transformers import AutoModelForSequenceClassification, BertTokenizer
+
+    folder = write_classifier(tmp_path / "model", vocabulary_file, family, LABELS, PROVENANCE)
+    rows = pairs(30)
+    answers = Predictor.open(folder).predict(rows)
+    model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    tokenizer = BertTokenizer.from_pretrained(folder)
+    cut = 0
+    for row, answer in zip(rows, answers.rows, strict=True):
+        inputs = tokenizer(*row, truncation="longest_first", max_length=32, return_tensors="pt")
+        cut += len(tokenizer(*row)["input_ids"]) > 32
+        with torch.no_grad():
+            shares = model(**inputs).logits[0].softmax(0)
+        assert {each.label: each.probability for each in answer.candidates} == pytest.approx(
+            dict(zip(LABELS, shares.tolist(), strict=True)), abs=1e-4
+        )
+        assert answer.best.probability == max(each.probability for each in answer.candidates)
+    assert answers.truncated_rows == cut > 0
+
+
+def test_labels_are_described_as_on_the_card(predictor):
+    (answer,) = predictor.predict([("我", "他")]).rows
+    assert {each.label: each.description for each in answer.candidates} == {"0": "不同义", "1": "同义"}
+    assert (predictor.description.num_texts, predictor.description.max_length) == (2, 32)
+
+
+def test_labels_in_another_order_than_the_cards_keep_their_meaning(tmp_path, vocabulary_file):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", LABELS[::-1], PROVENANCE)
+    turned = {each.label: each for each in Predictor.open(folder).predict([("我", "他")]).rows[0].candidates}
+    assert turned["1"].description == "同义"
+    straight = write_classifier(tmp_path / "other", vocabulary_file, "bert", LABELS, PROVENANCE)
+    found = {each.label: each for each in Predictor.open(straight).predict([("我", "他")]).rows[0].candidates}
+    assert turned["1"].probability == pytest.approx(found["0"].probability, abs=1e-6)
+
+
+def test_threads_may_share_a_predictor(predictor):
+    rows = [pairs(20, seed) for seed in range(8)]
+    alone = [predictor.predict(each) for each in rows]
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(predictor.predict, rows)) == alone
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([], "no texts"),
+        ([()], "row 0: 0 texts, expected 2"),
+        ([("a", "b"), ("a",)], "row 1: 1 text, expected 2"),
+        ([("a", "b", "c")], "row 0: 3 texts, expected 2"),
+        (["ab"], "row 0: found str, expected a list"),
+        ([None], "row 0: found NoneType"),
+        ([("a", 1)], "row 0, text 1: found int, expected a string"),
+        ([("a", None)], "row 0, text 1: found NoneType"),
+        ([("a", "中\ud83d")], "row 0, text 1: half a character at place 1"),
+    ],
+)
+def test_rows_that_no_model_can_answer_for_are_refused(predictor, rows, message):
+    with pytest.raises(ClueBenchError, match=message):
+        predictor.predict(rows)
+
+
+def test_without_a_card_labels_are_known_and_one_or_two_texts_welcome(tmp_path, vocabulary_file):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("差评", "好评", "中评"))
+    predictor = Predictor.open(folder)
+    answers = predictor.predict([("我",), ("我", "他")]).rows
+    assert {each.label for each in answers[0].candidates} == {"差评", "好评", "中评"}
+    assert {each.description for each in answers[0].candidates} == {""}
+    assert predictor.description.max_length == 64
+    with pytest.raises(ClueBenchError, match="3 texts, expected 1 or 2"):
+        predictor.predict([("a", "b", "c")])
+
+
+def test_a_card_of_other_labels_is_refused(pair_folder):
+    with pytest.raises(ClueBenchError, match="labels 0, 1, but cmnli's card has contradiction, entailment, neutral"):
+        Predictor.open(pair_folder, task=load_task("cmnli"))
+
+
+def test_what_is_no_classifier_is_refused(checkpoint_folder, tmp_path):
+    with pytest.raises(ClueBenchError, match="no fine-tuned classifier"):
+        Predictor.open(checkpoint_folder)
+    with pytest.raises(ClueBenchError, match=r"no config\.json"):
+        Predictor.open(tmp_path)
+
+
+def test_weights_that_are_no_numbers_are_an_error_not_an_answer(tmp_path, vocabulary_file):
+    from safetensors.torch import load_file, save_file
+
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", LABELS, PROVENANCE)
+    weights = load_file(folder / "model.safetensors")
+    weights["classifier.bias"][:] = float("nan")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ClueBenchError, match="no numbers"):
+        Predictor.open(folder).predict([("我", "他")])
+
+
+# The command
+
+
+@pytest.fixture
+def command(capfd, monkeypatch):
+    """Run `clue-bench predict …` in this process; return exit code, stdout and stderr."""
+
+    def run(*arguments, verb="predict"):
+        monkeypatch.setattr("sys.argv", ["clue-bench", verb, *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        out, err = capfd.readouterr()
+        return exited.value.code or 0, out, err
+
+    return run
+
+
+def write(path, *rows):
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+def test_predictions_of_a_split_are_those_that_the_run_wrote(command, checkpoint_folder, tmp_path):
+    (tmp_path / "afqmc").mkdir()
+    for split, number in (("train", 64), ("dev", 40), ("test", 30)):
+        rows = [{"sentence1": a, "sentence2": b, "label": str(n % 2)} for n, (a, b) in enumerate(pairs(number))]
+        if split == "test":
+            rows = [
+                {"id": n, "sentence1": row["sentence1"], "sentence2": row["sentence2"]} for n, row in enumerate(rows)
+            ]
+        write(tmp_path / "afqmc" / f"{split}.json", *rows)
+    run = tmp_path / "run"
+    asked = ["--task", "afqmc", "--model", checkpoint_folder, "--data", tmp_path, "--out", run, "--steps", 2]
+    assert command(*asked, verb="finetune")[0] == 0
+    for split in ("dev", "test"):
+        code, out, err = command("--model", run, "--split", split, "--data", tmp_path)
+        found = [json.loads(line) for line in out.splitlines()]
+        written = [json.loads(line) for line in (run / "predictions" / f"{split}.jsonl").read_text().splitlines()]
+        assert code == 0
+        for ours, theirs in zip(found, written, strict=True):
+            assert [ours[key] for key in ("id", "label")] == [theirs[key] for key in ("id", "label")]
+            assert ours["probability"] == pytest.approx(theirs["probability"], abs=1e-5)
+            assert ours.get("gold") == theirs.get("gold")
+        right = sum(row["label"] == row.get("gold") for row in written)
+        assert (f"{right} of 40 labelled rows" in err) == (split == "dev")
+
+
+def test_texts_make_a_table_and_with_json_one_object(command, pair_folder):
+    texts = ["--text", "我", "--text-pair", "他", "--text", "国", "--text-pair", "国", "--top", 2]
+    code, out, _ = command("--model", pair_folder, *texts)
+    assert code == 0
+    assert len(out.splitlines()) == 1 + 2 * 2
+    assert "同义" in out
+    code, out, _ = command("--model", pair_folder, *texts, "--json")
+    found = json.loads(out)
+    assert [row["id"] for row in found["rows"]] == [0, 1]
+    assert [len(row["top"]) for row in found["rows"]] == [2, 2]
+    assert found["rows"][0]["probability"] == found["rows"][0]["top"][0]["probability"]
+
+
+TABLE = "id,sentence1,sentence2,label\n7,我,他,1\n8,国,国,\n"
+LINES = '{"id": 7, "sentence1": "我", "sentence2": "他", "label": 1}\n{"id": 8, "sentence1": "国", "sentence2": "国"}\n'
+PLAIN = "我\t他\n国\t国\n"
+
+
+@pytest.mark.parametrize(("name", "content"), [("a.csv", TABLE), ("a.jsonl", LINES), ("a.txt", PLAIN)])
+def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_path, name, content):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    out_file = tmp_path / "out.jsonl"
+    code, out, err = command("--model", pair_folder, "--file", tmp_path / name, "--out", out_file, "--json")
+    assert code == 0
+    summary = json.loads(out)
+    assert (summary["num_rows"], summary["out"]) == (2, str(out_file))
+    rows = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
+    direct = Predictor.open(pair_folder).predict([("我", "他"), ("国", "国")]).rows
+    assert [(row["label"], row["probability"]) for row in rows] == [(a.best.label, a.best.probability) for a in direct]
+    if name == "a.txt":
+        assert [row["id"] for row in rows] == [0, 1]
+    else:
+        assert [str(row["id"]) for row in rows] == ["7", "8"]
+        assert [row.get("gold") for row in rows] == ["1", None]
+        assert "of 1 labelled rows" in err
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", LINES + "{\n", "a.jsonl, line 3: not JSON"),
+        ("a.jsonl", LINES + '{"sentence1": "a"}\n', "a.jsonl, line 3: no field 'sentence2'"),
+        ("a.jsonl", LINES + '{"sentence1": "a", "sentence2": "b", "label": "2"}\n', "line 3: label '2' is not one"),
+        ("a.csv", TABLE + "9,a\n", "a.csv, line 4: 2 columns"),
+        ("a.txt", PLAIN + "a\n", "a.txt, line 3: 1 texts, expected 2"),
+        ("a.txt", PLAIN + "\na\tb\n", "a.txt, line 3: an empty line"),
+        ("a.txt", "", "no rows"),
+        ("a.jsonl", "", "no rows"),
+        ("a.xlsx", "", "a .xlsx file, expected .jsonl"),
+    ],
+)
+def test_a_bad_row_is_named_and_nothing_is_written(command, pair_folder, tmp_path, name, content, message):
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    code, out, err = command("--model", pair_folder, "--file", tmp_path / name, "--out", tmp_path / "out.jsonl")
+    assert (code, out) == (1, "")
+    assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "found none of them, expected one of --text, --file, --split"),
+        (["--text", "a", "--split", "dev"], "found --text and --split"),
+        (["--text-pair", "a"], "found none of them"),
+        (["--text", "a", "--text", "b", "--text-pair", "c"], "2 --text and 1 --text-pair"),
+        (["--text", "a"], "row 0: 1 text, expected 2"),
+        (["--file", "nowhere.csv"], "nowhere.csv: no such file"),
+        (["--split", "tset"], "has no split 'tset'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_an_error_of_the_user(command, pair_folder, arguments, message):
+    code, out, err = command("--model", pair_folder, *arguments)
+    assert (code, out) == (1, "")
+    assert message in err

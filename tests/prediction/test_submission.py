@@ -1,0 +1,319 @@
+"""The zip for CLUE: written from runs, and refused for everything that would cost points."""
+
+import json
+import shutil
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from clue_bench.cli import main
+from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
+from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts, write_record
+from clue_bench.errors import ClueBenchError
+from clue_bench.prediction.submission.check import check_submission
+from clue_bench.prediction.submission.names import known_slots
+from clue_bench.prediction.submission.write import read_run, write_submission
+from clue_bench.tasks.task import load_task
+
+OFFICIAL = {  # clue_submit_examples; rows of the official test files
+    "afqmc_predict.json": 3_861,
+    "cluewsc10_predict.json": 290,
+    "cluewsc11_predict.json": 2_574,
+    "cmnli_predict.json": 13_880,
+    "csl_predict.json": 3_000,
+    "iflytek_predict.json": 2_600,
+    "ocnli_50k_predict.json": 3_000,
+    "tnews10_predict.json": 10_000,
+    "tnews11_predict.json": 10_000,
+}
+WSC = "cluewsc10_predict.json"
+
+
+@pytest.fixture(scope="module")
+def known():
+    return known_slots()
+
+
+def write_run(folder, task, ids_of_split, *, status="completed", label=None):
+    """Write a run's record and predictions; they take turns over the task's labels."""
+    card = load_task(task)
+    for split, ids in ids_of_split.items():
+        labels = [label or card.labels[n % len(card.labels)] for n in range(len(ids))]
+        rows = [Prediction(id=i, label=each, probability=0.5) for i, each in zip(ids, labels, strict=True)]
+        write_predictions(predictions_path(folder, split), rows)
+    record = RunRecord(
+        kind="finetune",
+        run_id=f"finetune-{task}-{folder.name}",
+        status=status,
+        started_at="2026-01-01T00:00:00Z",
+        asked={},
+        effective={},
+        seed=1,
+        task=TaskFacts(name=task, title=card.title, column=card.column, metric=card.metric),
+        data=DataFacts(name="clue", revision="official"),
+        model=ModelFacts(name="small", parameters=1, sha256="0", layers=1, hidden_size=1),
+        code={},
+        packages={},
+        hardware={},
+        results={"predictions": {split: f"predictions/{split}.jsonl" for split in ids_of_split}},
+    )
+    write_record(folder, record)
+    return folder
+
+
+@pytest.fixture
+def wsc_run(tmp_path):
+    return write_run(tmp_path / "wsc", "cluewsc2020", {"test1.0": range(1, 291)})
+
+
+def lines_of(path, name):
+    with zipfile.ZipFile(path) as archive:
+        return archive.read(name).decode().splitlines()
+
+
+def write_zip(path, files):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return path
+
+
+def answers(first=1, count=290, label="true"):
+    return [json.dumps({"id": n, "label": label}) for n in range(first, first + count)]
+
+
+def test_the_names_are_clues(known):
+    assert {name: slot.task.splits[slot.split].rows for name, slot in known.items()} == OFFICIAL
+
+
+def test_every_test_set_of_a_run_is_written_under_its_official_name(known, tmp_path, wsc_run):
+    tnews = write_run(tmp_path / "tnews", "tnews", {"test": range(10_000), "test1.0": range(10_000), "dev": [0]})
+    out = tmp_path / "submit.zip"
+    report = write_submission(out, [read_run(run, known) for run in (wsc_run, tnews)], known=known, data=None)
+    with zipfile.ZipFile(out) as archive:
+        assert archive.namelist() == [WSC, "tnews10_predict.json", "tnews11_predict.json"]
+    assert lines_of(out, WSC)[:2] == ['{"id": 1, "label": "false"}', '{"id": 2, "label": "true"}']
+    assert Counter(json.loads(line)["label"] for line in lines_of(out, WSC)) == {"true": 145, "false": 145}
+    assert [(file.slot.name, file.rows) for file in report.files] == [
+        (name, OFFICIAL[name]) for name in (WSC, "tnews10_predict.json", "tnews11_predict.json")
+    ]
+    assert report.missing == [name for name in OFFICIAL if not name.startswith(("cluewsc10", "tnews"))]
+
+
+def test_the_same_answers_give_the_same_bytes(known, tmp_path, wsc_run):
+    zips = [tmp_path / "a" / "submit.zip", tmp_path / "b" / "submit.zip"]
+    for path in zips:
+        write_submission(path, [read_run(wsc_run, known)], known=known, data=None)
+    assert zips[0].read_bytes() == zips[1].read_bytes()
+
+
+def test_two_runs_of_a_task_are_refused(known, tmp_path, wsc_run):
+    other = write_run(tmp_path / "other", "cluewsc2020", {"test1.0": range(1, 291)})
+    with pytest.raises(ClueBenchError, match="are both runs of cluewsc2020"):
+        write_submission(
+            tmp_path / "submit.zip", [read_run(run, known) for run in (wsc_run, other)], known=known, data=None
+        )
+
+
+@pytest.mark.parametrize("ids", [range(1, 290), range(290), [2, 1, *range(3, 291)]], ids=["few", "shifted", "swapped"])
+def test_a_wrong_run_leaves_the_earlier_zip_as_it_was(known, tmp_path, ids):
+    out = tmp_path / "submit.zip"
+    out.write_bytes(b"before")
+    run = write_run(tmp_path / "run", "cluewsc2020", {"test1.0": ids})
+    with pytest.raises(ClueBenchError, match=f"submit.zip:{WSC}"):
+        write_submission(out, [read_run(run, known)], known=known, data=None)
+    assert out.read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "submit.zip"]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda run: shutil.rmtree(run), "no run records"),
+        (lambda run: (run / "copy.record.json").write_text("{}"), "2 run records"),
+        (lambda run: write_run(run, "cluewsc2020", {"test1.0": [1]}, status="interrupted"), "interrupted"),
+        (lambda run: write_run(run, "cluewsc2020", {"dev": [1]}), "predicted dev, expected test, test1.0"),
+        (lambda run: (run / "predictions" / "test1.0.jsonl").unlink(), "no such predictions"),
+    ],
+)
+def test_what_is_no_finished_run_with_test_predictions_is_refused(known, wsc_run, prepare, message):
+    prepare(wsc_run)
+    with pytest.raises(ClueBenchError, match=message):
+        read_run(wsc_run, known)
+
+
+def test_what_other_writers_write_is_right_too(known, tmp_path):
+    """Ids as strings (RoFormer_pytorch), label_desc (CLUE's TensorFlow baseline), no final line feed."""
+    rows = [json.dumps({"id": str(n), "label": "true", "label_desc": ""}) for n in range(1, 291)]
+    report = check_submission(write_zip(tmp_path / "submit.zip", [(WSC, "\n".join(rows))]), known=known, data=None)
+    assert [file.rows for file in report.files] == [290]
+    assert report.notes == []
+
+
+def test_ids_that_no_data_and_no_rule_tell_may_be_any_but_not_twice(known, tmp_path):
+    rows = [json.dumps({"id": n * 7 % 3_001, "label": "0"}) for n in range(3_000)]
+    path = write_zip(tmp_path / "submit.zip", [("csl_predict.json", "\n".join(rows))])
+    (file,) = check_submission(path, known=known, data=None).files
+    assert file.ids == "not compared without --data"
+    rows[2_999] = rows[5]
+    write_zip(path, [("csl_predict.json", "\n".join(rows))])
+    with pytest.raises(ClueBenchError, match="line 3000: id 35 again, which line 6 has"):
+        check_submission(path, known=known, data=None)
+
+
+GOOD = "\n".join(answers()) + "\n"
+BROKEN = {
+    "wrong name": ([("ocnli_predict.json", GOOD)], r"ocnli_predict.json .* did you mean ocnli_50k_predict.json\?"),
+    "no version": ([("tnews_predict.json", GOOD)], r"did you mean tnews10_predict.json or tnews11_predict.json\?"),
+    "task name": ([("cluewsc2020_predict.json", GOOD)], r"did you mean cluewsc10_predict.json or "),
+    "typing error": ([("aqfmc_predict.json", GOOD)], r"did you mean 'afqmc_predict.json'\?"),
+    "no card": ([("ocnli_30k_predict.json", GOOD)], "official name, but of no known task card"),
+    "empty zip": ([], "an empty zip"),
+    "folder": ([(f"submit/{WSC}", GOOD)], f"'submit/{WSC}' lies in a folder"),
+    "empty folder": ([(WSC, GOOD), ("__MACOSX/", "")], "'__MACOSX/' lies in a folder"),
+    "empty file": ([(WSC, "")], "0 lines, expected 290"),
+    "last line missing": ([(WSC, "\n".join(answers(count=289)))], "289 lines, expected 290"),
+    "one line more": ([(WSC, "\n".join(answers(count=291)))], "291 lines, expected 290"),
+    "line missing": ([(WSC, "\n".join(answers(count=99) + answers(first=101)))], "line 100: id 101, expected 100"),
+    "swapped": ([(WSC, "\n".join([answers()[1], answers()[0], *answers()[2:]]))], "line 1: id 2, expected 1"),
+    "ids from 0": ([(WSC, "\n".join(answers(first=0)))], "line 1: id 0, expected 1"),
+    "ids by batch": ([(WSC, "\n".join(answers(count=32) * 10))], "line 33: id 1, expected 33"),
+    "unknown label": (
+        [(WSC, GOOD.replace('"true"', '"yes"', 1))],
+        "line 1: label 'yes', expected one of cluewsc2020's",
+    ),
+    "label no string": ([(WSC, GOOD.replace('"true"', "true", 1))], "line 1: label True, expected one of"),
+    "no label": ([(WSC, GOOD.replace('"label"', '"label_desc"', 1))], "line 1: no field 'label'"),
+    "extra field": ([(WSC, GOOD.replace("}", ', "score": 1}', 1))], "line 1: field 'score', expected id and label"),
+    "not JSON": ([(WSC, GOOD.replace("{", "", 1))], "line 1: not JSON"),
+    "field twice": (
+        [(WSC, GOOD.replace("}", ', "label": "false"}', 1))],
+        "line 1: not JSON .field 'label' comes twice",
+    ),
+    "no object": ([(WSC, "[]\n" + GOOD)], "line 1: found a list"),
+    "deep": ([(WSC, "[" * 100_000)], "line 1: not JSON"),
+    "id no number": ([(WSC, GOOD.replace("1,", "null,", 1))], "line 1: id None, expected a number or a string"),
+    "blank line": ([(WSC, GOOD.replace("\n", "\n\n", 1))], "line 2: an empty line"),
+    "byte order mark": ([(WSC, b"\xef\xbb\xbf" + GOOD.encode())], "line 1: begins with a byte order mark"),
+    "not UTF-8": ([(WSC, GOOD.encode("utf-16"))], "invalid UTF-8 at byte 0"),
+}
+
+
+@pytest.mark.parametrize(("files", "message"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_zip_is_refused_naming_what_is_wrong(known, tmp_path, files, message):
+    with pytest.raises(ClueBenchError, match=message) as refused:
+        check_submission(write_zip(tmp_path / "submit.zip", files), known=known, data=None)
+    assert refused.value.message.startswith(str(tmp_path / "submit.zip"))
+    assert refused.value.hint
+
+
+def test_a_file_that_is_twice_in_the_zip_is_refused(known, tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        write_zip(tmp_path / "submit.zip", [(WSC, GOOD), (WSC, GOOD)])
+    with pytest.raises(ClueBenchError, match=f"{WSC} is in it 2 times"):
+        check_submission(tmp_path / "submit.zip", known=known, data=None)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", GOOD.encode()])
+def test_what_is_no_zip_is_refused(known, tmp_path, content):
+    (tmp_path / "submit.zip").write_bytes(content)
+    with pytest.raises(ClueBenchError, match="no readable zip"):
+        check_submission(tmp_path / "submit.zip", known=known, data=None)
+    with pytest.raises(ClueBenchError, match="no such file"):
+        check_submission(tmp_path / "other.zip", known=known, data=None)
+
+
+def test_a_damaged_zip_is_refused(known, tmp_path):
+    path = write_zip(tmp_path / "submit.zip", [(WSC, GOOD)])
+    raw = bytearray(path.read_bytes())
+    raw[500] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(ClueBenchError, match="no readable zip"):
+        check_submission(path, known=known, data=None)
+
+
+@pytest.fixture
+def own_task(tmp_path, monkeypatch):
+    """A task of the user's with three test rows of ids 7, 3, 5, its card and its data."""
+    card = Path(__file__).parent.parent.parent / "tasks" / "csl.toml"
+    text = card.read_text(encoding="utf-8").replace('"csl"', '"mine"').replace("csl_predict", "mine_predict")
+    text = "\n".join(line for line in text.splitlines() if not line.startswith(("rows", "md5")))
+    (tmp_path / "cards" / "tasks").mkdir(parents=True)
+    path = tmp_path / "cards" / "tasks" / "mine.toml"
+    path.write_text(text.split("[archive]")[0], encoding="utf-8")
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    rows = [json.dumps({"id": i, "keyword": ["甲"], "abst": "乙"}, ensure_ascii=False) for i in (7, 3, 5)]
+    (tmp_path / "data" / "mine" / "test.json").write_text("\n".join(rows), encoding="utf-8")
+    return path
+
+
+def mine(tmp_path, *ids):
+    rows = [json.dumps({"id": i, "label": "1"}) for i in ids]
+    return write_zip(tmp_path / "submit.zip", [("mine_predict.json", "\n".join(rows))])
+
+
+def test_with_data_ids_are_those_of_the_test_file(own_task, tmp_path):
+    known, data = known_slots([str(own_task)]), tmp_path / "data"
+    (file,) = check_submission(mine(tmp_path, 7, 3, 5), known=known, data=data).files
+    assert (file.rows, file.ids) == (3, "those of the test file")
+    for ids, message in [((7, 5, 3), "line 2: id 5, expected 3"), ((7, 3), "2 lines, expected 3")]:
+        with pytest.raises(ClueBenchError, match=message):
+            check_submission(mine(tmp_path, *ids), known=known, data=data)
+
+
+def test_a_card_of_the_users_is_known_by_the_path_or_by_its_file(own_task, tmp_path, monkeypatch):
+    assert "mine_predict.json" not in known_slots()
+    monkeypatch.setenv("CLUE_BENCH_PATH", str(tmp_path / "cards"))
+    assert "mine_predict.json" in known_slots()
+
+
+def test_test_data_of_another_size_than_the_official_is_refused(known, tmp_path):
+    (tmp_path / "cluewsc2020").mkdir()
+    row = {
+        "id": 1,
+        "text": "甲他",
+        "target": {"span1_index": 0, "span1_text": "甲", "span2_index": 1, "span2_text": "他"},
+    }
+    (tmp_path / "cluewsc2020" / "test1.0.json").write_text(json.dumps(row), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=r"test1\.0 split of cluewsc2020 has 1 rows, the official one 290"):
+        check_submission(write_zip(tmp_path / "submit.zip", [(WSC, GOOD)]), known=known, data=tmp_path)
+
+
+@pytest.mark.parametrize("task", ["afqmc", "tnews", "iflytek", "cmnli", "csl", "ocnli"])
+def test_official_test_files_ids_make_a_right_submission(known, real_data, tmp_path, task):
+    from clue_bench.tasks.read import read_split
+
+    data = real_data / "clue"
+    own = [slot for slot in known.values() if slot.task.name == task]
+    run = write_run(tmp_path / "run", task, {slot.split: read_split(slot.task, slot.split, data).ids for slot in own})
+    for looked_at in (None, data):
+        report = write_submission(tmp_path / "submit.zip", [read_run(run, known)], known=known, data=looked_at)
+        assert [file.rows for file in report.files] == [OFFICIAL[slot.name] for slot in sorted(own)]
+
+
+def run_command(capfd, monkeypatch, *arguments):
+    monkeypatch.setattr("sys.argv", ["clue-bench", *map(str, arguments)])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    out, err = capfd.readouterr()
+    return exited.value.code or 0, out, err
+
+
+def test_the_command_writes_checks_and_says_what_is_missing(capfd, monkeypatch, tmp_path, wsc_run):
+    out = tmp_path / "submit_team.zip"
+    code, text, err = run_command(capfd, monkeypatch, "submit", wsc_run, "--out", out)
+    assert (code, WSC in text) == (0, True)
+    assert "tnews11_predict.json" in err
+    code, text, _ = run_command(capfd, monkeypatch, "submit", "--check", out, "--json")
+    found = json.loads(text)
+    assert (code, found["valid"], found["files"][0]["rows"]) == (0, True, 290)
+    renamed = out.rename(tmp_path / "mine.zip")
+    _, text, err = run_command(capfd, monkeypatch, "submit", "--check", renamed, "--json")
+    assert "submit_team_date.zip" in json.loads(text)["notes"][0]
+    broken = write_zip(tmp_path / "submit.zip", [("ocnli_predict.json", GOOD)])
+    code, text, err = run_command(capfd, monkeypatch, "submit", "--check", broken)
+    assert (code, text, len(err.splitlines())) == (1, "", 2)
+    assert run_command(capfd, monkeypatch, "submit")[0] == 1
+    assert run_command(capfd, monkeypatch, "submit", wsc_run, "--check", broken)[0] == 1

@@ -1,0 +1,57 @@
+"""What each process of a test of several processes does: runs whose losses are compared, then one that is killed.
+
+    torchrun … run_under_torchrun.py CASES.json RESULTS.json KILLED.json STEP
+
+A case is a dictionary: recipe (path), overrides, corpus (folder), pairs (folder or null), out (folder).
+"""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clue_bench.doors.shards import Corpus
+from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.recipe import load_recipe
+from clue_bench.pretraining.run import run
+from clue_bench.pretraining.train import Pretraining
+
+
+def prepare(case: dict[str, Any]) -> Pretraining:
+    """Return a case's run."""
+    pairs = Corpus.open(Path(case["pairs"])) if case.get("pairs") else None
+    recipe = load_recipe(case["recipe"], case["overrides"])
+    return Pretraining(recipe, Corpus.open(Path(case["corpus"])), Path(case["out"]), pairs=pairs)
+
+
+def losses(pretraining: Pretraining) -> dict[str, Any]:
+    """Return every report's numbers, or the error that ends the run."""
+    try:
+        reports = list(pretraining.reports())
+    except ClueBenchError as error:
+        return {"error": error.message, "hint": error.hint}
+    names = ("loss", "lm_accuracy", "sop_loss", "pair_loss", "held_out_loss", "gradient_norm", "useful_share")
+    return {name: [getattr(report, name) for report in reports] for name in names}
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    cases, results, killed, step = sys.argv[1:]
+    torch.set_num_threads(1)
+    found = {}
+    for name, case in json.loads(Path(cases).read_text(encoding="utf-8")).items():
+        pretraining = prepare(case)
+        found[name] = losses(pretraining)
+    if pretraining.processes.is_first:
+        Path(results).write_text(json.dumps(found), encoding="utf-8")
+    for report in run(prepare(json.loads(Path(killed).read_text(encoding="utf-8"))), asked={}):
+        if report.step == int(step):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""A file is written completely or not at all."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from clue_bench.files import replacing, write_json, write_text
+
+
+def files(folder: Path) -> list[str]:
+    """Return the names of everything under `folder`, hidden files too."""
+    return sorted(path.name for path in folder.rglob("*"))
+
+
+@pytest.mark.parametrize("before", [None, b"old"], ids=["new file", "existing file"])
+def test_a_finished_file_replaces_the_old_one(tmp_path: Path, before: bytes | None) -> None:
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    with replacing(path) as temporary:
+        temporary.write_bytes(b"new")
+        assert (path.read_bytes() if path.exists() else None) == before
+    assert path.read_bytes() == b"new"
+    assert files(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+@pytest.mark.parametrize("written", [None, b"", b"half"], ids=["before writing", "empty", "half written"])
+def test_a_failure_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, error: type[BaseException], written: bytes | None
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(error, match="midway"), replacing(path) as temporary:  # noqa: PT012
+        if written is not None:
+            temporary.write_bytes(written)
+        raise error("midway")
+    assert path.read_bytes() == b"old"
+    assert files(tmp_path) == ["file"]
+
+
+def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "file"):
+        pass
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_target_that_cannot_be_replaced_leaves_no_temporary(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match="folder"):
+        write_text(tmp_path / "folder", "text")
+    assert files(tmp_path) == ["folder"]
+
+
+def test_folders_on_the_way_are_made(tmp_path: Path) -> None:
+    write_text(tmp_path / "a" / "b" / "file", "text")
+    assert files(tmp_path) == ["a", "b", "file"]
+
+
+def test_text_is_utf8_with_the_line_ends_it_has(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "中文\nzwei\r\n")
+    assert (tmp_path / "file").read_bytes() == "中文\nzwei\r\n".encode()
+
+
+@pytest.mark.parametrize("text", ["lone surrogate \ud83d", "中" * 10_000 + "\udc00"])
+def test_text_that_cannot_be_encoded_leaves_the_old_file(tmp_path: Path, text: str) -> None:
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(UnicodeEncodeError):
+        write_text(tmp_path / "file", text)
+    assert (tmp_path / "file").read_text() == "old"
+    assert files(tmp_path) == ["file"]
+
+
+def test_json_is_readable_for_people_and_programs(tmp_path: Path) -> None:
+    value = {"名字": "中文", "list": [1, 2.5, None, True], "nested": {"a": "“引号”\n"}}
+    write_json(tmp_path / "file.json", value)
+    text = (tmp_path / "file.json").read_text(encoding="utf-8")
+    assert json.loads(text) == value
+    assert "名字" in text
+    assert text.endswith("}\n")
+
+
+def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None:
+    write_json(tmp_path / "file.json", {"old": 1})
+    with pytest.raises(TypeError):
+        write_json(tmp_path / "file.json", {"new": object()})
+    assert json.loads((tmp_path / "file.json").read_text()) == {"old": 1}
+    assert files(tmp_path) == ["file.json"]
+
+
+def test_a_name_may_hold_chinese_and_dots(tmp_path: Path) -> None:
+    write_text(tmp_path / "结果.v1.record.json", "text")
+    assert files(tmp_path) == ["结果.v1.record.json"]
