@@ -1,6 +1,6 @@
 """Two or more toolkits on one machine, in turn.
 
-Enters: a command per side, each of which starts a worker and stays in memory; questions to ask it. Leaves: the answers
+Input: a command per side, each of which starts a worker and stays in memory; questions to ask it. Output: the answers
 of every round, and medians with their range. Each side has a process of its own, so that what one tells the C library
 about memory, or loads, cannot help or hurt the other; only one works at a time. The order turns round with every
 round: noise that lasts hits all of them.

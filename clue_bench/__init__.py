@@ -4,4 +4,4 @@ Four rooms (`corpus`, `engine`, `finetune`, `board`) that never import each othe
 (`shards`, `checkpoint`, `records`), each of which owns one versioned file format. See README, "Dive into the code".
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

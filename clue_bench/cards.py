@@ -1,6 +1,6 @@
 """Find and decode cards: `tasks/NAME.toml` and `pretrain/NAME.toml`.
 
-Enters: a card's name or a path that ends in `.toml`. Leaves: a frozen pydantic model, decoded strictly (an unknown key,
+Input: a card's name or a path that ends in `.toml`. Output: a frozen pydantic model, decoded strictly (an unknown key,
 a wrong type or a missing value names file, key and the nearest right name).
 
 A name is looked up in the built-in folder and in `<folder>/tasks` or `<folder>/pretrain` of each folder in
@@ -88,7 +88,7 @@ def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ClueBenchError(f"{path}: not valid TOML: {error}", "mend the line it names") from error
+        raise ClueBenchError(f"{path}: not valid TOML: {error}", "fix the line it names") from error
     tables: dict[str, Any] = {}
     for key, value in (overrides or {}).items():
         table, dot, inner = key.partition(".")

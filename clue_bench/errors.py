@@ -1,6 +1,6 @@
 """The one exception that a user is meant to see.
 
-Enters: what was found and what was expected. Leaves: one line for the message, one line saying what to type next.
+Input: what was found and what was expected. Output: one line for the message, one line saying what to type next.
 Anything else that reaches the command line is a bug of ours and is reported as one (exit code 3).
 """
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 
 class ClueBenchError(Exception):
-    """Something the user can mend.
+    """Something the user can fix.
 
     `message` is one line: where, what was found, what was expected. `hint` is what to type or change next.
     """

@@ -1,6 +1,6 @@
 """Write a file completely or not at all.
 
-Enters: a path. Leaves: the finished file under that name, on disk (fsync) before it becomes visible. A crash at any
+Input: a path. Output: the finished file under that name, on disk (fsync) before it becomes visible. A crash at any
 moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` beside it.
 """
 

@@ -1,6 +1,6 @@
 """Which code and which packages produced a result.
 
-Enters: nothing. Leaves: plain dictionaries for checkpoints and run records.
+Input: nothing. Output: plain dictionaries for checkpoints and run records.
 """
 
 import platform

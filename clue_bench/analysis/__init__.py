@@ -1,5 +1,5 @@
 """Error analysis and comparison of finished fine-tuning runs.
 
-Enters: the folders of runs (door 3: record and predictions) and the task data that was predicted. Leaves: one HTML
+Input: the folders of runs (door 3: record and predictions) and the task data that was predicted. Output: one HTML
 report per run, and the statistics of the difference between runs. It runs no model.
 """

@@ -1,7 +1,7 @@
 """Whether a model knows when it is right.
 
-Enters: the probability that a model gave to the label it predicted (its confidence), and whether that was right, both
-(rows,). Leaves: the expected calibration error with its bins, and the risk-coverage curve with the area under it.
+Input: the probability that a model gave to the label it predicted (its confidence), and whether that was right, both
+(rows,). Output: the expected calibration error with its bins, and the risk-coverage curve with the area under it.
 """
 
 from typing import NamedTuple

@@ -1,6 +1,6 @@
 """Two settings compared on the same rows of the same data.
 
-Enters: the folders of one run or of several seeds on each side. Leaves: a `Comparison`, with a verdict in words. Runs
+Input: the folders of one run or of several seeds on each side. Output: a `Comparison`, with a verdict in words. Runs
 on different tasks, data revisions, splits or rows are refused: their difference would mean nothing.
 """
 

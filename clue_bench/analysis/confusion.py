@@ -1,6 +1,6 @@
 """Which labels a model takes for which.
 
-Enters: gold and predicted class numbers (rows,). Leaves: the confusion matrix, the most confused pairs, the block of
+Input: gold and predicted class numbers (rows,). Output: the confusion matrix, the most confused pairs, the block of
 classes that is worth a picture, and scores per class. Counting and scores are scikit-learn's.
 """
 

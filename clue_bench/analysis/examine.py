@@ -1,6 +1,6 @@
 """One run on its dev rows, examined.
 
-Enters: a run's folder, a folder of task data. Leaves: an `Analysis`, everything that the report shows, as numbers.
+Input: a run's folder, a folder of task data. Output: an `Analysis`, everything that the report shows, as numbers.
 """
 
 from dataclasses import dataclass

@@ -1,6 +1,6 @@
 """A finished fine-tuning run, read and checked: its record, its predictions, and the rows that were predicted.
 
-Enters: a run's folder, task data. Leaves: `FinishedRun`, `Rows`. Predictions that are not those of the record, and rows
+Input: a run's folder, task data. Output: `FinishedRun`, `Rows`. Predictions that are not those of the record, and rows
 that are not those of the predictions, are errors: numbers over them would be about nothing.
 """
 

@@ -1,6 +1,6 @@
 """The pictures of a report, as inline SVG.
 
-Enters: an `Analysis`. Leaves: SVG text: the confusion matrix, the reliability diagram, the risk-coverage curve, the
+Input: an `Analysis`. Output: SVG text: the confusion matrix, the reliability diagram, the risk-coverage curve, the
 learning curves. Every one has its numbers in a table of the page, or in the words beside it.
 """
 

@@ -1,6 +1,6 @@
 """The report of a run: its analysis in one HTML file.
 
-Enters: a run's folder, a folder of task data. Leaves: a page that needs nothing else: no request leaves it (its own
+Input: a run's folder, a folder of task data. Output: a page that needs nothing else: no request leaves it (its own
 policy forbids them), it opens from file://, follows the reader's light or dark setting and fits a phone. Everything
 that comes from data is escaped by jinja2 or by the XML writer; only the page's own script may run.
 """

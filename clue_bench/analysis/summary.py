@@ -1,6 +1,6 @@
 """What several seeds of one setting come to, and whether that is more than the floor.
 
-Enters: the folders of runs that differ in their seed only, and those of the floors of the same task. Leaves: a
+Input: the folders of runs that differ in their seed only, and those of the floors of the same task. Output: a
 `Summary`: mean, deviation, interval, and the paired comparison with the best floor.
 """
 

@@ -1,6 +1,6 @@
 """SVG by hand: text stays text, so the page's fonts write the Chinese and its style sheet chooses the colours.
 
-Enters: numbers and words. Leaves: an `<svg>` element as a string, escaped by the standard library's XML writer.
+Input: numbers and words. Output: an `<svg>` element as a string, escaped by the standard library's XML writer.
 """
 
 from typing import NamedTuple

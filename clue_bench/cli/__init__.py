@@ -1,6 +1,6 @@
 """The command line: one file per verb, which parses, calls a plain function and prints.
 
-Exit codes: 0 done, 1 the user can mend it (one line what, one line how), 2 usage, 3 a bug of ours.
+Exit codes: 0 done, 1 the user can fix it (one line what, one line how), 2 usage, 3 a bug of ours.
 Results go to stdout, as a plain table or with --json as one JSON object; progress and messages go to stderr.
 torch, transformers and pandas are imported inside commands, so that --help answers at once.
 """

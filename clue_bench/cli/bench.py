@@ -163,7 +163,7 @@ def _after(start: "Pretrained", job: Job, asked: Asked) -> "Pretrained":
     if not trial.is_complete:
         raise ClueBenchError(
             f"intermediate task {job.card.name}: {trial.record.run_id}: {trial.record.error}",
-            "mend it, then type the same command with --retry-failed",
+            "fix it, then type the same command with --retry-failed",
         )
     return open_pretrained(trial.folder)
 
@@ -227,5 +227,5 @@ def _raise_failures(outcomes: list[Outcome]) -> None:
         total = sum(len(outcome.sweep.trials) for outcome in outcomes)
         raise ClueBenchError(
             f"{len(failed)} of {total} runs failed, for the reasons above",
-            "mend what they name, then type the same command with --retry-failed",
+            "fix what they name, then type the same command with --retry-failed",
         )

@@ -1,6 +1,6 @@
 """What `clue-bench bench` is given, opened and checked before anything runs.
 
-Enters: model references, task names, a data folder. Leaves: models under names of which none comes twice, tasks with
+Input: model references, task names, a data folder. Output: models under names of which none comes twice, tasks with
 their rows, and the settings to try of every model on every task. What cannot be planned is an error here.
 """
 

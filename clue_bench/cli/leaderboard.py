@@ -29,7 +29,7 @@ def leaderboard(
     from clue_bench.cards import builtin_folder
     from clue_bench.doors.records import read_records
     from clue_bench.errors import ClueBenchError
-    from clue_bench.leaderboard.files import board_files, differing_files
+    from clue_bench.leaderboards.files import board_files, differing_files
 
     if check and out is None:
         raise ClueBenchError("--check needs the folder to check", "add --out FOLDER")
@@ -58,7 +58,7 @@ def write_board(folder: Path, texts: dict[str, str]) -> None:
     Raises ClueBenchError for a folder with such files that no board wrote.
     """
     from clue_bench import files
-    from clue_bench.leaderboard.files import FILES, JSON
+    from clue_bench.leaderboards.files import FILES, JSON
 
     _check_ours(folder)
     for name in sorted(texts, key=lambda each: each != JSON):  # first what tells that the folder is a board's
@@ -73,7 +73,7 @@ def _check_ours(folder: Path) -> None:
     import json
 
     from clue_bench.errors import ClueBenchError
-    from clue_bench.leaderboard.files import FILES, JSON
+    from clue_bench.leaderboards.files import FILES, JSON
 
     try:
         values = json.loads((folder / JSON).read_bytes())

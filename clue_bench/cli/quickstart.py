@@ -41,7 +41,7 @@ def quickstart(
     from clue_bench.cards import builtin_folder
     from clue_bench.cli.finetune import finetune_once, print_result
     from clue_bench.doors.records import read_records
-    from clue_bench.leaderboard.files import PAGE, board_files
+    from clue_bench.leaderboards.files import PAGE, board_files
 
     folder = out or Path("quickstart" if data is None and corpus is None else "quickstart-real")
     asked = overrides(settings, steps)

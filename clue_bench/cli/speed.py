@@ -71,7 +71,7 @@ def speed(
             model, corpus or [], task=task, data=data, baseline=first, asked=asked, scratch=Path(scratch)
         )
     from clue_bench.doors.records import write_record
-    from clue_bench.leaderboard.speed.tables import speed_json, speed_section
+    from clue_bench.leaderboards.speed.tables import speed_json, speed_section
 
     for record in records:
         path = write_record(out, record)

@@ -1,6 +1,6 @@
 """What `--model` of `clue-bench speed` means: a checkpoint, or a recipe with untrained weights.
 
-Enters: a name, corpora, and a scratch folder. Leaves: a `SpeedModel`: a checkpoint folder to fine-tune and predict
+Input: a name, corpora, and a scratch folder. Output: a `SpeedModel`: a checkpoint folder to fine-tune and predict
 with, a recipe to train by, and rows to train on. What is not there is made up, and the record says so.
 """
 
@@ -76,7 +76,7 @@ def _open(reference: str, corpora: "list[Corpus]", overrides: dict[str, Any], sc
 
 def _from_recipe(recipe: "Recipe", corpora: "list[Corpus]", scratch: Path) -> SpeedModel:
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
-    from clue_bench.speed.pretraining import UNKNOWN_VOCABULARY, made_up_vocabulary, write_untrained
+    from clue_bench.speed_measurement.pretraining import UNKNOWN_VOCABULARY, made_up_vocabulary, write_untrained
     from clue_bench.vocab import read_vocabulary
 
     fitting = [corpus for corpus in corpora if recipe.vocab_size in ("corpus", corpus.manifest.vocab_size)]
@@ -96,7 +96,7 @@ def _from_checkpoint(reference: str, corpora: "list[Corpus]", overrides: dict[st
     from clue_bench.doors.checkpoint import checkpoint_vocabulary
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
     from clue_bench.pretraining.recipe import Recipe
-    from clue_bench.speed.pretraining import with_overrides
+    from clue_bench.speed_measurement.pretraining import with_overrides
 
     start = open_pretrained(reference)
     model = _model(start, OWN_VOCABULARY)
@@ -116,7 +116,7 @@ def _trained_on(
     model: SpeedModel, recipe: "Recipe", vocabulary: "Vocabulary", corpus: "Corpus | None", scratch: Path
 ) -> SpeedModel:
     """Return `model` with its recipe, and rows for it: those of `corpus`, or random ones."""
-    from clue_bench.speed.pretraining import write_synthetic_corpus
+    from clue_bench.speed_measurement.pretraining import write_synthetic_corpus
 
     if corpus is not None:
         return replace(

@@ -1,6 +1,6 @@
 """One session of `clue-bench speed`: the models take turns, and every one gets a record.
 
-Enters: models, a task and its data, how often and how long. Leaves: records of kind "speed" that share a session.
+Input: models, a task and its data, how often and how long. Output: records of kind "speed" that share a session.
 
 For each kind of measurement: start a process per model and let each warm up, then repetition 1 of all models,
 repetition 2 of all in the opposite order, and so on, so that no model gains from a machine that warms up or cools

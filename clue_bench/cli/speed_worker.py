@@ -103,13 +103,13 @@ def open_clock(job: dict[str, Any]) -> Clock:
         from clue_bench.cards import decode
         from clue_bench.doors.shards import Corpus
         from clue_bench.pretraining.recipe import Recipe
-        from clue_bench.speed.pretraining import TrainingClock
+        from clue_bench.speed_measurement.pretraining import TrainingClock
 
         recipe = decode(Recipe, job["recipe"], where=f"recipe {job['recipe']['name']}")
         corpus = Corpus.open(Path(job["corpus"]))
         return TrainingClock(recipe, corpus, seconds=job["seconds"], folder=Path(job["folder"]))
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
-    from clue_bench.speed.finetuning import FinetuningClock, PredictionClock
+    from clue_bench.speed_measurement.finetuning import FinetuningClock, PredictionClock
     from clue_bench.tasks.read import read_split
     from clue_bench.tasks.task import load_task
 

@@ -1,6 +1,6 @@
 """Convert a checkpoint: read it, hold it against transformers, write it.
 
-Enters: the path of a checkpoint, of what kind it is, and of what kind it shall be. Leaves: a new folder and a `Report`.
+Input: the path of a checkpoint, of what kind it is, and of what kind it shall be. Output: a new folder and a `Report`.
 The folder is complete or absent; an earlier one is never replaced.
 """
 

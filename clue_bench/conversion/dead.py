@@ -1,6 +1,6 @@
 """Which tensors of a file no model uses, and why: counted, never passed over in silence.
 
-Enters: names. Leaves: a reason in words, or None for a name that a model may want.
+Input: names. Output: a reason in words, or None for a name that a model may want.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Hugging Face folders as they are found: cleaned, with nothing lost in silence.
 
-Enters: a folder with config.json, weights (safetensors or a pickle, one file or several) and a vocabulary. Leaves: a
+Input: a folder with config.json, weights (safetensors or a pickle, one file or several) and a vocabulary. Output: a
 `Model` with the names that transformers writes today. Dropped are buffers, optimizer state and second copies of tied
 tensors; anything else that no class knows is an error. One thing is repaired: BERT weights that call themselves roberta
 (hub models clue/*, CLUEPretrainedModels#23).

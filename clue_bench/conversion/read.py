@@ -1,6 +1,6 @@
 """Read files of strangers: no code of theirs is run.
 
-Enters: a path. Leaves: tensors by name. Pickles are read with weights_only=True, which refuses everything but plain
+Input: a path. Output: tensors by name. Pickles are read with weights_only=True, which refuses everything but plain
 containers and tensors; trainers' wrappers ({"model": …, "optimizer": …}) are opened.
 """
 

@@ -1,7 +1,7 @@
 """What a configuration file states about a model, whoever wrote it, held against the shapes of the weights.
 
-Enters: a config of UER-py, TensorFlow's bert_config.json or a config.json of transformers, and sizes read from shapes.
-Leaves: a `ModelConfig`, and notes on what neither of them says and was assumed.
+Input: a config of UER-py, TensorFlow's bert_config.json or a config.json of transformers, and sizes read from shapes.
+Output: a `ModelConfig`, and notes on what neither of them says and was assumed.
 """
 
 from collections.abc import Mapping
@@ -116,7 +116,7 @@ def _check_kind(ours: str, key: str, value: Any, where: str) -> None:
     else:
         expected, is_right = "a positive whole number", type(value) is int and value > 0
     if not is_right:
-        raise ClueBenchError(f"{where}: {key} is {value!r}, expected {expected}", "mend the configuration")
+        raise ClueBenchError(f"{where}: {key} is {value!r}, expected {expected}", "fix the configuration")
 
 
 def _assume(values: dict[str, Any], family: Family, weights: str) -> list[str]:

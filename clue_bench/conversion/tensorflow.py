@@ -1,6 +1,6 @@
 """TensorFlow checkpoints of BERT and ALBERT to the Hugging Face layout.
 
-Enters: bert_model.ckpt.*, its configuration and vocab.txt, as Google, CLUE and brightmart publish them. Leaves: a
+Input: bert_model.ckpt.*, its configuration and vocab.txt, as Google, CLUE and brightmart publish them. Output: a
 `Model`. TensorFlow itself (an optional extra) is needed only to read the file; renaming is a pure function of arrays.
 
 Three ways of naming are known: Google's BERT; Google's ALBERT (group_0/inner_group_0); and the first albert_zh

@@ -1,6 +1,6 @@
 """The Hugging Face layout to UER-py: the inverse of `uer`.
 
-Enters: a `Model` of family BERT, ALBERT or GPT2. Leaves: tensors under the names of UER-py's master branch (2024-05),
+Input: a `Model` of family BERT, ALBERT or GPT2. Output: tensors under the names of UER-py's master branch (2024-05),
 its configuration, and what it has no place for. Gains of norms are unfolded; the segments get their padding row back:
 the one that provenance.json kept, else zeros, which no output at a real token depends on.
 """

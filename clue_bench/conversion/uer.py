@@ -1,6 +1,6 @@
 """UER-py's checkpoints to the Hugging Face layout.
 
-Enters: the state dictionary of a BERT, ALBERT or GPT2 of UER-py, of any of its versions, and its configuration. Leaves:
+Input: the state dictionary of a BERT, ALBERT or GPT2 of UER-py, of any of its versions, and its configuration. Output:
 a `Model`. Steps: names of today; family, sizes and heads from names and shapes; a second copy of the embedding dropped;
 gains of norms folded (see `norms`); the padding row of the segments put aside.
 """

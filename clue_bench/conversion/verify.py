@@ -1,6 +1,6 @@
 """Whether transformers loads a model completely: every tensor of its class is there, and no layer is left over.
 
-Enters: a `Model`. Leaves: nothing, or an error that names the tensor. The class is built without memory for weights.
+Input: a `Model`. Output: nothing, or an error that names the tensor. The class is built without memory for weights.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Clean lines of raw text.
 
-Enters: a line as it stands in the file, or many as code points. Leaves: each without control and zero-width
+Input: a line as it stands in the file, or many as code points. Output: each without control and zero-width
 characters, with runs of blanks as one space, stripped. Nothing else is judged or changed: which text is worth training
 on is the user's choice.
 """

@@ -1,6 +1,6 @@
 """Build a corpus of labelled pairs (door 1, `shards`) from the rows of a pair task.
 
-Enters: pairs of texts with a class each, and the pairs that must not be trained on. Leaves: a corpus folder of one
+Input: pairs of texts with a class each, and the pairs that must not be trained on. Output: a corpus folder of one
 shard whose documents are two sentences, one on each side, and labels.json.
 
 Rows that are also in the task's dev or test set, in either order and as the vocabulary sees them, are left out and

@@ -1,7 +1,7 @@
 """Read raw text as documents.
 
-Enters: .txt, .txt.gz, .txt.xz in CLUECorpus layout (a sentence or paragraph per line, a blank line between documents)
-and .jsonl[.gz|.xz] (one object a line whose "text" is a document), or folders of them. Leaves: documents, in order,
+Input: .txt, .txt.gz, .txt.xz in CLUECorpus layout (a sentence or paragraph per line, a blank line between documents)
+and .jsonl[.gz|.xz] (one object a line whose "text" is a document), or folders of them. Output: documents, in order,
 as lists of lines. UTF-8 with or without byte order mark, LF or CRLF; anything else is an error naming file and byte.
 
 Memory is bounded: a line longer than LONGEST_LINE bytes and a document longer than the caller's limit come in pieces,

@@ -1,6 +1,6 @@
 """Split lines into sentences.
 
-Enters: a cleaned line, or many as code points. Leaves: its sentences, whose concatenation is the line. A sentence
+Input: a cleaned line, or many as code points. Output: its sentences, whose concatenation is the line. A sentence
 ends after 。！？!?… and any closing quotes or brackets that follow; a line end ends one too. ASCII "." does not: it
 stands in numbers and names.
 """

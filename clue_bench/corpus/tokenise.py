@@ -1,6 +1,6 @@
 """From the text of one shard to its arrays.
 
-Enters: documents as text, a blank line after each. Leaves: what `shards.write_shard` takes: ids, offsets of documents
+Input: documents as text, a blank line after each. Output: what `shards.write_shard` takes: ids, offsets of documents
 and sentences, word starts, counts. The steps: clean, split into sentences, encode, find the words; each over all the
 characters of a piece of text at once, as arrays of code points.
 

@@ -1,6 +1,6 @@
 """Lines for training a vocabulary.
 
-Enters: text files. Leaves: the cleaned lines that the corpus would be built from.
+Input: text files. Output: the cleaned lines that the corpus would be built from.
 """
 
 import math

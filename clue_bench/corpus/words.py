@@ -1,6 +1,6 @@
 """Where words start, by a segmenter.
 
-Enters: cleaned lines and the places of their tokens. Leaves: for each token, whether it starts a word.
+Input: cleaned lines and the places of their tokens. Output: for each token, whether it starts a word.
 
 rjieba (jieba in Rust, Apache-2.0 and MIT) cuts text as it stands, blanks and line feeds being words too. It looks at
 each stretch of Chinese characters, letters and digits by itself, so that lines cut together are cut as one by one.

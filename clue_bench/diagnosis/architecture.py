@@ -1,6 +1,6 @@
 """What a transformers class wants: names and shapes of its tensors, built on the meta device, so without memory.
 
-Enters: the values of config.json and a class name. Leaves: an `Architecture`. No code of a checkpoint is run: only
+Input: the values of config.json and a class name. Output: an `Architecture`. No code of a checkpoint is run: only
 classes that transformers itself has are looked up.
 """
 
@@ -77,7 +77,7 @@ def build_config(model_type: str, values: Mapping[str, Any]) -> PretrainedConfig
         with quiet():
             config: PretrainedConfig = CONFIG_MAPPING[model_type].from_dict(plain)
     except BUILD_ERRORS as error:
-        raise ClueBenchError(f"transformers refuses config.json: {_line(error)}", "mend the value") from error
+        raise ClueBenchError(f"transformers refuses config.json: {_line(error)}", "fix the value") from error
     return config
 
 
@@ -110,7 +110,7 @@ def build(name: str, config: PretrainedConfig) -> Architecture:
             bare = transformers.AutoModel.from_config(config)  # type: ignore[no-untyped-call]
     except BUILD_ERRORS as error:
         raise ClueBenchError(
-            f"transformers cannot build {name} from config.json: {_line(error)}", "mend config.json"
+            f"transformers cannot build {name} from config.json: {_line(error)}", "fix config.json"
         ) from error
     return Architecture(
         name=name,

@@ -1,6 +1,6 @@
 """Ask the model: fill masks, continue sentences, and judge no further than the answers go.
 
-Enters: a folder, a class name and a configuration. Leaves: `Filled` or `Continued` answers, and findings.
+Input: a folder, a class name and a configuration. Output: `Filled` or `Continued` answers, and findings.
 """
 
 # S sequence, V vocabulary
@@ -61,7 +61,7 @@ class Subject:
                 )
         except (OSError, *BUILD_ERRORS) as error:
             line = " ".join(str(error).split())[:200]
-            raise ClueBenchError(f"transformers cannot load it: {line}", "mend what is wrong first") from error
+            raise ClueBenchError(f"transformers cannot load it: {line}", "fix what is wrong first") from error
         self.model.eval()
         self.files = files
 
@@ -196,6 +196,6 @@ def _within(subject: Subject, ids: list[int], text: str) -> list[int]:
         raise ClueBenchError(f"--text {text[:20]}…: {len(ids):,} tokens, the model takes {longest:,}", "shorten it")
     if max(ids, default=0) >= rows:
         raise ClueBenchError(
-            f"the tokenizer gives id {max(ids):,}, the embedding has {rows:,} rows", "mend the tokenizer's files"
+            f"the tokenizer gives id {max(ids):,}, the embedding has {rows:,} rows", "fix the tokenizer's files"
         )
     return ids

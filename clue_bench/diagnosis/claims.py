@@ -1,6 +1,6 @@
 """config.json against the weights: family, and the sizes that shapes give away.
 
-Enters: config.json and a `Family`. Leaves: findings, and a `Reading`: how the weights have to be read so that
+Input: config.json and a `Family`. Output: findings, and a `Reading`: how the weights have to be read so that
 everything else can still be looked at, and in words what that changes.
 """
 

@@ -1,6 +1,6 @@
 """Positions and segments: rows of two embeddings against config.json, and whether they were ever pretrained.
 
-Enters: the two tensors and a `Reading`. Leaves: findings. What is said of training is read from values alone, and says
+Input: the two tensors and a `Reading`. Output: findings. What is said of training is read from values alone, and says
 "look": a row that was never used keeps its random start.
 """
 

@@ -1,6 +1,6 @@
 """Examine a checkpoint: read it, compare it with its config.json, ask it, and conclude.
 
-Enters: a checkpoint folder, a run's folder or a Hugging Face id. Leaves: a `Report`. Changes nothing on disk.
+Input: a checkpoint folder, a run's folder or a Hugging Face id. Output: a `Report`. Changes nothing on disk.
 
 1. read config.json, the tokenizer's files and the header of the weights (read, tokens);
 2. recognise the family from names and shapes (family) and compare it with what config.json claims (claims);
@@ -182,7 +182,7 @@ def _obstacle(files: Files, family: Family, reading: Reading | None, findings: l
         return "the vocabulary has more tokens than the embedding has rows"
     for finding in findings:
         if finding.severity == "wrong" and finding.check in ("tensors", "numbers"):
-            return f"first mend the {finding.check}"
+            return f"first fix the {finding.check}"
         if finding.severity == "wrong" and finding.check == "special tokens" and " has no " in finding.text:
             return "the vocabulary lacks special tokens"
     return ""

@@ -1,6 +1,6 @@
 """Which family of models do these weights belong to? Told from names and shapes of tensors, not from config.json.
 
-Enters: names and shapes. Leaves: a `Family`: its kind, the evidence in words, and the sizes that the shapes give away.
+Input: names and shapes. Output: a `Family`: its kind, the evidence in words, and the sizes that the shapes give away.
 """
 
 import re

@@ -1,6 +1,6 @@
 """Find a checkpoint and read what is in it, without trusting any of it.
 
-Enters: a folder, a run's folder, or a Hugging Face id. Leaves: the folder, its config.json as a dictionary, and
+Input: a folder, a run's folder, or a Hugging Face id. Output: the folder, its config.json as a dictionary, and
 `Weights`: names, shapes and types from the header, tensors one at a time. No code of the checkpoint is run, and pickles
 are read with weights_only=True.
 """

@@ -1,6 +1,6 @@
 """What the doctor says: findings, answers and a verdict, all frozen data.
 
-Enters: findings in any order. Leaves: a `Report`, whose `verdict` is one sentence and whose `healthy` decides the exit
+Input: findings in any order. Output: a `Report`, whose `verdict` is one sentence and whose `healthy` decides the exit
 code. Does no looking of its own.
 """
 

@@ -1,6 +1,6 @@
 """Names, shapes and values of tensors against what the class wants.
 
-Enters: the header of the weights and an `Architecture`. Leaves: findings about the head, the tensors and the numbers.
+Input: the header of the weights and an `Architecture`. Output: findings about the head, the tensors and the numbers.
 """
 
 import re

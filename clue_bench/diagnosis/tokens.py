@@ -1,6 +1,6 @@
 """The tokenizer files of a checkpoint, read tolerantly: what is wrong with them becomes a finding, not an exception.
 
-Enters: a folder. Leaves: `TokenizerFiles`: the kind of vocabulary, its tokens in the order of their ids, and
+Input: a folder. Output: `TokenizerFiles`: the kind of vocabulary, its tokens in the order of their ids, and
 tokenizer_config.json.
 """
 

@@ -1,6 +1,6 @@
 """The vocabulary and the tokenizer against config.json and the embedding.
 
-Enters: `TokenizerFiles`, config.json, a `Reading` and the rows of the embedding. Leaves: findings.
+Input: `TokenizerFiles`, config.json, a `Reading` and the rows of the embedding. Output: findings.
 """
 
 from collections import Counter

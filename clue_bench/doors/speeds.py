@@ -1,6 +1,6 @@
 """What a record of kind "speed" holds in `results`: one model, measured in one session.
 
-Enters: the JSON of a record. Leaves: checked values. A session is one invocation of clue-bench speed: its models took
+Input: the JSON of a record. Output: checked values. A session is one invocation of clue-bench speed: its models took
 turns, on one machine, with the same settings, so its records compare with each other and with no others.
 """
 

@@ -1,6 +1,6 @@
 """FGM: training on word embeddings moved in the direction that hurts most (Miyato et al. 2017).
 
-Enters: a model whose gradients have been computed. Leaves: the embedding moved, for a second pass, and put back after
+Input: a model whose gradients have been computed. Output: the embedding moved, for a second pass, and put back after
 it, bit for bit.
 """
 

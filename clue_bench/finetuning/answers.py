@@ -1,6 +1,6 @@
 """Predictions of rows, for neural models and floors alike. No torch.
 
-Enters: class scores of a split's rows. Leaves: the run's files of predictions, and what its record says of them.
+Input: class scores of a split's rows. Output: the run's files of predictions, and what its record says of them.
 """
 
 from collections.abc import Iterable, Iterator

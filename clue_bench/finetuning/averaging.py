@@ -1,6 +1,6 @@
 """EMA: an exponential moving average of the weights, which is evaluated and kept in place of the weights themselves.
 
-Enters: a model before its first update. Leaves: a copy that follows it, a little with every update (Polyak and Juditsky
+Input: a model before its first update. Output: a copy that follows it, a little with every update (Polyak and Juditsky
 1992; Tarvainen and Valpola 2017). The average begins as the weights after the first update.
 
 A fine-tuning run is short: with a constant decay of 0.999, a third of the average would after 1,000 updates still be

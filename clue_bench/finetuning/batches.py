@@ -1,6 +1,6 @@
 """Length-bucketed batches of a tokenised split.
 
-Enters: tokenised rows. Leaves: padded tensors of rows of similar length.
+Input: tokenised rows. Output: padded tensors of rows of similar length.
 
 Training: each epoch is a permutation of all rows; within pools of POOL_BATCHES batches rows are sorted by length, cut
 into batches, and the batches are permuted. Prediction: rows sorted by length, batches of about equal token counts.

@@ -1,6 +1,6 @@
 """Task rows as token ids.
 
-Enters: rows, and a tokeniser: what turns texts into ids, and where special tokens stand around them. Leaves: flat token
+Input: rows, and a tokeniser: what turns texts into ids, and where special tokens stand around them. Output: flat token
 ids with offsets.
 """
 

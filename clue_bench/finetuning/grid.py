@@ -1,6 +1,6 @@
 """Which settings a search tries, and what its outcome allows to say.
 
-Enters: a model's default settings, `--grid` texts. Leaves: every point of a grid, the best one, and warnings where that
+Input: a model's default settings, `--grid` texts. Output: every point of a grid, the best one, and warnings where that
 lies on the grid's edge, so that the search has found a bound of its own making rather than an optimum.
 """
 

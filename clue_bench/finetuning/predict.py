@@ -1,6 +1,6 @@
 """Predictions of a classifier on a tokenised split.
 
-Enters: a model and rows. Leaves: logits and predictions in the rows' order.
+Input: a model and rows. Output: logits and predictions in the rows' order.
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Scores of predictions.
 
-Enters: class numbers, gold and predicted. Leaves: accuracy and macro-F1 by scikit-learn, and what the majority class
+Input: class numbers, gold and predicted. Output: accuracy and macro-F1 by scikit-learn, and what the majority class
 alone would give. The same scores stand behind the `evaluate` interface in `metrics/clue_classification.py`.
 """
 

@@ -1,6 +1,6 @@
 """How to fine-tune: the settings of one run, with defaults that follow the model's size and that of the training set.
 
-Enters: a task, a model's sizes, the number of training rows, and `--set` overrides. Leaves: frozen, checked `Settings`;
+Input: a task, a model's sizes, the number of training rows, and `--set` overrides. Output: frozen, checked `Settings`;
 every default is written to the run's record.
 """
 

@@ -1,6 +1,6 @@
 """Many runs of one model on one task: every setting and seed that is still missing.
 
-Enters: what decides a run, a grid, seeds. Leaves: a folder per run, and the setting that did best.
+Input: what decides a run, a grid, seeds. Output: a folder per run, and the setting that did best.
 
 1. Every point of the grid with the first seed; the best by the task's metric on dev is chosen.
 2. The chosen point with the other seeds.

@@ -1,6 +1,6 @@
 """The fine-tuning loop: a generator of reports.
 
-Enters: a classifier, tokenised train and dev splits, settings. Leaves: reports, and the best weights on dev.
+Input: a classifier, tokenised train and dev splits, settings. Output: reports, and the best weights on dev.
 "Best" is by the task's metric, the earlier evaluation winning ties; an evaluation whose predictions are all one class
 counts only if there is no other, since a constant needs no model. Where an average of the weights is kept (EMA), that
 is what is evaluated and kept.

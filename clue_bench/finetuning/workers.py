@@ -1,6 +1,6 @@
 """Runs of a sweep side by side, each in a process with some of the cores.
 
-Enters: runs of one model on one task. Leaves: their reports as they come, and their records.
+Input: runs of one model on one task. Output: their reports as they come, and their records.
 
 A step of a small model has too little in it for two cores: much of it is work that one core does while the other waits.
 Two runs, a core each, end sooner than one after the other with both cores. A worker is started once, reads the model

@@ -1,6 +1,6 @@
 """Self-attention and what it may look at.
 
-Enters: hidden states, and which positions belong together. Leaves: mixed hidden states.
+Input: hidden states, and which positions belong together. Output: mixed hidden states.
 
 Shape letters: B rows, S positions, K looked-at positions of a row, D hidden size, N heads, H = D / N.
 """

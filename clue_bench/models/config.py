@@ -1,6 +1,6 @@
 """Architectures: the widths of a model, and what its family adds.
 
-Enters: plain numbers. Leaves: a frozen `ModelConfig` that every network here is built from, and parameter counts.
+Input: plain numbers. Output: a frozen `ModelConfig` that every network here is built from, and parameter counts.
 
 | family | order of norms | positions | layers | embedding |
 |---|---|---|---|---|

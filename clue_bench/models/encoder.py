@@ -1,6 +1,6 @@
 """One configurable encoder for BERT, ALBERT and RoFormer, and its heads.
 
-Enters: token ids. Leaves: hidden states (or, where asked, only those that the loss looks at), vocabulary logits, and
+Input: token ids. Output: hidden states (or, where asked, only those that the loss looks at), vocabulary logits, and
 the logits of sentence order. It does not know about files (`checkpoint`), names in other toolkits (`hub`) or losses
 (`engine`, `finetune`).
 

@@ -1,6 +1,6 @@
 """GPT2: a causal language model.
 
-Enters: token ids. Leaves: vocabulary logits of the next token at every position.
+Input: token ids. Output: vocabulary logits of the next token at every position.
 
 Pre-LN (each sublayer normalises its input), learned positions, no norm after the embeddings, one after the last layer;
 the output matrix is the word embedding, without a bias.

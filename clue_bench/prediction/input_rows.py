@@ -1,6 +1,6 @@
 """Rows that a user wants answers for: typed, from a file, or a split of a task.
 
-Enters: texts, a .jsonl, .json, .csv, .tsv or .txt file (or .gz of one), or a task and a data folder. Leaves: texts, ids
+Input: texts, a .jsonl, .json, .csv, .tsv or .txt file (or .gz of one), or a task and a data folder. Output: texts, ids
 and the right labels where they are known. In tables and JSON Lines the task's card says what the fields are called; a
 row without label is welcome. A .txt file has a row a line, the two texts of a pair with a tab between.
 """
@@ -93,7 +93,7 @@ def _gold(row: dict[str, Any], task: Task, where: str) -> str | None:
     if label not in task.labels:
         raise ClueBenchError(
             f"{where}: label '{label}' is not one of {task.name}'s {len(task.labels)} labels",
-            f"mend it, or leave it out; clue-bench tasks show {task.name}",
+            f"fix it, or leave it out; clue-bench tasks show {task.name}",
         )
     return label
 

@@ -1,6 +1,6 @@
 """A fine-tuned model that answers for texts.
 
-Enters: the folder of a run or a checkpoint; rows of one or two texts. Leaves: for every row the labels, the most
+Input: the folder of a run or a checkpoint; rows of one or two texts. Output: for every row the labels, the most
 probable first. What the labels mean and how many texts a row has comes from the task's card, where it is found.
 """
 

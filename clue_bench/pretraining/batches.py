@@ -1,6 +1,6 @@
 """Rows of token ids from shards, for objectives over running text.
 
-Enters: a corpus and sample numbers. Leaves: `Rows`, numpy arrays on the host.
+Input: a corpus and sample numbers. Output: `Rows`, numpy arrays on the host.
 
 A shard is read as one stream in which every document is followed by [SEP]. Row r of a shard holds the W tokens from r·W
 on; the last row reaches back so that it is full too. So no token is left out, none is padding (a shard shorter than W

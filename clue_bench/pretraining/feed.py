@@ -1,6 +1,6 @@
 """What a stage feeds its model: rows of the corpus at its length, turned into batches by its objective.
 
-Enters: a recipe's stage, a corpus, and step numbers. Leaves: batches on the device, in two halves: what the host says
+Input: a recipe's stage, a corpus, and step numbers. Output: batches on the device, in two halves: what the host says
 (`inputs`: numbers of rows, and the rows themselves where the device does not hold the corpus) and what the device makes
 of it (`assemble`: the same kernels in every step, so that they can be recorded).
 """

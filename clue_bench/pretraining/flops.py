@@ -1,6 +1,6 @@
 """Model FLOPs of pretraining: what the model needs, however it is computed.
 
-Enters: an architecture and a batch's shape. Leaves: floating-point operations per token, forward and backward.
+Input: an architecture and a batch's shape. Output: floating-point operations per token, forward and backward.
 """
 
 from clue_bench.models.config import ModelConfig

@@ -1,6 +1,6 @@
 """What to predict: masked tokens, masked whole words, or the next token.
 
-Enters: rows from the corpus and one key per row. Leaves: a `Batch`, what the model sees and what it must predict, on
+Input: rows from the corpus and one key per row. Output: a `Batch`, what the model sees and what it must predict, on
 the device. Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
 
 Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), C texts of a row,

@@ -1,6 +1,6 @@
 """Which texts share a row: best fit, longest first.
 
-Enters: the sizes of texts. Leaves: an order of the texts, and where each row begins in it. Rows are nearly full as long
+Input: the sizes of texts. Output: an order of the texts, and where each row begins in it. Rows are nearly full as long
 as short texts are left to fill the gaps.
 
 The classic algorithm takes texts one by one; here all texts of one size are placed at once, so the work grows with the

@@ -1,6 +1,6 @@
 """Rows of texts in two parts, for sentence order.
 
-Enters: a corpus and sample numbers. Leaves: `Rows` with segments, order and packing.
+Input: a corpus and sample numbers. Output: `Rows` with segments, order and packing.
 
 A text is a run of whole sentences of one document, as many as fit into a row (or two, if pairs of sentences are asked
 for); a sentence longer than a row is cut. It is laid out as [CLS] a [SEP] b [SEP], split between two sentences, and in

@@ -1,6 +1,6 @@
 """The processes of a run: one, or those that torchrun started.
 
-Enters: torchrun's environment variables. Leaves: this process's share of a batch, and sums over all processes.
+Input: torchrun's environment variables. Output: this process's share of a batch, and sums over all processes.
 The backend is NCCL on GPUs and Gloo on CPUs; gradients are exchanged by DistributedDataParallel.
 """
 

@@ -1,6 +1,6 @@
 """Recipes: what to pretrain, and how. The data model of the cards in `pretrain/`.
 
-Enters: a TOML card and `--set` overrides. Leaves: a frozen, checked `Recipe`. Units stand in the field comments.
+Input: a TOML card and `--set` overrides. Output: a frozen, checked `Recipe`. Units stand in the field comments.
 
 A recipe has one stage or two, `[stage1]` and `[stage2]`; the second goes on with the first one's weights, with an
 optimizer and a schedule of its own. `--set stage2.steps=N` changes one stage, `--set steps=N` every stage that there

@@ -1,6 +1,6 @@
 """What a pretraining run says about itself: one report every so many steps.
 
-Enters: sums over predictions. Leaves: means, in a frozen `Report` that progress, metrics.jsonl and trackers consume.
+Input: sums over predictions. Output: means, in a frozen `Report` that progress, metrics.jsonl and trackers consume.
 """
 
 import math

@@ -1,6 +1,6 @@
 """Rows of running text from a corpus that lies in the device's memory.
 
-Enters: the rows of a corpus. Leaves: the same rows as `PackedRows.gather`, without a look at the host: the numbers of a
+Input: the rows of a corpus. Output: the same rows as `PackedRows.gather`, without a look at the host: the numbers of a
 step's rows are all that has to travel. A token takes two bytes, four above 65,536 tokens of vocabulary, and one more
 where words are masked. Texts in two parts (`pairs`) still come from the host.
 

@@ -1,6 +1,6 @@
 """The model that a run starts with: new weights, or those of a checkpoint.
 
-Enters: a recipe, a vocabulary and perhaps a checkpoint. Leaves: a module.
+Input: a recipe, a vocabulary and perhaps a checkpoint. Output: a module.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Training state: everything that a continued run needs to go on as if it had never stopped.
 
-Enters: model, optimizer and the number of finished steps. Leaves: one file, replaced atomically, that is loaded without
+Input: model, optimizer and the number of finished steps. Output: one file, replaced atomically, that is loaded without
 executing anything in it. The order of samples and every random draw are functions of the step, so the step is all
 there is to save of them.
 """

@@ -1,6 +1,6 @@
 """One optimizer step of pretraining, and a look at rows without one.
 
-Enters: a model, an optimizer and a batch. Leaves: updated weights, and sums for the report. With several processes
+Input: a model, an optimizer and a batch. Output: updated weights, and sums for the report. With several processes
 each has some of the rows; gradients and counts are summed over all of them.
 
 Legend: B rows of this process, K predictions per row, M predictions of a head, L its classes, C texts of a row.

@@ -1,6 +1,6 @@
 """Trackers: programs that show the curves of many runs side by side. They consume reports.
 
-Enters: reports, one after another. Leaves: every number of a report, under its name in `Report`, at its step.
+Input: reports, one after another. Output: every number of a report, under its name in `Report`, at its step.
 
 - TensorBoard: event files in OUT/tensorboard. `tensorboard --logdir runs` shows every run below `runs`.
 - trackio: a run of the project `clue-bench` in trackio's own folder on this machine (TRACKIO_DIR, else beside the

@@ -1,6 +1,6 @@
 """The training loop: a generator of reports.
 
-Enters: a recipe and a corpus. Leaves: reports, and a `Pretraining` whose model and optimizer have moved on.
+Input: a recipe and a corpus. Output: reports, and a `Pretraining` whose model and optimizer have moved on.
 Progress displays, metrics, states and checkpoints are the consumer's business (`run`).
 """
 

@@ -1,6 +1,6 @@
 """Cross-entropy over a vocabulary, without the logits.
 
-Enters: hidden states, the output matrix and targets. Leaves: the summed loss and the right answers. Where it counts is
+Input: hidden states, the output matrix and targets. Output: the summed loss and the right answers. Where it counts is
 that a large vocabulary's logits are the largest tensor of a small model's step: here there is one of them, in the type
 of the matrix products, in which exponentials take the logits' place. With e = exp(logits - max), z its sum over the
 vocabulary and w = 1 / z, the gradient of the logits is w·e less 1 at the target; w multiplies the small matrices

@@ -1,6 +1,6 @@
 """How sure a dev accuracy is, and whether two of them, or many, differ.
 
-Enters: which rows were right, one row of booleans per seed, (rows,) or (seeds, rows). Leaves: intervals and p-values.
+Input: which rows were right, one row of booleans per seed, (rows,) or (seeds, rows). Output: intervals and p-values.
 
 Of one model or one pair, the bootstrap is hierarchical: rows are redrawn, the same rows for every seed of every side,
 and then seeds, for each side alone. With a single seed on a side only the rows are redrawn: the interval then says what

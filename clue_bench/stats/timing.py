@@ -1,6 +1,6 @@
 """Repeated measurements: what they say, and how sure one can be of it.
 
-Enters: one number per repetition. Leaves: an `Interval`: their median, and an interval for it that assumes nothing of
+Input: one number per repetition. Output: an `Interval`: their median, and an interval for it that assumes nothing of
 how the numbers are distributed. It measures nothing itself.
 """
 

@@ -1,6 +1,6 @@
 """A synthetic data set: what `clue-bench quickstart` trains on when no real data are named.
 
-Enters: a seed and the label names of the task cards. Leaves: a corpus file (`corpus.write_corpus`) and the data of
+Input: a seed and the label names of the task cards. Output: a corpus file (`corpus.write_corpus`) and the data of
 four tasks (`tasks.write_tasks`) in CLUE's formats; the same seed gives the same bytes on any machine.
 
 Steps: word lists and templates (`words`, `app_words`, `pair_words`) → one text or pair at a time (`sentences`) →

@@ -1,6 +1,6 @@
 """Words for app descriptions: the 119 IFLYTEK classes, and the marketing prose that every app shares.
 
-Leaves: constants only, written for this project. A template's slots: {name} the app's name, {label} the class name,
+Output: constants only, written for this project. A template's slots: {name} the app's name, {label} the class name,
 {w} {v} {u} words of the class, {a} an adjective, {z} a user group, {b} and {e} benefits, {k} a number, {x} a Latin
 word.
 """

@@ -1,6 +1,6 @@
 """A synthetic corpus in CLUECorpus' layout, over the vocabulary of the synthetic tasks.
 
-Enters: a seed and a number of documents. Leaves: one text file; one sentence or paragraph a line, an empty line
+Input: a seed and a number of documents. Output: one text file; one sentence or paragraph a line, an empty line
 between documents. Documents are drawn from four kinds: news reports, app descriptions, pages of frequent questions,
 and reading exercises that say what follows from a statement and what does not. About 0.9 kB a document.
 """

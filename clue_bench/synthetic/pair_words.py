@@ -1,6 +1,6 @@
 """Words and templates for sentence pairs: consumer-credit questions (AFQMC) and premises (CMNLI).
 
-Leaves: constants only, written for this project; the credit products are invented.
+Output: constants only, written for this project; the credit products are invented.
 """
 
 from typing import NamedTuple

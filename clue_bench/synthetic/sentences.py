@@ -1,6 +1,6 @@
 """One text or one pair at a time: titles, news sentences, app descriptions, credit questions, premises.
 
-Enters: a `random.Random`, which alone decides what comes out, and what the text is to be about. Leaves: strings.
+Input: a `random.Random`, which alone decides what comes out, and what the text is to be about. Output: strings.
 Does not know label ids, splits or noise: those are the affair of `tasks`.
 """
 

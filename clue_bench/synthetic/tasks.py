@@ -1,6 +1,6 @@
 """Synthetic data for the four tasks of the quickstart, in CLUE's files and fields.
 
-Enters: a seed and the label names of the task cards. Leaves: `<task>/{train,dev,test}.json` (JSON Lines; the test
+Input: a seed and the label names of the task cards. Output: `<task>/{train,dev,test}.json` (JSON Lines; the test
 sets have ids and no labels), `tnews/test1.0.json`, `README.txt` and `DATASET.json`.
 
 Steps: fix how often each label occurs in a split → for each row, now and then (NOISE) take the content of another

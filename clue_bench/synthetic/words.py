@@ -1,6 +1,6 @@
 """Word lists and templates for news: what the synthetic TNEWS titles and the news part of the corpus are made of.
 
-Leaves: constants only. All of it was written for this project; nothing is quoted from CLUE or from any news source.
+Output: constants only. All of it was written for this project; nothing is quoted from CLUE or from any news source.
 A template's slots: {s} and {r} subjects, {p} predicate, {n} and {m} nouns of the topic, {c} and {d} cities, {t} a
 time, {y} a year, {k} a small number, {j} a digit, {x} a Latin word.
 """

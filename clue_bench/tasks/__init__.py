@@ -1,5 +1,5 @@
 """A shelf: what a task is (its card) and its rows on disk.
 
-Enters: a card, a data folder. Leaves: rows (texts and class numbers) and the facts that say which revision of the data
+Input: a card, a data folder. Output: rows (texts and class numbers) and the facts that say which revision of the data
 they are. It knows nothing of tokens or models.
 """

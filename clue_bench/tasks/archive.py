@@ -1,6 +1,6 @@
 """Whether a zip is what a task's card asks for.
 
-Enters: a folder that holds nothing but the zip, and its md5. Leaves: the facts of every split in it, or NotServed.
+Input: a folder that holds nothing but the zip, and its md5. Output: the facts of every split in it, or NotServed.
 """
 
 import zipfile

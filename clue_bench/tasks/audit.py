@@ -1,6 +1,6 @@
 """What there is to know of a task's data before a model is trained on it.
 
-Enters: a task, a data folder, and a vocabulary if tokens are to be counted. Leaves: per split rows, lengths, labels and
+Input: a task, a data folder, and a vocabulary if tokens are to be counted. Output: per split rows, lengths, labels and
 duplicates (`lengths.py` and `duplicates.py` say how they are counted), what splits share, and findings: sentences about
 what a user must know before believing a score. Rows with the card's dropped labels are counted and then left out.
 """

@@ -1,6 +1,6 @@
 """One file over HTTP, whole or not at all.
 
-Enters: a URL and how long to wait. Leaves: the file and its md5, or `NotServed` with the reason in a few words. Proxy
+Input: a URL and how long to wait. Output: the file and its md5, or `NotServed` with the reason in a few words. Proxy
 variables (HTTPS_PROXY, NO_PROXY, …) and certificates are `requests`' business and stay as it has them.
 
 What may pass (5xx, 408, 429, silence, a connection that breaks, fewer bytes than announced) is tried again a few times;

@@ -1,6 +1,6 @@
 """Texts that stand more than once: within a split, with different labels, and in two splits.
 
-Enters: the rows of splits. Leaves: counts. Two rows have the same texts if every character of every text agrees, the
+Input: the rows of splits. Output: counts. Two rows have the same texts if every character of every text agrees, the
 texts of a pair in their order; an index without white space counts "a b" and "ab" as the same, too.
 
 What is counted, for the word "duplicates" has three meanings:

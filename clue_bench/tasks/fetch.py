@@ -1,6 +1,6 @@
 """Get a task's data: from mirrors of the official zip, in order, then from the Hugging Face hub.
 
-Enters: a task card with an `[archive]`, a data folder. Leaves: `<data>/<archive.file>`, or `<data>/<task>/` from the
+Input: a task card with an `[archive]`, a data folder. Output: `<data>/<archive.file>`, or `<data>/<task>/` from the
 hub, and where it came from. Everything is staged in a hidden folder inside the data folder, read row by row, and only
 then renamed into place. A zip is good if its md5 is on the card; if it is not, but every split of the card is in it
 with the card's row counts, it is taken as another revision; anything else is refused and the next source is asked.

@@ -1,6 +1,6 @@
 """From a row of a file to its texts, label and id, as the card says.
 
-Enters: a row (a JSON object, or a line of a table as strings). Leaves: text. Everything that is not as the card says is
+Input: a row (a JSON object, or a line of a table as strings). Output: text. Everything that is not as the card says is
 an error naming file, line and field.
 """
 
@@ -34,7 +34,7 @@ def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int 
     if value is _ABSENT or value is None:
         return number
     if not isinstance(value, int | str) or isinstance(value, bool):
-        raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "mend the line")
+        raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "fix the line")
     return value
 
 
@@ -55,13 +55,13 @@ def _marked(text: str, row: dict[str, Any], spans: list[Span], where: str) -> st
         if isinstance(start, str) and _PLACE.fullmatch(start):  # tables hold strings only
             start = int(start)
         if not isinstance(start, int) or isinstance(start, bool) or start < 0:
-            raise ClueBenchError(f"{where}: {span.start} is {start!r}, expected a place in the text", "mend the line")
+            raise ClueBenchError(f"{where}: {span.start} is {start!r}, expected a place in the text", "fix the line")
         if not words:
-            raise ClueBenchError(f"{where}: {span.text} is empty, nothing to mark", "mend the line")
+            raise ClueBenchError(f"{where}: {span.text} is empty, nothing to mark", "fix the line")
         if text[start : start + len(words)] != words:
             found = text[start : start + len(words)]
             raise ClueBenchError(
-                f"{where}: {span.text} is '{words}', at character {start} stands '{found}'", "mend the line"
+                f"{where}: {span.text} is '{words}', at character {start} stands '{found}'", "fix the line"
             )
         # At one place ends come before beginnings, the end of the inner span first, the beginning of the outer first.
         end = start + len(words)
@@ -76,7 +76,7 @@ def _at(row: dict[str, Any], name: str, where: str) -> Any:
     value = _found(row, name)
     if value is _ABSENT:
         keys = ", ".join(row) or "none"
-        raise ClueBenchError(f"{where}: no field '{name}'; found {keys}", "mend the line")
+        raise ClueBenchError(f"{where}: no field '{name}'; found {keys}", "fix the line")
     return value
 
 
@@ -94,7 +94,7 @@ def _found(row: dict[str, Any], name: str) -> Any:
 
 def _clean(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str):
-        raise ClueBenchError(f"{where}: {name} is {value!r}, expected a string", "mend the line")
+        raise ClueBenchError(f"{where}: {name} is {value!r}, expected a string", "fix the line")
     if _SURROGATE.search(value):
-        raise ClueBenchError(f"{where}: {name} holds half a character", "mend the line")
+        raise ClueBenchError(f"{where}: {name} holds half a character", "fix the line")
     return value

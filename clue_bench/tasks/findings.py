@@ -1,6 +1,6 @@
 """What a user must know of task data before believing a score on it, in sentences.
 
-Enters: an audit. Leaves: one line per finding: splits that share texts, texts with more than one label, a majority
+Input: an audit. Output: one line per finding: splits that share texts, texts with more than one label, a majority
 class above two thirds, labels without rows, empty texts, rows cut at the model's length.
 """
 

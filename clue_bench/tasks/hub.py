@@ -1,6 +1,6 @@
 """A task's data from the Hugging Face hub, written in CLUE's own format.
 
-Enters: the splits of a hub dataset, whose labels are numbers with names in an order of their own. Leaves: JSON Lines
+Input: the splits of a hub dataset, whose labels are numbers with names in an order of their own. Output: JSON Lines
 under the card's file names, labels spelled as on the card. The hub keeps neither keywords nor rows that CLUE labels
 "-", so that such files are another revision than the official ones; where it keeps everything, they are the same bytes.
 """

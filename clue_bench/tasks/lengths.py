@@ -1,6 +1,6 @@
 """How long texts are, in characters and in tokens.
 
-Enters: texts, a vocabulary. Leaves: percentiles by nearest rank (the smallest length that at least so many per cent of
+Input: texts, a vocabulary. Output: percentiles by nearest rank (the smallest length that at least so many per cent of
 the rows do not exceed, so always one that occurs), how many rows a model's length cuts, and what it keeps of them.
 """
 

@@ -1,6 +1,6 @@
 """Rows of task data, read and checked against the card.
 
-Enters: a task, a data folder. Leaves: the rows of a split, and the facts that say which file they came from. JSON Lines
+Input: a task, a data folder. Output: the rows of a split, and the facts that say which file they came from. JSON Lines
 for `.json` and `.jsonl`, tables with a header for `.csv` and `.tsv`.
 """
 
@@ -112,7 +112,7 @@ def _json_lines(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
             raise ClueBenchError(f"{where}, line {number}: not JSON: {error}", "one JSON object a line") from error
         if not isinstance(row, dict):
             kind = type(row).__name__
-            raise ClueBenchError(f"{where}, line {number}: found a {kind}, expected a JSON object", "mend the line")
+            raise ClueBenchError(f"{where}, line {number}: found a {kind}, expected a JSON object", "fix the line")
         yield number, row
 
 
@@ -142,7 +142,7 @@ def _table(text: str, delimiter: str, where: str) -> Iterator[tuple[int, dict[st
                 )
             yield reader.line_num, dict(zip(header, cells, strict=True))
     except csv.Error as error:
-        raise ClueBenchError(f"{where}, line {reader.line_num}: {error}", "mend the line") from error
+        raise ClueBenchError(f"{where}, line {reader.line_num}: {error}", "fix the line") from error
 
 
 def _decoded(raw: bytes, where: str) -> str:

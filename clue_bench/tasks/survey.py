@@ -1,6 +1,6 @@
 """What of a task's data a folder has, read row by row.
 
-Enters: a task, a data folder. Leaves: per split the facts of its file, what is missing, and what is damaged.
+Input: a task, a data folder. Output: per split the facts of its file, what is missing, and what is damaged.
 """
 
 import hashlib
@@ -47,7 +47,7 @@ def survey(task: Task, data: Path) -> Survey:
             files[split] = read_split(task, split, data).facts
         except ClueBenchError as error:
             if split in in_folder:
-                raise ClueBenchError(error.message, "mend or delete it, then type the same command again") from error
+                raise ClueBenchError(error.message, "fix or delete it, then type the same command again") from error
             damage = damage or error.message
     return Survey(files, in_folder, in_zip, missing, damage)
 

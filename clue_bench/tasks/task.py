@@ -1,6 +1,6 @@
 """Tasks: what their files are called, what stands in them, and how they are scored. The data model of `tasks/*.toml`.
 
-Enters: a card's name or path. Leaves: a frozen, checked `Task`.
+Input: a card's name or path. Output: a frozen, checked `Task`.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """Stateless randomness: which sample comes when, and every random draw, as functions of counters.
 
-Enters: a seed and counters (epoch, sample, position, purpose). Leaves: permutations and uniform draws that do not
+Input: a seed and counters (epoch, sample, position, purpose). Output: permutations and uniform draws that do not
 depend on what was drawn before, so that a batch is the same for any number of processes and after any interruption,
 and a loader's state is one integer. Not for secrets.
 

@@ -1,9 +1,9 @@
 """A function of tensors, recorded as a CUDA graph for each set of shapes and replayed by one launch.
 
-Enters: a function that reads tensors, launches the same kernels whenever the shapes are the same, and never asks the
+Input: a function that reads tensors, launches the same kernels whenever the shapes are the same, and never asks the
 device for a value: nothing in it may depend on numbers that the host has, or they are frozen. What it keeps for later
 calls (moments of an optimizer, a pool of dropout masks) has to be there before it is recorded, so its first calls, and
-the first one of every set of shapes, are made as they are. Leaves: a callable of the same results.
+the first one of every set of shapes, are made as they are. Output: a callable of the same results.
 
 Small models' kernels take less time than launching them one by one does.
 

@@ -1,6 +1,6 @@
 """Dropout whose masks depend on the row alone.
 
-Enters: one key per row of the batch. Leaves: activations with zeros in them. torch's dropout draws from one global
+Input: one key per row of the batch. Output: activations with zeros in them. torch's dropout draws from one global
 stream, so its masks change with the batch's split over processes or micro-batches; and on CPUs it is nearly serial and
 costs more than the layers around it. Here each row takes, at every place in the network, a slice of a fixed pool of
 random zeros and ones, at an offset that is a function of the row's key and the place. Slices cost what copying them

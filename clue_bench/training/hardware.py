@@ -1,6 +1,6 @@
 """What this machine is and what it does well.
 
-Enters: nothing. Leaves: the device to use, the precision that pays on it, and a description for records.
+Input: nothing. Output: the device to use, the precision that pays on it, and a description for records.
 torch is imported inside functions: describing a machine for a table must not load it.
 """
 

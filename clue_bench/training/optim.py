@@ -1,6 +1,6 @@
 """The optimizer and its schedule, for pretraining and fine-tuning alike.
 
-Enters: a module and plain numbers. Leaves: AdamW over two parameter groups, or two for each layer, and learning rates
+Input: a module and plain numbers. Output: AdamW over two parameter groups, or two for each layer, and learning rates
 by step.
 """
 

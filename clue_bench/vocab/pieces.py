@@ -1,7 +1,7 @@
 """The model files of sentencepiece, as far as a vocabulary needs them.
 
-Enters: the bytes of a `spiece.model`, a protocol buffer whose field 1 repeats the pieces: {1: text, 2: score, 3: type}.
-Leaves: the pieces with their types, and the same model for which special tokens in a text are text.
+Input: the bytes of a `spiece.model`, a protocol buffer whose field 1 repeats the pieces: {1: text, 2: score, 3: type}.
+Output: the pieces with their types, and the same model for which special tokens in a text are text.
 
 The library itself does not say which pieces are "user-defined", and those matter: UER's models hold [MASK] and
 [unused…] as such, and sentencepiece finds them in any text. The format is read here, without the protobuf package.

@@ -1,6 +1,6 @@
 """Make a small simplified-Chinese vocabulary of a large one, by the rules that took Google's 21,128 tokens to CLUE's.
 
-Enters: a WordPiece vocabulary. Leaves: the pruned one, with what each rule dropped and what was added. Tokens keep
+Input: a WordPiece vocabulary. Output: the pruned one, with what each rule dropped and what was added. Tokens keep
 their order, so Google's file gives CLUE's 8,021 tokens in CLUE's order, and 132 more: CLUE dropped these by hand, and
 no rule is known for them (NO_RULE).
 """

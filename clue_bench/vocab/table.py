@@ -1,6 +1,6 @@
 """WordPiece ids by table: text as code points, ids as array look-ups.
 
-Enters: the Rust tokenizer of a WordPiece vocabulary, and text as code points. Leaves: its ids, exactly the library's.
+Input: the Rust tokenizer of a WordPiece vocabulary, and text as code points. Output: its ids, exactly the library's.
 
 Some 90 % of the characters of Chinese text are words by themselves: Chinese characters, punctuation and blanks, which
 BERT's splitter cuts off on both sides whatever stands there. Each has one id, or none, and is looked up in a table.

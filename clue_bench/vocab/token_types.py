@@ -1,6 +1,6 @@
 """What kinds of tokens a vocabulary holds, as CLUECorpus2020 counts them.
 
-Enters: a vocabulary. Leaves: how many of its tokens are simplified Chinese, traditional, English, and so on. A token
+Input: a vocabulary. Output: how many of its tokens are simplified Chinese, traditional, English, and so on. A token
 is of the type of its first character, the mark "##" or "▁" before it apart; special tokens go by their names.
 
 CLUE told traditional from simplified with a conversion table of the Chinese Wikipedia's of that time: a character is

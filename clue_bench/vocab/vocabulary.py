@@ -144,7 +144,7 @@ class Vocabulary:
         `AlbertTokenizer`, whose ids are the library's own but for three things (measured on 5,000 documents in
         tests/vocab/test_albert.py): it writes "``" and "''" as '"'; where two segmentations are equally likely
         ("———" as "—— —" or "— ——") it may take the other; and beside a [MASK] it puts "▁" after it, not before.
-        It makes its tokenizer anew from the model, so no tokenizer.json could mend that.
+        It makes its tokenizer anew from the model, so no tokenizer.json could fix that.
         """
         self.write(folder / self.file_name)
         config: dict[str, object] = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}

@@ -1,6 +1,6 @@
 """Names of parameters: ours ⇄ Hugging Face, for every family.
 
-Enters: our state dictionary or a Hugging Face one. Leaves: the other. Our fused query-key-value projection is split
+Input: our state dictionary or a Hugging Face one. Output: the other. Our fused query-key-value projection is split
 into the three of BERT, and joined again; GPT2's matrices are stored transposed there. Tensors that only other heads or
 older versions use are dropped by name; any other unknown name is an error.
 """

@@ -1,6 +1,6 @@
 """The weight files of a Hugging Face folder.
 
-Enters: a folder. Leaves: its tensors under the names they have there. safetensors before pickles, one file or several;
+Input: a folder. Output: its tensors under the names they have there. safetensors before pickles, one file or several;
 pickles are read with weights_only=True, so no code of a checkpoint is ever run.
 """
 

@@ -248,7 +248,7 @@ def test_failed_runs_are_rows_and_one_line_at_the_end_and_are_repeated_only_when
     assert f"failed: {spoiled.run_id}: FileExistsError" in err
     assert err.splitlines()[-2:] == [
         "error: 1 of 4 runs failed, for the reasons above",
-        "hint: mend what they name, then type the same command with --retry-failed",
+        "hint: fix what they name, then type the same command with --retry-failed",
     ]
     assert "AFQMC" in out
     assert "OCNLI" in out

@@ -71,7 +71,7 @@ def test_help_and_cards_load_neither_torch_nor_pandas(arguments):
 
 
 @pytest.mark.parametrize(
-    "module", ["clue_bench.leaderboard.leaderboard", "clue_bench.cards", "clue_bench.doors.records"]
+    "module", ["clue_bench.leaderboards.leaderboard", "clue_bench.cards", "clue_bench.doors.records"]
 )
 def test_board_catalog_and_records_never_load_torch(module):
     code = f"import sys, {module}; assert 'torch' not in sys.modules"

@@ -20,7 +20,7 @@ from clue_bench.doors.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
 from clue_bench.finetuning.baselines.models import featurize, fit_tfidf, log_softmax
-from clue_bench.leaderboard.measured.frames import run_frame, unfinished_runs
+from clue_bench.leaderboards.measured.frames import run_frame, unfinished_runs
 from clue_bench.tasks.read import read_rows
 from clue_bench.tasks.task import load_task
 

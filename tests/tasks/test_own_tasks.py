@@ -77,7 +77,7 @@ def test_every_key_of_a_card_is_explained(model):
 
 
 def test_the_column_of_the_mean_is_no_tasks(folder):
-    from clue_bench.leaderboard.scores import SCORE
+    from clue_bench.leaderboards.scores import SCORE
     from clue_bench.tasks.task import MEAN_COLUMN
 
     assert MEAN_COLUMN == SCORE

@@ -1,6 +1,6 @@
 """Classifiers: what a fine-tuning run trains.
 
-Enters: token ids. Leaves: class logits. Every family has the head of its class in `transformers`, with the same
+Input: token ids. Output: class logits. Every family has the head of its class in `transformers`, with the same
 computation and names, so that the class loads the result:
 
 | family | head | class |

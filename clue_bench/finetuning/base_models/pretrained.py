@@ -1,6 +1,6 @@
 """What a fine-tuning run starts from: any checkpoint folder, or a model of the Hugging Face hub.
 
-Enters: a folder or an id. Leaves: a `Pretrained`: names, sizes, a tokeniser, classifiers with its weights, and the
+Input: a folder or an id. Output: a `Pretrained`: names, sizes, a tokeniser, classifiers with its weights, and the
 writer of a fine-tuned one. BERT, ALBERT, RoFormer and GPT2 run on our own networks, everything else on those of
 `transformers` (`foreign`). A checkpoint that was fine-tuned on another task serves too: its head is dropped, all else
 is kept, and the name says which task came before.

@@ -1,7 +1,7 @@
 """The tokenizer of a folder, through `transformers`, and how a row looks to it.
 
-Enters: a checkpoint folder that is not tokenised as ours are: cased, words cut by jieba, byte pairs, another sentence
-piece. Leaves: a `FolderTokeniser`. Where special tokens and segments stand is asked of the tokenizer itself, by
+Input: a checkpoint folder that is not tokenised as ours are: cased, words cut by jieba, byte pairs, another sentence
+piece. Output: a `FolderTokeniser`. Where special tokens and segments stand is asked of the tokenizer itself, by
 tokenising two short texts and comparing with their parts.
 """
 
@@ -157,7 +157,7 @@ def _load(folder: Path, model_type: str) -> Any:
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ClueBenchError(
             f"{folder}: {type(tokenizer).__name__} finds none of its files, so the tokenizer is empty",
-            f"copy the tokenizer's files, or mend tokenizer_class in {_CONFIG}",
+            f"copy the tokenizer's files, or fix tokenizer_class in {_CONFIG}",
         )
     return tokenizer
 

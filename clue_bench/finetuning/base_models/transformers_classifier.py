@@ -1,6 +1,6 @@
 """A model of `transformers` as a `Classifier`.
 
-Enters: a model with a head for sequence classification. Leaves: the same, behind the contract that training and
+Input: a model with a head for sequence classification. Output: the same, behind the contract that training and
 prediction know.
 
 Legend: B rows, S positions, C classes.

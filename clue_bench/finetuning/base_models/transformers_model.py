@@ -1,6 +1,6 @@
 """Models of `transformers` that have no network of ours: ERNIE, ELECTRA, XLM-R and whatever else it can classify with.
 
-Enters: a checkpoint folder. Leaves: a `Classifier` around the model's own class for sequence classification, and the
+Input: a checkpoint folder. Output: a `Classifier` around the model's own class for sequence classification, and the
 folder that is written when it is trained. The base must be there as a whole: transformers would warn and train a model
 that is random in part; here that is an error.
 """

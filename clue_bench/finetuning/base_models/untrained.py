@@ -1,6 +1,6 @@
 """A model without its pretraining: the same architecture and vocabulary, all weights drawn anew.
 
-Enters: a `Pretrained` that runs on our networks. Leaves: one that knows nothing, so that the difference between the two
+Input: a `Pretrained` that runs on our networks. Output: one that knows nothing, so that the difference between the two
 is what pretraining is worth. Each run draws its weights from its own seed.
 """
 

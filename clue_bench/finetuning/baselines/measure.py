@@ -1,6 +1,6 @@
 """The floor of a task: models without any pretraining, run and recorded like a fine-tuned one.
 
-Enters: a task and its rows. Leaves: predictions of dev and every test split, and a run record (door 3) whose model says
+Input: a task and its rows. Output: predictions of dev and every test split, and a run record (door 3) whose model says
 `is_floor`, so that the board can mark what does not beat it. A floor takes seconds; a completed one is not repeated.
 No torch.
 """

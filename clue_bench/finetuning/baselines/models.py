@@ -1,6 +1,6 @@
 """The two models of the floor: what can be said of a row without any pretraining.
 
-Enters: rows of a task. Leaves: log-probabilities of every class for every row outside train. No torch.
+Input: rows of a task. Output: log-probabilities of every class for every row outside train. No torch.
 
 majority  the most frequent class of train; probabilities are the classes' shares in train, one added to every count
 tfidf     TF-IDF of character 1- to 3-grams and a linear support vector machine per class, by scikit-learn

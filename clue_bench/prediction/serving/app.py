@@ -1,6 +1,6 @@
 """The HTTP interface: POST /predict, GET /models, /health, /openapi.json, and a page to try it at /.
 
-Enters: a service. Leaves: an ASGI application. Every error is JSON, {"error": …, "hint": …}; none holds a traceback.
+Input: a service. Output: an ASGI application. Every error is JSON, {"error": …, "hint": …}; none holds a traceback.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Rows of many clients, predicted together.
 
-Enters: jobs, each some rows of one client. Leaves: each job's results, in its rows' order. One task collects rows until
+Input: jobs, each some rows of one client. Output: each job's results, in its rows' order. One task collects rows until
 there are `max_batch` of them, or the oldest has waited `max_wait` seconds, and runs them in a thread; meanwhile the
 next ones gather. A batch that fails fails its jobs only. Jobs whose client has gone are dropped.
 """

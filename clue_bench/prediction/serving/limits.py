@@ -1,6 +1,6 @@
 """What a client may ask of the server.
 
-Enters: the limits, requests. Leaves: a request's body, or a `RefusedError` that says what is too much.
+Input: the limits, requests. Output: a request's body, or a `RefusedError` that says what is too much.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """A uvicorn server on a socket of ours.
 
-Enters: an application, an address. Leaves: a server that ends on SIGTERM or SIGINT once the requests in work are done.
+Input: an application, an address. Output: a server that ends on SIGTERM or SIGINT once the requests in work are done.
 """
 
 import errno

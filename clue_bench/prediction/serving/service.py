@@ -1,6 +1,6 @@
 """From a request's body to predictions, whatever the body is.
 
-Enters: bytes. Leaves: predictions as JSON data, or a RefusedError that names what is wrong with which text.
+Input: bytes. Output: predictions as JSON data, or a RefusedError that names what is wrong with which text.
 """
 
 import logging

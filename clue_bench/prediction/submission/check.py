@@ -1,6 +1,6 @@
 """Check that the score server will read a zip as it is meant.
 
-Enters: a zip, the slots that are known, perhaps the data folder with the test files. Leaves: what it holds and lacks,
+Input: a zip, the slots that are known, perhaps the data folder with the test files. Output: what it holds and lacks,
 or an error for the first thing that is wrong.
 """
 

@@ -1,6 +1,6 @@
 """What the files of a submission are called.
 
-Enters: task cards. Leaves: the files that a submission can hold, and for a wrong name the one that was meant.
+Input: task cards. Output: the files that a submission can hold, and for a wrong name the one that was meant.
 """
 
 import re

@@ -1,6 +1,6 @@
 """A submission from fine-tuning runs.
 
-Enters: run folders, their records and predictions. Leaves: the zip, under its name only once the checker is content.
+Input: run folders, their records and predictions. Output: the zip, under its name only once the checker is content.
 """
 
 import json

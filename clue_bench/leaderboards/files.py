@@ -1,0 +1,95 @@
+"""The board as files: everything that `clue-bench leaderboard --out FOLDER` writes, and `--check` compares.
+
+Input: run records and the folder of published scores. Output: path relative to the folder → text. The same records
+give the same bytes. It reads the published folder and writes nothing.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_bench.doors.records import RunRecord
+from clue_bench.leaderboards.leaderboard import build_leaderboard
+from clue_bench.leaderboards.measured.ranks import Rank
+from clue_bench.leaderboards.measured.rows import measured_csv
+from clue_bench.leaderboards.page.render import render_page
+from clue_bench.leaderboards.plots.pictures import FOLDER, PICTURES, Picture, draw_pictures
+from clue_bench.leaderboards.plots.session import session_speeds
+from clue_bench.leaderboards.speed.tables import speed_json, speed_section, speed_tables
+
+README, CSV, JSON, SPEED, PAGE = "README.md", "leaderboard.csv", "leaderboard.json", "speed.md", "index.html"
+FILES = (README, CSV, JSON, SPEED, PAGE, *(f"{FOLDER}/{name}.svg" for name in PICTURES))
+"""Every file that a board may have. One that the records do not give has no place in the folder."""
+
+
+@dataclass(frozen=True)
+class BoardFiles:
+    """The board's Markdown and plain values, and its files: path relative to the folder → text."""
+
+    markdown: str
+    values: dict[str, Any]
+    texts: dict[str, str]
+
+
+def board_files(records: Sequence[RunRecord], published_folder: Path) -> BoardFiles:
+    """Return the board and its files.
+
+    Raises ClueBenchError as `build_leaderboard`, and for a curve or a speed record that is not valid.
+    """
+    board = build_leaderboard(records, published_folder)
+    markdown, values = board.markdown, board.as_json()  # each tests every pair of models: once is enough
+    ranks = [_rank_texts(table["ranks"]) for table in values["measured"]]
+    pictures = draw_pictures(records, board.measured, session_speeds(records))
+    texts = {
+        README: _readme(markdown, pictures),
+        CSV: measured_csv(board.measured),
+        JSON: json.dumps({**values, "speed": speed_json(records)}, ensure_ascii=False, indent=2) + "\n",
+        SPEED: f"# Speed\n\n{speed_section(records).strip()}\n",
+        PAGE: render_page(board, records, pictures, speed_tables(records), ranks),
+        **{picture.path: picture.file for picture in pictures if picture.file},
+    }
+    assert set(texts) <= set(FILES)
+    return BoardFiles(markdown, values, texts)
+
+
+def differing_files(folder: Path, texts: dict[str, str]) -> list[str]:
+    """Return which files of `folder` are not, byte for byte, `texts`: `README.md differs`, `index.html is missing`."""
+    found = []
+    for name in FILES:
+        path = folder / name
+        if name not in texts:
+            found += [f"{name} is left over"] if path.exists() else []
+        elif not path.is_file():
+            found.append(f"{name} is missing")
+        elif path.read_bytes() != texts[name].encode():
+            found.append(f"{name} differs")
+    return found
+
+
+def _rank_texts(ranks: dict[str, Any]) -> dict[str, dict[str, str]]:
+    """Return column → model → `1–3/5`, where at least two models were tested."""
+    return {
+        column: {
+            model: f"{Rank(**rank).text}/{rank['of']}" for model, rank in of_column["ranks"].items() if rank["of"] > 1
+        }
+        for column, of_column in ranks.items()
+    }
+
+
+def _readme(markdown: str, pictures: Sequence[Picture]) -> str:
+    """Return the Markdown with the other files at its end."""
+    parts = [
+        markdown.rstrip("\n"),
+        "## Pictures and other forms",
+        f"[{PAGE}]({PAGE}) is the same board to sort and filter, with the provenance of every number; it opens from "
+        f"the disk. [{CSV}]({CSV}) has the measured cells, [{JSON}]({JSON}) everything, [{SPEED}]({SPEED}) the speeds.",
+    ]
+    for picture in pictures:
+        heading = f"### {picture.title} {picture.english}"
+        if picture.left_out:
+            parts += [heading, picture.left_out]
+        else:
+            parts += [heading, f"![{picture.english}]({picture.path})", picture.caption]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,107 @@
+"""Published scores: quoted from public sources, a source per row, never mixed with measured ones.
+
+Input: a folder of CSV files with the columns of `PublishedScore`. Output: every row, in file and line order. A row
+that breaks a rule is an error naming file and line; none is skipped. Scores stay text, so that what is shown is what
+the source prints.
+"""
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+from clue_bench.errors import ClueBenchError
+
+# 67.57, 74.22/91.88 (exact match / F1), 56.8 (0.4) (mean and sd), and the one table of training speeds.
+_SCORE = (
+    r"(?:[0-9]+(?:\.[0-9]+)?(?:/[0-9]+(?:\.[0-9]+)?)?(?: \([0-9]+(?:\.[0-9]+)?\))?"
+    r"|1k steps/[0-9]+s(?: \(\+[0-9.]+%\))?|)"
+)
+
+
+class Quotation(pydantic.BaseModel):
+    """A line of a file of quoted facts: where it is printed, and conditions or contradictions in `note`."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    source: str = pydantic.Field(min_length=1)
+    note: str
+
+    @pydantic.field_validator("*", mode="before")
+    @classmethod
+    def _plain_line(cls, text: Any) -> Any:
+        if isinstance(text, str) and (text != text.strip() or "\n" in text or "\r" in text):
+            raise ValueError("expected one line without blanks around it")
+        return text
+
+
+AnyQuotation = TypeVar("AnyQuotation", bound=Quotation)
+
+
+class PublishedScore(Quotation):
+    """One quoted score. `score` is the source's text; empty only where `task` is "-": released, nothing published."""
+
+    model: str = pydantic.Field(min_length=1)
+    params: str
+    task: str = pydantic.Field(min_length=1)
+    split: str = pydantic.Field(min_length=1)
+    score: str = pydantic.Field(pattern=f"^{_SCORE}$")
+
+    @pydantic.model_validator(mode="after")
+    def _score_where_there_is_a_task(self) -> "PublishedScore":
+        if (self.score == "") != (self.task == "-"):
+            raise ValueError('expected a score, or task "-" and no score')
+        return self
+
+
+def read_published(folder: Path) -> list[PublishedScore]:
+    """Return every row of every CSV file in `folder`, in the order of file names and lines.
+
+    Raises ClueBenchError if there is no CSV file, or naming file and line of the first row that breaks a rule.
+    """
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise ClueBenchError(f"{folder}: no CSV file of published scores", "name the folder leaderboards/published")
+    return [score for path in paths for score in read_quotations(path, PublishedScore)]
+
+
+def read_quotations(path: Path, kind: type[AnyQuotation]) -> Iterator[AnyQuotation]:
+    """Yield the rows of one CSV file, whose columns are the fields of `kind`, `source` and `note` last.
+
+    Raises ClueBenchError naming file and line.
+    """
+    shared = list(Quotation.model_fields)
+    header = [name for name in kind.model_fields if name not in shared] + shared
+    seen: dict[AnyQuotation, int] = {}
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            lines = csv.reader(file, strict=True)
+            found = next(lines, [])
+            if found != header:
+                columns = f"expected the columns {','.join(header)}, found {','.join(found)}"
+                raise ClueBenchError(f"{path}: line 1: {columns}", "restore the header")
+            for values in lines:
+                row = _parse(values, header, kind, f"{path}: line {lines.line_num}")
+                if row in seen:
+                    raise ClueBenchError(f"{path}: line {lines.line_num} repeats line {seen[row]}", "remove one")
+                seen[row] = lines.line_num
+                yield row
+    except FileNotFoundError as error:
+        raise ClueBenchError(f"{path}: no such file", "restore leaderboards/published") from error
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ClueBenchError(f"{path}: not a CSV file in UTF-8: {error}", "fix or restore the file") from error
+
+
+def _parse(values: list[str], header: list[str], kind: type[AnyQuotation], where: str) -> AnyQuotation:
+    """Return one row. Raises ClueBenchError starting with `where`."""
+    if len(values) != len(header):
+        raise ClueBenchError(f"{where}: expected {len(header)} values, found {len(values)}", "quote values with commas")
+    try:
+        return kind.model_validate(dict(zip(header, values, strict=True)))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the row"
+        message = first["msg"].removeprefix("Value error, ")
+        raise ClueBenchError(f"{where}: {key}: {message}", "fix the line; every row needs its source") from error

@@ -1,0 +1,227 @@
+"""Measured speeds: one table per machine and session, with intervals and conditions.
+
+Input: run records. Output: Markdown, or plain values for JSON. Records of two sessions or two machines never share a
+table, so no arrow compares them: the models of a session took turns, those of two sessions did not.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from clue_bench.doors.records import RunRecord
+from clue_bench.doors.speeds import SpeedResults
+from clue_bench.leaderboards.markdown import escape, markdown_table
+from clue_bench.leaderboards.scores import MISSING
+from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
+
+NOTHING_MEASURED = "There are no measured speeds: no record of clue-bench speed was found."
+MODEL = "模型 model"
+CONDITIONS = {
+    "训练一步": "training step",
+    "训练数据": "training data",
+    "微调与预测": "fine-tuning and prediction",
+    "词汇表": "vocabulary",
+    "精度": "precision",
+    "矩阵乘法 GFLOP/s": "matrix products",
+    "Commit": "",
+    "Flags": "",
+}
+"""Name of a condition → English beside it."""
+
+Machine = tuple[tuple[str, str | int], ...]
+
+
+@dataclass(frozen=True)
+class SpeedTable:
+    """The models of one session on one machine, in the order that they were typed in, and those without numbers."""
+
+    session: str
+    machine: dict[str, str | int]
+    rows: tuple[Measured, ...]
+    failed: tuple[RunRecord, ...]
+
+    @property
+    def started_at(self) -> str:
+        """When the session started."""
+        return (self.rows[0].record if self.rows else self.failed[0]).started_at
+
+    @property
+    def machine_name(self) -> str:
+        """The GPU, or the processor."""
+        return str(self.machine.get("gpu") or self.machine.get("processor", "unknown machine"))
+
+    @property
+    def baseline(self) -> Measured:
+        """The row that the others are held against: the session's, or the first where that is not there."""
+        return next((row for row in self.rows if row.results.is_baseline), self.rows[0])
+
+    @property
+    def not_measured(self) -> list[str]:
+        """A sentence per number that is missing, and per model that has none."""
+        reasons = [
+            f"{row.record.model.name}: {kind} was not measured: {reason}."
+            for row in self.rows
+            for kind, reason in row.results.not_measured.items()
+        ]
+        ended = (": ".join(filter(None, (each.model.name, each.status, each.error))) for each in self.failed)
+        return [*reasons, *(f"{sentence}." for sentence in ended)]
+
+    def cells(self, row: Measured) -> list[SpeedCell]:
+        """Return a row's cells, in the order of COLUMNS."""
+        base = None if row is self.baseline else self.baseline
+        return [column.cell(row, base) for column in COLUMNS]
+
+
+def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
+    """Return a table per session and machine, the latest session first; records of other kinds are left alone."""
+    groups: dict[tuple[str, Machine], tuple[list[Measured], list[RunRecord]]] = {}
+    speeds = [record for record in sorted(records, key=lambda each: each.run_id) if record.kind == "speed"]
+    for record in sorted(speeds, key=lambda each: (each.status != "completed", not each.hardware)):
+        machine: Machine = tuple(sorted(record.hardware.items()))
+        if record.status == "completed":
+            row = Measured(record, SpeedResults.model_validate(record.results))
+            groups.setdefault((row.results.session, machine), ([], []))[0].append(row)
+        else:
+            session = str(record.asked.get("session", record.run_id))
+            # A model that failed before its machine was asked belongs to the session's, whichever comes first.
+            known = [key for key in groups if key[0] == session] if not machine else []
+            groups.setdefault(min(known, key=str, default=(session, machine)), ([], []))[1].append(record)
+    tables = []
+    for (session, machine), (rows, failed) in sorted(groups.items(), key=lambda each: str(each[0]), reverse=True):
+        rows.sort(key=lambda row: row.results.position)
+        tables.append(SpeedTable(session, dict(machine), tuple(rows), tuple(failed)))
+    return tables
+
+
+def speed_section(records: Iterable[RunRecord]) -> str:
+    """Return every session's tables as Markdown, or a sentence if there are none."""
+    tables = speed_tables(records)
+    return "\n\n".join(map(_section, tables)) if tables else NOTHING_MEASURED
+
+
+def speed_json(records: Iterable[RunRecord]) -> dict[str, Any]:
+    """Return every session's tables as plain values for a JSON file; numbers and intervals as shown."""
+    return {"tables": [_table_json(table) for table in speed_tables(records)]}
+
+
+def _section(table: SpeedTable) -> str:
+    """Return the table, the notes of its marks, how it was measured, its intervals and its conditions."""
+    title = f"## {escape(table.machine_name)}, session {escape(table.session)}"
+    if not table.rows:
+        return "\n\n".join([title, *map(escape, table.not_measured)])
+    rows = [(escape(row.record.model.name), table.cells(row)) for row in table.rows]
+    headings = [escape(f"{column.name} {column.english}") for column in COLUMNS]
+    parts = [
+        title,
+        markdown_table([MODEL, *headings], [[name, *(escape(cell.whole) for cell in cells)] for name, cells in rows]),
+        *(
+            f"{mark} {note}"
+            for mark, note in NOTES.items()
+            if any(mark in cell.marks for _, cells in rows for cell in cells)
+        ),
+        escape(_how(table)),
+        *map(escape, table.not_measured),
+        *_intervals(table, headings),
+        "Conditions:",
+        markdown_table(
+            [MODEL, *(escape(f"{name} {english}") for name, english in CONDITIONS.items())],
+            [[name, *map(escape, conditions(row))] for (name, _), row in zip(rows, table.rows, strict=True)],
+        ),
+    ]
+    return "\n\n".join(parts)
+
+
+def _intervals(table: SpeedTable, headings: Sequence[str]) -> list[str]:
+    """Return how sure the intervals are, and their table, if there are any."""
+    measured = [number for number, column in enumerate(COLUMNS) if column.is_measured]
+    rows = [(row.record.model.name, table.cells(row)) for row in table.rows]
+    if not any(cell.ends for _, cells in rows for cell in cells):
+        return [f"{_coverage(table)}."]
+    body = [[escape(name), *(_ends(cells[number]) for number in measured)] for name, cells in rows]
+    return [f"{_coverage(table)}:", markdown_table([MODEL, *(headings[number] for number in measured)], body)]
+
+
+def _ends(cell: SpeedCell) -> str:
+    return MISSING if cell.ends is None else f"{cell.ends[0]:,} – {cell.ends[1]:,}"
+
+
+def _coverage(table: SpeedTable) -> str:
+    interval = next(iter(table.rows[0].results.intervals.values()))
+    num = len(interval.values)
+    if num == 1:
+        return "No interval: one repetition"
+    return f"Intervals of {interval.coverage:.1%}, order statistics over {num} repetitions"
+
+
+def _how(table: SpeedTable) -> str:
+    """Return what the numbers are, and where they were measured."""
+    record = table.rows[0].record
+    machine = ", ".join(f"{key} {value}" for key, value in table.machine.items())
+    packages = ", ".join(f"{name} {record.packages[name]}" for name in ("python", "torch") if name in record.packages)
+    memory = "allocated on the GPU" if "gpu" in table.machine else "resident, Python and libraries included"
+    turns, arrows = "Each measurement ran", ""
+    if len(table.rows) > 1:
+        turns = "The models took turns, each measurement"
+        arrows = f"; arrows hold it against {table.baseline.record.model.name}, and more speed points up"
+    return (
+        f"Machine: {machine}; {packages}. Started {record.started_at}. {turns} in a process of its own; after a "
+        f"warm-up every repetition lasted at least {record.effective.get('seconds')} s. Shown is the median over "
+        f"repetitions{arrows}. Training is the time of 1,000 optimizer steps of the recipe's first stage; MFU is "
+        "against the best matrix products measured in the session. Fine-tuning takes rows that are tokenised already; "
+        "prediction goes from texts to labels, in one call of all rows, of 1 and of 32. Memory is the peak of training "
+        f"/ fine-tuning / prediction, {memory}."
+    )
+
+
+def conditions(row: Measured) -> list[str]:
+    """Return a row's settings, data and code, in the order of CONDITIONS."""
+    record, training = row.record, row.results.training
+    step = data = products = MISSING
+    if training is not None:
+        step = f"{training.global_batch} × {training.max_length}, micro-batch {training.micro_batch}"
+        step += f"; timed {training.measured_rows} rows" if training.is_scaled else ""
+        data = training.data
+        products = f"{shown(training.matrix_product_flops_per_second / 1e9):,}"
+    commit = str(record.code.get("commit", MISSING))[:8] + "+" * bool(record.code.get("dirty"))
+    flags = ", ".join(record.flags) or MISSING
+    return [step, data, _task(row), row.results.vocabulary, _precision(row), products, commit, flags]
+
+
+def _task(row: Measured) -> str:
+    task, data = row.record.task, row.record.data
+    finetuning, prediction = row.results.finetuning, row.results.prediction
+    part = finetuning or prediction
+    if task is None or part is None:
+        return MISSING
+    batch = f", batch {finetuning.batch_size}" if finetuning else ""
+    latencies = prediction.latencies if prediction else []
+    calls = [f"{each.calls} calls of {each.batch} row{'s' * (each.batch > 1)}" for each in latencies]
+    batch += f"; p50 and p95 over {', '.join(calls)} in each repetition" if calls else ""
+    return f"{task.name} ({data.name}, {data.revision}), {part.rows} rows of at most {part.max_length} tokens{batch}"
+
+
+def _precision(row: Measured) -> str:
+    parts = (row.results.training, row.results.finetuning, row.results.prediction)
+    return ", ".join(dict.fromkeys(part.precision for part in parts if part is not None))
+
+
+def _table_json(table: SpeedTable) -> dict[str, Any]:
+    def row_json(row: Measured) -> dict[str, Any]:
+        cells = zip(COLUMNS, table.cells(row), strict=True)
+        return {
+            "model": row.record.model.name,
+            "run_id": row.record.run_id,
+            "is_baseline": row is table.baseline,
+            "cells": {column.name: cell.as_json() for column, cell in cells},
+            "conditions": dict(zip(CONDITIONS, conditions(row), strict=True)),
+        }
+
+    return {
+        "session": table.session,
+        "machine": table.machine,
+        "started_at": table.started_at,
+        "how": _how(table) if table.rows else "",
+        "coverage": _coverage(table) if table.rows else "",
+        "rows": [row_json(row) for row in table.rows],
+        "not_measured": table.not_measured,
+    }

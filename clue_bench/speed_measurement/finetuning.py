@@ -1,0 +1,173 @@
+"""How fast a model fine-tunes and predicts here.
+
+Input: a model, a task and its rows. Output: a `FinetuningClock`, which times updates of the very loop that `finetune`
+runs, and a `PredictionClock`, which times what `predict` and `serve` do: texts in, labels and probabilities out.
+
+Both work on the same few rows of the training set, the same ones for every model: of a pool as wide as that which
+training sorts by length, every eighth batch. So padding is that of a real run, and every repetition does the same work.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from clue_bench.finetuning.base_models.pretrained import Pretrained
+from clue_bench.finetuning.batches import POOL_BATCHES
+from clue_bench.finetuning.run import Plan, prepare
+from clue_bench.finetuning.settings import Settings, make_settings
+from clue_bench.finetuning.train import Report
+from clue_bench.prediction.predictor import Description, Predictor, Texts
+from clue_bench.stats.timing import passes, percentile
+from clue_bench.tasks.read import Rows
+from clue_bench.tasks.task import Task
+from clue_bench.training import hardware
+from clue_bench.training.counter_rng import Int64s, derive, permuted
+
+SEED = 1
+EVERY = 8  # of a pool's batches, one is timed
+BATCHES = (1, 32)  # rows of a call whose latency is taken
+CALLS = (10, 50)  # least and most of a batch size in a repetition
+MOST_TIMES = 5.0  # the seconds asked for, that the calls of one batch size may take before there are fewer of them
+
+# No epoch ends the run and no look at dev interrupts it.
+ENDLESS = {"epochs": 10**6, "steps": None, "max_evaluations": 1, "evaluations_per_epoch": 1}
+
+
+@dataclass(frozen=True)
+class PredictionTrial:
+    """One repetition. `calls_ms` has the milliseconds of every call of a batch size."""
+
+    rows_per_second: float
+    calls_ms: dict[int, list[float]]
+
+    def latency(self, batch: int, percent: float) -> float:
+        """Return a percentile of the calls of `batch` rows, in ms."""
+        return percentile(self.calls_ms[batch], percent)
+
+
+def timed_rows(rows: Rows, *, batch_size: int) -> Rows:
+    """Return the rows that are timed, in a random order. Lengths are characters: the same rows for any tokeniser."""
+    size = len(rows)
+    pool = permuted(np.arange(min(size, batch_size * POOL_BATCHES)), size=size, key=derive(SEED, "timed rows"))
+    lengths = np.array([sum(map(len, rows.texts[row])) for row in pool])
+    ordered = pool[np.argsort(lengths, kind="stable")]
+    batches = [ordered[at : at + batch_size] for at in range(0, len(ordered), batch_size)]
+    chosen: Int64s = np.concatenate(batches[min(EVERY // 2, len(batches) - 1) :: EVERY])
+    shuffled = chosen[permuted(np.arange(len(chosen)), size=len(chosen), key=derive(SEED, "order of timed rows"))]
+    return Rows(
+        [rows.texts[row] for row in shuffled], rows.labels[shuffled], [rows.ids[row] for row in shuffled], rows.facts
+    )
+
+
+class FinetuningClock:
+    """A fine-tuning run in memory, warmed up; every `repetition` goes over the timed rows, once or several times."""
+
+    def __init__(self, start: Pretrained, task: Task, rows: Rows, *, seconds: float) -> None:
+        """Warm up, and decide how often to go over the rows so that it takes at least `seconds`."""
+        self.settings = make_settings(task, start.sizes, ENDLESS, train_rows=len(rows))
+        self.rows = timed_rows(rows, batch_size=self.settings.batch_size)
+        splits = {"train": self.rows, "dev": self.rows}
+        plan = Plan(task=task, start=start, settings=self.settings, seed=SEED, rows=splits, data=Path())
+        self.finetuning = prepare(plan)
+        self._reports: Iterator[Report] = self.finetuning.reports()
+        self._passes = 1
+        self._epochs(1)
+        self._passes = passes(self._epochs(1), least_seconds=seconds)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was decided, as a record of the speed says it."""
+        settings = self.settings
+        sizes = {"batch_size": settings.batch_size, "max_length": settings.max_length, "rows": len(self.rows)}
+        return {**sizes, "precision": _name(self.finetuning.autocast)}
+
+    def repetition(self) -> float:
+        """Return rows per second."""
+        return len(self.rows) * self._passes / self._epochs(self._passes)
+
+    def _epochs(self, num: int) -> float:
+        """Return the seconds of going over the rows `num` times."""
+        hardware.wait_for(self.finetuning.device)
+        started = time.perf_counter()
+        for _ in islice(self._reports, num * self.finetuning.steps_per_epoch):
+            pass
+        hardware.wait_for(self.finetuning.device)
+        return time.perf_counter() - started
+
+
+class PredictionClock:
+    """A classifier in memory, warmed up; a `repetition` predicts the timed rows at once, then in single calls."""
+
+    def __init__(self, start: Pretrained, task: Task, rows: Rows, *, seconds: float) -> None:
+        """Warm up, and decide how often to predict the rows, and how many calls there are of each batch size."""
+        settings: Settings = make_settings(task, start.sizes, {}, train_rows=len(rows))
+        self._max_length = settings.max_length
+        self._texts: list[Texts] = timed_rows(rows, batch_size=settings.batch_size).texts
+        self._predictor = _predictor(start, task, settings)
+        self._precision = hardware.pick_precision(settings.precision, hardware.pick_device())
+        self._predict_all(1)
+        self._passes = passes(self._predict_all(1), least_seconds=seconds)
+        self.calls = {batch: self._affordable(batch, MOST_TIMES * seconds) for batch in BATCHES}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was decided, as a record of the speed says it."""
+        return {"max_length": self._max_length, "rows": len(self._texts), "precision": self._precision}
+
+    def repetition(self) -> PredictionTrial:
+        """Time predictions of all rows, then calls of few rows."""
+        rate = len(self._texts) * self._passes / self._predict_all(self._passes)
+        return PredictionTrial(rate, {batch: self._call(batch, num) for batch, num in self.calls.items()})
+
+    def _predict_all(self, num: int) -> float:
+        started = time.perf_counter()
+        for _ in range(num):
+            self._predictor.predict(self._texts)
+        return time.perf_counter() - started
+
+    def _call(self, batch: int, num: int) -> list[float]:
+        """Return the milliseconds of each of `num` calls of `batch` rows: the same rows in every repetition."""
+        milliseconds = []
+        for call in range(num):
+            rows = [self._texts[(call * batch + row) % len(self._texts)] for row in range(batch)]
+            started = time.perf_counter()
+            self._predictor.predict(rows)
+            milliseconds.append(1e3 * (time.perf_counter() - started))
+        return milliseconds
+
+    def _affordable(self, batch: int, most_seconds: float) -> int:
+        least, most = CALLS
+        slowest = max(self._call(batch, 3)) / 1e3
+        return min(most, max(least, int(most_seconds / slowest)))
+
+
+def _predictor(start: Pretrained, task: Task, settings: Settings) -> Predictor:
+    """Return a predictor with a new head, as fast as a trained one."""
+    labels = tuple(task.labels)
+    description = Description(
+        run_id=start.name,
+        model=start.name,
+        task=task.name,
+        title=task.title,
+        labels=labels,
+        descriptions=("",) * len(labels),
+        num_texts=len(task.text_fields),
+        max_length=settings.max_length,
+    )
+    return Predictor(
+        description=description,
+        task=task,
+        classifier=start.classifier(labels, dropout=settings.dropout),
+        tokeniser=start.tokeniser,
+        precision=settings.precision,
+    )
+
+
+def _name(autocast: torch.dtype | None) -> hardware.Precision:
+    return "bf16" if autocast is torch.bfloat16 else "fp32"

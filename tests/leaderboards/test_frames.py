@@ -1,0 +1,99 @@
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from clue_bench.doors.records import RunRecord
+from clue_bench.errors import ClueBenchError
+from clue_bench.leaderboards.measured.cells import measured_tables
+from clue_bench.leaderboards.measured.frames import FRAME_COLUMNS, run_frame, settings_fingerprint, unfinished_runs
+
+MakeRecord = Callable[..., RunRecord]
+DEV = {"rows": 4, "correct": 3, "accuracy": 0.75, "macro_f1": 0.5, "majority_share": 0.5, "majority_label": "0"}
+RESULTS: dict[str, Any] = {"dev": DEV, "best_step": 1, "total_steps": 2}
+
+
+def test_a_completed_run_becomes_one_row_with_exact_numbers(make_record: MakeRecord) -> None:
+    frame = run_frame([make_record(correct=2977, rows=4316, flags=["majority_class"], run_id="one")])
+    assert tuple(frame.columns) == FRAME_COLUMNS
+    row = frame.iloc[0].to_dict()
+    assert row["accuracy"] == Decimal(2977) / Decimal(4316)
+    assert (row["run_id"], row["correct"], row["dev_rows"], row["column"]) == ("one", 2977, 4316, "AFQMC")
+    assert (row["flags"], row["commit"], row["dirty"]) == (("majority_class",), "0123456789abcdef", False)
+    assert (row["best_step"], row["total_steps"], row["data_revision"]) == (200, 600, "official")
+
+
+def test_no_records_give_an_empty_frame_with_all_columns() -> None:
+    frame = run_frame([])
+    assert frame.empty
+    assert tuple(frame.columns) == FRAME_COLUMNS
+
+
+def test_runs_that_did_not_complete_are_listed_and_not_in_the_frame(make_record: MakeRecord) -> None:
+    records = [
+        make_record(run_id="c", status="failed", error="out of memory", results={}),
+        make_record(run_id="b", status="interrupted", results={}),
+        make_record(run_id="a"),
+        make_record(run_id="p", kind="pretrain", results={}),
+    ]
+    assert list(run_frame(records)["run_id"]) == ["a"]
+    assert [(run.run_id, run.status, run.error) for run in unfinished_runs(records)] == [
+        ("b", "interrupted", ""),
+        ("c", "failed", "out of memory"),
+    ]
+
+
+def test_seeds_share_a_settings_fingerprint_and_other_settings_do_not() -> None:
+    first = settings_fingerprint({"learning_rate": 1e-4, "epochs": 3, "seed": 1})
+    assert settings_fingerprint({"epochs": 3, "seed": 2, "learning_rate": 1e-4}) == first
+    assert settings_fingerprint({"epochs": 5, "seed": 1, "learning_rate": 1e-4}) != first
+
+
+def test_what_a_machine_made_of_auto_is_no_setting_and_what_was_asked_for_is() -> None:
+    automatic = [settings_fingerprint({"precision": found}, {"settings": {}}) for found in ("bf16", "fp32")]
+    asked = [settings_fingerprint({"precision": "bf16"}, {"settings": {"precision": it}}) for it in ("bf16", "fp32")]
+    assert automatic[0] == automatic[1]
+    assert len({automatic[0], *asked}) == 3
+
+
+def test_seeds_of_two_machines_make_one_cell(make_record: MakeRecord) -> None:
+    records = [
+        make_record(seed=seed, effective={"epochs": 3, "precision": found}, asked={"task": "afqmc", "settings": {}})
+        for seed, found in enumerate(("bf16", "fp32", "bf16"))
+    ]
+    (table,) = measured_tables(run_frame(records))
+    cell = table.models[0].cells["AFQMC"]
+    assert (cell.num_settings, cell.seeds, cell.precisions) == (1, (0, 1, 2), ("bf16", "fp32"))
+
+
+@pytest.mark.parametrize(
+    ("results", "problem"),
+    [
+        ({}, "results.dev"),
+        ({**RESULTS, "dev": {key: value for key, value in DEV.items() if key != "correct"}}, "results.dev.correct"),
+        ({**RESULTS, "dev": {**DEV, "rows": 0}}, "results.dev.rows"),
+        ({**RESULTS, "dev": {**DEV, "macro_f1": float("nan")}}, "results.dev.macro_f1"),
+        ({**RESULTS, "dev": {**DEV, "correct": 5}}, "5 correct of 4 rows"),
+        ({**RESULTS, "dev": {**DEV, "accuracy": 0.8}}, "accuracy 0.8 is not 3 of 4 rows"),
+        ({"dev": DEV, "best_step": 1}, "results.total_steps"),
+    ],
+)
+def test_a_record_without_a_needed_result_is_an_error_that_names_the_run(
+    make_record: MakeRecord, results: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(ClueBenchError) as caught:
+        run_frame([make_record(run_id="broken-run", results=results)])
+    assert "'broken-run'" in caught.value.message
+    assert problem in caught.value.message
+
+
+def test_a_fine_tuning_record_without_a_task_is_an_error(make_record: MakeRecord) -> None:
+    record = make_record(run_id="no-task").model_copy(update={"task": None})
+    with pytest.raises(ClueBenchError, match="'no-task': a fine-tuning record without a task"):
+        run_frame([record])
+
+
+def test_the_same_run_given_twice_is_an_error(make_record: MakeRecord) -> None:
+    with pytest.raises(ClueBenchError, match="'twin' is given twice"):
+        run_frame([make_record(run_id="twin"), make_record(run_id="twin")])

@@ -1,0 +1,141 @@
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from clue_bench.doors.records import RunRecord, read_records, write_record
+from clue_bench.errors import ClueBenchError
+from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build_leaderboard
+
+MakeRecord = Callable[..., RunRecord]
+TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
+PUBLISHED = [
+    "## Published: small models",
+    "## Published: large models",
+    "## Published: pair models",
+    "## Published: training speed",
+    "## Published: released models",
+    "## Published: token types of the vocabularies (CLUECorpus2020)",
+    "## Published: effect of corpus and vocabulary (CLUECorpus2020)",
+    "## Published: CLUE v1, six tasks",
+]
+
+
+@pytest.fixture
+def records(make_record: MakeRecord) -> list[RunRecord]:
+    return [
+        *(
+            make_record(task, 5000 + seed, seed=seed)
+            for task in ("afqmc", "tnews", "iflytek", "cmnli")
+            for seed in (1, 2)
+        ),
+        make_record("afqmc", 9000, revision="different-0a1b2c3d"),
+        make_record("tnews", 9900, data="synthetic", revision="synthetic"),
+        make_record("tnews", 1, run_id="dead", status="failed", error="CUDA | out of memory", results={}),
+        make_record("tnews", 1, run_id="cut", status="interrupted", results={}),
+        make_record(run_id="long", kind="pretrain", results={}),
+    ]
+
+
+def headings(markdown: str) -> list[str]:
+    return [line for line in markdown.splitlines() if line.startswith("#")]
+
+
+def test_without_records_the_published_tables_stand_alone(published_folder: Path) -> None:
+    board = build_leaderboard([], published_folder)
+    assert board.markdown.count(NOTHING_MEASURED) == 1
+    assert headings(board.markdown) == ["# Leaderboard", "## Measured", *PUBLISHED]
+    assert "| 60.65% | 4M | 69.92% | 53.35% | 48.71% | 70.61% |" in board.markdown
+    assert board.as_json()["measured"] == []
+
+
+def test_measured_synthetic_and_published_scores_stand_under_headings_of_their_own(
+    records: list[RunRecord], published_folder: Path
+) -> None:
+    assert headings(build_leaderboard(records, published_folder).markdown) == [
+        "# Leaderboard",
+        "## Measured on CLUE (dev), table 1",
+        "## Measured on CLUE (dev), table 2",
+        "## Measured on synthetic data, not CLUE (dev)",
+        "## You and the paper",
+        *PUBLISHED,
+        "## Runs without a result",
+    ]
+
+
+def test_runs_without_a_result_are_counted_and_named(records: list[RunRecord], published_folder: Path) -> None:
+    board = build_leaderboard(records, published_folder)
+    assert "Fine-tuning runs that are in no table: 1 failed, 1 interrupted." in board.markdown
+    assert "- cut (tiny on tnews): interrupted\n" in board.markdown
+    assert "- dead (tiny on tnews): failed: CUDA \\| out of memory\n" in board.markdown
+    assert [run["run_id"] for run in board.as_json()["unfinished"]] == ["cut", "dead"]
+    assert "Records of pretraining runs, which have no score: 1." in board.markdown
+
+
+def test_only_failed_runs_still_say_that_nothing_was_measured(make_record: MakeRecord, published_folder: Path) -> None:
+    board = build_leaderboard([make_record(status="failed", error="no", results={})], published_folder)
+    assert NOTHING_MEASURED in board.markdown
+    assert "1 failed, 0 interrupted" in board.markdown
+
+
+def test_the_same_records_in_any_order_give_the_same_bytes(
+    records: list[RunRecord], published_folder: Path, tmp_path: Path
+) -> None:
+    board = build_leaderboard(records, published_folder)
+    for record in records:
+        write_record(tmp_path, record)
+    for again in (reversed(records), read_records(tmp_path)):
+        other = build_leaderboard(again, published_folder)
+        assert other.markdown == board.markdown
+        assert json.dumps(other.as_json()) == json.dumps(board.as_json())
+
+
+def test_the_json_carries_the_displayed_numbers_and_the_runs_behind_them(
+    records: list[RunRecord], published_folder: Path
+) -> None:
+    value = build_leaderboard(records, published_folder).as_json()
+    assert json.loads(json.dumps(value, allow_nan=False)) == value
+    first = value["measured"][0]
+    assert (first["data"], first["split"], first["rows"][0]["score"]) == ("clue", "dev", 50.02)
+    assert first["columns"][0] == {
+        "name": "AFQMC",
+        "task": "afqmc",
+        "revision": "official",
+        "dev_rows": 10_000,
+        "official": True,
+    }
+    cell = first["rows"][0]["cells"]["AFQMC"]
+    assert (cell["accuracy"], cell["sd"], cell["seeds"], len(cell["runs"])) == (50.02, 0.01, [1, 2], 2)
+    small = value["published"][0]
+    assert (small["name"], small["split"], small["header"][1]) == ("small-models", "test(1.0, leaderboard)", "Score")
+    score = small["rows"][2][1]
+    assert (score["value"], score["text"], score["printed"], score["sampling_error"]) == (
+        63.63,
+        "63.63%",
+        "63.60%",
+        0.34,
+    )
+    assert [small["notes"][number - 1] for number in score["notes"]] == [
+        "RoBERTa-tiny-clue: the source prints 63.60%; the mean of its columns is 63.63%."
+    ]
+
+
+def test_a_run_given_twice_is_an_error(make_record: MakeRecord, published_folder: Path) -> None:
+    with pytest.raises(ClueBenchError, match="is given twice"):
+        build_leaderboard([make_record(), make_record(status="failed", results={})], published_folder)
+
+
+def test_the_board_never_loads_torch() -> None:
+    code = "import clue_bench.leaderboards.leaderboard, sys; assert 'torch' not in sys.modules, 'torch was loaded'"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_reading_says_which_of_several_settings_a_cell_shows(
+    make_record: MakeRecord, published_folder: Path
+) -> None:
+    board = build_leaderboard([make_record()], published_folder)
+    assert "Of the settings with the most seeds, the cell shows the one with the best mean" in board.markdown

@@ -1,0 +1,189 @@
+"""You and the paper: measured models beside their published counterparts, with noise and obstacles."""
+
+import json
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from clue_bench.doors.records import FileFacts, RunRecord
+from clue_bench.errors import ClueBenchError
+from clue_bench.leaderboards.leaderboard import build_leaderboard
+from clue_bench.leaderboards.measured.cells import measured_tables
+from clue_bench.leaderboards.measured.frames import run_frame
+from clue_bench.leaderboards.measured.paper import (
+    PAPER_NOTE,
+    Paper,
+    PaperRow,
+    compare_with_published,
+    paper_section,
+    read_counterparts,
+)
+from clue_bench.leaderboards.published.read import read_published
+
+MakeRecord = Callable[..., RunRecord]
+SCORES = "model,params,task,split,score,source,note\n"
+COUNTERPARTS = "recipe,model,split,source,note\n"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of published scores, where "tiny" has counterparts on dev and on test."""
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "scores.csv").write_text(
+        SCORES
+        + "Tiny,7M,AFQMC,dev,70.00,a README,\n"
+        + "Tiny,7M,TNEWS,dev,54.00,a README,\n"
+        + "Tiny,7M,TNEWS(+keywords),dev,63.90,a README,\n"
+        + "Tiny,7M,AVG(10),dev,60.00,a README,\n"
+        + 'Tiny,7M,AFQMC,"test(1.0, leaderboard)",69.52,a leaderboard,\n'
+        + "Tiny,7M,AFQMC,dev?,69.00,an issue,\n",
+        encoding="utf-8",
+    )
+    lines = ("tiny,Tiny,dev,a README,best of 12 settings", 'tiny,Tiny,"test(1.0, leaderboard)",a leaderboard,')
+    write_counterparts(tmp_path, *lines)
+    return tmp_path
+
+
+def write_counterparts(folder: Path, *lines: str) -> None:
+    (folder / "tables" / "counterparts.csv").write_text(COUNTERPARTS + "\n".join(lines) + "\n", encoding="utf-8")
+
+
+def paper(folder: Path, *records: RunRecord) -> Paper:
+    return compare_with_published(measured_tables(run_frame(records)), folder)
+
+
+def on_dev(folder: Path, *records: RunRecord) -> PaperRow:
+    """Return the comparison with the score on dev."""
+    (row,) = (row for row in paper(folder, *records).rows if row.score.split == "dev")
+    return row
+
+
+@pytest.mark.parametrize(
+    ("correct", "difference", "verdict"),
+    [(7000, "0.00", "inside noise"), (6874, "-1.26", "inside noise"), (6870, "-1.30", "not decidable: one seed")],
+)
+def test_a_difference_is_held_against_the_noise_of_both_scores(
+    make_record: MakeRecord, folder: Path, correct: int, difference: str, verdict: str
+) -> None:
+    row = on_dev(folder, make_record(correct=correct))
+    # One seed: 1.96 × √(2 × .70 × .30 / 10,000), about 1.28.
+    assert (row.difference, row.verdict) == (Decimal(difference), verdict)
+    assert row.noise in (Decimal("1.27"), Decimal("1.28"), Decimal("1.29"))
+    assert any("one seed here: the noise is that of sampling alone" in remark for remark in row.remarks)
+    assert row.about == "tiny and Tiny, by the name: best of 12 settings. Source: a README."
+
+
+def test_the_sd_over_seeds_counts_for_the_mean_and_for_the_one_published_run(
+    make_record: MakeRecord, folder: Path
+) -> None:
+    row = on_dev(folder, make_record(correct=6900, seed=1), make_record(correct=7100, seed=2))
+    seeds = 2 * (1 + 1 / 2)  # sd is √2 points
+    variance = seeds + 0.46**2 + 0.21
+    t = stats.t(variance**2 / seeds**2).ppf(0.975)  # one degree of freedom of the seeds, and Satterthwaite's of all
+    assert float(row.noise or 0) == pytest.approx(t * variance**0.5, rel=0.01)
+    assert not any("one seed" in remark for remark in row.remarks)
+
+
+def test_several_seeds_far_from_the_published_score_are_outside_noise(make_record: MakeRecord, folder: Path) -> None:
+    records = [make_record(correct=correct, seed=correct) for correct in (6500, 6510, 6490)]
+    assert on_dev(folder, *records).verdict == "outside noise"
+
+
+def test_test_scores_a_split_that_is_not_named_and_other_data_get_no_verdict(
+    make_record: MakeRecord, folder: Path
+) -> None:
+    write_counterparts(folder, 'tiny,Tiny,"test(1.0, leaderboard)",a leaderboard,', "tiny,Tiny,dev?,an issue,")
+    test, unnamed = paper(folder, make_record()).rows
+    assert test.verdict == unnamed.verdict == "not comparable"
+    assert test.obstacles == ("dev here, test(1.0, leaderboard) there",)
+    assert unnamed.obstacles == ("the source does not say on which split",)
+    assert test.noise is not None
+    made = make_record(revision="different-0a1b2c3d")
+    files = {
+        "train": FileFacts(rows=60, md5="1" * 32, expected_rows=100, expected_md5="0" * 32),
+        "dev": FileFacts(rows=100, md5="0" * 32, expected_rows=100, expected_md5="0" * 32),
+        "test": FileFacts(rows=100, md5="1" * 32, expected_rows=100, expected_md5="0" * 32),
+    }
+    made = made.model_copy(update={"data": made.data.model_copy(update={"files": files})})
+    row = paper(folder, made).rows[0]
+    assert row.obstacles[-1] == "the data of AFQMC here is not the official: train 60 of 100 rows, test (another md5)"
+
+
+def test_scores_that_read_keywords_are_shown_and_never_comparable(make_record: MakeRecord, folder: Path) -> None:
+    plain, keywords = paper(folder, make_record("tnews", 5400)).rows
+    assert (plain.score.task, plain.verdict) == ("TNEWS", "inside noise")
+    assert (keywords.score.task, keywords.verdict) == ("TNEWS(+keywords)", "not comparable")
+    assert any("keywords" in obstacle for obstacle in keywords.obstacles)
+
+
+def test_a_model_without_a_counterpart_is_named_and_a_floor_is_not(make_record: MakeRecord, folder: Path) -> None:
+    found = paper(
+        folder,
+        make_record(model="mine", sha256="b" * 64),
+        make_record(model="floor-tfidf", sha256="c" * 64, is_floor=True),
+        make_record(model="else", sha256="d" * 64, data="own", revision="own-1"),
+    )
+    assert (found.rows, found.without) == ((), ("mine",))
+    assert paper_section(found) == "Without a published counterpart: mine."
+
+
+def test_a_hub_model_is_known_by_its_name_whoever_published_it(make_record: MakeRecord, folder: Path) -> None:
+    assert len(paper(folder, make_record(model="somebody/tiny")).rows) == 2
+
+
+def test_how_little_a_model_was_pretrained_is_said(make_record: MakeRecord, folder: Path) -> None:
+    made = make_record()
+    made = made.model_copy(update={"model": made.model.model_copy(update={"pretraining_tokens": 65_536_000})})
+    assert on_dev(folder, made).about.startswith("tiny (here 66 million tokens of pretraining) and Tiny, by the name: ")
+    assert "- tiny (here 66 million tokens of pretraining) and Tiny, by the name: best of 12" in paper_section(
+        paper(folder, made)
+    )
+
+
+def test_a_model_that_only_answers_the_majority_class_says_so(make_record: MakeRecord, folder: Path) -> None:
+    row = on_dev(folder, make_record(correct=6899, flags=["majority_class"]))
+    assert any("always answering the most frequent class" in remark for remark in row.remarks)
+
+
+def test_a_counterpart_without_any_published_score_is_an_error(folder: Path) -> None:
+    write_counterparts(folder, "tiny,Tiny,test,a README,")
+    with pytest.raises(ClueBenchError, match="no published score of Tiny, test, a README"):
+        read_counterparts(folder, read_published(folder))
+
+
+def test_every_counterpart_that_ships_has_scores(published_folder: Path) -> None:
+    lines = read_counterparts(published_folder, read_published(published_folder))
+    assert {line.recipe for line in lines} >= {"roberta-tiny-2l128", "roberta-tiny-clue", "roberta-word-base"}
+
+
+@pytest.mark.parametrize(
+    "name", ["clue/roberta_chinese_clue_tiny", "uer/roberta-tiny-word-chinese-cluecorpussmall", "albert-base"]
+)
+def test_released_models_and_recipes_have_the_counterparts_that_ship(
+    make_record: MakeRecord, published_folder: Path, name: str
+) -> None:
+    task = "iflytek"
+    found = compare_with_published(measured_tables(run_frame([make_record(task, 5000, model=name)])), published_folder)
+    assert found.rows
+    assert not found.without
+    assert all(", by the name: " in row.about for row in found.rows)
+
+
+def test_the_section_is_in_markdown_and_json_with_every_obstacle_numbered(
+    make_record: MakeRecord, published_folder: Path
+) -> None:
+    records = [make_record(task, 7000, model="roberta-tiny-clue", seed=seed) for task in ("afqmc",) for seed in (1, 2)]
+    board = build_leaderboard(records, published_folder)
+    assert "## You and the paper\n\n| 模型 | Published as |" in board.markdown
+    line = next(line for line in board.markdown.splitlines() if "69.52%, test(1.0, leaderboard)" in line)
+    assert line.startswith("| roberta-tiny-clue | RoBERTa-tiny-clue | AFQMC | 70.00% |")
+    assert line.endswith("| not comparable¹ |")
+    assert "¹ dev here, test(1.0, leaderboard) there." in board.markdown
+    assert PAPER_NOTE in board.markdown
+    value = board.as_json()["paper"]
+    assert json.loads(json.dumps(value, allow_nan=False)) == value
+    assert [(row["difference"], row["verdict"]) for row in value["rows"]] == [(0.48, "not comparable")]
+    assert value["rows"][0]["published"]["split"] == "test(1.0, leaderboard)"

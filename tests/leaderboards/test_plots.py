@@ -1,0 +1,282 @@
+"""The board's pictures: what they show, when they are left out, and that they are SVG with text."""
+
+import itertools
+import random
+from collections.abc import Callable
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from clue_bench.doors.records import RunRecord
+from clue_bench.errors import ClueBenchError
+from clue_bench.leaderboards.measured.cells import measured_tables
+from clue_bench.leaderboards.measured.frames import run_frame
+from clue_bench.leaderboards.plots.pictures import Picture, draw_pictures, plot_style
+from clue_bench.leaderboards.plots.points import pareto_front, pretraining_tokens, staircase
+from clue_bench.leaderboards.plots.session import Speeds
+from clue_bench.leaderboards.plots.svg import Axis, Box, Chart, cut, log_ticks, short, text_width, ticks, written
+
+MakeRecord = Callable[..., RunRecord]
+SVG = "{http://www.w3.org/2000/svg}"
+HOSTILE = "</svg><script>alert('坏')</script>&\x00"
+TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
+
+
+def with_model(record: RunRecord, **facts: Any) -> RunRecord:
+    return record.model_copy(update={"model": record.model.model_copy(update=facts)})
+
+
+@pytest.fixture
+def records(make_record: MakeRecord) -> list[RunRecord]:
+    """Return a board of a pretrained, a larger and a never pretrained model, and a floor."""
+    models = {
+        "小-tiny": ("1", 7_450_000, 26_624_000, 6000),
+        HOSTILE: ("2", 102_000_000, 1_000_000_000, 7000),
+        "never": ("3", 7_450_000, 0, 5000),
+    }
+    found = [
+        with_model(
+            make_record(task, correct, model=name, sha256=digit * 64, parameters=size), pretraining_tokens=tokens
+        )
+        for name, (digit, size, tokens, correct) in models.items()
+        for task in TASKS
+    ]
+    return [*found, *(make_record(task, 6900, model="floor-tfidf", sha256="4" * 64, is_floor=True) for task in TASKS)]
+
+
+@pytest.fixture
+def make_pretraining(make_record: MakeRecord) -> MakeRecord:
+    def make(name: str = "tiny", *, curve: dict[str, Any] | None = None, **facts: Any) -> RunRecord:
+        results = {"loss": 3.0} if curve is None else {"loss": 3.0, "curve": curve}
+        effective = {"objective": facts.pop("objective", "mlm")}
+        return make_record(
+            kind="pretrain",
+            model=name,
+            run_id=f"pretrain-{name}",
+            task="",
+            results=results,
+            effective=effective,
+            **facts,
+        )
+
+    return make
+
+
+CURVE = {"tokens": [100, 200, 300], "loss": [9.0, 5.0, 4.0], "held_out_loss": [None, None, 4.2]}
+
+
+def draw(records: list[RunRecord], speeds: Speeds | None = None) -> dict[str, Picture]:
+    pictures = draw_pictures(records, measured_tables(run_frame(records)), speeds)
+    return {picture.name: picture for picture in pictures}
+
+
+def texts(svg: str) -> list[str]:
+    return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
+
+
+def test_a_picture_is_svg_whose_text_is_text_and_which_says_what_it_is(records: list[RunRecord]) -> None:
+    picture = draw(records)["score-tokens"]
+    root = ElementTree.fromstring(picture.file)
+    assert (root[0].tag, root[0].text) == (f"{SVG}title", "得分与预训练词元 Score against pretraining tokens")
+    assert root[1].tag == f"{SVG}desc"
+    assert {"小-tiny", "never"} <= set(texts(picture.file))
+    assert "@media (prefers-color-scheme: dark)" in picture.file
+    assert "Noto Sans CJK SC" in picture.file
+    assert "http" not in picture.file.replace("http://www.w3.org/2000/svg", "")
+    assert not list(root.iter(f"{SVG}script"))
+
+
+def test_every_chart_has_a_title_and_a_description_under_ids_of_its_own(records: list[RunRecord]) -> None:
+    root = ElementTree.fromstring(draw(records)["score-tokens"].file)
+    ids = [element.get("id") for element in root.iter() if element.get("id")]
+    assert len(ids) == len(set(ids)) == 2 * 6  # the file, Score and four tasks
+    for element in root.iter(f"{SVG}svg"):
+        assert set((element.get("aria-labelledby") or "").split()) <= set(ids)
+
+
+def test_score_stands_first_and_every_column_has_a_chart_with_its_floor(records: list[RunRecord]) -> None:
+    charts = draw(records)["score-tokens"].charts
+    assert [column for column, _ in charts] == ["Score", "AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI"]
+    for _, chart in charts:
+        assert "无预训练 floor: TF-IDF + 线性 69.00%" in texts(chart)
+        assert len(list(ElementTree.fromstring(chart).iter(f"{SVG}circle"))) == 3
+
+
+def test_points_of_the_page_lead_to_their_cells_and_those_of_a_file_do_not(records: list[RunRecord]) -> None:
+    picture = draw(records)["score-tokens"]
+    links = [link.get("href") for link in ElementTree.fromstring(picture.charts[1][1]).iter(f"{SVG}a")]
+    assert "#cell=clue-1%2F%E5%B0%8F-tiny%2FAFQMC" in links
+    assert not list(ElementTree.fromstring(picture.file).iter(f"{SVG}a"))
+
+
+def test_more_tokens_stand_further_right_and_none_at_the_left_end() -> None:
+    axis = Axis("", 1e6, 1e9, [], is_log=True, with_zero=True)
+    places = [axis.place(value) for value in (0, 1e6, 1e7, 1e8, 1e9)]
+    assert places == sorted(places)
+    assert places[0] < places[1] - 0.05
+    assert places[-1] == 1.0
+    assert places[3] - places[2] == pytest.approx(places[2] - places[1])
+
+
+def test_models_whose_tokens_nobody_knows_are_named_and_not_drawn(
+    records: list[RunRecord], make_record: MakeRecord
+) -> None:
+    picture = draw([*records, make_record("afqmc", 8000, model="foreign", sha256="9" * 64)])["score-tokens"]
+    assert "not known: foreign." in picture.caption
+    assert "foreign" not in texts(picture.file)
+
+
+def test_one_model_gives_no_picture_and_the_sentence_says_why(make_record: MakeRecord) -> None:
+    for picture in draw([with_model(make_record(), pretraining_tokens=5)]).values():
+        assert picture.left_out.startswith("Left out: ")
+        assert (picture.file, picture.charts) == ("", ())
+    assert all(picture.left_out for picture in draw([]).values())
+
+
+def test_a_pretraining_record_says_the_tokens_of_the_weights_that_it_wrote(
+    make_record: MakeRecord, make_pretraining: MakeRecord
+) -> None:
+    pretraining = with_model(make_pretraining(sha256="5" * 64), pretraining_tokens=77)
+    assert pretraining_tokens([make_record(sha256="5" * 64), pretraining]) == {"5" * 64: 77}
+    contradicting = with_model(make_record(sha256="5" * 64), pretraining_tokens=78)
+    with pytest.raises(ClueBenchError, match="the same weights, 55555555, pretrained on 78 and on 77 tokens"):
+        pretraining_tokens([contradicting, pretraining])
+
+
+def test_without_speeds_of_one_session_there_is_no_picture_of_them(records: list[RunRecord]) -> None:
+    assert draw(records)["score-speed"].left_out == (
+        "Left out: there are no speed records of one machine and one session."
+    )
+
+
+def test_a_bubble_s_area_is_the_models_parameters_and_the_front_is_drawn(records: list[RunRecord]) -> None:
+    speeds = Speeds({"1" * 64: 5000.0, "2" * 64: 400.0, "3" * 64: 4000.0}, "rows/s", "one session")
+    picture = draw(records, speeds)["score-speed"]
+    assert "one session" in picture.caption
+    root = ElementTree.fromstring(dict(picture.charts)["AFQMC"])
+    radii = {link[0].text: float(link[-1].get("r", 0)) for link in root.iter(f"{SVG}a")}
+    (large,) = [radius for tip, radius in radii.items() if str(tip).startswith("</svg>")]
+    small = {radius for tip, radius in radii.items() if not str(tip).startswith("</svg>")}
+    assert len(small) == 1
+    assert (large / small.pop()) ** 2 == pytest.approx(102 / 7.45, rel=0.05)
+    styles = {str(link[0].text)[:5]: link[-1].get("class") for link in root.iter(f"{SVG}a")}
+    assert styles["小-tin"] == "dot one"  # the fastest
+    assert styles["never"] == "dot two"  # slower and worse than it
+    assert len([line for line in root.iter(f"{SVG}polyline") if "front" in str(line.get("class"))]) == 1
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_pareto_front_is_what_nothing_beats(seed: int) -> None:
+    draws = random.Random(seed)
+    points = [(draws.randint(1, 6), draws.randint(1, 6)) for _ in range(draws.randint(1, 12))]
+
+    def beaten(point: tuple[int, int]) -> bool:
+        return any(o != point and o[0] >= point[0] and o[1] >= point[1] for o in points)
+
+    front = pareto_front(points, speed=lambda p: p[0], score=lambda p: p[1])
+    assert sorted(front) == sorted(point for point in points if not beaten(point))
+    line = staircase([(float(speed), float(score)) for speed, score in front])
+    for (x1, y1), (x2, y2) in itertools.pairwise(line):
+        assert x1 == x2 or y1 == y2
+        assert (x2, y1) <= (x1, y2)
+
+
+def test_losses_of_one_objective_share_a_chart_and_others_do_not(make_pretraining: MakeRecord) -> None:
+    runs = [
+        make_pretraining("a", curve=CURVE),
+        make_pretraining("b", curve={"tokens": [100], "loss": [4.5]}),
+        make_pretraining("c", curve=CURVE, objective="clm"),
+        make_pretraining("old"),
+    ]
+    picture = draw(runs)["loss"]
+    assert len(picture.charts) == 2
+    assert "Without a curve in the record: pretrain-old." in picture.caption
+    charts = [texts(chart) for _, chart in picture.charts]
+    assert any("a 4.000" in chart and "b 4.500" in chart for chart in charts)
+    assert any("c 4.000" in chart and "a 4.000" not in chart for chart in charts)
+
+
+def test_without_a_curve_the_runs_that_lack_one_are_named(make_pretraining: MakeRecord) -> None:
+    assert draw([make_pretraining("old")])["loss"].left_out == (
+        "Left out: no record of a completed pretraining run carries its curve. "
+        "Without a curve in the record: pretrain-old."
+    )
+
+
+@pytest.mark.parametrize(
+    ("curve", "message"),
+    [
+        ({"tokens": [1, 2], "loss": [3.0]}, "lists of different lengths"),
+        ({"tokens": [2, 1], "loss": [3.0, 3.0]}, "tokens do not rise"),
+        ({"tokens": [1], "loss": [float("nan")]}, "finite"),
+        ({"loss": [3.0]}, "required"),
+    ],
+)
+def test_a_curve_that_is_none_is_an_error_that_names_the_run(
+    make_pretraining: MakeRecord, curve: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClueBenchError, match=rf"run 'pretrain-tiny': results\.curve: .*{message}"):
+        draw([make_pretraining(curve=curve)])
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (48.3, 58), (0.01, 0.011), (0, 26_624_000), (5, 5), (-3, 2)])
+def test_ticks_are_round_evenly_apart_and_reach_over_the_values(low: float, high: float) -> None:
+    marks = ticks(low, high)
+    assert marks[0] <= low
+    assert marks[-1] >= high
+    assert 2 <= len(marks) <= 7
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(marks)}
+    assert len(steps) == 1
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 10), (16e6, 105e6), (500, 9000), (3, 3), (1, 1e12), (0.02, 0.7)])
+def test_logarithmic_ticks_reach_over_the_values(low: float, high: float) -> None:
+    marks = log_ticks(low, high)
+    assert marks == sorted(set(marks))
+    assert marks[0] <= low
+    assert marks[-1] >= high
+    assert len(marks) >= 2
+
+
+def test_labels_of_near_points_keep_clear_of_each_other() -> None:
+    axis = Axis("", 0.0, 1.0, [])
+    chart = Chart("x", title="", description="", x=axis, y=axis)
+    points = [(0.5, 0.5), (0.52, 0.5), (0.5, 0.55)]
+    for point in points:
+        chart.bubble(point, 5.0, "one", tip="")
+    for number, point in enumerate(points):
+        chart.label(point, f"模型-{number}", distance=5.0)
+    boxes = [box for box in chart._taken if box.right - box.left > 20]
+    assert len(boxes) == 3
+    assert all(one.overlap(other) == 0 for one, other in itertools.combinations(boxes, 2))
+
+
+def test_chinese_characters_are_taken_for_as_wide_as_high() -> None:
+    assert text_width("模型") > text_width("mm")
+    assert cut("模型模型模型", 45.0).endswith("…")
+    assert text_width(cut("模型模型模型", 45.0)) <= 45.0
+    assert cut("模型", 45.0) == "模型"
+    assert Box(0, 0, 2, 2).overlap(Box(1, 1, 3, 3)) == 1
+
+
+@pytest.mark.parametrize(("number", "text"), [(26_624_000, "26.6M"), (2e9, "2B"), (5000, "5k"), (0.25, "0.25")])
+def test_large_numbers_are_short(number: float, text: str) -> None:
+    assert short(number) == text
+
+
+def test_the_same_numbers_give_the_same_bytes(records: list[RunRecord]) -> None:
+    assert [p.file for p in draw(records).values()] == [p.file for p in draw(records[::-1]).values()]
+
+
+def test_every_class_that_is_drawn_with_has_a_style(records: list[RunRecord], make_pretraining: MakeRecord) -> None:
+    speeds = Speeds({"1" * 64: 5000.0, "2" * 64: 400.0, "3" * 64: 4000.0}, "rows/s", "one session")
+    used = set()
+    for picture in draw([*records, make_pretraining(curve=CURVE)], speeds).values():
+        for _, chart in picture.charts:
+            used |= {
+                name for element in ElementTree.fromstring(chart).iter() for name in element.get("class", "").split()
+            }
+    assert used
+    assert not [name for name in used if f".{name}" not in plot_style()]
+    assert written(ElementTree.Element("a")) == "<a />"

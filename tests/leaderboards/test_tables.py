@@ -1,0 +1,259 @@
+from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from clue_bench.doors import correct_rows
+from clue_bench.doors.records import RunRecord
+from clue_bench.leaderboards.markdown import escape
+from clue_bench.leaderboards.measured.cells import measured_tables
+from clue_bench.leaderboards.measured.frames import run_frame
+from clue_bench.leaderboards.measured.tables import MAJORITY_NOTE, TableRow, measured_section, score_table
+from clue_bench.leaderboards.scores import SCORE_COLUMNS
+
+MakeRecord = Callable[..., RunRecord]
+
+LARGE_MODELS = """\
+| 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI |
+|:-:|:-:|:-:|:-:|:-:|:-:|:-:|
+| BERT-base (baseline) | 67.57% | 108M | 73.70% | 56.58% | 60.29% | 79.69% |
+| RoBERTa-wwm-large | 69.46% | 325M | **74.44%** | **58.41%** | 62.77% | 82.20% |
+| RoBERTa-large-clue | **69.68%** | 290M | 74.41% | 58.38% | **63.58%** | **82.36%** |"""
+
+MEASURED = """\
+| 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI |
+|:-:|:-:|:-:|:-:|:-:|:-:|:-:|
+| BERT-base (baseline) | **67.57%** | 108M | **73.70%** | **56.58%** | **60.29%** | **79.69%** |
+| RoBERTa-tiny-clue | 63.63% | 7.5M | 69.52% | 54.57% | 57.31% | 73.10% |
+| ALBERT-tiny | 60.65% | 4M | 69.92% | 53.35% | 48.71% | 70.61% |"""
+
+TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
+
+
+def row(model: str, parameters: str, percents: str) -> TableRow:
+    return TableRow(model, parameters, dict(zip(SCORE_COLUMNS, map(Decimal, percents.split()), strict=True)))
+
+
+def sections(*records: RunRecord) -> list[str]:
+    return [measured_section(table) for table in measured_tables(run_frame(records))]
+
+
+def table_rows(section: str) -> list[str]:
+    """Return the rows of the first table of a section."""
+    return section.split("\n\n")[0].splitlines()[2:]
+
+
+def conditions(section: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in section.split("Conditions:\n\n")[1].splitlines()[2:]]
+
+
+def test_the_published_large_model_table_is_reproduced_by_the_same_layout() -> None:
+    rows = [
+        row("BERT-base (baseline)", "108M", "73.70 56.58 60.29 79.69"),
+        row("RoBERTa-wwm-large", "325M", "74.44 58.41 62.77 82.20"),
+        row("RoBERTa-large-clue", "290M", "74.41 58.38 63.58 82.36"),
+    ]
+    assert score_table(rows) == LARGE_MODELS
+
+
+def test_records_with_the_published_accuracies_give_the_published_table(make_record: MakeRecord) -> None:
+    models = [
+        ("ALBERT-tiny", 4_000_000, (6992, 5335, 4871, 7061)),
+        ("BERT-base (baseline)", 108_000_000, (7370, 5658, 6029, 7969)),
+        ("RoBERTa-tiny-clue", 7_451_000, (6952, 5457, 5731, 7310)),
+    ]
+    records = [
+        make_record(task, correct, model=model, sha256=model[0] * 64, parameters=parameters)
+        for model, parameters, numbers in models
+        for task, correct in zip(TASKS, numbers, strict=True)
+    ]
+    (section,) = sections(*records)
+    assert section.split("\n\n")[0] == MEASURED
+
+
+def test_ties_are_all_bold() -> None:
+    rows = [row("a", "1M", "70.00 50.00 50.00 60.00"), row("b", "1M", "70.00 51.00 50.00 59.00")]
+    assert score_table(rows).splitlines()[2:] == [
+        "| a | **57.50%** | 1M | **70.00%** | 50.00% | **50.00%** | **60.00%** |",
+        "| b | **57.50%** | 1M | **70.00%** | **51.00%** | **50.00%** | 59.00% |",
+    ]
+
+
+def test_a_missing_column_is_a_dash_and_leaves_no_score(make_record: MakeRecord) -> None:
+    (section,) = sections(make_record("afqmc", 7000), make_record("cmnli", 6000))
+    assert table_rows(section) == ["| tiny | – | 7.5M | **70.00%** | – | – | **60.00%** |"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("a|b", r"a\|b"),
+        ("*bold* <b> `x` [y]", r"\*bold\* \<b\> \`x\` \[y\]"),
+        ("two\nlines", "two lines"),
+        ("chinese_roberta_L-2_H-128", "chinese_roberta_L-2_H-128"),
+        ("_edge_", r"\_edge\_"),
+        ("back\\slash|", r"back\\slash\|"),
+    ],
+)
+def test_names_are_escaped_and_cannot_break_the_table(name: str, shown: str) -> None:
+    assert escape(name) == shown
+
+
+def test_a_cell_is_the_mean_over_seeds_with_their_sample_deviation(make_record: MakeRecord) -> None:
+    (section,) = sections(*(make_record(correct=correct, seed=seed) for seed, correct in enumerate((7000, 7100, 7300))))
+    assert "**71.33%**" in table_rows(section)[0]
+    (line,) = conditions(section)
+    assert line[3:6] == ["3", "71.33% ± 1.53", "± 0.45"]  # sd of 70, 71, 73; sqrt(.7133 × .2867 / 10,000)
+
+
+def test_the_mean_over_seeds_is_rounded_half_up_from_exact_fractions(make_record: MakeRecord) -> None:
+    # 6756/10000 and 6757/10000: the mean is 67.565 %, which a float formats as 67.56.
+    (section,) = sections(make_record(correct=6756, seed=1), make_record(correct=6757, seed=2))
+    assert "**67.57%**" in table_rows(section)[0]
+
+
+def test_a_single_seed_has_no_deviation(make_record: MakeRecord) -> None:
+    assert conditions(sections(make_record(correct=7000))[0])[0][3:5] == ["1", "70.00%"]
+
+
+def test_of_a_seed_that_was_run_twice_the_first_run_counts_for_accuracy_and_rows_alike(make_record: MakeRecord) -> None:
+    right = {"b": np.arange(1000) < 700, "a": np.arange(1000) < 720, "c": np.arange(1000) < 750}
+    records = []
+    for seed, (name, correct) in zip((1, 1, 2), right.items(), strict=True):
+        made = make_record(correct=int(correct.sum()), rows=1000, seed=seed, run_id=name)
+        records.append(made.model_copy(update={"results": {**made.results, "dev_correct": correct_rows.pack(correct)}}))
+    (table,) = measured_tables(run_frame(records))
+    cell = table.models[0].cells["AFQMC"]
+    assert (cell.runs, cell.repeats, cell.seeds) == (("a", "c"), ("b",), (1, 2))
+    assert cell.accuracy == Fraction(1470, 2000)
+    assert cell.correct is not None
+    assert cell.correct.mean() == float(cell.accuracy)
+    assert conditions(measured_section(table))[0][3:5] == ["2 (1 repeat left out)", "73.50% ± 2.12"]
+
+
+def test_of_the_settings_with_the_most_seeds_the_best_mean_is_shown_and_the_number_of_all_stated(
+    make_record: MakeRecord,
+) -> None:
+    (section,) = sections(
+        make_record(correct=7000, learning_rate=1e-4, seed=1),
+        make_record(correct=7200, learning_rate=1e-4, seed=2),
+        make_record(correct=7050, learning_rate=3e-5, seed=1),
+        make_record(correct=7060, learning_rate=3e-5, seed=2),
+        make_record(correct=7150, learning_rate=3e-4, seed=1),  # one lucky seed is no mean over two
+        make_record(correct=6000, learning_rate=2e-5, seed=1),
+    )
+    (line,) = conditions(section)
+    assert line[4] == "71.00% ± 1.41"
+    assert line[9].startswith("4 scores of 4 settings (≈ ")
+
+
+def test_conditions_state_what_a_reader_needs(make_record: MakeRecord) -> None:
+    code = {"version": "0.1.0", "commit": "fedcba9876543210", "dirty": True}
+    (section,) = sections(make_record("tnews", 5000, code=code, flags=["truncated"]))
+    assert conditions(section) == [
+        [
+            *("tiny", "TNEWS'", "dev, official", "1", "50.00%", "± 0.50", "50.00%", "68.99%", "no floor run", "–"),
+            *("200 of 600", "fedcba9+dirty", "truncated"),
+        ]
+    ]
+
+
+def test_code_without_a_commit_is_named_by_its_version(make_record: MakeRecord) -> None:
+    assert conditions(sections(make_record(code={"version": "0.1.0"}))[0])[0][11] == "v0.1.0"
+
+
+def test_a_majority_run_is_marked_and_explained_in_words(make_record: MakeRecord) -> None:
+    (section,) = sections(
+        make_record(correct=6899, model="stuck", sha256="b" * 64, flags=["majority_class"]),
+        make_record(correct=7000, model="good"),
+    )
+    assert table_rows(section) == [
+        "| good | – | 7.5M | **70.00%** | – | – | – |",
+        "| stuck | – | 7.5M | 68.99%† | – | – | – |",
+    ]
+    assert MAJORITY_NOTE in section.split("\n\n")
+    assert "predicts (nearly) only the majority class, or is no better than doing so" in section
+
+
+def test_without_a_majority_run_there_is_no_such_footnote(make_record: MakeRecord) -> None:
+    assert "†" not in sections(make_record())[0]
+
+
+def test_one_of_several_seeds_at_the_majority_is_enough_for_the_mark(make_record: MakeRecord) -> None:
+    (section,) = sections(make_record(seed=1, flags=["majority_class"]), make_record(seed=2))
+    assert "**73.70%**†" in table_rows(section)[0]
+    assert conditions(section)[0][12] == "majority_class (1 of 2)"
+
+
+def test_revisions_never_share_a_column_and_the_official_one_comes_first(make_record: MakeRecord) -> None:
+    records = [
+        make_record("afqmc", 9000, revision="different-0a1b2c3d"),
+        make_record("afqmc", 7000),
+        make_record("tnews", 5000, revision="different-99999999"),
+        make_record("afqmc", 9100, revision="different-00000000"),
+    ]
+    first, second, third = sections(*records)
+    assert table_rows(first) == ["| tiny | – | 7.5M | **70.00%** | **50.00%** | – | – |"]
+    assert table_rows(second) == ["| tiny | – | 7.5M | **91.00%** | – | – | – |"]
+    assert table_rows(third) == ["| tiny | – | 7.5M | **90.00%** | – | – | – |"]
+    assert "AFQMC official (10,000 rows), TNEWS' different-99999999 (10,000 rows)." in first
+    assert "Not comparable with published scores, since the data is not official: TNEWS'." in first
+    assert "Not comparable with published scores, since the data is not official: AFQMC." in second
+
+
+def test_different_numbers_of_dev_rows_never_share_a_column(make_record: MakeRecord) -> None:
+    full, part = sections(make_record(correct=70, rows=100, seed=1), make_record(correct=700, rows=1000, seed=2))
+    assert "(1,000 rows)" in full
+    assert "(100 rows)" in part
+
+
+def test_two_tasks_never_share_a_column(make_record: MakeRecord) -> None:
+    mine = make_record("afqmc", 9000, run_id="mine")
+    assert mine.task is not None
+    mine = mine.model_copy(update={"task": mine.task.model_copy(update={"name": "my-afqmc"})})
+    assert len(sections(make_record("afqmc", 7000), mine)) == 2
+
+
+@pytest.mark.parametrize(("data", "revision"), [("synthetic", "synthetic"), ("clue", "synthetic"), ("synthetic", "v2")])
+def test_synthetic_data_never_stands_beside_clue(make_record: MakeRecord, data: str, revision: str) -> None:
+    records = [make_record("tnews", 9900, data=data, revision=revision), make_record("afqmc", 7000)]
+    clue, synthetic = sections(*records)
+    assert table_rows(clue) == ["| tiny | – | 7.5M | **70.00%** | – | – | – |"]
+    assert "synthetic" not in clue
+    assert table_rows(synthetic) == ["| tiny | – | 7.5M | – | **99.00%** | – | – |"]
+    assert "The data is synthetic, not CLUE: no column is comparable with published scores." in synthetic
+
+
+def test_two_sets_of_weights_under_one_name_are_two_rows_told_apart_by_hash(make_record: MakeRecord) -> None:
+    (section,) = sections(make_record(correct=7000, sha256="a" * 64), make_record(correct=7100, sha256="b" * 64))
+    assert table_rows(section) == [
+        r"| tiny (aaaaaaa) | – | 7.5M | 70.00% | – | – | – |",
+        r"| tiny (bbbbbbb) | – | 7.5M | **71.00%** | – | – | – |",
+    ]
+
+
+def test_tasks_outside_the_four_stand_behind_them_and_leave_the_score_alone(make_record: MakeRecord) -> None:
+    tasks = ("mine", "ocnli", "csl", "cluewsc2020", *TASKS)
+    (section,) = sections(*(make_record(task, 9000 if task not in TASKS else 5000) for task in tasks))
+    assert section.split("\n\n")[0] == (
+        "| 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI | CLUEWSC2020 | CSL | OCNLI | MINE |\n"
+        "|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|:-:|\n"
+        "| tiny | **50.00%** | 7.5M | **50.00%** | **50.00%** | **50.00%** | **50.00%** "
+        "| **90.00%** | **90.00%** | **90.00%** | **90.00%** |"
+    )
+    assert [line[1] for line in conditions(section)] == [
+        *("AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI", "CLUEWSC2020", "CSL", "OCNLI", "MINE")
+    ]
+
+
+def test_a_table_of_tasks_outside_the_four_has_no_score(make_record: MakeRecord) -> None:
+    (section,) = sections(make_record("ocnli", 6500))
+    assert section.startswith("| 模型 | 参数 | OCNLI |\n|:-:|:-:|:-:|\n| tiny | 7.5M | **65.00%** |\n")
+
+
+def test_models_without_a_score_come_last(make_record: MakeRecord) -> None:
+    whole = [make_record(task, 5000, model="whole", sha256="b" * 64) for task in TASKS]
+    (section,) = sections(make_record("afqmc", 9000, model="partial"), *whole)
+    assert [line.split(" | ")[0] for line in table_rows(section)] == ["| whole", "| partial"]
