@@ -1,0 +1,346 @@
+"""One table for whatever is shown as one: in a terminal, a notebook, Markdown, HTML, CSV, JSON and pandas.
+
+Input: columns, and rows of cells or of plain values (`make_table`). Output: text, plain values or a frame. A cell has
+what is shown and, apart from it, what it is sorted by and exported as; marks, links and the best of a column are facts
+of the cell, and every renderer writes them in its own way. Nothing is escaped before it is rendered. pandas is imported
+by `to_dataframe` alone.
+"""
+
+import csv
+import html
+import io
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MISSING = "–"
+GAP = "  "  # between two columns of a terminal
+MIN_WRAPPED = 20  # columns of a terminal that a wrapped cell has at least
+
+Value = str | int | float | Decimal | None
+
+# An underscore inside a word is plain text in Markdown; at a word's edge it starts emphasis.
+_SPECIAL = re.compile(r"[\\|*`<>\[\]~&#]|(?<![^\W_])_|_(?![^\W_])")
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Link(NamedTuple):
+    """A shown text and where it leads."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell: `text` is shown with `mark` behind it; `value` is what it is sorted by, None where there is nothing.
+
+    Digits of a mark are numbers of footnotes. `tooltip` explains the cell in a sentence, `below` stands under it in
+    small print, and `address` is what a link to this cell names.
+    """
+
+    text: str
+    value: Value = None
+    mark: str = ""
+    is_best: bool = False
+    links: tuple[Link, ...] = ()
+    tooltip: str = ""
+    below: str = ""
+    address: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The text with its mark, footnotes raised."""
+        return self.text + self.mark.translate(_RAISED)
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column. `note` stands under the name: a translation, a condition; `tags` are what filters know it by."""
+
+    name: str
+    note: str = ""
+    is_number: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row. Its first cell names it; a `tag` sets it apart from the others; `search` is what a text filter reads."""
+
+    cells: tuple[Cell, ...]
+    tag: str = ""
+    search: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `name` is for files and links; `notes` stand under it."""
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            assert len(row.cells) == len(self.columns), f"{self.title}: {len(row.cells)} cells in a row"
+
+    def __str__(self) -> str:
+        """Return the table for the terminal at hand, with its title and notes."""
+        width = shutil.get_terminal_size().columns
+        return "\n\n".join([*([self.title] if self.title else []), self.to_text(width), *self.notes])
+
+    def _repr_html_(self) -> str:
+        return self.to_html()
+
+    def to_text(self, width: int | None = None) -> str:
+        """Return lines for a terminal `width` columns wide, without title and notes; None for no limit.
+
+        Chinese characters take two columns. What is too wide is wrapped, then continued below: nothing is cut.
+        """
+        names = [row.cells[0].whole + (f" ({row.tag})" if row.tag else "") for row in self.rows]
+        body = [[name, *(cell.whole for cell in row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
+        lines = [[column.name for column in self.columns], *body]
+        if not self.columns:
+            return ""
+        widths = [max(map(text_width, texts)) for texts in zip(*lines, strict=True)]
+        if width is not None:
+            widths[0] = min(widths[0], max(MIN_WRAPPED, width // 2))
+            room = max(MIN_WRAPPED, width - widths[0] - len(GAP))
+            widths = [widths[0], *(min(each, room) for each in widths[1:])]
+        right = [False, *(column.is_number for column in self.columns[1:])]
+        blocks = _blocks(widths, width)
+        return "\n\n".join("\n".join(_text_lines(lines, block, widths, right)) for block in blocks)
+
+    def to_markdown(self) -> str:
+        """Return the table as Markdown, without title and notes; columns are centred, the best is bold."""
+        rows = [[_markdown_name(row), *map(_markdown, row.cells[1:])] for row in self.rows]
+        return markdown_table([escape(column.name) for column in self.columns], rows)
+
+    def to_html(self) -> str:
+        """Return a table element, its title as caption, and its notes as paragraphs; everything is escaped."""
+        head = "".join(
+            f'<th scope="col" style="text-align: {_side(column)}">{_html(column.name)}'
+            + (f"<br><small>{_html(column.note)}</small>" if column.note else "")
+            + "</th>"
+            for column in self.columns
+        )
+        body = "\n".join(f"<tr>{''.join(self._html_cells(row))}</tr>" for row in self.rows)
+        caption = f"<caption>{_html(self.title)}</caption>" if self.title else ""
+        notes = "".join(f"\n<p>{_html(note)}</p>" for note in self.notes)
+        return f"<table>{caption}\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody></table>{notes}"
+
+    def to_csv(self) -> str:
+        """Return the values as CSV (RFC 4180, LF), text that a spreadsheet would run with an apostrophe in front."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow([column.name for column in self.columns])
+        writer.writerows(map(_no_formula, values) for values in self.values())
+        return text.getvalue()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: title, columns, rows and notes. What a cell or a column does not have is left out."""
+        return {
+            "name": self.name,
+            "title": self.title,
+            "columns": [_plain(column) for column in self.columns],
+            "rows": [{**_plain(row), "cells": [_plain(cell) for cell in row.cells]} for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return the values as a pandas frame; numbers are floats and integers, what is missing is None."""
+        import pandas as pd
+
+        rows = [[float(value) if isinstance(value, Decimal) else value for value in row] for row in self.values()]
+        return pd.DataFrame(rows, columns=[column.name for column in self.columns])
+
+    def values(self) -> list[list[Value]]:
+        """Return what each cell is exported as: its value, or its text in a column of text."""
+        return [
+            [
+                cell.text if cell.value is None and not column.is_number and cell.text != MISSING else cell.value
+                for column, cell in zip(self.columns, row.cells, strict=True)
+            ]
+            for row in self.rows
+        ]
+
+    def _html_cells(self, row: Row) -> Iterable[str]:
+        for place, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True)):
+            text = " ".join(map(_html_link, cell.links)) if cell.links else _html(cell.text)
+            text = f"<strong>{text}</strong>" if cell.is_best else text
+            text += f"<sup>{_html(cell.mark)}</sup>" * bool(cell.mark)
+            text += f"<br><small>{_html(cell.below)}</small>" * bool(cell.below)
+            if not place and row.tag:
+                text = f"<em>{text}</em> <small>{_html(row.tag)}</small>"
+            title = f' title="{_html(cell.tooltip)}"' if cell.tooltip else ""
+            name, scope = ("td", "") if place else ("th", ' scope="row"')
+            yield f'<{name}{scope} style="text-align: {_side(column)}"{title}>{text}</{name}>'
+
+
+def make_table(
+    title: str,
+    columns: Iterable[str | Column],
+    rows: Iterable[Iterable[object]],
+    *,
+    notes: Iterable[str] = (),
+    name: str = "",
+) -> Table:
+    """Return a table of plain values: text, numbers, None for nothing, or cells; names of columns, or columns.
+
+    A column that is given by its name is one of numbers if every value in it is a number or missing.
+    """
+    cells = [[make_cell(value) for value in row] for row in rows]
+    made = []
+    for place, column in enumerate(columns):
+        values = [row[place].value for row in cells]
+        is_number = any(value is not None for value in values) and not any(isinstance(v, str) for v in values)
+        is_number = is_number and all(row[place].value is not None or row[place].text == MISSING for row in cells)
+        made.append(column if isinstance(column, Column) else Column(column, is_number=is_number))
+    return Table(title, tuple(made), tuple(Row(tuple(row)) for row in cells), tuple(notes), name)
+
+
+def make_cell(value: object) -> Cell:
+    """Return the cell that shows a plain value; a cell stays what it is."""
+    if isinstance(value, Cell):
+        return value
+    if value is None:
+        return Cell(MISSING)
+    if isinstance(value, bool):
+        return Cell("yes" if value else "no")
+    if isinstance(value, int):
+        return Cell(f"{value:,}", value)
+    if isinstance(value, float):
+        return Cell(f"{value:.4g}", value)
+    return Cell(str(value), value if isinstance(value, Decimal) else None)
+
+
+def escape(text: str) -> str:
+    """Return `text` as one line that Markdown shows as it is, in a table cell too."""
+    return _SPECIAL.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def raised(number: int) -> str:
+    """Return the number of a footnote, raised."""
+    return str(number).translate(_RAISED)
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table with centred columns; the cells are escaped already."""
+    lines = ["| " + " | ".join(header) + " |", "|" + ":-:|" * len(header)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def text_width(text: str) -> int:
+    """Return how many columns of a terminal `text` takes: Chinese characters two, combining ones none."""
+    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
+
+
+def _blocks(widths: Sequence[int], width: int | None) -> list[list[int]]:
+    """Return which columns stand side by side; the first is repeated in every block."""
+    blocks, taken = [[0]], widths[0]
+    for place, wide in enumerate(widths[1:], start=1):
+        if width is not None and len(blocks[-1]) > 1 and taken + len(GAP) + wide > width:
+            blocks.append([0])
+            taken = widths[0]
+        blocks[-1].append(place)
+        taken += len(GAP) + wide
+    return blocks
+
+
+def _text_lines(
+    lines: Iterable[Sequence[str]], block: Sequence[int], widths: Sequence[int], right: Sequence[bool]
+) -> Iterable[str]:
+    """Yield the lines of the columns `block`; a cell that is wider than its column takes several."""
+    for texts in lines:
+        wrapped = [_wrap(texts[place], widths[place]) for place in block]
+        for number in range(max(map(len, wrapped))):
+            shown = (part[number] if number < len(part) else "" for part in wrapped)
+            yield GAP.join(
+                _padded(text, widths[place], right=right[place]) for place, text in zip(block, shown, strict=True)
+            ).rstrip()
+
+
+def _padded(text: str, width: int, *, right: bool) -> str:
+    blanks = " " * (width - text_width(text))
+    return blanks + text if right else text + blanks
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Return `text` in lines at most `width` columns wide, broken at blanks where there are some."""
+    if text_width(text) <= width:
+        return [text]
+    lines, line = [], ""
+    for part in re.findall(r"\s+|[^\s]+", text):
+        if text_width(line + part) <= width:
+            line += part
+            continue
+        if line.strip():
+            lines.append(line.rstrip())
+        line = part.lstrip()
+        while text_width(line) > width:
+            cut = next(n for n in range(len(line), 0, -1) if text_width(line[:n]) <= width)
+            lines.append(line[:cut])
+            line = line[cut:]
+    return [*lines, line] if line else lines
+
+
+def _markdown_name(row: Row) -> str:
+    name = _markdown(row.cells[0])
+    return f"*{name} ({escape(row.tag)})*" if row.tag else name
+
+
+def _markdown(cell: Cell) -> str:
+    text = " ".join(f"[{escape(text)}]({url})" for text, url in cell.links) if cell.links else escape(cell.text)
+    return (f"**{text}**" if cell.is_best else text) + escape(cell.mark.translate(_RAISED))
+
+
+def _html(text: str) -> str:
+    return html.escape(text, quote=True)
+
+
+def _html_link(link: Link) -> str:
+    """Return a link to the web; any other address stays text."""
+    if not link.url.startswith(("https://", "http://")):
+        return _html(link.text)
+    return f'<a href="{_html(link.url)}" rel="noreferrer">{_html(link.text)}</a>'
+
+
+def _side(column: Column) -> str:
+    return "right" if column.is_number else "left"
+
+
+def _no_formula(value: Value) -> Value:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _plain(part: Cell | Column | Row) -> dict[str, Any]:
+    """Return what is not empty as plain values; the cells of a row are left out."""
+    found: dict[str, Any] = {}
+    for each in fields(part):
+        value = getattr(part, each.name)
+        if (
+            each.name == "cells"
+            or value is None
+            or value is False
+            or (not isinstance(value, int | float) and not value)
+        ):
+            continue
+        if isinstance(value, Decimal):
+            value = float(value)
+        elif isinstance(value, tuple):
+            value = [link._asdict() for link in value]
+        elif isinstance(value, Mapping):
+            value = dict(value)
+        found[each.name] = value
+    return found
