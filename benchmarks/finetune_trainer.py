@@ -37,7 +37,7 @@ from clue_bench.finetuning.base_models.pretrained import open_pretrained
 from clue_bench.finetuning.score import score
 from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.finetuning.train import ADAM, evaluation_steps, planned_steps
-from clue_bench.tasks.read import Rows, read_rows
+from clue_bench.tasks.rows import Rows, read_rows
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.training.hardware import pick_device, pick_precision
 

@@ -28,7 +28,7 @@ from clue_bench.finetuning.base_models.pretrained import Pretrained, open_pretra
 from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
-from clue_bench.tasks.read import Rows, read_rows
+from clue_bench.tasks.rows import Rows, read_rows
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.vocab import read_vocabulary
 

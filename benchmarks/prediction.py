@@ -21,7 +21,7 @@ import torch
 from finetuning import part, random_model
 
 from clue_bench.finetuning.base_models.pretrained import open_pretrained, provenance_after
-from clue_bench.tasks.read import read_split
+from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import load_task
 
 OURS, FP32, BF16 = "ours", "pipeline fp32", "pipeline bf16"

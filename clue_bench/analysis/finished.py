@@ -13,7 +13,7 @@ import numpy.typing as npt
 from clue_bench.doors.predictions import Prediction, check_as_written, predictions_path, read_predictions
 from clue_bench.doors.records import RunRecord, TaskFacts, read_record, record_paths
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.read import Rows, read_split
+from clue_bench.tasks.rows import Rows, read_split
 from clue_bench.tasks.task import Task
 
 Bools = npt.NDArray[np.bool_]

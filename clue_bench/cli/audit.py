@@ -9,9 +9,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.tasks.audit import SplitAudit, TaskAudit
-    from clue_bench.tasks.duplicates import Shared
-    from clue_bench.tasks.lengths import Lengths, TokenLengths
+    from clue_bench.tasks.audit import Lengths, Shared, SplitAudit, TaskAudit, TokenLengths
     from clue_bench.tasks.task import Task
 
 LABELS_SHOWN = 6  # of a histogram; --json has all of them

@@ -73,7 +73,7 @@ def bench(
     Example: clue-bench bench --model runs/tiny --untrained --tasks ocnli --intermediate cmnli --json
     """
     from clue_bench.finetuning.grid import parse_grid
-    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.rows import read_rows
     from clue_bench.tasks.task import load_task
 
     asked = Asked(

@@ -17,7 +17,7 @@ from clue_bench.errors import ClueBenchError
 if TYPE_CHECKING:
     from clue_bench.finetuning.base_models.pretrained import Pretrained
     from clue_bench.finetuning.grid import Grid, Point
-    from clue_bench.tasks.read import Rows
+    from clue_bench.tasks.rows import Rows
     from clue_bench.tasks.task import Task
 
 HASH_DIGITS = 6
@@ -113,7 +113,7 @@ def find_tasks(names: str, data: Path) -> list["Task"]:
 
 def plan_job(card: "Task", starts: list["Pretrained"], asked: Asked) -> Job:
     """Read a task's rows and decide what is tried of every model. Raises ClueBenchError for settings that cannot be."""
-    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.rows import read_rows
 
     rows = read_rows(card, asked.data)
     return Job(card, rows, [_candidates(card, start, len(rows["train"]), asked) for start in starts])

@@ -115,7 +115,7 @@ def pairs(
     from clue_bench.corpus.pairs import LabelledPair, build_pairs
     from clue_bench.errors import ClueBenchError
     from clue_bench.tasks.files import available_splits
-    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
     card = load_task(task)

@@ -31,9 +31,8 @@ def verify(
     """Read every row and compare row counts and md5 with the cards: official data, or another revision."""
     from clue_bench.cards import card_paths
     from clue_bench.errors import ClueBenchError
-    from clue_bench.tasks.files import available_splits
-    from clue_bench.tasks.read import read_split
-    from clue_bench.tasks.revision import describe
+    from clue_bench.tasks.files import available_splits, describe
+    from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
     found, rows = {}, []

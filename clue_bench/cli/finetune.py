@@ -67,7 +67,7 @@ def finetune_once(
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
     from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
     from clue_bench.finetuning.settings import make_settings
-    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.rows import read_rows
     from clue_bench.tasks.task import load_task
 
     card = load_task(task)

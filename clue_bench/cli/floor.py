@@ -26,7 +26,7 @@ def floor(
     Example: clue-bench floor --task afqmc --task tnews --data clue
     """
     from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
-    from clue_bench.tasks.read import read_rows
+    from clue_bench.tasks.rows import read_rows
     from clue_bench.tasks.task import load_task
 
     cards = {name: load_task(name) for name in task}

@@ -100,8 +100,8 @@ def _measured(
     """Check every input, then measure with a progress bar."""
     from clue_bench.cli.speed_models import open_models
     from clue_bench.cli.speed_session import Session
-    from clue_bench.tasks.read import read_split
-    from clue_bench.tasks.revision import describe
+    from clue_bench.tasks.files import describe
+    from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
     card = load_task(task)

@@ -110,7 +110,7 @@ def open_clock(job: dict[str, Any]) -> Clock:
         return TrainingClock(recipe, corpus, seconds=job["seconds"], folder=Path(job["folder"]))
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
     from clue_bench.speed_measurement.finetuning import FinetuningClock, PredictionClock
-    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
     task = load_task(job["task"])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from clue_bench.doors import correct_rows
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.tasks.read import UNLABELLED, Rows
+from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task
 
 Classes = npt.NDArray[np.int64]

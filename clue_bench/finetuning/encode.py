@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 from clue_bench.vocab import Vocabulary
 
 ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts

@@ -38,8 +38,8 @@ from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.predict import predict_logits, probabilities
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, Report, planned_steps
-from clue_bench.tasks.read import Rows
-from clue_bench.tasks.revision import describe
+from clue_bench.tasks.files import describe
+from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive

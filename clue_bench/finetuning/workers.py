@@ -26,7 +26,7 @@ from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.run import Plan
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.train import Report
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.fields import id_of, label_of, texts_of
 from clue_bench.tasks.files import Found, content
-from clue_bench.tasks.read import LABELLED_SPLITS, parse_rows, read_split
+from clue_bench.tasks.rows import LABELLED_SPLITS, id_of, label_of, parse_rows, read_split, texts_of
 from clue_bench.tasks.task import Task
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")

@@ -22,7 +22,7 @@ from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import open_pretrained
 from clue_bench.finetuning.encode import Encoded, Tokeniser, encode
 from clue_bench.finetuning.predict import predict_logits, probabilities
-from clue_bench.tasks.read import UNLABELLED, Rows
+from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.training import hardware
 from clue_bench.weights.read import read_object

@@ -24,7 +24,7 @@ from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.finetuning.train import Report
 from clue_bench.prediction.predictor import Description, Predictor, Texts
 from clue_bench.stats.timing import passes, percentile
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import Int64s, derive, permuted

@@ -6,8 +6,10 @@ then renamed into place. A zip is good if its md5 is on the card; if it is not, 
 with the card's row counts, it is taken as another revision; anything else is refused and the next source is asked.
 """
 
+import hashlib
 import shutil
 import tempfile
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +19,120 @@ from urllib.parse import quote
 from clue_bench import files
 from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.archive import check_archive
-from clue_bench.tasks.download import NotServed, Patience, download, shown
+from clue_bench.tasks.download import MAX_BYTES, NotServed, Patience, download, shown
+from clue_bench.tasks.files import OFFICIAL_NAME, OWN_NAME, archive_name, describe, locate
 from clue_bench.tasks.hub import Load, write_splits
-from clue_bench.tasks.revision import OFFICIAL_NAME, OWN_NAME, describe
-from clue_bench.tasks.survey import Survey, archive_md5, lacks, row_differences, survey
+from clue_bench.tasks.rows import LABELLED_SPLITS, read_split
 from clue_bench.tasks.task import Archive, Task
+
+CORE_SPLITS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What was found: `in_folder` and `in_zip` name splits by where they lie, `damage` is what ails the zip."""
+
+    files: dict[str, FileFacts]
+    in_folder: list[str]
+    in_zip: list[str]
+    missing: list[str]
+    damage: str | None
+
+
+def survey(task: Task, data: Path) -> Survey:
+    """Read every split of `task` that `data` has. Raises ClueBenchError if a file in the task's folder is damaged.
+
+    Such a file hides the one in the zip, so that fetching a new zip would not help.
+    """
+    files: dict[str, FileFacts] = {}
+    in_folder: list[str] = []
+    in_zip: list[str] = []
+    missing: list[str] = []
+    damage = None
+    for split in task.splits:
+        try:
+            found = locate(task, split, data)
+            if found is None:
+                missing.append(split)
+                continue
+            (in_folder if found.member is None else in_zip).append(split)
+            files[split] = read_split(task, split, data).facts
+        except ClueBenchError as error:
+            if split in in_folder:
+                raise ClueBenchError(error.message, "fix or delete it, then type the same command again") from error
+            damage = damage or error.message
+    return Survey(files, in_folder, in_zip, missing, damage)
+
+
+def archive_md5(task: Task, data: Path) -> str:
+    """Return the md5 of the task's zip."""
+    with (data / archive_name(task)).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def row_differences(files: dict[str, FileFacts]) -> list[str]:
+    """Return, for every split whose row count is not the card's, both counts in words."""
+    return [
+        f"{split} has {file.rows:,} rows, the card {file.expected_rows:,}"
+        for split, file in files.items()
+        if file.expected_rows not in (None, file.rows)
+    ]
+
+
+def lacks(task: Task, data: Path, found: Survey) -> str | None:
+    """Return in words why the task's data must be fetched, None if what is there is good.
+
+    Files in the task's folder are the user's own: they are never replaced, so other row counts there are no reason, and
+    a folder with train, dev and test is complete even if the card knows a second test set.
+    """
+    if found.damage is not None:
+        return found.damage
+    if found.missing and not set(CORE_SPLITS) <= set(found.in_folder):
+        return f"{data}: no {', '.join(task.splits[split].file for split in found.missing)} of {task.name}"
+    differences = row_differences({split: found.files[split] for split in found.in_zip})
+    known = task.archive.md5 if task.archive is not None else []
+    if differences and archive_md5(task, data) not in known:
+        return f"{data / archive_name(task)}: {'; '.join(differences)}"
+    return None
+
+
+def check_archive(task: Task, staging: Path, md5: str) -> dict[str, FileFacts]:
+    """Return the facts of every split in the zip, which has been read to its last row.
+
+    Raises NotServed if it is no zip or damaged; if train or dev is missing; or, unless `md5` is on the card, if any
+    split is missing or has another row count than the card's.
+    """
+    archive = staging / archive_name(task)
+    _check_shape(archive)
+    found = survey(task, staging)
+    if found.damage is not None:
+        raise NotServed(f"refused: {found.damage.replace(f'{staging}/', '')}")
+    is_known = task.archive is not None and md5 in task.archive.md5
+    missing = [split for split in found.missing if not is_known or split in LABELLED_SPLITS]
+    if missing:
+        files = ", ".join(task.splits[split].file for split in missing)
+        raise NotServed(f"refused: the zip has no {files}; its md5 is {md5}")
+    differences = row_differences(found.files)
+    if differences and not is_known:
+        raise NotServed(f"refused: {'; '.join(differences)}; the zip's md5 is {md5}")
+    return found.files
+
+
+def _check_shape(archive: Path) -> None:
+    """Raise NotServed unless the file is a zip of a size that can be read into memory."""
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            size = sum(member.file_size for member in opened.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # RuntimeError: a version of zip not known
+        with archive.open("rb") as file:
+            head = file.read(24)
+        if head.startswith(b"PK"):
+            raise NotServed(f"refused: damaged or cut short: {error}") from error
+        begins = head.decode("ascii", "replace").replace("\ufffd", "?").split("\n")[0].strip()
+        raise NotServed(f"refused: not a zip, it begins with '{begins}'" if head else "refused: empty") from error
+    if size > MAX_BYTES:
+        raise NotServed(f"refused: {size:,} bytes when unpacked")
+
 
 ALREADY_THERE = "already there"
 

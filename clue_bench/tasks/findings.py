@@ -6,8 +6,7 @@ class above two thirds, labels without rows, empty texts, rows cut at the model'
 
 from collections.abc import Iterator
 
-from clue_bench.tasks.audit import SplitAudit, TaskAudit, percent
-from clue_bench.tasks.duplicates import Overlap
+from clue_bench.tasks.audit import Overlap, SplitAudit, TaskAudit, percent
 
 LARGE_MAJORITY = (2, 3)  # of dev rows, from which on a good accuracy may be no result
 MUCH_TRUNCATED = (1, 10)  # of the rows of a split

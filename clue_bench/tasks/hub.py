@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench.tasks.download import NotServed, Patience, reach
-from clue_bench.tasks.read import LABELLED_SPLITS
+from clue_bench.tasks.rows import LABELLED_SPLITS
 from clue_bench.tasks.task import Task
 
 BATCH_ROWS = 1_000

@@ -9,8 +9,8 @@ import pytest
 
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
 from clue_bench.doors.records import ModelFacts, RunRecord, write_record
-from clue_bench.tasks.read import read_split
-from clue_bench.tasks.revision import describe
+from clue_bench.tasks.files import describe
+from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import load_task
 
 TITLES = [

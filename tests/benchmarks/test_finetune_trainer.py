@@ -14,7 +14,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import open_pretrained
 from clue_bench.finetuning.run import Plan, prepare
 from clue_bench.finetuning.settings import make_settings
-from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
 BENCHMARKS = Path(__file__).parent.parent.parent / "benchmarks"

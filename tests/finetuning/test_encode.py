@@ -7,7 +7,7 @@ from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Tokeniser, bert_tokeniser, encode
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 
 PAIRS = [
     ("我们在这个国家", "我们在学"),

@@ -21,7 +21,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
 from clue_bench.finetuning.baselines.models import featurize, fit_tfidf, log_softmax
 from clue_bench.leaderboards.measured.frames import run_frame, unfinished_runs
-from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
 LETTERS = list("的一是在了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过")

@@ -16,7 +16,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import Own, open_pretrained, provenance_after
 from clue_bench.finetuning.base_models.transformers_model import Foreign
 from clue_bench.finetuning.encode import encode
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 
 LABELS = ("差", "中", "好")
 CHARACTERS = "的一是在不了有和人这中大为上个国我"

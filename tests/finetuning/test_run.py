@@ -14,7 +14,7 @@ from clue_bench.finetuning.base_models.pretrained import open_pretrained
 from clue_bench.finetuning.batches import prediction_batches, training_batches
 from clue_bench.finetuning.run import Plan, completed_record, prepare, run, write_failure
 from clue_bench.finetuning.settings import make_settings
-from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 from clue_bench.vocab import Vocabulary, read_vocabulary
 

@@ -19,7 +19,7 @@ from clue_bench.finetuning.run import LOCK, FolderInUseError, Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings
 from clue_bench.finetuning.sweep import num_runs, sweep
 from clue_bench.finetuning.workers import num_workers
-from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
 FAST = {"learning_rate": 5e-3, "batch_size": 16, "epochs": 1, "steps": 4, "precision": "fp32"}

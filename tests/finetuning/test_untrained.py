@@ -13,7 +13,7 @@ from clue_bench.finetuning.base_models.pretrained import open_pretrained
 from clue_bench.finetuning.base_models.untrained import Untrained, untrained
 from clue_bench.finetuning.run import Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings
-from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
 

@@ -283,7 +283,7 @@ def test_test_data_of_another_size_than_the_official_is_refused(known, tmp_path)
 
 @pytest.mark.parametrize("task", ["afqmc", "tnews", "iflytek", "cmnli", "csl", "ocnli"])
 def test_official_test_files_ids_make_a_right_submission(known, real_data, tmp_path, task):
-    from clue_bench.tasks.read import read_split
+    from clue_bench.tasks.rows import read_split
 
     data = real_data / "clue"
     own = [slot for slot in known.values() if slot.task.name == task]

@@ -8,7 +8,7 @@ import pytest
 from clue_bench.doors.records import FileFacts
 from clue_bench.finetuning.base_models.pretrained import open_pretrained
 from clue_bench.speed_measurement.finetuning import CALLS, FinetuningClock, PredictionClock, PredictionTrial, timed_rows
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import load_task
 
 FACTS = FileFacts(rows=0, md5="", expected_rows=None, expected_md5=None)

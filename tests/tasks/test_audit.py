@@ -14,11 +14,19 @@ from typer.testing import CliRunner
 from clue_bench.cli import app
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.audit import Majority, TaskAudit, audit_task, percent
-from clue_bench.tasks.duplicates import Index, Shared, shared
+from clue_bench.tasks.audit import (
+    Index,
+    Majority,
+    Shared,
+    TaskAudit,
+    audit_task,
+    lengths_of,
+    percent,
+    shared,
+    tokens_of,
+)
 from clue_bench.tasks.findings import findings
-from clue_bench.tasks.lengths import lengths_of, tokens_of
-from clue_bench.tasks.read import UNLABELLED, Rows
+from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.vocab import read_vocabulary
 

@@ -6,7 +6,7 @@ import pytest
 
 from clue_bench.cards import builtin_folder
 from clue_bench.tasks.files import content, find
-from clue_bench.tasks.read import LABELLED_SPLITS, UNLABELLED, parse_rows, read_rows
+from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, parse_rows, read_rows
 from clue_bench.tasks.task import load_task
 
 CARDS = sorted(path.stem for path in builtin_folder("tasks").glob("*.toml"))

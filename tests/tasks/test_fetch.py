@@ -15,7 +15,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.tasks import download as download_module
 from clue_bench.tasks.download import Patience, shown
 from clue_bench.tasks.fetch import ALREADY_THERE, fetch_task, mirror_url
-from clue_bench.tasks.read import read_split
+from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import Archive, Split, load_task
 
 PATIENCE = Patience(connect_seconds=5.0, read_seconds=0.3, attempts=2, pause_seconds=0.0)

@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.fields import id_of, label_of, texts_of
 from clue_bench.tasks.files import content, find, locate
-from clue_bench.tasks.read import parse_rows, read_split
+from clue_bench.tasks.rows import id_of, label_of, parse_rows, read_split, texts_of
 from clue_bench.tasks.task import Span, Split, Task
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

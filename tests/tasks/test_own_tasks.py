@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from clue_bench.cli import app
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.read import read_rows
+from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import Archive, Span, Split, Task, load_task
 
 README = (Path(__file__).parents[2] / "tasks" / "README.md").read_text(encoding="utf-8")

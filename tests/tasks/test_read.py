@@ -8,9 +8,8 @@ import zipfile
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import available_splits
-from clue_bench.tasks.read import UNLABELLED, read_split
-from clue_bench.tasks.revision import describe
+from clue_bench.tasks.files import available_splits, describe
+from clue_bench.tasks.rows import UNLABELLED, read_split
 from clue_bench.tasks.task import load_task
 
 PAIRS = [

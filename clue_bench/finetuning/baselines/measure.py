@@ -21,8 +21,8 @@ from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.finetuning.answers import write_answers
 from clue_bench.finetuning.baselines.models import SPECIFICATIONS, Fitted, fit_majority, fit_tfidf, log_loss
 from clue_bench.finetuning.score import score
-from clue_bench.tasks.read import Rows
-from clue_bench.tasks.revision import describe
+from clue_bench.tasks.files import describe
+from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 

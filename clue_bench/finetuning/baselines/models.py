@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.score import Classes, score
-from clue_bench.tasks.read import Rows
+from clue_bench.tasks.rows import Rows
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.submission.names import FIRST_IDS, OF_NO_CARD, Slot, builtin_names, meant
-from clue_bench.tasks.read import read_split
+from clue_bench.tasks.rows import read_split
 
 LARGEST_FILE = 2**26  # bytes; the longest official one, CMNLI's, has 0.6 MB
 REQUIRED = ("id", "label")
