@@ -1,1 +1,8 @@
-"""A room beside the way: how fast models train and predict."""
+"""How fast models train, fine-tune and predict here: `session.measure` returns a record for each of them.
+
+models        what `--model` means: a checkpoint, or a recipe with untrained weights and random rows
+session       the models take turns, each measurement in a process of its own
+worker        that process, and the end that asks it
+training      steps of the pretraining loop
+finetuning    updates of the fine-tuning loop, and predictions
+"""

@@ -9,10 +9,9 @@ training sorts by length, every eighth batch. So padding is that of a real run, 
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,22 +32,23 @@ SEED = 1
 EVERY = 8  # of a pool's batches, one is timed
 BATCHES = (1, 32)  # rows of a call whose latency is taken
 CALLS = (10, 50)  # least and most of a batch size in a repetition
-MOST_TIMES = 5.0  # the seconds asked for, that the calls of one batch size may take before there are fewer of them
+MAX_TIMES = 5.0  # the seconds asked for, that the calls of one batch size may take before there are fewer of them
 
-# No epoch ends the run and no look at dev interrupts it.
+# No epoch ends the run and no evaluation interrupts it.
 ENDLESS = {"epochs": 10**6, "steps": None, "max_evaluations": 1, "evaluations_per_epoch": 1}
 
 
-@dataclass(frozen=True)
-class PredictionTrial:
-    """One repetition. `calls_ms` has the milliseconds of every call of a batch size."""
+class FinetuningTrial(NamedTuple):
+    """One repetition."""
 
     rows_per_second: float
-    calls_ms: dict[int, list[float]]
 
-    def latency(self, batch: int, percent: float) -> float:
-        """Return a percentile of the calls of `batch` rows, in ms."""
-        return percentile(self.calls_ms[batch], percent)
+
+class PredictionTrial(NamedTuple):
+    """One repetition. `latencies`: p50 and p95 of the calls of each batch size, in ms."""
+
+    rows_per_second: float
+    latencies: dict[int, tuple[float, float]]
 
 
 def timed_rows(rows: Rows, *, batch_size: int) -> Rows:
@@ -68,12 +68,12 @@ def timed_rows(rows: Rows, *, batch_size: int) -> Rows:
 class FinetuningClock:
     """A fine-tuning run in memory, warmed up; every `repetition` goes over the timed rows, once or several times."""
 
-    def __init__(self, start: Pretrained, task: Task, rows: Rows, *, seconds: float) -> None:
+    def __init__(self, base: Pretrained, task: Task, rows: Rows, *, seconds: float) -> None:
         """Warm up, and decide how often to go over the rows so that it takes at least `seconds`."""
-        self.settings = make_settings(task, start.sizes, ENDLESS, train_rows=len(rows))
+        self.settings = make_settings(task, base.sizes, ENDLESS, train_rows=len(rows))
         self.rows = timed_rows(rows, batch_size=self.settings.batch_size)
         splits = {"train": self.rows, "dev": self.rows}
-        plan = Plan(task=task, start=start, settings=self.settings, seed=SEED, rows=splits, data=Path())
+        plan = Plan(task=task, start=base, settings=self.settings, seed=SEED, rows=splits, data=Path())
         self.finetuning = prepare(plan)
         self._reports: Iterator[Report] = self.finetuning.reports()
         self._passes = 1
@@ -82,14 +82,14 @@ class FinetuningClock:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was decided, as a record of the speed says it."""
+        """What was decided while warming up, under the names of the record."""
         settings = self.settings
         sizes = {"batch_size": settings.batch_size, "max_length": settings.max_length, "rows": len(self.rows)}
-        return {**sizes, "precision": _name(self.finetuning.autocast)}
+        return {**sizes, "precision": "bf16" if self.finetuning.autocast is torch.bfloat16 else "fp32"}
 
-    def repetition(self) -> float:
-        """Return rows per second."""
-        return len(self.rows) * self._passes / self._epochs(self._passes)
+    def repetition(self) -> FinetuningTrial:
+        """Time some passes over the rows."""
+        return FinetuningTrial(len(self.rows) * self._passes / self._epochs(self._passes))
 
     def _epochs(self, num: int) -> float:
         """Return the seconds of going over the rows `num` times."""
@@ -104,26 +104,27 @@ class FinetuningClock:
 class PredictionClock:
     """A classifier in memory, warmed up; a `repetition` predicts the timed rows at once, then in single calls."""
 
-    def __init__(self, start: Pretrained, task: Task, rows: Rows, *, seconds: float) -> None:
+    def __init__(self, base: Pretrained, task: Task, rows: Rows, *, seconds: float) -> None:
         """Warm up, and decide how often to predict the rows, and how many calls there are of each batch size."""
-        settings: Settings = make_settings(task, start.sizes, {}, train_rows=len(rows))
+        settings: Settings = make_settings(task, base.sizes, {}, train_rows=len(rows))
         self._max_length = settings.max_length
         self._texts: list[Texts] = timed_rows(rows, batch_size=settings.batch_size).texts
-        self._predictor = _predictor(start, task, settings)
+        self._predictor = _predictor(base, task, settings)
         self._precision = hardware.pick_precision(settings.precision, hardware.pick_device())
         self._predict_all(1)
         self._passes = passes(self._predict_all(1), least_seconds=seconds)
-        self.calls = {batch: self._affordable(batch, MOST_TIMES * seconds) for batch in BATCHES}
+        self.calls = {batch: self._affordable(batch, MAX_TIMES * seconds) for batch in BATCHES}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was decided, as a record of the speed says it."""
-        return {"max_length": self._max_length, "rows": len(self._texts), "precision": self._precision}
+        """What was decided while warming up, under the names of the record."""
+        sizes = {"max_length": self._max_length, "rows": len(self._texts), "calls": self.calls}
+        return {**sizes, "precision": self._precision}
 
     def repetition(self) -> PredictionTrial:
         """Time predictions of all rows, then calls of few rows."""
         rate = len(self._texts) * self._passes / self._predict_all(self._passes)
-        return PredictionTrial(rate, {batch: self._call(batch, num) for batch, num in self.calls.items()})
+        return PredictionTrial(rate, {batch: _percentiles(self._call(batch, num)) for batch, num in self.calls.items()})
 
     def _predict_all(self, num: int) -> float:
         started = time.perf_counter()
@@ -141,18 +142,22 @@ class PredictionClock:
             milliseconds.append(1e3 * (time.perf_counter() - started))
         return milliseconds
 
-    def _affordable(self, batch: int, most_seconds: float) -> int:
-        least, most = CALLS
+    def _affordable(self, batch: int, seconds: float) -> int:
+        fewest, most = CALLS
         slowest = max(self._call(batch, 3)) / 1e3
-        return min(most, max(least, int(most_seconds / slowest)))
+        return min(most, max(fewest, int(seconds / slowest)))
 
 
-def _predictor(start: Pretrained, task: Task, settings: Settings) -> Predictor:
+def _percentiles(milliseconds: list[float]) -> tuple[float, float]:
+    return percentile(milliseconds, 50), percentile(milliseconds, 95)
+
+
+def _predictor(base: Pretrained, task: Task, settings: Settings) -> Predictor:
     """Return a predictor with a new head, as fast as a trained one."""
     labels = tuple(task.labels)
     description = Description(
-        run_id=start.name,
-        model=start.name,
+        run_id=base.name,
+        model=base.name,
         task=task.name,
         title=task.title,
         labels=labels,
@@ -163,11 +168,7 @@ def _predictor(start: Pretrained, task: Task, settings: Settings) -> Predictor:
     return Predictor(
         description=description,
         task=task,
-        classifier=start.classifier(labels, dropout=settings.dropout),
-        tokeniser=start.tokeniser,
+        classifier=base.classifier(labels, dropout=settings.dropout),
+        tokeniser=base.tokeniser,
         precision=settings.precision,
     )
-
-
-def _name(autocast: torch.dtype | None) -> hardware.Precision:
-    return "bf16" if autocast is torch.bfloat16 else "fp32"

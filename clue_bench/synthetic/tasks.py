@@ -17,6 +17,8 @@ from clue_bench.files import write_json, write_text
 from clue_bench.synthetic.sentences import app_description, headline, question_pair, statements
 from clue_bench.synthetic.words import TOPICS
 
+TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
+
 # Rows of each split, in the order in which they are drawn.
 SIZES: dict[str, dict[str, int]] = {
     "afqmc": {"train": 3000, "dev": 600, "test": 300},

@@ -12,13 +12,13 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import count_parameters
 from clue_bench.pretraining.flops import flops_per_token
 from clue_bench.pretraining.recipe import Recipe, load_recipe
-from clue_bench.speed_measurement.pretraining import (
-    TrainingClock,
+from clue_bench.speed_measurement.models import (
     made_up_vocabulary,
     with_overrides,
     write_synthetic_corpus,
     write_untrained,
 )
+from clue_bench.speed_measurement.training import TrainingClock
 
 
 def test_a_made_up_vocabulary_has_its_size_and_no_token_twice() -> None:

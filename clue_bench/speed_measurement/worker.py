@@ -1,8 +1,8 @@
 """The process that does one measurement of one model, so that its peak of memory is its own; both of its ends.
 
-Enters on stdin: a job, one line of JSON, then a line for every repetition. Leaves on stdout one line of JSON each:
-what was decided while warming up, then each repetition, then, when stdin ends, the memory. A job that fails leaves
-{"error": …, "hint": …} and exit code 1. Messages of libraries go to stderr. `Worker` is the end that asks.
+Input on stdin: a job, one line of JSON, then a line for every repetition. Output on stdout, one line of JSON each:
+what was decided while warming up, then each repetition, then, when stdin ends, the memory. A job that fails writes
+{"error": …, "hint": …} and ends with exit code 1. Messages of libraries go to stderr. `Worker` is the end that asks.
 """
 
 import json
@@ -11,14 +11,15 @@ import subprocess
 import sys
 import tempfile
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, Protocol, Self
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.training import hardware
 
-MODULE = "clue_bench.cli.speed_worker"
+if TYPE_CHECKING:
+    from clue_bench.speed_measurement.finetuning import FinetuningClock, PredictionClock
+    from clue_bench.speed_measurement.training import TrainingClock
 
 
 class Worker:
@@ -29,16 +30,16 @@ class Worker:
         self._name = f"{name}, {job['measurement']}"
         self._messages: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  closed at the exit
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE],
+            [sys.executable, "-m", "clue_bench.speed_measurement.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._messages,
             text=True,
             encoding="utf-8",
         )
-        self._say(json.dumps(job))
+        self._write(json.dumps(job))
 
-    def _say(self, line: str) -> None:
+    def _write(self, line: str) -> None:
         assert self._process.stdin is not None
         with suppress(BrokenPipeError):  # it has died; `answer` says of what
             self._process.stdin.write(line + "\n")
@@ -52,8 +53,8 @@ class Worker:
             code = self._process.wait()
             self._messages.seek(0)
             last = self._messages.read().decode(errors="replace").strip().rpartition("\n")[2]
-            said = last or ("killed, perhaps for want of memory" if code < 0 else "no message")
-            raise ClueBenchError(f"{self._name}: ended with {code}: {said}", "measure fewer or smaller models")
+            reason = last or ("killed, perhaps for want of memory" if code < 0 else "no message")
+            raise ClueBenchError(f"{self._name}: ended with {code}: {reason}", "measure fewer or smaller models")
         value: dict[str, Any] = json.loads(line)
         if "error" in value:
             raise ClueBenchError(f"{self._name}: {value['error']}", value["hint"])
@@ -61,7 +62,7 @@ class Worker:
 
     def repetition(self) -> dict[str, Any]:
         """Have it measure once."""
-        self._say("")
+        self._write("")
         return self.answer()
 
     def memory(self) -> dict[str, Any]:
@@ -84,52 +85,25 @@ class Worker:
         self._messages.close()
 
 
-class Clock(Protocol):
-    """What every measurement has."""
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What was decided while warming up."""
-        ...
-
-    def repetition(self) -> Any:
-        """Measure once."""
-        ...
-
-
-def open_clock(job: dict[str, Any]) -> Clock:
+def open_clock(job: dict[str, Any]) -> "TrainingClock | FinetuningClock | PredictionClock":
     """Return the clock of a job, warmed up. Raises ClueBenchError."""
-    if job["measurement"] == "training":
-        from clue_bench.cards import decode
-        from clue_bench.doors.shards import Corpus
-        from clue_bench.pretraining.recipe import Recipe
-        from clue_bench.speed_measurement.pretraining import TrainingClock
-
-        recipe = decode(Recipe, job["recipe"], where=f"recipe {job['recipe']['name']}")
-        corpus = Corpus.open(Path(job["corpus"]))
-        return TrainingClock(recipe, corpus, seconds=job["seconds"], folder=Path(job["folder"]))
+    from clue_bench.cards import decode
+    from clue_bench.doors.shards import Corpus
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.pretraining.recipe import Recipe
     from clue_bench.speed_measurement.finetuning import FinetuningClock, PredictionClock
+    from clue_bench.speed_measurement.training import TrainingClock
     from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
+    if job["measurement"] == "training":
+        recipe = decode(Recipe, job["recipe"], where=f"recipe {job['recipe']['name']}")
+        corpus = Corpus.open(Path(job["corpus"]))
+        return TrainingClock(recipe, corpus, seconds=job["seconds"], folder=Path(job["folder"]))
     task = load_task(job["task"])
-    start, rows = open_pretrained(job["model"]), read_split(task, "train", Path(job["data"]))
+    base, rows = open_pretrained(job["model"]), read_split(task, "train", Path(job["data"]))
     kind = FinetuningClock if job["measurement"] == "finetuning" else PredictionClock
-    return kind(start, task, rows, seconds=job["seconds"])
-
-
-def plain(trial: Any) -> Any:
-    """Return a repetition as JSON has it: the percentiles of calls, not every call."""
-    if isinstance(trial, float):
-        return {"rows_per_second": trial}
-    calls = getattr(trial, "calls_ms", None)
-    if calls is None:
-        return asdict(trial)
-    latencies = {
-        str(batch): {"p50_ms": trial.latency(batch, 50), "p95_ms": trial.latency(batch, 95)} for batch in calls
-    }
-    return {"rows_per_second": trial.rows_per_second, "latencies": latencies}
+    return kind(base, task, rows, seconds=job["seconds"])
 
 
 def resident_peak_mib() -> int:
@@ -147,14 +121,6 @@ def resident_peak_mib() -> int:
     return hardware.peak_memory_mib()
 
 
-def memory() -> dict[str, int | None]:
-    """Return the peaks of this process in MiB."""
-    import torch
-
-    device = torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
-    return {"resident_mib": resident_peak_mib(), "device_mib": device}
-
-
 def main() -> None:
     """Do the job on stdin."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
@@ -166,11 +132,13 @@ def main() -> None:
 
     try:
         clock = open_clock(json.loads(sys.stdin.readline()))
-        calls = {"calls": {str(batch): num for batch, num in getattr(clock, "calls", {}).items()}}
-        answer({"facts": clock.facts, "hardware": hardware.describe_hardware(), **calls})
+        answer({"facts": clock.facts, "hardware": hardware.describe_hardware()})
         for _ in sys.stdin:
-            answer(plain(clock.repetition()))
-        answer(memory())
+            answer(clock.repetition()._asdict())
+        import torch
+
+        device = torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
+        answer({"resident_mib": resident_peak_mib(), "device_mib": device})
     except ClueBenchError as error:
         answer({"error": error.message, "hint": error.hint})
         sys.exit(1)

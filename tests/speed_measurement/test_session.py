@@ -10,11 +10,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from clue_bench.cli import app
-from clue_bench.cli.speed_models import MADE_UP, OWN_VOCABULARY, open_models
-from clue_bench.cli.speed_worker import Worker, resident_peak_mib
 from clue_bench.doors.records import RunRecord, read_records
 from clue_bench.doors.speeds import FEW_REPETITIONS, SYNTHETIC_ROWS, SpeedResults
 from clue_bench.errors import ClueBenchError
+from clue_bench.speed_measurement.models import MADE_UP, OWN_VOCABULARY, open_models
+from clue_bench.speed_measurement.worker import Worker, resident_peak_mib
 
 SHORT = ["--repetitions", "2", "--seconds", "0.01"]
 
