@@ -16,7 +16,7 @@ from clue_bench.leaderboards.measured.ranks import Rank
 from clue_bench.leaderboards.measured.rows import measured_csv
 from clue_bench.leaderboards.page.render import render_page
 from clue_bench.leaderboards.plots.pictures import FOLDER, PICTURES, Picture, draw_pictures
-from clue_bench.leaderboards.plots.session import session_speeds
+from clue_bench.leaderboards.plots.points import session_speeds
 from clue_bench.leaderboards.speed.tables import speed_json, speed_section, speed_tables
 
 README, CSV, JSON, SPEED, PAGE = "README.md", "leaderboard.csv", "leaderboard.json", "speed.md", "index.html"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from clue_bench.leaderboards.plots.curves import Curve
+from clue_bench.leaderboards.plots.points import Curve
 from clue_bench.pretraining.curve import MOST_RECORDED, recorded
 
 

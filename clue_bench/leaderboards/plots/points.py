@@ -1,21 +1,25 @@
-"""Where measured models stand: what a picture needs of a table.
+"""What the board's pictures show: models as points, pretraining runs as curves.
 
 Input: a measured table and all records. Output: per column, points of models with their score in percent, its binomial
-error (1 sigma), parameters and pretraining tokens; and the Pareto front of points with speeds.
+error (1 sigma), parameters and pretraining tokens; the speeds of one session; the Pareto front; loss curves.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from clue_bench.doors.records import RunRecord
+import pydantic
+
+from clue_bench.doors.records import ModelFacts, RunRecord
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.addresses import cell_address, measured_address
 from clue_bench.leaderboards.measured.cells import MeasuredModel, MeasuredTable
 from clue_bench.leaderboards.sampling import error_of_mean
 from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, score_of
+from clue_bench.leaderboards.speed.columns import Measured
+from clue_bench.leaderboards.speed.tables import SpeedTable, speed_tables
 
-Any_ = TypeVar("Any_")
+P = TypeVar("P")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,57 @@ class ColumnPoints:
     floor: tuple[str, float] | None
 
 
+@dataclass(frozen=True)
+class Speeds:
+    """Rows predicted a second, of one machine in one session: sha256 of weights → value."""
+
+    by_sha256: Mapping[str, float]
+    condition: str
+
+
+class Curve(pydantic.BaseModel):
+    """The losses of one run over the tokens that it had seen: `results.curve` of a pretraining record.
+
+    Lists of one length, at most a few hundred points: tokens rise, a loss (nats per predicted token) is the mean of the
+    reports in between, `held_out_loss` null where the run did not evaluate.
+    """
+
+    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
+
+    tokens: list[int] = pydantic.Field(min_length=1)
+    loss: list[float]
+    held_out_loss: list[float | None] = []
+
+    @pydantic.model_validator(mode="after")
+    def _lists_agree(self) -> "Curve":
+        if len(self.loss) != len(self.tokens) or len(self.held_out_loss) not in (0, len(self.tokens)):
+            raise ValueError("lists of different lengths")
+        if any(later <= earlier for earlier, later in zip(self.tokens, self.tokens[1:], strict=False)):
+            raise ValueError("tokens do not rise")
+        return self
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """(tokens, loss)."""
+        return [(float(tokens), loss) for tokens, loss in zip(self.tokens, self.loss, strict=True)]
+
+    @property
+    def held_out_points(self) -> list[tuple[float, float]]:
+        """(tokens, held-out loss) where the run evaluated."""
+        pairs = zip(self.tokens, self.held_out_loss, strict=False)
+        return [(float(tokens), loss) for tokens, loss in pairs if loss is not None]
+
+
+@dataclass(frozen=True)
+class RunCurve:
+    """A run's curve and what it may be compared with: runs of one objective over one vocabulary."""
+
+    model: str
+    objective: str
+    vocabulary: str
+    curve: Curve
+
+
 def column_points(table: MeasuredTable, tokens: dict[str, int]) -> list[ColumnPoints]:
     """Return the points of Score, if a model has one, and of every column; floors are no points."""
     columns = []
@@ -48,18 +103,35 @@ def column_points(table: MeasuredTable, tokens: dict[str, int]) -> list[ColumnPo
     scored = [model for model in models if score_of(model.percents) is not None]
     if scored:
         points = tuple(_point(model, SCORE, table, tokens) for model in scored)
-        columns.append(ColumnPoints(SCORE, f"mean of {', '.join(SCORE_COLUMNS)}", points, _score_floor(table)))
+        floors = [(each.label, score) for each in table.models if each.is_floor and (score := score_of(each.percents))]
+        best = max(floors, key=lambda each: each[1], default=None)
+        floor = None if best is None else (best[0], float(best[1]))
+        columns.append(ColumnPoints(SCORE, f"mean of {', '.join(SCORE_COLUMNS)}", points, floor))
     for column in table.columns:
-        floor = table.floor_of(column.name)
-        columns.append(
-            ColumnPoints(
-                column.name,
-                f"{column.revision}, {column.dev_rows:,} dev rows",
-                tuple(_point(model, column.name, table, tokens) for model in models if column.name in model.cells),
-                None if floor is None else (floor.label, float(floor.cells[column.name].percent)),
-            )
-        )
+        points = tuple(_point(model, column.name, table, tokens) for model in models if column.name in model.cells)
+        best_floor = table.floor_of(column.name)
+        floor = None if best_floor is None else (best_floor.label, float(best_floor.cells[column.name].percent))
+        columns.append(ColumnPoints(column.name, f"{column.revision}, {column.dev_rows:,} dev rows", points, floor))
     return columns
+
+
+def _point(model: MeasuredModel, column: str, table: MeasuredTable, tokens: dict[str, int]) -> ScoredPoint:
+    score = score_of(model.percents)
+    if column == SCORE:
+        assert score is not None
+        percent, error = score, error_of_mean([model.cells[name].sampling_error for name in SCORE_COLUMNS])
+    else:
+        cell = model.cells[column]
+        percent, error = cell.percent, cell.sampling_error
+    return ScoredPoint(
+        label=model.label,
+        sha256=model.sha256,
+        parameters=max(model.parameters),
+        tokens=tokens.get(model.sha256),
+        percent=float(percent),
+        error=float(error or 0),
+        address=cell_address(measured_address(table), model.label, column),
+    )
 
 
 def pretraining_tokens(records: Iterable[RunRecord]) -> dict[str, int]:
@@ -83,11 +155,51 @@ def pretraining_tokens(records: Iterable[RunRecord]) -> dict[str, int]:
     return {sha256: tokens for sha256, (tokens, _) in found.items()}
 
 
-def pareto_front(
-    points: Iterable[Any_], *, speed: Callable[[Any_], float], score: Callable[[Any_], float]
-) -> list[Any_]:
+def session_speeds(records: Sequence[RunRecord]) -> Speeds | None:
+    """Return the speeds of the session with most of the measured models, the latest of equals; None without.
+
+    A speed belongs to a model if it is of the same weights, else if name, parameters, layers and width are the same:
+    speed does not depend on what was learned.
+    """
+    scored = [record for record in records if (record.kind, record.status) == ("finetune", "completed")]
+    measured = {record.model.sha256: record.model for record in scored if not record.model.is_floor}
+    best: Speeds | None = None
+    for table in speed_tables(records):  # the latest first
+        runs = [row for row in table.rows if row.results.prediction is not None]
+        if not runs:
+            continue
+        found = {sha256: _speed(model, runs) for sha256, model in sorted(measured.items())}
+        speeds = {sha256: speed for sha256, speed in found.items() if speed is not None}
+        if best is None or len(speeds) > len(best.by_sha256):
+            best = Speeds(speeds, _speed_condition(table, runs))
+    return best
+
+
+def _speed(model: ModelFacts, runs: Sequence[Measured]) -> float | None:
+    """Return rows per second of a model; None if the session has no such model."""
+
+    def shape(facts: ModelFacts) -> tuple[object, ...]:
+        return facts.name, facts.parameters, facts.layers, facts.hidden_size
+
+    same = [run for run in runs if run.record.model.sha256 == model.sha256]
+    same += [run for run in runs if shape(run.record.model) == shape(model)]
+    return same[0].results.prediction.rows_per_second.median if same and same[0].results.prediction else None
+
+
+def _speed_condition(table: SpeedTable, runs: Sequence[Measured]) -> str:
+    results = [run.results.prediction for run in runs if run.results.prediction is not None]
+    lengths = " or ".join(f"{length}" for length in sorted({each.max_length for each in results}))
+    precisions = " or ".join(sorted({each.precision for each in results}))
+    machine = ", ".join(f"{key} {value}" for key, value in table.machine.items())
+    return (
+        f"prediction from texts, at most {lengths} tokens, {precisions}, median over repetitions; "
+        f"{machine}; session {table.session}"
+    )
+
+
+def pareto_front(points: Iterable[P], *, speed: Callable[[P], float], score: Callable[[P], float]) -> list[P]:
     """Return the points that no other one is at least as fast and as good as, and better in one; fastest first."""
-    front: list[Any_] = []
+    front: list[P] = []
     for point in sorted(points, key=lambda each: (-speed(each), -score(each))):
         if not front or score(point) > score(front[-1]):
             front.append(point)
@@ -106,26 +218,24 @@ def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
     return line
 
 
-def _point(model: MeasuredModel, column: str, table: MeasuredTable, tokens: dict[str, int]) -> ScoredPoint:
-    score = score_of(model.percents)
-    if column == SCORE:
-        assert score is not None
-        percent, error = score, error_of_mean([model.cells[name].sampling_error for name in SCORE_COLUMNS])
-    else:
-        cell = model.cells[column]
-        percent, error = cell.percent, cell.sampling_error
-    return ScoredPoint(
-        label=model.label,
-        sha256=model.sha256,
-        parameters=max(model.parameters),
-        tokens=tokens.get(model.sha256),
-        percent=float(percent),
-        error=float(error or 0),
-        address=cell_address(measured_address(table), model.label, column),
-    )
+def read_curves(records: Iterable[RunRecord]) -> tuple[list[RunCurve], list[str]]:
+    """Return the curves of the completed pretraining runs, and the run_ids of those whose record carries none.
 
-
-def _score_floor(table: MeasuredTable) -> tuple[str, float] | None:
-    floors = [(model.label, score) for model in table.models if model.is_floor and (score := score_of(model.percents))]
-    best = max(floors, key=lambda each: each[1], default=None)
-    return None if best is None else (best[0], float(best[1]))
+    Raises ClueBenchError naming the run whose curve is not valid.
+    """
+    found, without = [], []
+    for record in sorted(records, key=lambda record: record.run_id):
+        if record.kind != "pretrain" or record.status != "completed":
+            continue
+        if "curve" not in record.results:
+            without.append(record.run_id)
+            continue
+        try:
+            curve = Curve.model_validate(record.results["curve"])
+        except pydantic.ValidationError as error:
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ClueBenchError(f"run '{record.run_id}': results.curve: {message}", "repeat the run") from error
+        objective = str(record.effective.get("objective", "not known"))
+        vocabulary = (record.data.vocabulary_sha256 or "")[:8]
+        found.append(RunCurve(record.model.name, objective, vocabulary, curve))
+    return found, without

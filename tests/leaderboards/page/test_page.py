@@ -16,7 +16,7 @@ from clue_bench.leaderboards.leaderboard import build_leaderboard
 from clue_bench.leaderboards.page.provenance import wilson_interval
 from clue_bench.leaderboards.page.render import page_tables, provenance
 from clue_bench.leaderboards.page.views import quoted_row_names
-from clue_bench.leaderboards.plots.session import session_speeds
+from clue_bench.leaderboards.plots.points import session_speeds
 from clue_bench.leaderboards.speed.tables import speed_tables
 
 HOSTILE = "<img src=x onerror=window.hacked=1>\"'&</script><script>window.hacked=2</script>"  # as in conftest.py
