@@ -17,10 +17,13 @@ CHARACTERS = (
 PIECES = ["，", "。", "？", "a", "##b", "b", "##a", "1", "2", "##1"]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers of the corpus build and the command line start Python anew; nothing may reach a model hub."""
+def pytest_configure() -> None:
+    """Keep every process, ours and those that tests start, off the hub and off the cores of other workers."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_DATASETS_OFFLINE"] = "1"
+    if "PYTEST_XDIST_WORKER" in os.environ:  # torch reads it when it is imported, which no plugin does
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 @pytest.fixture(scope="session")
