@@ -26,6 +26,8 @@ def test_the_wheel_holds_cards_published_scores_and_the_type_marker(wheel):
         assert f"clue_bench/builtin/{card.relative_to(ROOT).as_posix()}" in names
     for table in ROOT.glob("leaderboards/published/*.csv"):
         assert f"clue_bench/builtin/leaderboards/published/{table.name}" in names
+    for words in (ROOT / "clue_bench" / "synthetic").glob("*.toml"):
+        assert f"clue_bench/synthetic/{words.name}" in names
     assert "clue_bench/py.typed" in names
 
 

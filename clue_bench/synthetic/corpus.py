@@ -10,9 +10,8 @@ from random import Random
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import write_text
-from clue_bench.synthetic.app_words import APP_WORDS
 from clue_bench.synthetic.sentences import app_description, frequent_questions, headline, news_sentence, statements
-from clue_bench.synthetic.words import TOPICS
+from clue_bench.synthetic.words import APPS, NEWS
 
 
 def write_corpus(path: Path, *, seed: int, num_documents: int) -> None:
@@ -32,14 +31,14 @@ def write_corpus(path: Path, *, seed: int, num_documents: int) -> None:
 
 def _news_report(rng: Random) -> list[str]:
     """Return a title and five to ten sentences on one topic."""
-    topic = rng.choice(list(TOPICS))
+    topic = rng.choice(list(NEWS.topics))
     title, _ = headline(rng, topic, borrow=False)
     return [title, *(news_sentence(rng, topic) for _ in range(rng.randint(5, 10)))]
 
 
 def _app_review(rng: Random) -> list[str]:
     """Return the descriptions of two or three apps of one class."""
-    name = rng.choice(list(APP_WORDS))
+    name = rng.choice(list(APPS.classes))
     return [app_description(rng, name, stray="") for _ in range(rng.randint(2, 3))]
 
 

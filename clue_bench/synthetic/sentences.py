@@ -1,70 +1,41 @@
 """One text or one pair at a time: titles, news sentences, app descriptions, credit questions, premises.
 
 Input: a `random.Random`, which alone decides what comes out, and what the text is to be about. Output: strings.
-Does not know label ids, splits or noise: those are the affair of `tasks`.
+It does not know label ids, splits or noise: `tasks` does.
 """
 
 from collections.abc import Sequence
 from random import Random
 
-from clue_bench.synthetic.app_words import (
-    ADJECTIVES,
-    APP_FEATURES,
-    APP_MARKETING,
-    APP_OPENINGS,
-    APP_WORDS,
-    BENEFITS,
-    NAME_HEADS,
-    NAME_TAILS,
-    USERS,
-)
-from clue_bench.synthetic.pair_words import (
-    ACTIVITIES,
-    ASIDES,
-    ASPECTS,
-    CLOSERS,
-    COLOURS,
-    FACT_RELATIONS,
-    FACTS,
-    INTENTS,
-    OPENERS,
-    OPINION_RELATIONS,
-    OPINIONS,
-    PEOPLE,
-    PLACES,
-    PRODUCTS,
-    PURPOSES,
-    SCENES,
-)
-from clue_bench.synthetic.words import CITIES, LATIN, NEIGHBOURS, NEWS_SENTENCES, TIMES, TITLES, TOPICS
+from clue_bench.synthetic.words import APPS, NEWS, PREMISES, QUESTIONS
 
 
 def headline(rng: Random, topic: str, *, borrow: bool) -> tuple[str, str]:
-    """Return a title about `topic` (a key of TOPICS) and its keywords, joined by commas.
+    """Return a title about `topic` (a key of NEWS.topics) and its keywords, joined by commas.
 
     With `borrow`, the second noun and the second subject come from a neighbouring topic: an ambiguous title.
     """
     slots = _news_slots(rng, topic)
     if borrow:
-        neighbour = TOPICS[NEIGHBOURS[topic]]
+        neighbour = NEWS.topics[NEWS.topics[topic].neighbour]
         slots |= {"m": rng.choice(neighbour.nouns), "s": rng.choice(neighbour.subjects)}
-    text = rng.choice(TITLES).format_map(slots)
+    text = rng.choice(NEWS.titles).format_map(slots)
     keywords = [word for word in (slots["s"], slots["n"], slots["m"], slots["c"]) if word in text]
-    keywords += [word for word in TOPICS[topic].nouns if word in text and word not in keywords]
+    keywords += [word for word in NEWS.topics[topic].nouns if word in text and word not in keywords]
     return text, ",".join(keywords)
 
 
 def news_sentence(rng: Random, topic: str) -> str:
     """Return one sentence of a news document about `topic`."""
-    return rng.choice(NEWS_SENTENCES).format_map(_news_slots(rng, topic))
+    return rng.choice(NEWS.sentences).format_map(_news_slots(rng, topic))
 
 
 def _news_slots(rng: Random, topic: str) -> dict[str, str]:
-    """Return a value for every slot of TITLES and NEWS_SENTENCES."""
-    words = TOPICS[topic]
+    """Return a value for every slot of NEWS.titles and NEWS.sentences."""
+    words = NEWS.topics[topic]
     subject, another_subject = rng.sample(words.subjects, 2)
     noun, another_noun = rng.sample(words.nouns, 2)
-    city, another_city = rng.sample(CITIES, 2)
+    city, another_city = rng.sample(NEWS.cities, 2)
     return {
         "s": subject,
         "r": another_subject,
@@ -73,8 +44,8 @@ def _news_slots(rng: Random, topic: str) -> dict[str, str]:
         "p": rng.choice(words.predicates),
         "c": city,
         "d": another_city,
-        "t": rng.choice(TIMES),
-        "x": rng.choice(LATIN),
+        "t": rng.choice(NEWS.times),
+        "x": rng.choice(NEWS.latin),
         "y": str(rng.randint(1998, 2021)),
         "k": str(rng.randint(3, 20)),
         "j": str(rng.randint(0, 9)),
@@ -84,39 +55,39 @@ def _news_slots(rng: Random, topic: str) -> dict[str, str]:
 def app_description(rng: Random, name: str, *, stray: str) -> str:
     """Return a description of about 60-250 characters of an app of the class called `name`.
 
-    Its words are those of APP_WORDS, or the name itself for a class that is not there. `stray`, if not empty, is
+    Its words are those of its class, or the name itself for a class that is not there. `stray`, if not empty, is
     another class whose words turn up in one sentence.
     """
-    words = APP_WORDS.get(name, (name,))
-    app = rng.choice(NAME_HEADS) + rng.choice((rng.choice(words), rng.choice(NAME_TAILS)))
-    about = [rng.choice(APP_OPENINGS).format_map(_app_slots(rng, name, app))]
-    features = rng.sample(APP_FEATURES, rng.randint(2, 3))
+    words = APPS.classes.get(name, [name])
+    app = rng.choice(APPS.name_heads) + rng.choice((rng.choice(words), rng.choice(APPS.name_tails)))
+    about = [rng.choice(APPS.openings).format_map(_app_slots(rng, name, app))]
+    features = rng.sample(APPS.features, rng.randint(2, 3))
     about += [template.format_map(_app_slots(rng, name, app)) for template in features]
     if stray:
-        about.append(rng.choice(APP_FEATURES).format_map(_app_slots(rng, stray, app)))
-    for template in rng.sample(APP_MARKETING, rng.randint(1, 4)):
+        about.append(rng.choice(APPS.features).format_map(_app_slots(rng, stray, app)))
+    for template in rng.sample(APPS.marketing, rng.randint(1, 4)):
         place = rng.randint(1, len(about))
         about.insert(place, template.format_map(_app_slots(rng, name, app)))
     return "".join(about)
 
 
 def _app_slots(rng: Random, name: str, app: str) -> dict[str, str]:
-    """Return a value for every slot of the APP_ templates; `name` is the class, `app` what the app is called."""
-    words = APP_WORDS.get(name, (name, name, name))
+    """Return a value for every slot of the templates of APPS; `name` is the class, `app` what the app is called."""
+    words = APPS.classes.get(name, [name, name, name])
     first, second, third = rng.sample(words, 3)
-    benefit, another_benefit = rng.sample(BENEFITS, 2)
+    benefit, another_benefit = rng.sample(APPS.benefits, 2)
     return {
         "name": app,
         "label": name.split("(", maxsplit=1)[0],
         "w": first,
         "v": second,
         "u": third,
-        "a": rng.choice(ADJECTIVES),
-        "z": rng.choice(USERS),
+        "a": rng.choice(APPS.adjectives),
+        "z": rng.choice(APPS.users),
         "b": benefit,
         "e": another_benefit,
         "k": str(rng.randint(2, 9)),
-        "x": rng.choice(LATIN),
+        "x": rng.choice(NEWS.latin),
     }
 
 
@@ -125,56 +96,61 @@ def question_pair(rng: Random, *, same: bool) -> tuple[str, str]:
 
     Of the pairs that differ, 7 in 10 differ in the intent, the others in the product or in both.
     """
-    parts = [intent.positives if same else intent.negatives for intent in INTENTS.values()]
-    intent = rng.choices(list(INTENTS), parts)[0]
-    product, another_product = rng.sample(PRODUCTS, 2)
+    parts = [intent.positives if same else intent.negatives for intent in QUESTIONS.intents.values()]
+    intent = rng.choices(list(QUESTIONS.intents), parts)[0]
+    product, another_product = rng.sample(QUESTIONS.products, 2)
     if same:
-        first, second = rng.sample(INTENTS[intent].questions, 2)
+        first, second = rng.sample(QUESTIONS.intents[intent].questions, 2)
         return _ask(rng, first, product), _ask(rng, second, product)
     change = rng.random()
-    other_intent = intent if change < 0.15 else rng.choice([key for key in INTENTS if key != intent])
+    other_intent = intent if change < 0.15 else rng.choice([key for key in QUESTIONS.intents if key != intent])
     other_product = product if change >= 0.3 else another_product
-    first, second = rng.choice(INTENTS[intent].questions), rng.choice(INTENTS[other_intent].questions)
+    first, second = (
+        rng.choice(QUESTIONS.intents[intent].questions),
+        rng.choice(QUESTIONS.intents[other_intent].questions),
+    )
     return _ask(rng, first, product), _ask(rng, second, other_product)
 
 
 def frequent_questions(rng: Random, *, num_questions: int) -> list[str]:
     """Return the lines of a page of questions on one product: each in two wordings, then its answer."""
-    product = rng.choice(PRODUCTS)
+    product = rng.choice(QUESTIONS.products)
     lines = []
-    for name in rng.sample(list(INTENTS), num_questions):
-        first, second = rng.sample(INTENTS[name].questions, 2)
+    for name in rng.sample(list(QUESTIONS.intents), num_questions):
+        first, second = rng.sample(QUESTIONS.intents[name].questions, 2)
         lines.append(f"问：{_ask(rng, first, product)}（也有人问：{_ask(rng, second, product)}）")
-        answer = rng.choice(INTENTS[name].answers).format(p=product, k=rng.randint(2, 28))
+        answer = rng.choice(QUESTIONS.intents[name].answers).format(p=product, k=rng.randint(2, 28))
         lines.append(f"答：{answer}")
     return lines
 
 
 def _ask(rng: Random, question: str, product: str) -> str:
     """Return `question` about `product` with what people say before and after a question."""
-    return rng.choice(OPENERS) + question.format(p=product, k=rng.randint(2, 28)) + rng.choice(CLOSERS)
+    return (
+        rng.choice(QUESTIONS.openers) + question.format(p=product, k=rng.randint(2, 28)) + rng.choice(QUESTIONS.closers)
+    )
 
 
 def statements(rng: Random, relations: Sequence[str]) -> tuple[str, list[str]]:
     """Return a premise and one hypothesis for each of `relations` (entailment, contradiction, neutral)."""
-    templates, slots = rng.choices(
-        ((SCENES, _scene_slots(rng)), (OPINION_RELATIONS, _opinion_slots(rng)), (FACT_RELATIONS, _fact_slots(rng))),
-        (5, 3, 3),
-    )[0]
+    scenes, opinions, facts = PREMISES.scenes, PREMISES.opinions, PREMISES.facts
+    kinds = ((scenes, _scene_slots(rng)), (opinions, _opinion_slots(rng)), (facts, _fact_slots(rng)))
+    templates, slots = rng.choices(kinds, (5, 3, 3))[0]
     premise = rng.choice(templates.premises).format_map(slots)
-    hypotheses = [rng.choice(templates.hypotheses[relation]).format_map(slots) for relation in relations]
+    hypotheses = [rng.choice(getattr(templates, relation)).format_map(slots) for relation in relations]
     return premise, hypotheses
 
 
 def _scene_slots(rng: Random) -> dict[str, str]:
-    """Return a value for every slot of SCENES."""
-    who, noun = rng.choice(PEOPLE)
-    place, side = rng.choice(PLACES)
-    away, other_side = rng.choice([pair for pair in PLACES if pair[1] != side])
-    activity, kind, opposite = rng.choice(ACTIVITIES)
-    colour, another_colour = rng.sample(COLOURS, 2)
+    """Return a value for every slot of the scenes."""
+    scenes = PREMISES.scenes
+    count, noun = rng.choice(scenes.people)
+    place, side = rng.choice(scenes.places)
+    away, other_side = rng.choice([pair for pair in scenes.places if pair[1] != side])
+    activity, kind, opposite = rng.choice(scenes.activities)
+    colour, another_colour = rng.sample(scenes.colours, 2)
     return {
-        "who": who,
+        "who": count + noun,
         "noun": noun,
         "place": place,
         "side": side,
@@ -186,14 +162,14 @@ def _scene_slots(rng: Random) -> dict[str, str]:
         "colour": colour,
         "colour2": another_colour,
         "k": str(rng.randint(4, 10)),
-        "purpose": rng.choice(PURPOSES),
+        "purpose": rng.choice(scenes.purposes),
     }
 
 
 def _opinion_slots(rng: Random) -> dict[str, str]:
-    """Return a value for every slot of OPINION_RELATIONS; either judgement may be good or bad."""
-    subject, thing, *poles = rng.choice(OPINIONS)
-    aspect, *other_poles = rng.choice(ASPECTS)
+    """Return a value for every slot of the opinions; either judgement may be good or bad."""
+    subject, thing, *poles = rng.choice(PREMISES.opinions.subjects)
+    aspect, *other_poles = rng.choice(PREMISES.opinions.aspects)
     bad, other_bad = rng.randint(0, 1), rng.randint(0, 1)
     return {
         "x": subject,
@@ -205,17 +181,17 @@ def _opinion_slots(rng: Random) -> dict[str, str]:
         "opp2": other_poles[1 - other_bad],
         "conj": "也很" if bad == other_bad else "却很",
         "merit": ("优点", "缺点")[bad],
-        "aside": rng.choice(ASIDES).format(k=rng.randint(2, 9)),
-        "c": rng.choice(CITIES),
+        "aside": rng.choice(PREMISES.opinions.asides).format(k=rng.randint(2, 9)),
+        "c": rng.choice(NEWS.cities),
         "y": str(rng.randint(1998, 2021)),
         "k": str(rng.randint(2, 9)),
     }
 
 
 def _fact_slots(rng: Random) -> dict[str, str]:
-    """Return a value for every slot of FACT_RELATIONS; {half} is about half of {n}."""
-    organisation, verb, unit, thing = rng.choice(FACTS)
-    city, another_city = rng.sample(CITIES, 2)
+    """Return a value for every slot of the facts; {half} is about half of {n}."""
+    organisation, verb, unit, thing = rng.choice(PREMISES.facts.organisations)
+    city, another_city = rng.sample(NEWS.cities, 2)
     number = rng.randint(3, 90) * 100
     more, less, fewer = rng.choice((("增加", "减少", "少"), ("减少", "增加", "多")))
     return {

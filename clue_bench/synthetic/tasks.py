@@ -15,7 +15,7 @@ from random import Random
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import write_json, write_text
 from clue_bench.synthetic.sentences import app_description, headline, question_pair, statements
-from clue_bench.synthetic.words import TOPICS
+from clue_bench.synthetic.words import NEWS
 
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
 
@@ -78,7 +78,7 @@ def write_tasks(directory: Path, *, seed: int, labels: Mapping[str, Mapping[str,
 
 def _check_labels(labels: Mapping[str, Mapping[str, str]]) -> None:
     """Raise ClueBenchError unless `labels` is what `write_tasks` expects."""
-    expected = {"afqmc": set(AFQMC_SHARES), "tnews": set(TOPICS), "cmnli": set(CMNLI_SHARES)}
+    expected = {"afqmc": set(AFQMC_SHARES), "tnews": set(NEWS.topics), "cmnli": set(CMNLI_SHARES)}
     found = {task: set(names.values() if task == "tnews" else names) for task, names in labels.items()}
     for task, wanted in expected.items():
         if found.get(task) != wanted:
@@ -102,7 +102,7 @@ def _label_pool(task: str, names: Mapping[str, str]) -> list[str]:
     if task == "iflytek":
         return list(names)
     if task == "tnews":
-        return [label for label, name in names.items() for _ in range(TOPICS[name].share)]
+        return [label for label, name in names.items() for _ in range(NEWS.topics[name].share)]
     shares = AFQMC_SHARES if task == "afqmc" else CMNLI_SHARES
     return [label for label, share in shares.items() for _ in range(share)]
 

@@ -1,5 +1,6 @@
 """The synthetic data set: reproducible, in CLUE's formats, without leaks between splits."""
 
+import hashlib
 import json
 from collections import Counter
 from itertools import combinations
@@ -9,9 +10,10 @@ from typing import Any
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.synthetic.app_words import APP_WORDS
 from clue_bench.synthetic.corpus import write_corpus
-from clue_bench.synthetic.tasks import IFLYTEK_ROWS_PER_CLASS, SIZES, write_tasks
+from clue_bench.synthetic.tasks import IFLYTEK_ROWS_PER_CLASS, SIZES, TASKS, write_tasks
+from clue_bench.synthetic.words import APPS
+from clue_bench.tasks.task import load_task
 
 TNEWS = (
     "100 story,101 culture,102 entertainment,103 sports,104 finance,106 house,107 car,108 edu,109 tech,110 military,"
@@ -69,6 +71,20 @@ def files_of(directory: Path) -> dict[str, bytes]:
 def test_same_seed_gives_identical_bytes(data: Path, tmp_path: Path) -> None:
     write_tasks(tmp_path, seed=1, labels=LABELS)
     assert files_of(tmp_path) == files_of(data)
+
+
+def sha256_of(folder: Path) -> str:
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256(b"".join(name.encode() + path.read_bytes() for name, path in files)).hexdigest()
+
+
+def test_seed_1_gives_the_bytes_that_it_always_gave(tmp_path: Path) -> None:
+    cards = [load_task(name) for name in TASKS]
+    labels = {card.name: dict(zip(card.labels, card.label_descriptions, strict=True)) for card in cards}
+    write_tasks(tmp_path / "tasks", seed=1, labels=labels)
+    write_corpus(tmp_path / "corpus" / "corpus.txt", seed=1, num_documents=2000)
+    assert sha256_of(tmp_path / "tasks") == "05de672305de7dffead0bf3d13a675a2301dea5d37eee7840b9d8b0b9d277e27"
+    assert sha256_of(tmp_path / "corpus") == "d489a4b139832227c7e0775dcf54b658f841e4f8d5a2db9481cb4d21de004379"
 
 
 def test_another_seed_gives_other_rows(data: Path, tmp_path: Path) -> None:
@@ -149,7 +165,7 @@ def test_two_thirds_of_afqmc_are_label_0(data: Path, split: str) -> None:
 
 
 def test_iflytek_descriptions_of_known_classes_have_60_to_250_characters(tmp_path: Path) -> None:
-    names = {str(i): name for i, name in enumerate(APP_WORDS)}
+    names = {str(i): name for i, name in enumerate(APPS.classes)}
     write_tasks(tmp_path, seed=3, labels=LABELS | {"iflytek": names})
     lengths = [len(row["sentence"]) for row in rows_of(tmp_path, "iflytek", "train")]
     assert min(lengths) >= 60
