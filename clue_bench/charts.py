@@ -159,12 +159,14 @@ class Chart:
         self._write_in_free_space(text, [(x, down, anchor) for down in heights for x, anchor in across], "quiet")
 
     def legend(self, entries: Sequence[tuple[str, str]], *, stacked: bool = False) -> None:
-        """Name lines (text, style): from the right above the plot, or stacked in its upper right corner."""
+        """Name lines, dots and bars (text, style): above the plot from the right, or stacked in its upper right."""
         x, y = self.right, self.top + 12 if stacked else self.top - 11
         for text, style in entries if stacked else reversed(entries):
             start = x - text_width(text) - 4
             if "dot" in style.split():
                 add(self.root, "circle", cx=start - 12, cy=y - 4, r=3, style_class=style)
+            elif "bar" in style.split():
+                add(self.root, "rect", x=start - 28, y=y - 8, width=20, height=8, style_class=style)
             else:
                 add(self.root, "line", x1=start - 32, x2=start - 6, y1=y - 4, y2=y - 4, style_class=f"line {style}")
             add(self.root, "text", text, x=start, y=y)

@@ -1,8 +1,8 @@
 """The HTML shell of every page: head, content security policy and style sheet around a body.
 
 Input: a title, a body as markup, a page's own style, script and data. Output: one document, which is closed: nothing is
-fetched from anywhere, only its own style sheet and script apply, and `style=` or `onclick=` attributes do nothing. It
-follows the reader's light or dark setting, fits a phone and opens from the disk. `page.css` styles what all pages have.
+fetched from anywhere, only its own style sheet and script apply (and `style=`, which tables use). It follows the
+reader's light or dark setting, fits a phone and opens from the disk. `page.css` styles what all pages have.
 """
 
 import base64
@@ -37,8 +37,8 @@ class Page:
         """The content security policy, for the head and, where the page is served, for the response."""
         connect = "connect-src 'self'; " if self.asks_server else ""
         return (
-            f"default-src 'none'; style-src {_source(self._style)}; script-src {_source(self.script)}; {connect}"
-            "img-src data:; base-uri 'none'; form-action 'none'"
+            f"default-src 'none'; style-src {_source(self._style)}; style-src-attr 'unsafe-inline'; "
+            f"script-src {_source(self.script)}; {connect}img-src data:; base-uri 'none'; form-action 'none'"
         )
 
     @property

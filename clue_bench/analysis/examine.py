@@ -1,43 +1,68 @@
-"""One run on its dev rows, examined.
+"""The errors and the calibration of one run on its dev rows.
 
-Input: a run's folder, a folder of task data. Output: an `Analysis`, everything that the report shows, as numbers.
+Input: a run's folder, a folder of task data. Output: an `Analysis`, everything that the report shows, as numbers:
+which labels the model takes for which, and whether it knows when it is right. Counting and scores per class are
+scikit-learn's.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from clue_bench.analysis.calibration import (
-    Bin,
-    RiskCoverage,
-    expected_calibration_error,
-    reliability_bins,
-    risk_coverage,
-)
-from clue_bench.analysis.confusion import (
-    Block,
-    ClassScores,
-    ConfusedPair,
-    class_scores,
-    confused_pairs,
-    confusion_matrix,
-    most_confused_block,
-)
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
-from clue_bench.stats.significance import Interval, bootstrap_interval
+from clue_bench.stats.significance import Bools, Floats, Interval, bootstrap_interval
 from clue_bench.tasks.task import Task, load_task
 
+Classes = npt.NDArray[np.int64]
+"""Class numbers (rows,), or counts (gold, predicted)."""
+
 SPLIT = "dev"
-MOST_CLASSES = 20  # in a confusion matrix: more cells cannot be read
-MOST_PAIRS = 25
-MOST_EXAMPLES = 40
+MAX_CLASSES = 20  # in a confusion matrix: more cells cannot be read
+MAX_PAIRS = 25
+MAX_EXAMPLES = 40
+NUM_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
+COVERAGES = (0.5, 0.8)  # at which the accuracy is reported
 BOOTSTRAP_SEED = 0
 
 
-@dataclass(frozen=True)
-class Example:
+class ConfusedPair(NamedTuple):
+    """Rows of class `gold` predicted as class `predicted`; `share` is of the gold class's rows."""
+
+    gold: int
+    predicted: int
+    rows: int
+    share: float
+
+
+class ClassScores(NamedTuple):
+    """Scores of one class; `rows` have it as gold label (its support), `predicted` as prediction."""
+
+    number: int
+    precision: float
+    recall: float
+    f1: float
+    rows: int
+    predicted: int
+
+
+class Block(NamedTuple):
+    """A part of the confusion matrix: `classes` in display order, and what lies outside of it.
+
+    `counts[i, j]` is for gold `classes[i]`, predicted `classes[j]`; its last column, if `has_others`, is for every
+    other class. `errors` is the number of wrong rows inside, between two of the classes.
+    """
+
+    classes: list[int]
+    counts: Classes
+    has_others: bool
+    errors: int
+
+
+class Example(NamedTuple):
     """A row that was predicted wrongly. `at_most`: the gold probability is not known, but no more than that."""
 
     texts: tuple[str, ...]
@@ -46,9 +71,41 @@ class Example:
     at_most: bool
 
 
+class Bin(NamedTuple):
+    """Rows with a confidence in (low, high]; the means are None where there are none."""
+
+    low: float
+    high: float
+    rows: int
+    confidence: float | None
+    accuracy: float | None
+
+
+class RiskCoverage(NamedTuple):
+    """`risks[k - 1]` is the share of wrong ones among the k most confident rows."""
+
+    risks: Floats
+    best_risks: Floats  # if confidence put every right row before every wrong one
+
+    @property
+    def area(self) -> float:
+        """AURC: the mean of the risks (Geifman and El-Yaniv 2017). Lower is better."""
+        return float(self.risks.mean())
+
+    @property
+    def best_area(self) -> float:
+        """AURC of the best order that this accuracy allows."""
+        return float(self.best_risks.mean())
+
+    def accuracy_at(self, coverage: float) -> float:
+        """Return the accuracy on the most confident share `coverage` of the rows, at least one row."""
+        rows = max(1, round(coverage * len(self.risks)))
+        return 1.0 - float(self.risks[rows - 1])
+
+
 @dataclass(frozen=True)
 class Analysis:
-    """What is to be said of one run. Shares are of 1."""
+    """What there is to say of one run. Shares are of 1."""
 
     run: FinishedRun
     task: Task
@@ -67,6 +124,23 @@ class Analysis:
     calibration_error: float
     mean_confidence: float
     risk: RiskCoverage
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as plain values; shares are of 1."""
+        return {
+            "run_id": self.run.record.run_id,
+            "task": self.task.name,
+            "dev_rows": len(self.run.predictions),
+            "accuracy": self.accuracy,
+            "interval": self.interval._asdict(),
+            "macro_f1": self.macro_f1,
+            "majority_label": self.majority_label,
+            "majority_share": self.majority_share,
+            "calibration_error": self.calibration_error,
+            "area_under_risk_coverage": self.risk.area,
+            "accuracy_at_coverage": {str(share): self.risk.accuracy_at(share) for share in COVERAGES},
+            "flags": self.run.record.flags,
+        }
 
 
 def examine(folder: Path, data: Path, *, card: Task | None = None) -> Analysis:
@@ -95,16 +169,71 @@ def examine(folder: Path, data: Path, *, card: Task | None = None) -> Analysis:
         majority_label=task.labels[majority.number],
         majority_share=majority.rows / len(rows),
         num_wrong=int((~run.correct).sum()),
-        block=most_confused_block(counts, most=MOST_CLASSES),
-        pairs=pairs[:MOST_PAIRS],
+        block=most_confused_block(counts, max_classes=MAX_CLASSES),
+        pairs=pairs[:MAX_PAIRS],
         num_pairs=len(pairs),
         classes=classes,
-        hardest=hardest_examples(rows.texts, run.predictions)[:MOST_EXAMPLES],
+        hardest=hardest_examples(rows.texts, run.predictions)[:MAX_EXAMPLES],
         bins=bins,
         calibration_error=expected_calibration_error(bins),
         mean_confidence=float(confidence.mean()),
         risk=risk_coverage(confidence, run.correct),
     )
+
+
+def confusion_matrix(gold: Classes, predicted: Classes, *, num_classes: int) -> Classes:
+    """Return counts (gold, predicted) over all classes of the task."""
+    from sklearn import metrics
+
+    counts: Classes = metrics.confusion_matrix(gold, predicted, labels=np.arange(num_classes))
+    return counts
+
+
+def confused_pairs(counts: Classes) -> list[ConfusedPair]:
+    """Return every pair that was confused, the most frequent first; ties by share, then by class."""
+    rows = counts.sum(axis=1)
+    pairs = [
+        ConfusedPair(int(a), int(b), int(counts[a, b]), float(counts[a, b] / rows[a]))
+        for a, b in np.argwhere(counts)
+        if a != b
+    ]
+    return sorted(pairs, key=lambda pair: (-pair.rows, -pair.share, pair.gold, pair.predicted))
+
+
+def most_confused_block(counts: Classes, *, max_classes: int) -> Block:
+    """Return the whole matrix if it has at most `max_classes`, else the block of the most confused ones.
+
+    Classes enter by the pairs with the most errors, counted in both directions, so that classes that are taken for
+    each other stand side by side.
+    """
+    num_classes = len(counts)
+    if num_classes <= max_classes:
+        return Block([*range(num_classes)], counts, False, int(counts.sum() - np.trace(counts)))
+    both = counts + counts.T
+    pairs = sorted((-int(both[a, b]), a, b) for a in range(num_classes) for b in range(a + 1, num_classes))
+    classes: list[int] = []
+    for _, a, b in pairs:
+        new = [each for each in (a, b) if each not in classes]
+        if len(classes) + len(new) <= max_classes:
+            classes += new
+        if len(classes) == max_classes:
+            break
+    inside = counts[np.ix_(classes, classes)]
+    outside = counts[classes].sum(axis=1) - inside.sum(axis=1)
+    return Block(classes, np.column_stack([inside, outside]), True, int(inside.sum() - np.trace(inside)))
+
+
+def class_scores(gold: Classes, predicted: Classes, *, num_classes: int) -> list[ClassScores]:
+    """Return precision, recall and F1 of every class; what has no rows to divide by is 0, as in the macro-F1."""
+    from sklearn.metrics import precision_recall_fscore_support
+
+    numbers = np.arange(num_classes)
+    columns = precision_recall_fscore_support(gold, predicted, labels=numbers, zero_division=0.0)
+    times = np.bincount(predicted, minlength=num_classes)
+    return [
+        ClassScores(int(number), float(precision), float(recall), float(f1), int(rows), int(times[number]))
+        for number, precision, recall, f1, rows in zip(numbers, *columns, strict=True)
+    ]
 
 
 def macro_f1(classes: list[ClassScores]) -> float:
@@ -119,8 +248,46 @@ def hardest_examples(texts: list[tuple[str, ...]], predictions: list[Prediction]
     """
     wrong = []
     for row, prediction in zip(texts, predictions, strict=True):
-        if prediction.is_right:
-            continue
-        known = prediction.gold_probability
-        wrong.append(Example(row, prediction, 1 - prediction.probability if known is None else known, known is None))
+        if not prediction.is_right:
+            known = prediction.gold_probability
+            share = 1 - prediction.probability if known is None else known
+            wrong.append(Example(row, prediction, share, known is None))
     return sorted(wrong, key=lambda example: example.gold_probability)
+
+
+def reliability_bins(confidence: Floats, correct: Bools, *, num_bins: int = NUM_BINS) -> list[Bin]:
+    """Return bins of equal width over (0, 1]; a confidence (the predicted label's probability) of 0 is in the first."""
+    edges = np.linspace(0.0, 1.0, num_bins + 1)
+    # Closed on the right, so that 1.0 is in the last one.
+    bin_of = np.clip(np.digitize(confidence, edges, right=True) - 1, 0, num_bins - 1)
+    bins = []
+    for number in range(num_bins):
+        inside = bin_of == number
+        rows = int(inside.sum())
+        means = (float(confidence[inside].mean()), float(correct[inside].mean())) if rows else (None, None)
+        bins.append(Bin(float(edges[number]), float(edges[number + 1]), rows, *means))
+    return bins
+
+
+def expected_calibration_error(bins: list[Bin]) -> float:
+    """Return the mean distance of accuracy and confidence over bins, each weighted by its rows (ECE)."""
+    distances = [
+        (each.rows, abs(each.accuracy - each.confidence))
+        for each in bins
+        if each.accuracy is not None and each.confidence is not None
+    ]
+    return sum(rows * distance for rows, distance in distances) / sum(rows for rows, _ in distances)
+
+
+def risk_coverage(confidence: Floats, correct: Bools) -> RiskCoverage:
+    """Return the risk at every coverage, the most confident row first.
+
+    Rows of the same confidence have no order: each counts as wrong by the share of wrong ones among them, which is the
+    expectation over all orders, so the order of the file does not matter.
+    """
+    levels, level_of, counts = np.unique(-confidence, return_inverse=True, return_counts=True)
+    wrong = np.bincount(level_of, weights=~correct, minlength=len(levels))
+    answered = np.arange(1, len(confidence) + 1)
+    risks = np.cumsum(np.repeat(wrong / counts, counts)) / answered
+    best = np.maximum(0, answered - int(correct.sum())) / answered
+    return RiskCoverage(risks, best)

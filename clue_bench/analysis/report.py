@@ -1,28 +1,26 @@
-"""The report of a run: its analysis in one HTML file.
+"""The report of a run: its analysis as one HTML file, in the shell of `clue_bench.page`.
 
-Input: a run's folder, a folder of task data. Output: a page that needs nothing else: no request leaves it (its own
-policy forbids them), it opens from file://, follows the reader's light or dark setting and fits a phone. Everything
-that comes from data is escaped by jinja2 or by the XML writer; only the page's own script may run.
+Input: an `Analysis`. Output: a page that needs nothing else. Everything that comes from data is escaped, by jinja2, by
+the tables or by the XML writer of the charts. Every chart has its numbers in a table of the page, or in the words
+beside it.
 """
 
-import base64
-import hashlib
-from importlib import resources
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from clue_bench import files
-from clue_bench.analysis import pictures
-from clue_bench.analysis.calibration import NUM_BINS
-from clue_bench.analysis.examine import Analysis, examine
+from clue_bench import charts, files
+from clue_bench.analysis.examine import COVERAGES, NUM_BINS, Analysis, Bin, Block, RiskCoverage, examine
+from clue_bench.charts import Axis, Chart, add, cut, drawing, text_width, ticks, to_xml
 from clue_bench.doors.records import MAJORITY_CLASS
+from clue_bench.page import Page, asset, fill, markup
+from clue_bench.tables import Cell, Column, make_table
 from clue_bench.tasks.task import Task
 
 FILE = "report.html"
-COVERAGES = (0.5, 0.8)
 SHORT_TEXT = 160  # characters of an example that are shown before one asks for the rest
 
 FLAGS = {
@@ -30,6 +28,16 @@ FLAGS = {
     "always saying it. The score shows no skill."
 }
 """What the flags of a record mean; others are shown as they stand."""
+
+WIDTH, HEIGHT = 480.0, 300.0  # units of a chart
+LONGEST_LABEL = 190.0  # units
+LARGEST_CELL, SMALLEST_CELL, MATRIX = 92.0, 36.0, 640.0  # units
+# Opacity of a cell by the share of the gold label's rows. Between the two ranges neither the page's text colour nor its
+# background would stand out against the cell (a contrast of 4.5), so that no cell has such a depth.
+HALF = 0.5
+PALE, DEEP = (0.0, 0.58), (0.82, 1.0)
+CURVE_POINTS = 240  # of the risk-coverage curve
+SHARES = [(value / 5, f"{value / 5:.0%}") for value in range(6)]
 
 
 def write_report(run_folder: Path, data: Path, out: Path, *, card: Task | None = None) -> None:
@@ -43,60 +51,32 @@ def write_report(run_folder: Path, data: Path, out: Path, *, card: Task | None =
 
 def render(analysis: Analysis) -> str:
     """Return the page."""
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
-    environment.filters.update(percent=_percent, number=_number)
-    script = _file("report.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    record = analysis.run.record
-    evaluations = record.results.get("evaluations", [])
-    best_step = record.results.get("best_step", 0)
-    names = [label_name(analysis.task, number) for number in range(len(analysis.task.labels))]
-    learning = (
-        pictures.loss_picture(evaluations, best_step=best_step),
-        pictures.accuracy_picture(evaluations, best_step=best_step, majority_share=analysis.majority_share),
-    )
-    return environment.from_string(_file("report.html")).render(
+    record, task = analysis.run.record, analysis.task
+    names = [label_name(task, number) for number in range(len(task.labels))]
+    body = fill(
+        asset(__package__, "report.html"),
+        filters={"percent": _percent, "number": _number},
         analysis=analysis,
         record=record,
-        task=analysis.task,
-        names=names,
-        name_of=dict(zip(analysis.task.labels, names, strict=True)),
+        task=task,
+        num_labels=len(names),
+        name_of=dict(zip(task.labels, names, strict=True)),
         flags=[FLAGS.get(flag, flag.replace("_", " ")) for flag in record.flags],
-        sizes=_block_sizes(analysis),
-        confusion=Markup(pictures.confusion_picture(analysis.block, names)),  # noqa: S704  written by the XML writer
-        reliability=Markup(pictures.reliability_picture(analysis.bins)),  # noqa: S704
-        risk_coverage=Markup(pictures.risk_coverage_picture(analysis.risk)),  # noqa: S704
-        learning=[Markup(picture) for picture in learning if picture],  # noqa: S704
-        evaluations=evaluations,
-        best_step=best_step,
         coverages=[(share, analysis.risk.accuracy_at(share)) for share in COVERAGES],
         num_bins=NUM_BINS,
         short_text=SHORT_TEXT,
-        style=Markup(_file("report.css")),  # noqa: S704  our own
-        script=Markup(script),  # noqa: S704  our own
-        script_hash=f"sha256-{digest}",
+        tables=_tables(analysis, names),
+        confusion=markup(confusion_chart(analysis.block, names)),
+        calibration=[markup(reliability_chart(analysis.bins)), markup(risk_coverage_chart(analysis.risk))],
+        learning=[markup(chart) for chart in learning_charts(analysis)],
     )
-
-
-def as_json(analysis: Analysis) -> dict[str, Any]:
-    """Return the report's figures as plain values; shares are of 1."""
-    risk = analysis.risk
-    return {
-        "run_id": analysis.run.record.run_id,
-        "task": analysis.task.name,
-        "dev_rows": len(analysis.run.predictions),
-        "accuracy": analysis.accuracy,
-        "interval": analysis.interval._asdict(),
-        "macro_f1": analysis.macro_f1,
-        "majority_label": analysis.majority_label,
-        "majority_share": analysis.majority_share,
-        "calibration_error": analysis.calibration_error,
-        "area_under_risk_coverage": risk.area,
-        "accuracy_at_coverage": {str(share): risk.accuracy_at(share) for share in COVERAGES},
-        "flags": analysis.run.record.flags,
-    }
+    return Page(
+        title=f"{record.run_id}: errors and calibration",
+        body=body,
+        style=charts.stylesheet() + asset(__package__, "report.css"),
+        script=asset(__package__, "report.js"),
+        language="en",
+    ).html
 
 
 def label_name(task: Task, number: int) -> str:
@@ -105,13 +85,194 @@ def label_name(task: Task, number: int) -> str:
     return f"{label} {description}" if description and description != label else label
 
 
-def _block_sizes(analysis: Analysis) -> dict[str, int]:
-    """Return how much of the rows and errors the shown block of the confusion matrix has."""
-    return {"rows": int(analysis.block.counts.sum()), "errors": analysis.block.errors}
+def _tables(analysis: Analysis, names: list[str]) -> dict[str, Markup]:
+    """Return the report's tables as HTML, by name."""
+    pairs = make_table(
+        f"Most confused pairs: {len(analysis.pairs):,} of {analysis.num_pairs:,} that occur.",
+        ["gold", "predicted", "rows", Column("share of gold", is_number=True)],
+        [(names[each.gold], names[each.predicted], each.rows, _percent(each.share, 1)) for each in analysis.pairs],
+    )
+    classes = make_table(
+        "Scores per label.",
+        ["label", *(Column(name, is_number=True) for name in ("precision", "recall", "F1", "rows", "predicted"))],
+        [(names[number], *(_cell(value, 3) for value in values)) for number, *values in analysis.classes],
+    )
+    bins = make_table(
+        "Rows by confidence.",
+        ["confidence", *(Column(name, is_number=True) for name in ("rows", "mean confidence", "accuracy"))],
+        [
+            (f"{low:.3f} – {high:.3f}", *(_cell(value) for value in values))
+            for low, high, *values in analysis.bins
+        ],
+    )
+    best_step = analysis.run.record.results.get("best_step", 0)
+    evaluations = make_table(
+        "Evaluations on dev while training; the checkpoint that was kept is in bold.",
+        [Column(name, is_number=True) for name in ("step", "train loss", "dev loss", "accuracy", "macro-F1")],
+        [
+            [
+                _cell(each.get(key), is_best=each["step"] == best_step)
+                for key in ("step", "train_loss", "loss", "accuracy", "macro_f1")
+            ]
+            for each in analysis.run.record.results.get("evaluations", [])
+        ],
+    )
+    tables = {"pairs": pairs, "classes": classes, "bins": bins, "evaluations": evaluations}
+    return {name: markup(table.to_html()) for name, table in tables.items() if table.rows}
 
 
-def _file(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+def confusion_chart(block: Block, labels: list[str]) -> str:
+    """Draw a block of the confusion matrix: rows are gold labels, columns predictions.
+
+    The depth of a cell's colour follows the share of the gold label's rows; right and wrong have different colours.
+    """
+    names = [labels[number] for number in block.classes]
+    columns = [*names, "other labels"] if block.has_others else names
+    cell = min(LARGEST_CELL, max(SMALLEST_CELL, MATRIX / len(columns)))
+    left = min(LONGEST_LABEL, max(map(text_width, names))) + 34
+    head = min(LONGEST_LABEL, max(map(text_width, columns))) * 0.82 + 36
+    width, height = left + cell * len(columns) + head * 0.6, head + cell * len(names) + 8
+    description = "The most confused pairs are in the table below it."
+    root = drawing("confusion-matrix", width, height, title="Confusion matrix", description=description)
+    root.set("width", f"{width:.0f}")
+    add(root, "text", "predicted", x=left, y=14, style_class="quiet")
+    middle = head + cell * len(names) / 2
+    rotation = f"rotate(-90 12 {middle:.1f})"
+    add(root, "text", "gold", x=12, y=middle + 4, text_anchor="middle", transform=rotation, style_class="quiet")
+    for number, name in enumerate(columns):
+        x, y = left + cell * (number + 0.5), head - 8
+        add(root, "text", cut(name, LONGEST_LABEL), x=x, y=y, transform=f"rotate(-55 {x:.1f} {y:.1f})")
+    for gold, name in enumerate(names):
+        y = head + cell * (gold + 0.5)
+        add(root, "text", cut(name, LONGEST_LABEL), x=left - 8, y=y + 4, text_anchor="end")
+        total = int(block.counts[gold].sum())
+        for predicted, column in enumerate(columns):
+            count = int(block.counts[gold, predicted])
+            share = count / total if total else 0.0
+            x = left + cell * predicted
+            group = add(root, "g", style_class="right" if gold == predicted else "wrong")
+            depth = f"{cell_opacity(share):.2f}"
+            rect = add(group, "rect", x=x, y=y - cell / 2, width=cell - 1, height=cell - 1, fill_opacity=depth)
+            add(rect, "title", f"gold {name}, predicted {column}: {count:,} of {total:,} rows, {share:.1%}")
+            if count:
+                style = "deep" if share >= HALF else ""
+                add(group, "text", f"{count:,}", x=x + cell / 2, y=y + 4, text_anchor="middle", style_class=style)
+    return to_xml(root)
+
+
+def cell_opacity(share: float) -> float:
+    """Return the opacity of a cell: it grows with the root of the share, so that a confusion of 5 % is seen."""
+    root, half = math.sqrt(share), math.sqrt(HALF)
+    (low, high), part = (PALE, root / half) if share < HALF else (DEEP, (root - half) / (1 - half))
+    return low + (high - low) * part
+
+
+def reliability_chart(bins: list[Bin]) -> str:
+    """Draw accuracy over confidence: a bar a bin, a dot at its mean confidence, and the line of perfect calibration.
+
+    Low bars at the bottom say how many rows the bins have, the fullest one 15 % of the height.
+    """
+    chart = _chart(
+        "reliability",
+        "Reliability diagram",
+        "Accuracy of the rows in each bin of confidence; the numbers are in the table below it.",
+        x=Axis("confidence (probability of the predicted label)", 0.0, 1.0, SHARES),
+        y=Axis("accuracy", 0.0, 1.0, SHARES),
+    )
+    max_rows = max(each.rows for each in bins)
+    points = []
+    for low, high, rows, confidence, accuracy in bins:
+        if confidence is None or accuracy is None:
+            continue
+        tip = f"confidence {low:.2f} to {high:.2f}: {rows:,} rows, {accuracy:.1%} right"
+        chart.bar(low, high, accuracy, "one pale", tip=tip)
+        chart.bar(low, high, rows / max_rows * 0.15, "two", tip=tip)
+        points.append((confidence, accuracy))
+    chart.line([(0.0, 0.0), (1.0, 1.0)], "faint")
+    chart.line(points, "one", dots=True)
+    chart.legend([("this run", "one"), ("calibrated", "faint"), ("rows in the bin", "two bar")])
+    return chart.svg
+
+
+def risk_coverage_chart(risk: RiskCoverage) -> str:
+    """Draw the risk over coverage, with the best order possible and answering in any order."""
+    rows = len(risk.risks)
+    counts = sorted({round(1 + (rows - 1) * step / CURVE_POINTS) for step in range(CURVE_POINTS + 1)})
+    overall = float(risk.risks[-1])
+    # The first few rows jump about: one wrong row among three is a risk of a third. They may leave the picture.
+    shown = [k for k in counts if k >= rows / 100]
+    values = ticks(0.0, min(1.0, max(0.05, overall, *(float(risk.risks[k - 1]) for k in shown)) * 1.1))
+    high = min(1.0, values[-1])
+    chart = _chart(
+        "risk-coverage",
+        "Risk-coverage curve",
+        f"Share wrong if only the most confident rows are answered; {overall:.1%} at full coverage.",
+        x=Axis("coverage (share of rows answered)", 0.0, 1.0, SHARES),
+        y=Axis("risk (share wrong)", 0.0, high, [(value, f"{value:.0%}") for value in values if value <= high]),
+    )
+    chart.line([(0.0, overall), (1.0, overall)], "faint")
+    chart.line([(k / rows, float(risk.best_risks[k - 1])) for k in counts], "two")
+    chart.line([(k / rows, float(risk.risks[k - 1])) for k in shown], "one")
+    chart.legend([("this run", "one"), ("best order", "two"), ("any order", "faint")])
+    return chart.svg
+
+
+def learning_charts(analysis: Analysis) -> list[str]:
+    """Draw losses, and dev scores with what always answering the majority class gives; nothing without evaluations."""
+    results = analysis.run.record.results
+    evaluations, best_step = results.get("evaluations", []), results.get("best_step", 0)
+
+    def points(key: str) -> list[tuple[float, float]]:
+        known = [(each["step"], each.get(key)) for each in evaluations]
+        return [(float(step), float(value)) for step, value in known if value is not None and math.isfinite(value)]
+
+    losses = {"train": ("two", points("train_loss")), "dev": ("one", points("loss"))}
+    scores = {"accuracy": ("one", points("accuracy")), "macro-F1": ("two", points("macro_f1"))}
+    majority = analysis.majority_share
+    drawn = (
+        _curves("Losses while training", "loss (nats)", losses, best_step, "{:g}".format),
+        _curves("Dev scores while training", "share", scores, best_step, "{:.0%}".format, majority=majority),
+    )
+    return [chart.svg for chart in drawn if chart is not None]
+
+
+def _curves(
+    title: str,
+    label: str,
+    curves: dict[str, tuple[str, list[tuple[float, float]]]],
+    best_step: int,
+    tick_text: Callable[[float], str],
+    *,
+    majority: float | None = None,
+) -> Chart | None:
+    """Draw curves (name → style and points) over steps, and the share of the majority class; None without points."""
+    curves = {name: curve for name, curve in curves.items() if curve[1]}
+    if not curves:
+        return None
+    heights = [y for _, points in curves.values() for _, y in points] + ([] if majority is None else [majority])
+    values = ticks(min(heights), max(heights))
+    last = max(x for _, points in curves.values() for x, _ in points)
+    steps = [(value, f"{value:,.0f}") for value in ticks(0.0, last, least_step=1) if value <= last]
+    chart = _chart(
+        title.partition(" ")[0].lower(),
+        title,
+        "The numbers are in the table below it.",
+        x=Axis("step (the vertical line is the checkpoint that was kept)", 0.0, max(last, 1.0), steps),
+        y=Axis(label, values[0], values[-1], [(value, tick_text(value)) for value in values]),
+    )
+    chart.vertical(best_step, "faint")
+    entries = [(name, style) for name, (style, _) in curves.items()]
+    if majority is not None:
+        chart.horizontal(majority, "faint")
+        entries.append(("majority class", "faint"))
+    for style, points in curves.values():
+        chart.line(points, style, dots=len(points) <= 40)
+    chart.legend(entries)
+    return chart
+
+
+def _chart(name: str, title: str, description: str, *, x: Axis, y: Axis) -> Chart:
+    return Chart(name, title=title, description=description, x=x, y=y, width=WIDTH, height=HEIGHT, heading=False)
 
 
 def _percent(share: Any, digits: int = 2) -> str:
@@ -123,3 +284,7 @@ def _number(value: Any, digits: int = 4) -> str:
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def _cell(value: Any, digits: int = 4, *, is_best: bool = False) -> Cell:
+    return Cell(_number(value, digits), value, is_best=is_best)

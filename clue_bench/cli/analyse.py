@@ -27,7 +27,7 @@ def analyse(
     """
     from clue_bench import files
     from clue_bench.analysis.examine import examine
-    from clue_bench.analysis.report import FILE, as_json, render
+    from clue_bench.analysis.report import FILE, render
     from clue_bench.errors import ClueBenchError
     from clue_bench.tasks.task import load_task
 
@@ -39,7 +39,7 @@ def analyse(
             analysis = examine(folder, data, card=load_task(task) if task else None)
             page = out or folder / FILE
             files.write_text(page, render(analysis))
-            found.append({**as_json(analysis), "report": str(page)})
+            found.append({**analysis.to_json(), "report": str(page)})
             rows.append((*_row(analysis), page))
             bar.update(number)
     if json:

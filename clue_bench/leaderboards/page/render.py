@@ -47,7 +47,7 @@ def render_page(
     return Page(
         title="CLUE 排行榜 Leaderboard · clue-bench",
         body=body,
-        style=asset(__package__, "page.css") + charts.stylesheet(),
+        style=charts.stylesheet() + asset(__package__, "page.css"),
         script=asset(__package__, "page.js"),
         data=provenance(board, records, speeds, ranks),
     ).html
