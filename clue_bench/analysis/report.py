@@ -100,10 +100,7 @@ def _tables(analysis: Analysis, names: list[str]) -> dict[str, Markup]:
     bins = make_table(
         "Rows by confidence.",
         ["confidence", *(Column(name, is_number=True) for name in ("rows", "mean confidence", "accuracy"))],
-        [
-            (f"{low:.3f} – {high:.3f}", *(_cell(value) for value in values))
-            for low, high, *values in analysis.bins
-        ],
+        [(f"{low:.3f} – {high:.3f}", *(_cell(value) for value in values)) for low, high, *values in analysis.bins],
     )
     best_step = analysis.run.record.results.get("best_step", 0)
     evaluations = make_table(
