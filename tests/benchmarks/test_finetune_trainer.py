@@ -87,6 +87,7 @@ def test_what_a_plain_script_lacks_is_refused(peer, data, checkpoint_folder, tmp
         )
 
 
+@pytest.mark.slow
 def test_parity_runs_both_sides_in_turn_and_prints_a_table(peer, data, checkpoint_folder, tmp_path):
     command = [sys.executable, str(BENCHMARKS / "parity.py"), "--model", str(checkpoint_folder), "--data", str(data)]
     command += ["--tasks", "afqmc", "--seeds", "2", "--out", str(tmp_path), "--set=epochs=1", "--set=batch_size=40"]

@@ -65,6 +65,7 @@ def test_the_ratio_is_the_median_of_the_rounds_ratios(turns):
     assert turns.ratio([2.0, 6.0, 12.0], [1.0, 2.0, 3.0]) == "3.00× (2.00–4.00)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "columns"),
     [("finetuning", ["training", "dev"]), ("prediction", ["afqmc"])],
@@ -85,6 +86,7 @@ def test_a_comparison_of_the_smallest_size_prints_its_table(script, columns, dat
         assert float(cells["ours / fp32"].split("×")[0]) == pytest.approx(ours / peer, rel=0.1)
 
 
+@pytest.mark.slow
 def test_a_sweep_and_single_runs_are_the_same_runs(data, checkpoint_folder, monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import sweep

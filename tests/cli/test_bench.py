@@ -346,11 +346,11 @@ def test_a_run_of_another_process_is_an_error_and_no_failure(bench, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends other signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
 def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_sweep(
     bench, data, checkpoint_folder, tmp_path, how
 ):
-    more = ["--seeds", 3, "--no-floor", "--set", "epochs=60", "--json"]
+    more = ["--seeds", 2, "--no-floor", "--set", "epochs=60", "--json"]
     typed = ["bench", "--model", checkpoint_folder, "--tasks", "afqmc", "--data", data, "--out", tmp_path / "runs"]
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", *typed, *FAST, "--steps", 120, *more]
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

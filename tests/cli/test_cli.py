@@ -146,9 +146,9 @@ def test_pretrain_prints_one_json_object_and_says_when_it_is_done(
 def test_quickstart_leads_from_nothing_to_a_leaderboard_and_is_not_repeated(capfd, monkeypatch, tmp_path):
     quickstart = importlib.import_module("clue_bench.cli.quickstart")  # the package's name is the function
     # The real sizes take a minute; fewer documents and updates go the same way.
-    monkeypatch.setattr(quickstart, "SYNTHETIC_DOCUMENTS", 200)
-    monkeypatch.setattr(quickstart, "FINETUNE", {"learning_rate": 1e-3, "steps": 12})
-    arguments = ["quickstart", "--out", tmp_path / "quickstart", "--steps", 20]
+    monkeypatch.setattr(quickstart, "SYNTHETIC_DOCUMENTS", 100)
+    monkeypatch.setattr(quickstart, "FINETUNE", {"learning_rate": 1e-3, "steps": 2})
+    arguments = ["quickstart", "--out", tmp_path / "quickstart", "--steps", 4]
     code, out, err = run(capfd, monkeypatch, *arguments)
     assert code == 0
     assert "| 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI |" in out

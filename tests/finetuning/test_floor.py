@@ -252,6 +252,7 @@ def test_the_command_runs_both_floors_of_every_task_and_gives_one_json_object(da
     assert all(record_path(tmp_path / record["run_id"], record["run_id"]).is_file() for record in runs)
 
 
+@pytest.mark.slow
 def test_on_real_data_the_linear_floor_learns_inference_and_is_at_the_majority_on_afqmc(real_data, tmp_path):
     ocnli = run(real_data / "clue", tmp_path / "ocnli", "tfidf", task="ocnli").results["dev"]
     assert ocnli["accuracy"] > 0.55 > 0.4 > ocnli["majority_share"]
