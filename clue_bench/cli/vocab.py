@@ -10,7 +10,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.vocab.prune import Comparison, Pruned
+    from clue_bench.vocab.token_types import Comparison, Pruned
 
 app = typer.Typer(
     help="Train, count and prune vocabularies. 训练、统计与裁剪词表。", no_args_is_help=True, rich_markup_mode=None
@@ -58,25 +58,23 @@ def train(
 
 def train_once(texts: list[Path], *, out: Path, size: int, characters: int | None = None) -> dict[str, str | int]:
     """Train WordPiece with a progress bar, on the first `characters` of text if given; return what was written."""
-    from clue_bench.corpus.read import Tally
-    from clue_bench.corpus.vocabulary import clean_lines
-    from clue_bench.vocab import train_vocabulary
+    from clue_bench.corpus.read import Tally, read_lines
+    from clue_bench.vocab.training import train_wordpiece
 
     files, total = _inputs(texts, out)
     tally = Tally()
     with terminal.bar("vocabulary", total, on_interrupt=AGAIN) as bar:
-        lines = clean_lines(files, tally=tally, characters=characters, on_line=lambda: bar.update(tally.bytes_read))
-        vocabulary = train_vocabulary(lines, size=size)
+        lines = read_lines(files, tally=tally, characters=characters, on_line=lambda: bar.update(tally.bytes_read))
+        vocabulary = train_wordpiece(lines, size=size)
     vocabulary.write(out)
     return {"file": str(out), "tokens": len(vocabulary), "sha256": vocabulary.sha256}
 
 
 def train_pieces(texts: list[Path], *, out: Path, size: int, sample: int | None) -> dict[str, str | int]:
     """Train sentencepiece with progress, on `sample` random sentences if given; return what was written."""
-    from clue_bench.corpus.read import Tally
-    from clue_bench.corpus.segment import split_sentences
-    from clue_bench.corpus.vocabulary import clean_lines
-    from clue_bench.vocab.sentencepieces import train_sentencepiece
+    from clue_bench.corpus.read import Tally, read_lines
+    from clue_bench.corpus.text import split_sentences
+    from clue_bench.vocab.training import train_sentencepiece
 
     files, total = _inputs(texts, out)
     if sample is not None:
@@ -95,7 +93,7 @@ def train_pieces(texts: list[Path], *, out: Path, size: int, sample: int | None)
         def on_line() -> None:
             bar.update(READING * tally.bytes_read / total, "reading")
 
-        lines = clean_lines(files, tally=tally, characters=None, on_line=on_line)
+        lines = read_lines(files, tally=tally, characters=None, on_line=on_line)
         sentences = (sentence for line in lines for sentence in split_sentences(line))
         trained = train_sentencepiece(sentences, size=size, sample=sample, on_round=on_round)
         bar.update(1.0, f"{size:,} pieces")
@@ -165,8 +163,8 @@ def prune(
 ) -> None:
     """Keep what simplified Chinese needs, by the rules that made CLUE's 8,021 tokens of Google's 21,128."""
     from clue_bench.errors import ClueBenchError
-    from clue_bench.vocab import prune as pruning
     from clue_bench.vocab import read_vocabulary
+    from clue_bench.vocab import token_types as pruning
 
     if out.is_dir() or out.suffix == ".model":
         raise ClueBenchError(f"{out}: no name for a vocab.txt", "give --out the name of the file to write")

@@ -18,7 +18,7 @@ from clue_bench.conversion.verify import verify
 from clue_bench.doors.checkpoint import WEIGHTS, write_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.versions import describe_code, describe_packages, now
-from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
+from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
 
 SourceKind = Literal["uer", "tf", "hf"]
 TargetKind = Literal["hf", "uer"]
@@ -118,7 +118,7 @@ def _vocabulary(path: Path, kind: SourceKind, given: Path | None) -> Vocabulary:
     if len(beside) == 1 and (kind != "uer" or path.is_dir()):
         return read_vocabulary(beside[0])
     if kind == "hf" and (folder / "tokenizer.json").is_file():
-        return vocabulary_of_tokenizer_json(folder / "tokenizer.json")
+        return vocabulary_from_tokenizer_json(folder / "tokenizer.json")
     raise ClueBenchError(
         f"{path}: no vocabulary was given, and {kind} weights hold none",
         "give the one that the model was trained with: --vocab vocab.txt, or the .model of sentencepiece",

@@ -89,15 +89,12 @@ def build_corpus(
     finished.sort(key=lambda shard: shard.index)
     if not state.tokens:
         (out / shards.PLAN).unlink()  # nothing was built, so the folder is free for other text
-        raise ClueBenchError(f"no text in {', '.join(map(str, texts))}", "every document is empty after cleaning")
-    shards.write_manifest(
-        out,
-        shards=finished,
-        inputs=[file.name for file in files],
-        vocab_sha256=vocab.sha256,
-        vocab_size=len(vocab),
-        word_starts=words or vocab.word_starts,
-    )
+        raise ClueBenchError(
+            f"no text in {', '.join(map(str, texts))}: every document is empty after cleaning",
+            "give files that hold text",
+        )
+    inputs = [file.name for file in files]
+    shards.write_manifest(out, shards=finished, inputs=inputs, vocabulary=vocab, word_starts=words)
     yield replace(state, bytes_read=total)
 
 
@@ -146,8 +143,6 @@ def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], words: shards.WordS
         files.write_json(path, plan)
     for stray in out.glob(".*.tmp"):  # of a build that was killed
         stray.unlink()
-    if not (out / "tokenizer" / vocab.file_name).is_file():
-        vocab.write(out / "tokenizer" / vocab.file_name)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

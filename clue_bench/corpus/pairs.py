@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 
 from clue_bench import files
-from clue_bench.corpus.clean import clean_line
+from clue_bench.corpus.text import clean_line
 from clue_bench.doors import shards
 from clue_bench.doors.shards import Corpus, Labels
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import Encoder, Vocabulary, read_vocabulary
+from clue_bench.vocab import TextEncoder, Vocabulary, read_vocabulary
 
 SEEN, EMPTY = "in dev or test", "empty side"
 
@@ -65,23 +65,14 @@ def build_pairs(
             left_out[SEEN] += 1
         else:
             kept.append((pair, first, second))
-    labels = _write_shard(kept, vocab, out, left_out)
+    shard = _write_shard(kept, vocab, out, left_out)
+    labels = [pair.label for pair, _, _ in kept]
     facts = Labels(task=task, split="train", classes=classes, left_out=dict(left_out), labels=labels)
     files.write_json(out / shards.LABELS, facts.model_dump())
-    shard = shards.finished_shard(out, 0)
-    assert shard is not None
-    shards.write_manifest(
-        out,
-        shards=[shard],
-        inputs=[f"{task} train"],
-        vocab_sha256=vocab.sha256,
-        vocab_size=len(vocab),
-        word_starts=vocab.word_starts,
-    )
-    return Corpus.open(out)
+    return shards.write_manifest(out, shards=[shard], inputs=[f"{task} train"], vocabulary=vocab)
 
 
-def _ids(texts: Iterable[str], encoder: Encoder) -> list[list[int]]:
+def _ids(texts: Iterable[str], encoder: TextEncoder) -> list[list[int]]:
     return encoder.ids([clean_line(text) for text in texts])
 
 
@@ -96,11 +87,13 @@ def _sides(first: list[int], second: list[int]) -> frozenset[tuple[int, ...]]:
 
 def _write_shard(
     pairs: list[tuple[LabelledPair, list[int], list[int]]], vocab: Vocabulary, out: Path, left_out: Counter[str]
-) -> list[int]:
-    """Write the only shard and the vocabulary; return the labels of the pairs in it."""
+) -> shards.Shard:
+    """Write the only shard."""
     if not pairs:
         reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items()) or "there are none"
-        raise ClueBenchError(f"no labelled pair is left: {reasons}", "only training rows may be used")
+        raise ClueBenchError(
+            f"no labelled pair is left: {reasons}", "give training rows that are not in dev or test as well"
+        )
     sides = [side for _, first, second in pairs for side in (first, second)]
     flat = np.fromiter(chain.from_iterable(sides), dtype=shards.id_type(len(vocab)))
     starts_word = vocab.starts_word[flat]
@@ -115,9 +108,7 @@ def _write_shard(
         unknown_tokens=int((flat == vocab.unknown).sum()),
         dropped_documents=dict(left_out),
     )
-    (out / "tokenizer").mkdir(parents=True, exist_ok=True)
-    vocab.write(out / "tokenizer" / vocab.file_name)
-    shards.write_shard(
+    return shards.write_shard(
         out,
         0,
         ids=flat,
@@ -127,4 +118,3 @@ def _write_shard(
         counts=counts,
         text_sha256=hashlib.sha256(text.encode("utf-8", "replace")).hexdigest(),
     )
-    return [pair.label for pair, _, _ in pairs]

@@ -11,17 +11,20 @@ and the pieces are counted.
 import gzip
 import json
 import lzma
+import math
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import IO, Any, NamedTuple, cast
 
+from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
 
 SUFFIXES = (".txt", ".txt.gz", ".txt.xz", ".jsonl", ".jsonl.gz", ".jsonl.xz")
 LONGEST_LINE = 4 * 2**20  # bytes; the longest line of CLUECorpus-like text is some tens of kB
 BLOCK = 2**18  # bytes read at a time, of as many whole lines
+PIECE_CHARACTERS = 2**20  # the longest piece of a document held at a time for a vocabulary
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -34,16 +37,12 @@ class Tally:
     split_lines: int = 0
 
 
-@dataclass(frozen=True)
-class Document:
+class Document(NamedTuple):
     """Lines of one document, or of a piece of one that is longer than the limit."""
 
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def size(self) -> int:
-        """Characters, line ends counted once each."""
-        return sum(len(line) + 1 for line in self.lines)
+    lines: list[str]
+    size: int
+    """Characters, line ends counted once each."""
 
 
 def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
@@ -77,11 +76,39 @@ def read_documents(files: list[Path], *, longest: int, tally: Tally) -> Iterator
     """Yield the documents of `files`, none longer than `longest` characters by more than one line."""
     before = 0
     for file in files:
-        for document in _documents(file, longest, tally, before):
-            if document.lines:
-                yield document
+        lines: list[str] = []
+        size = 0
+        for line in _lines_and_ends(file, tally, before):
+            if line is None or size >= longest:
+                if lines:
+                    yield Document(lines, size)
+                lines, size = [], 0
+                if line is None:
+                    continue
+                tally.split_documents += 1
+            lines.append(line)
+            size += len(line) + 1
+        if lines:
+            yield Document(lines, size)
         before += file.stat().st_size
         tally.bytes_read = before
+
+
+def read_lines(
+    files: list[Path], *, tally: Tally, characters: int | None, on_line: Callable[[], None]
+) -> Iterator[str]:
+    """Yield the cleaned lines that a corpus would be built from, calling `on_line` after each.
+
+    Stops after the document in which `characters` are reached.
+    """
+    left = math.inf if characters is None else characters
+    for document in read_documents(files, longest=PIECE_CHARACTERS, tally=tally):
+        for line in document.lines:
+            yield clean_line(line)
+            on_line()
+            left -= len(line)
+        if left <= 0:
+            return
 
 
 def _is_jsonl(file: Path) -> bool:
@@ -89,41 +116,17 @@ def _is_jsonl(file: Path) -> bool:
     return file.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
 
 
-def _documents(file: Path, longest: int, tally: Tally, before: int) -> Iterator[Document]:
+def _lines_and_ends(file: Path, tally: Tally, before: int) -> Iterator[str | None]:
+    """Yield the lines of documents that are not blank, and None at every document's end."""
     is_jsonl = _is_jsonl(file)
-    lines: list[str] = []
-    size = 0
     for number, (line, goes_on) in enumerate(_lines(file, tally, before), 1):
         if is_jsonl:
-            yield from _pieces(_json_text(file, number, line).splitlines(), longest, tally)
-        elif not line.strip():
-            if not goes_on:  # a blank piece of a long line ends nothing
-                yield Document(lines)
-                lines, size = [], 0
-        else:
-            if size >= longest:
-                yield Document(lines)
-                lines, size = [], 0
-                tally.split_documents += 1
-            lines.append(line)
-            size += len(line) + 1
-    yield Document(lines)
-
-
-def _pieces(lines: list[str], longest: int, tally: Tally) -> Iterator[Document]:
-    """Cut a document that is in memory already, as `_documents` cuts one that streams in."""
-    piece: list[str] = []
-    size = 0
-    for line in lines:
-        if not line.strip():
-            continue
-        if size >= longest:
-            yield Document(piece)
-            piece, size = [], 0
-            tally.split_documents += 1
-        piece.append(line)
-        size += len(line) + 1
-    yield Document(piece)
+            yield from (part for part in _json_text(file, number, line).splitlines() if part.strip())
+            yield None
+        elif line.strip():
+            yield line
+        elif not goes_on:  # a blank piece of a long line ends nothing
+            yield None
 
 
 def _json_text(file: Path, number: int, line: str) -> str:

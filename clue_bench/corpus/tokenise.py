@@ -4,6 +4,12 @@ Input: documents as text, a blank line after each. Output: what `shards.write_sh
 and sentences, word starts, counts. The steps: clean, split into sentences, encode, find the words; each over all the
 characters of a piece of text at once, as arrays of code points.
 
+Words are the vocabulary's, or rjieba's (jieba in Rust, Apache-2.0 and MIT). It cuts text as it stands, blanks and line
+feeds being words too, and looks at each stretch of Chinese characters, letters and digits by itself, so that lines cut
+together are cut as one by one. A token starts a word if its first character is a word's first, or if it is its text's
+first token. So a token that begins inside a word belongs to it, even where it reaches into the next; and of two tokens
+that begin at the same character ("▁" and what follows it, or the "3" and "." of "⒊"), the second starts no word.
+
 Shapes: C characters, T tokens, S sentences, D documents.
 """
 
@@ -13,11 +19,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from clue_bench.corpus.clean import LINE_FEED, clean_lines
-from clue_bench.corpus.segment import sentence_starts
-from clue_bench.corpus.words import word_starts
+from clue_bench.corpus.text import LINE_FEED, clean_lines, sentence_starts
 from clue_bench.doors import shards
-from clue_bench.vocab import Encoder, Vocabulary, codes_of
+from clue_bench.vocab import TextEncoder, Vocabulary, codes_of, text_of
 
 PIECE_CHARACTERS = 2**16  # some 3 MB of arrays, which stay in the processor's cache
 
@@ -40,7 +44,7 @@ class Piece(NamedTuple):
     """(D,) Sentences before the end of each document that ends here."""
 
 
-def tokenise(text: str, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None = None) -> dict[str, Any]:
+def tokenise(text: str, vocab: Vocabulary, encoder: TextEncoder, words: Segmenter | None = None) -> dict[str, Any]:
     """Return ids, offsets, word starts and counts of documents that are lines, each with a blank line after it.
 
     Documents of which no token is left are dropped and counted.
@@ -79,7 +83,7 @@ def _pieces(text: str) -> Iterator[str]:
         start = end
 
 
-def _encode(text: str, vocab: Vocabulary, encoder: Encoder, words: Segmenter | None) -> Piece:
+def _encode(text: str, vocab: Vocabulary, encoder: TextEncoder, words: Segmenter | None) -> Piece:
     raw = codes_of(text)
     is_blank = np.diff(np.flatnonzero(raw == LINE_FEED), prepend=-1) == 1  # of each line: it ends a document
     codes = clean_lines(raw)
@@ -103,3 +107,25 @@ def _encode(text: str, vocab: Vocabulary, encoder: Encoder, words: Segmenter | N
 def _offsets(lengths: Int64s) -> Int64s:
     """Return where each begins, and where the last ends."""
     return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+
+
+def word_starts(
+    codes: npt.NDArray[np.uint32], at: npt.NDArray[np.int64], begins: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """Return (T,) whether each token starts a word.
+
+    `codes`: (C,) code points of cleaned lines, each ending with a line feed. `at`: (T,) where the tokens begin.
+    `begins`: (N,) where each text begins whose first token starts a word anyway.
+    """
+    import rjieba  # here, for its dictionary takes a moment to load and most builds do not need it
+
+    words = rjieba.cut(text_of(codes))
+    lengths = np.fromiter(map(len, words), np.int64, count=len(words))
+    assert lengths.sum() == len(codes), "the segmenter lost or added characters"
+    is_word_start = np.zeros(len(codes), dtype=np.bool_)
+    is_word_start[np.cumsum(lengths) - lengths] = True
+    starts: npt.NDArray[np.bool_] = is_word_start[at]
+    starts[1:] &= at[1:] != at[:-1]
+    firsts = np.searchsorted(at, begins)
+    starts[firsts[np.diff(firsts, append=len(at)) > 0]] = True
+    return starts

@@ -34,7 +34,7 @@ from clue_bench import files
 from clue_bench.doors.records import read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
-from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_of_tokenizer_json
+from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
 from clue_bench.weights import hf_config, hf_names
 from clue_bench.weights.read import WEIGHTS as WEIGHTS
 from clue_bench.weights.read import read_object, read_weights, weight_files
@@ -300,7 +300,7 @@ def checkpoint_vocabulary(folder: Path) -> Vocabulary:
     if (folder / "vocab.txt").is_file() or (folder / "spiece.model").is_file():
         return read_vocabulary(folder)
     if (folder / "tokenizer.json").is_file():
-        return vocabulary_of_tokenizer_json(folder / "tokenizer.json")
+        return vocabulary_from_tokenizer_json(folder / "tokenizer.json")
     raise ClueBenchError(
         f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights"
     )

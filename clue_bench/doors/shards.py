@@ -4,8 +4,8 @@ Format, version 1. A folder with
 
     plan.json                 written first: what the folder is being built from
     manifest.json             written last: its presence means that the corpus is complete (`Manifest` below)
-    tokenizer/vocab.txt       the vocabulary, so that nothing else is needed to train on the folder; a sentencepiece
-                              vocabulary is tokenizer/spiece.model instead
+    tokenizer/vocab.txt       written before it: the vocabulary, so that nothing else is needed to train on the folder;
+                              a sentencepiece vocabulary is tokenizer/spiece.model instead
     shard-00000.ids           token ids, little-endian uint16, or uint32 for vocabularies above 65,536
     shard-00000.documents     int64: offset (in tokens) of each document's start, and of the shard's end
     shard-00000.sentences     int64: offset of each sentence's start, and of the shard's end
@@ -34,14 +34,15 @@ import pydantic
 
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
+from clue_bench.vocab import Vocabulary
+from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE, WORDPIECE_FILE
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 LABELS = "labels.json"
 PARTS = ("ids", "documents", "sentences", "words")
-WORDPIECE_FILE = "vocab.txt"
-SENTENCEPIECE_FILE = "spiece.model"
+TOKENIZER = "tokenizer"
 
 WordStarts = Literal["wordpiece", "pieces", "rjieba"]
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
@@ -192,23 +193,27 @@ def write_manifest(
     *,
     shards: list[Shard],
     inputs: list[str],
-    vocab_sha256: str,
-    vocab_size: int,
-    word_starts: WordStarts = "wordpiece",
-) -> None:
-    """Write manifest.json, which declares the folder complete."""
+    vocabulary: Vocabulary,
+    word_starts: WordStarts | None = None,
+) -> "Corpus":
+    """Write the vocabulary, and manifest.json, which declares the folder complete; return the corpus.
+
+    `word_starts` is the segmenter that cut the text into words; without one the vocabulary says what a word is.
+    """
+    vocabulary.write(folder / TOKENIZER / vocabulary.file_name)
     text_hashes = "\n".join(shard.text_sha256 for shard in shards)
     manifest = Manifest(
-        tokenizer_sha256=vocab_sha256,
-        vocab_size=vocab_size,
-        id_type=id_type(vocab_size),
-        word_starts=word_starts,
+        tokenizer_sha256=vocabulary.sha256,
+        vocab_size=len(vocabulary),
+        id_type=id_type(len(vocabulary)),
+        word_starts=word_starts or vocabulary.word_starts,
         corpus_sha256=hashlib.sha256(text_hashes.encode()).hexdigest(),
         inputs=inputs,
         counts=sum((shard.counts for shard in shards), Counts()),
         shards=shards,
     )
     files.write_json(folder / MANIFEST, manifest.model_dump())
+    return Corpus.open(folder)
 
 
 @dataclass(frozen=True)
@@ -250,7 +255,7 @@ class Corpus:
     @property
     def tokenizer_folder(self) -> Path:
         """Where vocab.txt or spiece.model lies."""
-        return self.folder / "tokenizer"
+        return self.folder / TOKENIZER
 
     @property
     def vocabulary_file(self) -> Path:

@@ -203,16 +203,10 @@ def write_synthetic_corpus(folder: Path, vocabulary: Vocabulary, *, with_words: 
         counts=shards.Counts(documents=SYNTHETIC_DOCUMENTS, sentences=lengths.size, tokens=num),
         text_sha256=hashlib.sha256(f"random ids, seed {SEED}".encode()).hexdigest(),
     )
-    vocabulary.write(folder / "tokenizer" / vocabulary.file_name)
-    shards.write_manifest(
-        folder,
-        shards=[shard],
-        inputs=["random ids"],
-        vocab_sha256=vocabulary.sha256,
-        vocab_size=len(vocabulary),
-        word_starts="rjieba" if with_words else vocabulary.word_starts,
+    word_starts: shards.WordStarts | None = "rjieba" if with_words else None
+    return shards.write_manifest(
+        folder, shards=[shard], inputs=["random ids"], vocabulary=vocabulary, word_starts=word_starts
     )
-    return Corpus.open(folder)
 
 
 def write_untrained(folder: Path, recipe: Recipe, vocabulary: Vocabulary) -> str:

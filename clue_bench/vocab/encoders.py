@@ -1,23 +1,45 @@
-"""From text to ids, and to the places where tokens begin.
+"""From text to ids, and to the places where tokens begin: what every vocabulary's encoder does, and WordPiece's.
 
-Shapes: N texts, T tokens of all of them together, C characters. Offsets count characters of the text as it was given,
-so they can be compared with those of words, whatever the tokenizer made of case, accents and width.
+Shapes: N texts, T tokens of all of them together, C characters, R runs. Offsets count characters of the text as it was
+given, so they can be compared with those of words, whatever the tokenizer made of case, accents and width.
 
 An encoder is a resource: slow to make, not to be passed between processes. `Vocabulary.encoder` makes one.
+
+WordPiece ids come from a table, exactly as the Rust tokenizer gives them. Some 90 % of the characters of Chinese text
+are words by themselves: Chinese characters, punctuation and blanks, which BERT's splitter cuts off on both sides
+whatever stands there. Each has one id, or none, and is looked up. What lies between them, mostly digits and Latin
+letters, is a run: a run is encoded apart from the rest, once, and remembered. The library itself says which characters
+are words, when they are first met, so no rule is written twice. It says so of one character at a time, because its
+steps (dropping controls, setting Chinese apart, dropping accents, lower case, splitting) each look at one character;
+tests/vocab/test_encoders.py compares ids on any text.
 """
 
-from collections.abc import Callable
-from itertools import pairwise
+from itertools import pairwise, repeat
+from threading import Lock
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from clue_bench.vocab import pieces
-from clue_bench.vocab.table import CODE_POINTS, CharacterTable, Codes, Int64s, Placed, codes_of, text_of
+CODE_POINTS = 0x110000
+REMEMBERED = 2**20
+"""Characters of runs, of about six each: some 40 MB. Beyond it all are forgotten, and met again where they recur."""
+LINE_FEED, BLANK = map(ord, "\n ")
 
-LINE_FEED = ord("\n")
+_UNSEEN, _RUN, _NOTHING, _FIRST_ID = range(4)  # zeros take no memory until they are written
+
+Codes = npt.NDArray[np.uint32]
+Int64s = npt.NDArray[np.int64]
+
+
+class Placed(NamedTuple):
+    """Tokens of a text and where each begins."""
+
+    ids: Int64s
+    """(T,)"""
+    at: Int64s
+    """(T,) Characters of the text before a token; never falling. Tokens that share a character share it."""
 
 
 class Tokens(NamedTuple):
@@ -31,7 +53,7 @@ class Tokens(NamedTuple):
     """(T,) Characters of its text before a token. Tokens that share a character, "3" and "." of "⒊", share it."""
 
 
-class Encoder(Protocol):
+class TextEncoder(Protocol):
     """What turns texts into ids, without [CLS] and [SEP]."""
 
     def ids(self, texts: list[str]) -> list[list[int]]:
@@ -48,6 +70,27 @@ class Encoder(Protocol):
         The fast way for much text. `codes`: (C,) code points.
         """
         ...
+
+
+def codes_of(text: str) -> Codes:
+    """Return (C,) the code points of `text`. Raises UnicodeEncodeError for half a surrogate pair."""
+    return np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
+
+
+def text_of(codes: Codes) -> str:
+    """Return the text of (C,) code points."""
+    return codes.tobytes().decode("utf-32-le")
+
+
+def lengths_of(texts: list[str]) -> Int64s:
+    """Return (N,) how many characters each text has."""
+    return np.fromiter(map(len, texts), np.int64, count=len(texts))
+
+
+def joined(arrays: list[npt.NDArray[np.int32]] | list[Int64s]) -> tuple[Int64s, Int64s]:
+    """Return all ids, (T,), and how many each text has, (N,)."""
+    lengths = np.fromiter(map(len, arrays), np.int64, count=len(arrays))
+    return np.concatenate([np.empty(0, dtype=np.int64), *arrays]), lengths
 
 
 class WordPieceEncoder:
@@ -78,7 +121,7 @@ class WordPieceEncoder:
         encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         arrays = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
         starts = [start for encoding in encodings for start, _ in encoding.offsets]
-        return Tokens(*_joined(arrays), np.array(starts, dtype=np.int64))
+        return Tokens(*joined(arrays), np.array(starts, dtype=np.int64))
 
     def encode_lines(self, codes: Codes) -> Placed:
         """Return ids and places: a line feed ends a word as any blank does."""
@@ -94,132 +137,102 @@ class WordPieceEncoder:
             codes = codes_of(joined)
         except UnicodeEncodeError:  # half a character: the library's own error
             return None
-        lengths = _lengths(texts) + 1
+        lengths = lengths_of(texts) + 1
         return self._table.encode(codes), np.cumsum(lengths) - lengths
 
 
-class SentencePieceEncoder:
-    """Encodes with sentencepiece; ids are the library's own.
+class _Memory(NamedTuple):
+    """Runs that were met. Tokens firsts[r] … firsts[r] + counts[r] of `ids` and `starts` are those of run r."""
 
-    The library's offsets cost five times what its ids cost (200 ms/MB against 39), because every token becomes a
-    Python tuple. Where every character is normalised by itself, a token's place follows from the widths of those
-    before it: of the pieces on one side, of the characters on the other. Only the other texts ask the library.
-    """
-
-    def __init__(self, model: bytes) -> None:
-        import sentencepiece  # here, for those who have WordPiece only
-
-        self._processor = sentencepiece.SentencePieceProcessor(model_proto=model)
-        texts = self._processor.id_to_piece(list(range(len(self._processor))))
-        self._piece_widths = _lengths(texts)
-        self._widths = WidthTable(self._processor.normalize)
-
-    def ids(self, texts: list[str]) -> list[list[int]]:
-        """Return the ids of each text."""
-        ids: list[list[int]] = self._processor.encode(texts, num_threads=1)  # a build has a process per core already
-        return ids
-
-    def tokens(self, texts: list[str]) -> Tokens:
-        """Return ids and starts; the "▁" before a text begins where the text does."""
-        ends = np.cumsum(_lengths(texts) + 1) - 1
-        tokens, lengths = self._place(texts, codes_of("".join(f"{text}\n" for text in texts)), ends)
-        return Tokens(tokens.ids, lengths, tokens.at - np.repeat(ends - _lengths(texts), lengths))
-
-    def encode_lines(self, codes: Codes) -> Placed:
-        """Return ids and places, line by line."""
-        tokens, _ = self._place(text_of(codes).split("\n")[:-1], codes, np.flatnonzero(codes == LINE_FEED))
-        return tokens
-
-    def _place(self, texts: list[str], codes: Codes, ends: Int64s) -> tuple[Placed, Int64s]:
-        """Return the tokens and (N,) how many each text has. `codes`: (C,) the texts, each with one more at `ends`."""
-        arrays: list[npt.NDArray[np.int32]] = self._processor.encode(texts, num_threads=1, return_type="numpy")
-        ids, lengths = _joined(arrays)
-        begins = ends - np.diff(ends, prepend=-1) + 1
-        widths = self._widths.of(codes)
-        widths[ends] = 0
-        is_told = np.ones(len(texts), dtype=np.bool_)
-        untold = np.flatnonzero(widths < 0)
-        is_told[np.searchsorted(ends, untold)] = False
-        widths[untold] = 0
-        # What is cut is "▁" and the normalised text. `before`: (C+1,) of all texts without "▁", before a character.
-        before = _offsets(widths)
-        spans = self._spans(texts, ids, lengths)
-        cuts = _offsets(spans)
-        firsts = np.cumsum(lengths) - lengths
-        is_told &= cuts[firsts + lengths] - cuts[firsts] == before[ends] - before[begins] + 1
-        first_cuts = np.repeat(cuts[firsts] + 1 - before[begins], lengths)
-        wanted = np.maximum(cuts[:-1] - first_cuts, np.repeat(before[begins], lengths))
-        characters = np.append(np.repeat(np.arange(len(codes)), widths), len(codes) - 1)
-        at = characters[np.minimum(wanted, len(characters) - 1)]
-        others = np.flatnonzero(~is_told & (lengths > 0)).tolist()
-        asked = self._processor.encode([texts[n] for n in others], return_type="offset_mapping", num_threads=1)
-        for n, found in zip(others, asked, strict=True):
-            starts = [start for start, _ in found["offsets"]]
-            at[firsts[n] : firsts[n] + lengths[n]] = begins[n] + np.array(starts, dtype=np.int64)
-        return Placed(ids, at), lengths
-
-    def _spans(self, texts: list[str], ids: Int64s, lengths: Int64s) -> Int64s:
-        """Return (T,) how much of the normalised text each token stands for.
-
-        An unknown token stands for any number of characters. What the others of its text leave is divided among the
-        unknown ones where there is one way to do so: there is one of them, or each is one character. Else they are
-        given none, which agrees with no total.
-        """
-        spans = self._piece_widths[ids]
-        unknown = np.flatnonzero(ids == self._processor.unk_id())
-        spans[unknown] = 0
-        sums, ends = _offsets(spans), np.cumsum(lengths)
-        owners, numbers = np.unique(np.searchsorted(ends, unknown, side="right"), return_counts=True)
-        others = sums[ends[owners]] - sums[ends[owners] - lengths[owners]]
-        left = np.fromiter((len(self._processor.normalize(texts[n])) for n in owners), np.int64) - others
-        each = np.where(numbers == 1, np.maximum(left, 0), numbers == left)
-        spans[unknown] = np.repeat(each, numbers)
-        return spans
+    firsts: Int64s
+    counts: Int64s
+    ids: Int64s
+    starts: Int64s
 
 
-class WidthTable:
-    """How many characters each character becomes when text is normalised, asked of `normalize` once each."""
+class CharacterTable:
+    """Encodes with a table of the characters that are words, and a memory of the runs between them."""
 
-    def __init__(self, normalize: Callable[[str], str]) -> None:
-        self._normalize = normalize
-        self._table = np.zeros(CODE_POINTS, dtype=np.int8)  # width + 2; 0 is unseen
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._table = np.zeros(CODE_POINTS, dtype=np.int32)
+        self._lock = Lock()  # a server's threads share an encoder
+        self._rows: dict[str, int] = {}
+        self._remembered = 0
+        self._memory = _no_runs()
 
-    def of(self, codes: Codes) -> npt.NDArray[np.int8]:
-        """Return (C,) the widths, -1 for a character that only the text around it can tell."""
-        found = self._table[codes]
-        if not found.all():
-            new = np.unique(codes[found == 0])
-            for code, character in zip(new.tolist(), text_of(new), strict=True):
-                self._table[code] = self._width(character) + 2
+    def encode(self, codes: Codes) -> Placed:
+        """Return the tokens of (C,) code points."""
+        with self._lock:
             found = self._table[codes]
-        return found - np.int8(2)
+            if not found.all():
+                self._learn(np.unique(codes[found == _UNSEEN]))
+                found = self._table[codes]
+            is_word = found >= _FIRST_ID
+            words = Placed(found[is_word].astype(np.int64) - _FIRST_ID, np.flatnonzero(is_word))
+            in_run = np.flatnonzero(found == _RUN)
+            return _merged(words, self._encode_runs(codes, in_run)) if len(in_run) else words
 
-    def _width(self, character: str) -> int:
-        normal = self._normalize(f"a{character}a")
-        width = len(normal) - len("▁aa")
-        is_apart = normal.startswith("▁a") and normal.endswith("a") and 0 < width < 100
-        # A blank beside a blank is dropped.
-        return width if is_apart and (character == " " or "▁" not in normal[1:]) else -1
+    def _learn(self, codes: Codes) -> None:
+        """Enter characters into the table: what is a word between any two others is one between two letters."""
+        for code, character in zip(codes.tolist(), text_of(codes), strict=True):
+            normal = self._tokenizer.normalizer.normalize_str(f"a{character}a")
+            split = [word for word, _ in self._tokenizer.pre_tokenizer.pre_tokenize_str(normal)]
+            ids = self._tokenizer.encode(character, add_special_tokens=False).ids
+            if len(split) < 2 or split[0] != "a" or split[-1] != "a" or len(ids) > 1 or len(ids) != len(split) - 2:
+                self._table[code] = _RUN
+            else:
+                self._table[code] = _FIRST_ID + ids[0] if ids else _NOTHING
+
+    def _encode_runs(self, codes: Codes, in_run: Int64s) -> Placed:
+        """Return the tokens of the runs; `in_run` holds the places of their characters."""
+        is_first = np.diff(in_run, prepend=-2) != 1
+        # A blank is never part of a run: written between them, one split gives them all.
+        separated = np.full(len(in_run) + int(is_first.sum()), BLANK, dtype=np.uint32)
+        separated[np.arange(len(in_run)) + np.cumsum(is_first)] = codes[in_run]
+        rows = self._rows_of(text_of(separated[1:]).split(" "))
+        memory = self._memory
+        counts = memory.counts[rows]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        source = np.repeat(memory.firsts[rows], counts) + within
+        return Placed(memory.ids[source], np.repeat(in_run[is_first], counts) + memory.starts[source])
+
+    def _rows_of(self, runs: list[str]) -> Int64s:
+        """Return (R,) the row of each run, after entering those that are new."""
+        rows = np.fromiter(map(self._rows.get, runs, repeat(-1)), np.int64, count=len(runs))
+        if (rows >= 0).all():
+            return rows
+        if self._remembered > REMEMBERED:
+            self._forget()
+        new = [run for run in dict.fromkeys(runs) if run not in self._rows]
+        encodings = self._tokenizer.encode_batch(new, add_special_tokens=False)
+        counts = np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, count=len(new))
+        total = int(counts.sum())
+        ids = np.fromiter((index for encoding in encodings for index in encoding.ids), np.int64, count=total)
+        starts = np.fromiter((start for encoding in encodings for start, _ in encoding.offsets), np.int64, count=total)
+        added = _Memory(len(self._memory.ids) + np.cumsum(counts) - counts, counts, ids, starts)
+        self._memory = _Memory(*(np.concatenate(both) for both in zip(self._memory, added, strict=True)))
+        self._rows.update(zip(new, range(len(self._rows), len(self._rows) + len(new)), strict=True))
+        self._remembered += sum(map(len, new))
+        return np.fromiter(map(self._rows.__getitem__, runs), np.int64, count=len(runs))
+
+    def _forget(self) -> None:
+        """Start with no run remembered."""
+        self._rows.clear()
+        self._remembered = 0
+        self._memory = _no_runs()
 
 
-def encoder_of_model(model: bytes, *, special_tokens: bool) -> SentencePieceEncoder:
-    """Return the encoder of a model file; without `special_tokens`, "[MASK]" in a text is text."""
-    return SentencePieceEncoder(model if special_tokens else pieces.without_symbols(model))
+def _no_runs() -> _Memory:
+    return _Memory(*[np.empty(0, dtype=np.int64)] * 4)
 
 
-def _lengths(texts: list[str]) -> Int64s:
-    """Return (N,) how many characters each text has."""
-    return np.fromiter(map(len, texts), np.int64, count=len(texts))
-
-
-def _joined(arrays: list[npt.NDArray[np.int32]] | list[Int64s]) -> tuple[Int64s, Int64s]:
-    """Return all ids, (T,), and how many each text has, (N,)."""
-    lengths = np.fromiter(map(len, arrays), np.int64, count=len(arrays))
-    return np.concatenate([np.empty(0, dtype=np.int64), *arrays]), lengths
-
-
-def _offsets(lengths: npt.NDArray[np.int8] | Int64s) -> Int64s:
-    """Return where each begins, and where the last ends."""
-    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
+def _merged(words: Placed, runs: Placed) -> Placed:
+    """Return the tokens of both in the order of the text; none of one begins inside a token of the other."""
+    number = len(words.ids) + len(runs.ids)
+    is_word = np.ones(number, dtype=np.bool_)
+    is_word[np.searchsorted(words.at, runs.at) + np.arange(len(runs.at))] = False
+    both = Placed(np.empty(number, dtype=np.int64), np.empty(number, dtype=np.int64))
+    for merged, of_words, of_runs in zip(both, words, runs, strict=True):
+        merged[is_word], merged[~is_word] = of_words, of_runs
+    return both

@@ -1,131 +1,215 @@
-"""Train sentencepiece vocabularies, as UER's word models have them; the same text gives the same model.
+"""Sentencepiece vocabularies: their model files, as far as a vocabulary needs them, and their encoder.
 
-1. Sentences go to a process of their own (`trainer`), which keeps them in memory, or a random sample of them.
-2. The library makes up to a million candidate pieces and drops a quarter of them a round, until `size` are left.
-3. The model comes back as a `Vocabulary`.
+A `spiece.model` is a protocol buffer whose field 1 repeats the pieces: {1: text, 2: score, 3: type}. The library does
+not say which pieces are "user-defined", and those matter: UER's models hold [MASK] and [unused…] as such, and
+sentencepiece finds them in any text. So the format is read here, without the protobuf package.
+
+Shapes: N texts, T tokens, C characters.
 """
 
-import re
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterable
-from pathlib import Path
-from typing import IO, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
-from clue_bench.errors import ClueBenchError
-from clue_bench.vocab.read import read_vocabulary
-from clue_bench.vocab.trainer import LONGEST_SENTENCE
-from clue_bench.vocab.vocabulary import Vocabulary
+import numpy as np
+import numpy.typing as npt
 
-MEMORY_PER_BYTE = 24  # bytes of memory a byte of text; measured 21 (482 MiB for 22.9 MiB of text and 100,000 pieces)
-BYTES_BETWEEN_CHECKS = 2**24
-SECONDS_BETWEEN_LOOKS = 0.2
+from clue_bench.vocab.encoders import (
+    CODE_POINTS,
+    LINE_FEED,
+    Codes,
+    Int64s,
+    Placed,
+    Tokens,
+    codes_of,
+    joined,
+    lengths_of,
+    text_of,
+)
 
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # sentencepiece_model.proto
+BLANK = "▁"  # U+2581, which sentencepiece writes for a space
 
-class Trained(NamedTuple):
-    """A trained vocabulary, and what of the text it was trained on."""
-
-    vocabulary: Vocabulary
-    sentences: int
-    """Sentences that the trainer was given; with a sample, those it was drawn from."""
-    too_long: int
-    """Sentences of more than LONGEST_SENTENCE bytes, which were left out."""
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
-def train_sentencepiece(
-    sentences: Iterable[str], *, size: int, sample: int | None, on_round: Callable[[int], None]
-) -> Trained:
-    """Train a model of `size` pieces; `on_round` is called with the number of pieces that are left.
+class Piece(NamedTuple):
+    """One piece; `type_at` is the place of its type in the file, None where the default, NORMAL, is not written."""
 
-    `sample` bounds the memory: so many sentences are drawn at random; without it all of them are used.
-    Raises ClueBenchError if the text is too small or too large for that, or `size` too small for its characters.
+    text: str
+    type: int
+    type_at: int | None
+
+
+def read_pieces(model: bytes) -> list[Piece]:
+    """Return the pieces of a model file in the order of their ids.
+
+    Raises ValueError, or IndexError where the file ends early, if this is no such file.
     """
-    with tempfile.TemporaryDirectory(prefix="clue-bench-") as folder:
-        model, log = Path(folder, "spiece.model"), Path(folder, "log")
-        command = [sys.executable, "-m", "clue_bench.vocab.trainer", str(model), str(size), str(sample or 0)]
-        with log.open("wb") as errors, subprocess.Popen(command, stdin=subprocess.PIPE, stderr=errors) as process:
-            try:
-                assert process.stdin is not None
-                used, too_long = _feed(process.stdin, sentences, is_bounded=sample is not None)
-                _watch(process, log, on_round)
-            finally:
-                if process.poll() is None:
-                    process.kill()
-        if process.returncode:
-            raise _failure(log.read_text(encoding="utf-8", errors="replace"), size, process.returncode)
-        return Trained(read_vocabulary(model), used, too_long)
+    pieces = []
+    for field, _, start, end in _fields(model, 0, len(model)):
+        if field != 1:
+            continue
+        text, kind, at = "", NORMAL, None
+        for inner, value, begin, finish in _fields(model, start, end):
+            if inner == 1:
+                text = model[begin:finish].decode()
+            elif inner == 3:
+                kind, at = value, begin
+        pieces.append(Piece(text, kind, at))
+    return pieces
 
 
-def _feed(stdin: IO[bytes], sentences: Iterable[str], *, is_bounded: bool) -> tuple[int, int]:
-    """Write the sentences, one a line, and close; return how many there were and how many were too long."""
-    used = too_long = size = checked = 0
-    try:
-        with stdin:
-            for sentence in sentences:
-                data = sentence.encode()
-                if len(data) > LONGEST_SENTENCE:
-                    too_long += 1
-                    continue
-                stdin.write(data + b"\n")
-                used, size = used + 1, size + len(data)
-                if not is_bounded and size - checked >= BYTES_BETWEEN_CHECKS:
-                    _check_memory(size)
-                    checked = size
-    except BrokenPipeError:
-        pass  # the process has ended; its log says why
-    return used, too_long
+def without_symbols(model: bytes) -> bytes:
+    """Return the model with its user-defined pieces unused: "[MASK]" in a text is encoded as the text it is.
+
+    Every other text has the same ids as before, since a piece keeps its place.
+    """
+    changed = bytearray(model)
+    for piece in read_pieces(model):
+        if piece.type == USER_DEFINED and piece.type_at is not None:
+            changed[piece.type_at] = UNUSED
+    return bytes(changed)
 
 
-def _check_memory(size: int) -> None:
-    """Raise ClueBenchError if `size` bytes of text are more than can be trained on here."""
-    free = _free_memory()
-    if free is not None and size * (MEMORY_PER_BYTE - 1) > free:  # the text itself is in the process by now
-        raise ClueBenchError(
-            f"over {size / 2**20:,.0f} MiB of text need more memory to train on than the "
-            f"{free / 2**30:.1f} GiB that are free",
-            "--sentences 5000000 trains on a random sample of so many sentences",
-        )
+def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield number, value (of integers, else 0), begin and end of each field of the message in data[start:end]."""
+    at = start
+    while at < end:
+        key, at = _integer(data, at)
+        wire, value, begin = key & 7, 0, at
+        if wire == _VARINT:
+            value, at = _integer(data, at)
+        elif wire == _BYTES:
+            length, begin = _integer(data, at)
+            at = begin + length
+        elif wire in (_FIXED32, _FIXED64):
+            at += 4 if wire == _FIXED32 else 8
+        else:
+            raise ValueError(f"no protocol buffer: wire type {wire} at byte {at}")
+        if at > end:
+            raise ValueError(f"a field reaches beyond byte {end}")
+        yield key >> 3, value, begin, at
 
 
-def _free_memory() -> int | None:
-    """Return the bytes that processes can still have, None where the system does not say."""
-    facts = Path("/proc/meminfo")
-    found = re.search(r"MemAvailable:\s+(\d+) kB", facts.read_text()) if facts.is_file() else None
-    return int(found[1]) * 1024 if found else None
+def _integer(data: bytes, at: int) -> tuple[int, int]:
+    """Return the variable-length integer at `at`, and where it ends."""
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value |= (byte & 0x7F) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 0x80:
+            return value, at
 
 
-def _watch(process: "subprocess.Popen[bytes]", log: Path, on_round: Callable[[int], None]) -> None:
-    """Report each round of the process from its log until it ends."""
-    with log.open(encoding="utf-8", errors="replace") as lines:
-        has_ended = False
-        while not has_ended:
-            has_ended = process.poll() is not None  # before the last look, which sees the whole log
-            for pieces in re.findall(r"EM sub_iter=0 size=(\d+)", lines.read()):
-                on_round(int(pieces))
-            if not has_ended:
-                time.sleep(SECONDS_BETWEEN_LOOKS)
+class SentencePieceEncoder:
+    """Encodes with sentencepiece; ids are the library's own.
+
+    The library's offsets cost five times what its ids cost (200 ms/MB against 39), because every token becomes a
+    Python tuple. Where every character is normalised by itself, a token's place follows from the widths of those
+    before it: of the pieces on one side, of the characters on the other. Only the other texts ask the library.
+    """
+
+    def __init__(self, model: bytes, *, special_tokens: bool) -> None:
+        """Take a model file; without `special_tokens`, "[MASK]" in a text is text."""
+        import sentencepiece  # here, for those who have WordPiece only
+
+        used = model if special_tokens else without_symbols(model)
+        self._processor = sentencepiece.SentencePieceProcessor(model_proto=used)
+        texts = self._processor.id_to_piece(list(range(len(self._processor))))
+        self._piece_widths = lengths_of(texts)
+        self._widths = WidthTable(self._processor.normalize)
+
+    def ids(self, texts: list[str]) -> list[list[int]]:
+        """Return the ids of each text."""
+        ids: list[list[int]] = self._processor.encode(texts, num_threads=1)  # a build has a process per core already
+        return ids
+
+    def tokens(self, texts: list[str]) -> Tokens:
+        """Return ids and starts; the "▁" before a text begins where the text does."""
+        ends = np.cumsum(lengths_of(texts) + 1) - 1
+        tokens, lengths = self._place(texts, codes_of("".join(f"{text}\n" for text in texts)), ends)
+        return Tokens(tokens.ids, lengths, tokens.at - np.repeat(ends - lengths_of(texts), lengths))
+
+    def encode_lines(self, codes: Codes) -> Placed:
+        """Return ids and places, line by line."""
+        tokens, _ = self._place(text_of(codes).split("\n")[:-1], codes, np.flatnonzero(codes == LINE_FEED))
+        return tokens
+
+    def _place(self, texts: list[str], codes: Codes, ends: Int64s) -> tuple[Placed, Int64s]:
+        """Return the tokens and (N,) how many each text has. `codes`: (C,) the texts, each with one more at `ends`."""
+        arrays: list[npt.NDArray[np.int32]] = self._processor.encode(texts, num_threads=1, return_type="numpy")
+        ids, lengths = joined(arrays)
+        begins = ends - np.diff(ends, prepend=-1) + 1
+        widths = self._widths.widths(codes)
+        widths[ends] = 0
+        is_told = np.ones(len(texts), dtype=np.bool_)
+        untold = np.flatnonzero(widths < 0)
+        is_told[np.searchsorted(ends, untold)] = False
+        widths[untold] = 0
+        # What is cut is "▁" and the normalised text. `before`: (C+1,) of all texts without "▁", before a character.
+        before = _offsets(widths)
+        spans = self._spans(texts, ids, lengths)
+        cuts = _offsets(spans)
+        firsts = np.cumsum(lengths) - lengths
+        is_told &= cuts[firsts + lengths] - cuts[firsts] == before[ends] - before[begins] + 1
+        first_cuts = np.repeat(cuts[firsts] + 1 - before[begins], lengths)
+        wanted = np.maximum(cuts[:-1] - first_cuts, np.repeat(before[begins], lengths))
+        characters = np.append(np.repeat(np.arange(len(codes)), widths), len(codes) - 1)
+        at = characters[np.minimum(wanted, len(characters) - 1)]
+        others = np.flatnonzero(~is_told & (lengths > 0)).tolist()
+        asked = self._processor.encode([texts[n] for n in others], return_type="offset_mapping", num_threads=1)
+        for n, found in zip(others, asked, strict=True):
+            starts = [start for start, _ in found["offsets"]]
+            at[firsts[n] : firsts[n] + lengths[n]] = begins[n] + np.array(starts, dtype=np.int64)
+        return Placed(ids, at), lengths
+
+    def _spans(self, texts: list[str], ids: Int64s, lengths: Int64s) -> Int64s:
+        """Return (T,) how much of the normalised text each token stands for.
+
+        An unknown token stands for any number of characters. What the others of its text leave is divided among the
+        unknown ones where there is one way to do so: there is one of them, or each is one character. Else they are
+        given none, which agrees with no total.
+        """
+        spans = self._piece_widths[ids]
+        unknown = np.flatnonzero(ids == self._processor.unk_id())
+        spans[unknown] = 0
+        sums, ends = _offsets(spans), np.cumsum(lengths)
+        owners, numbers = np.unique(np.searchsorted(ends, unknown, side="right"), return_counts=True)
+        others = sums[ends[owners]] - sums[ends[owners] - lengths[owners]]
+        left = np.fromiter((len(self._processor.normalize(texts[n])) for n in owners), np.int64) - others
+        each = np.where(numbers == 1, np.maximum(left, 0), numbers == left)
+        spans[unknown] = np.repeat(each, numbers)
+        return spans
 
 
-def _failure(log: str, size: int, code: int) -> ClueBenchError:
-    """Return what the library's last words mean."""
-    if found := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", log):
-        most = int(found[1])
-        return ClueBenchError(
-            f"the text is too small for {size:,} pieces: {most:,} is the largest possible size",
-            f"--size {most} or less, or more text",
-        )
-    if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", log):
-        least = int(found[1])
-        return ClueBenchError(
-            f"{size:,} pieces are too few: the text's characters and the special tokens are {least:,}",
-            f"--size {least} or more",
-        )
-    if "!sentences_.empty()" in log:
-        return ClueBenchError("no text to train a vocabulary on", "every sentence is empty, or too long")
-    if code < 0:
-        return ClueBenchError(
-            f"training was ended by signal {-code}, perhaps for want of memory", "--sentences N trains on a sample"
-        )
-    return ClueBenchError(f"sentencepiece: {(log.strip() or str(code)).splitlines()[-1]}", "this is its last message")
+class WidthTable:
+    """How many characters each character becomes when text is normalised, asked of `normalize` once each."""
+
+    def __init__(self, normalize: Callable[[str], str]) -> None:
+        self._normalize = normalize
+        self._table = np.zeros(CODE_POINTS, dtype=np.int8)  # width + 2; 0 is unseen
+
+    def widths(self, codes: Codes) -> npt.NDArray[np.int8]:
+        """Return (C,) the widths, -1 for a character that only the text around it can tell."""
+        found = self._table[codes]
+        if not found.all():
+            new = np.unique(codes[found == 0])
+            for code, character in zip(new.tolist(), text_of(new), strict=True):
+                self._table[code] = self._width(character) + 2
+            found = self._table[codes]
+        return found - np.int8(2)
+
+    def _width(self, character: str) -> int:
+        normal = self._normalize(f"a{character}a")
+        width = len(normal) - len("▁aa")
+        is_apart = normal.startswith("▁a") and normal.endswith("a") and 0 < width < 100
+        # A blank beside a blank is dropped.
+        return width if is_apart and (character == " " or "▁" not in normal[1:]) else -1
+
+
+def _offsets(lengths: npt.NDArray[np.int8] | Int64s) -> Int64s:
+    """Return where each begins, and where the last ends."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets

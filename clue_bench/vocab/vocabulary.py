@@ -1,6 +1,7 @@
-"""The noun: one vocabulary, WordPiece or sentencepiece, as corpus, engine and fine-tuning see it."""
+"""One vocabulary, WordPiece or sentencepiece, and how it is read from files and folders, strictly."""
 
 import hashlib
+import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ import numpy.typing as npt
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from clue_bench import files
-from clue_bench.vocab import encoders, pieces
+from clue_bench.errors import ClueBenchError
+from clue_bench.vocab.encoders import TextEncoder, WordPieceEncoder
+from clue_bench.vocab.sentencepieces import BYTE, NORMAL, SentencePieceEncoder, read_pieces
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUATION = "##"
@@ -91,8 +94,8 @@ class Vocabulary:
         """(V,) True for tokens that text can contain: neither special nor [unused…]. Masking draws from these."""
         is_ordinary = np.array([not (t in SPECIAL_TOKENS or t.startswith("[unused")) for t in self.tokens])
         if self.model is not None:
-            types = np.array([piece.type for piece in pieces.read_pieces(self.model)])
-            is_ordinary &= np.isin(types, [pieces.NORMAL, pieces.BYTE])
+            types = np.array([piece.type for piece in read_pieces(self.model)])
+            is_ordinary &= np.isin(types, [NORMAL, BYTE])
         return is_ordinary
 
     @cached_property
@@ -102,16 +105,16 @@ class Vocabulary:
             return np.ones(len(self), dtype=np.bool_)
         return np.array([not t.startswith(CONTINUATION) for t in self.tokens])
 
-    def encoder(self, *, special_tokens: bool) -> encoders.Encoder:
+    def encoder(self, *, special_tokens: bool) -> TextEncoder:
         """Return what turns texts into ids.
 
         `special_tokens`: whether "[MASK]" written in a text is the special token, as `transformers` takes it, or text.
         """
         if self.model is not None:
-            return encoders.encoder_of_model(self.model, special_tokens=special_tokens)
+            return SentencePieceEncoder(self.model, special_tokens=special_tokens)
         tokenizer = self.tokenizer()
         tokenizer.encode_special_tokens = not special_tokens
-        return encoders.WordPieceEncoder(tokenizer, symbols=SPECIAL_TOKENS if special_tokens else ())
+        return WordPieceEncoder(tokenizer, symbols=SPECIAL_TOKENS if special_tokens else ())
 
     def tokenizer(self) -> Tokenizer:
         """Return the Rust tokenizer: BERT's normaliser, splitter and WordPiece, with [CLS] a [SEP] b [SEP].
@@ -157,3 +160,81 @@ class Vocabulary:
             config |= {"tokenizer_class": "AlbertTokenizer", "do_lower_case": False}
             config |= {"keep_accents": True, "remove_space": False}
         files.write_json(folder / "tokenizer_config.json", {**config, "model_max_length": max_length})
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read `path`: a vocab.txt, a sentencepiece .model, or a folder that holds vocab.txt or spiece.model.
+
+    Raises ClueBenchError if it is missing, damaged, not UTF-8, repeats a token, or lacks a special token.
+    """
+    file = _find(path) if path.is_dir() else path
+    if not file.is_file():
+        raise ClueBenchError(
+            f"{file}: no such vocabulary", f"give a {WORDPIECE_FILE}, a .model, or a folder that holds one"
+        )
+    return _read_sentencepiece(file) if file.suffix == ".model" else _read_wordpiece(file)
+
+
+def vocabulary_from_tokenizer_json(path: Path) -> Vocabulary:
+    """Return the WordPiece vocabulary inside a tokenizer.json, for checkpoints that ship no vocab.txt.
+
+    Raises ClueBenchError if the tokenizer is of another kind.
+    """
+    try:
+        model = json.loads(path.read_text(encoding="utf-8")).get("model", {})
+    except (ValueError, AttributeError) as error:
+        raise ClueBenchError(f"{path}: not a tokenizer: {error}", "copy the file again") from error
+    if model.get("type") != "WordPiece":
+        raise ClueBenchError(f"{path}: a {model.get('type')} tokenizer, expected WordPiece", "use a BERT checkpoint")
+    ids: dict[str, int] = model["vocab"]
+    if sorted(ids.values()) != list(range(len(ids))):
+        raise ClueBenchError(f"{path}: ids are not 0 to {len(ids) - 1}", "use a checkpoint with a vocab.txt")
+    return _checked(sorted(ids, key=ids.__getitem__), path)
+
+
+def _find(folder: Path) -> Path:
+    """Return the vocabulary's file in `folder`."""
+    wordpiece, sentencepiece = folder / WORDPIECE_FILE, folder / SENTENCEPIECE_FILE
+    if wordpiece.is_file() and sentencepiece.is_file():
+        raise ClueBenchError(
+            f"{folder} holds both {WORDPIECE_FILE} and {SENTENCEPIECE_FILE}", "name the one that is meant"
+        )
+    return sentencepiece if sentencepiece.is_file() else wordpiece
+
+
+def _read_wordpiece(file: Path) -> Vocabulary:
+    try:
+        text = file.read_bytes().decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        hint = "convert the file to UTF-8; a sentencepiece model is known by its name, which ends in .model"
+        raise ClueBenchError(f"{file}: not UTF-8 at byte {error.start}", hint) from error
+    # Not splitlines(): a vocabulary may hold characters that Python takes for line ends.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    return _checked(lines, file)
+
+
+def _read_sentencepiece(file: Path) -> Vocabulary:
+    import sentencepiece
+
+    model = file.read_bytes()
+    try:
+        sentencepiece.SentencePieceProcessor(model_proto=model)
+        tokens = [piece.text for piece in read_pieces(model)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ClueBenchError(f"{file}: no sentencepiece model, or a damaged one", "copy the file again") from error
+    return Vocabulary(_checked(tokens, file).tokens, model)
+
+
+def _checked(tokens: list[str], file: Path) -> Vocabulary:
+    first_line: dict[str, int] = {}
+    for number, token in enumerate(tokens, 1):
+        if token in first_line:
+            raise ClueBenchError(
+                f"{file}, line {number}: token '{token}' stands on line {first_line[token]} already",
+                "remove one of them; ids are line numbers, so models trained with the file need it as it is",
+            )
+        first_line[token] = number
+    missing = [token for token in SPECIAL_TOKENS if token not in first_line]
+    if missing:
+        raise ClueBenchError(f"{file}: no {', '.join(missing)} among {len(tokens)} tokens", "add them, one a line")
+    return Vocabulary(tuple(tokens))

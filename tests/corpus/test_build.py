@@ -13,7 +13,7 @@ from transformers import BertTokenizer
 
 from clue_bench.corpus import build
 from clue_bench.corpus.build import Progress, build_corpus
-from clue_bench.corpus.clean import clean_line
+from clue_bench.corpus.text import clean_line
 from clue_bench.doors.shards import Corpus, Counts
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import SPECIAL_TOKENS

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clue_bench.corpus.clean import clean_line, clean_lines
+from clue_bench.corpus.text import clean_line, clean_lines
 from clue_bench.vocab import codes_of, text_of
 
 # What is dropped, what becomes a space, and what stays, common enough to meet; the last planes' characters too.

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clue_bench.corpus.clean import clean_line
-from clue_bench.corpus.segment import sentence_starts, split_sentences
+from clue_bench.corpus.text import clean_line, sentence_starts, split_sentences
 from clue_bench.vocab import codes_of
 
 # What decides about boundaries, common enough to meet: ends, closing marks, blanks, letters.

@@ -14,11 +14,10 @@ from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
 from clue_bench.corpus import tokenise as module
-from clue_bench.corpus.clean import clean_line
-from clue_bench.corpus.segment import split_sentences
+from clue_bench.corpus.text import clean_line, split_sentences
 from clue_bench.corpus.tokenise import Segmenter, tokenise
-from clue_bench.vocab import SPECIAL_TOKENS, Encoder, Vocabulary, read_vocabulary
-from clue_bench.vocab.pieces import without_symbols
+from clue_bench.vocab import SPECIAL_TOKENS, TextEncoder, Vocabulary, read_vocabulary
+from clue_bench.vocab.sentencepieces import without_symbols
 
 VOCABULARY = Vocabulary((*SPECIAL_TOKENS, *"的一是中国北京。，！？”]…ab1", *["##a", "##b", "##1"], "ab"))
 LINES = st.text(
@@ -80,7 +79,7 @@ def plain(
     return ids, sorted(set(ends)), sorted(set(cuts)), starts
 
 
-def check(documents: list[list[str]], vocabulary: Vocabulary, encoder: Encoder, words: Segmenter | None) -> None:
+def check(documents: list[list[str]], vocabulary: Vocabulary, encoder: TextEncoder, words: Segmenter | None) -> None:
     text = "".join("".join(f"{line}\n" for line in document) + "\n" for document in documents)
     parts = tokenise(text, vocabulary, encoder, words)
     ids, ends, cuts, starts = plain(documents, vocabulary, words)
@@ -95,7 +94,7 @@ def check(documents: list[list[str]], vocabulary: Vocabulary, encoder: Encoder, 
 
 
 @pytest.fixture(scope="module")
-def encoder() -> Encoder:
+def encoder() -> TextEncoder:
     return VOCABULARY.encoder(special_tokens=False)
 
 
@@ -103,7 +102,7 @@ def encoder() -> Encoder:
 @settings(deadline=None, max_examples=60)
 @given(documents=DOCUMENTS, piece=st.sampled_from([1, 7, 2**16]))
 def test_any_documents_have_the_arrays_of_the_plain_loop(
-    encoder: Encoder, words: Segmenter | None, documents: list[list[str]], piece: int
+    encoder: TextEncoder, words: Segmenter | None, documents: list[list[str]], piece: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "PIECE_CHARACTERS", piece)
@@ -130,7 +129,7 @@ def test_pieces_are_whole_lines_and_the_text_again() -> None:
     assert all(piece.endswith("\n") for piece in pieces)
 
 
-def test_a_line_end_that_cleaning_leaves_does_not_end_a_document(encoder: Encoder) -> None:
+def test_a_line_end_that_cleaning_leaves_does_not_end_a_document(encoder: TextEncoder) -> None:
     parts = tokenise("的\n\u200b\n一\n\n\u200b\n\n中\n\n", VOCABULARY, encoder)
     assert parts["documents"].tolist() == np.cumsum([0, 2, 1]).tolist()
     assert parts["counts"].dropped_documents == {"empty": 1}

@@ -15,9 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.corpus.build import build_corpus
-from clue_bench.corpus.clean import clean_line
-from clue_bench.corpus.segment import split_sentences
-from clue_bench.corpus.words import word_starts
+from clue_bench.corpus.text import clean_line, split_sentences
+from clue_bench.corpus.tokenise import word_starts
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, codes_of, read_vocabulary

@@ -19,6 +19,7 @@ from clue_bench.doors.shards import (
     write_shard,
 )
 from clue_bench.errors import ClueBenchError
+from clue_bench.vocab import Vocabulary
 
 BERT_SIZE = 21_128
 LARGE_SIZE = 70_000
@@ -44,13 +45,9 @@ def shard_of(folder: Path, index: int, documents: list[list[list[int]]], *, voca
 
 def corpus_of(folder: Path, *shards: list[list[list[int]]], vocab_size: int = BERT_SIZE) -> Corpus:
     """Write a complete corpus folder, its vocabulary included, and open it."""
-    tokens = "\n".join(f"token{number}" for number in range(vocab_size))
-    (folder / "tokenizer").mkdir(parents=True)
-    (folder / "tokenizer" / "vocab.txt").write_text(tokens + "\n")
+    vocabulary = Vocabulary(tuple(f"token{number}" for number in range(vocab_size)))
     written = [shard_of(folder, index, documents, vocab_size=vocab_size) for index, documents in enumerate(shards)]
-    tokens_sha256 = hashlib.sha256(tokens.encode()).hexdigest()
-    write_manifest(folder, shards=written, inputs=["a.txt"], vocab_sha256=tokens_sha256, vocab_size=vocab_size)
-    return Corpus.open(folder)
+    return write_manifest(folder, shards=written, inputs=["a.txt"], vocabulary=vocabulary)
 
 
 @pytest.mark.parametrize(
@@ -107,17 +104,12 @@ def test_the_manifest_says_what_a_word_is(tmp_path: Path, word_starts: str) -> N
 
 def test_a_sentencepiece_vocabulary_is_checked_by_its_bytes(tmp_path: Path) -> None:
     model = b"a model\n"
-    (tmp_path / "tokenizer").mkdir()
-    (tmp_path / "tokenizer" / "spiece.model").write_bytes(model)
-    write_manifest(
-        tmp_path,
-        shards=[shard_of(tmp_path, 0, SENTENCES)],
-        inputs=["a.txt"],
-        vocab_sha256=hashlib.sha256(model).hexdigest(),
-        vocab_size=BERT_SIZE,
-        word_starts="pieces",
+    vocabulary = Vocabulary(("a", "b"), model)
+    corpus = write_manifest(
+        tmp_path, shards=[shard_of(tmp_path, 0, SENTENCES)], inputs=["a.txt"], vocabulary=vocabulary
     )
-    corpus = Corpus.open(tmp_path)
+    assert corpus.manifest.word_starts == "pieces"
+    assert corpus.manifest.tokenizer_sha256 == hashlib.sha256(model).hexdigest()
     assert corpus.vocabulary_file == tmp_path / "tokenizer" / "spiece.model"
     assert corpus.damaged_files() == []
     corpus.vocabulary_file.write_bytes(model.strip())

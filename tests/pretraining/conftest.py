@@ -60,14 +60,10 @@ def make_corpus(tmp_path_factory: pytest.TempPathFactory, vocabulary: Vocabulary
                     text_sha256=str(index),
                 )
             )
-        files.write_text(folder / "tokenizer" / "vocab.txt", "\n".join(vocabulary.tokens) + "\n")
         if labels is not None:
             facts = shards.Labels(task="made", split="train", classes=["0", "1"], left_out={}, labels=labels)
             files.write_json(folder / "labels.json", facts.model_dump())
-        shards.write_manifest(
-            folder, shards=written, inputs=[], vocab_sha256=vocabulary.sha256, vocab_size=len(vocabulary)
-        )
-        return Corpus.open(folder)
+        return shards.write_manifest(folder, shards=written, inputs=[], vocabulary=vocabulary)
 
     return make
 

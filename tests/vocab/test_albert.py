@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from transformers import AlbertTokenizer, AutoTokenizer, BertConfig
 
-from clue_bench.corpus.clean import clean_line
+from clue_bench.corpus.text import clean_line
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
-from clue_bench.vocab.pieces import read_pieces
+from clue_bench.vocab.sentencepieces import read_pieces
 
 DOCUMENTS = 1_500  # of a part's 7,432
 

@@ -13,7 +13,7 @@ from sentencepiece import SentencePieceProcessor
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
-from clue_bench.vocab.pieces import read_pieces, without_symbols
+from clue_bench.vocab.sentencepieces import read_pieces, without_symbols
 
 TEXTS = [
     "中国的首都是北京。",

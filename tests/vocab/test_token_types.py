@@ -6,8 +6,17 @@ import pytest
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
-from clue_bench.vocab.prune import NUMBERS, QUOTES, RULES, compare, prune
-from clue_bench.vocab.token_types import PUBLISHED, TYPES, count_types, typed
+from clue_bench.vocab.token_types import (
+    NUMBERS,
+    PUBLISHED,
+    QUOTES,
+    RULES,
+    TYPES,
+    compare,
+    count_types,
+    prune,
+    type_finder,
+)
 
 CASES = {
     "simplified": ["中", "##国", "的"],
@@ -35,13 +44,13 @@ PRUNED = {
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_token_is_of_the_type_of_its_first_character(kind: str) -> None:
-    type_of = typed(Vocabulary(SPECIAL_TOKENS))
+    type_of = type_finder(Vocabulary(SPECIAL_TOKENS))
     assert {token: type_of(token) for token in CASES[kind]} == dict.fromkeys(CASES[kind], kind)
 
 
 def test_the_mark_before_a_sentencepiece_word_does_not_count(model_file: Path) -> None:
     vocabulary = read_vocabulary(model_file)
-    type_of = typed(vocabulary)
+    type_of = type_finder(vocabulary)
     assert [type_of(token) for token in ("▁中国", "▁2020", "▁ab", "▁", "##中")] == [
         *("simplified", "numbers", "english", "other", "other")
     ]
@@ -64,7 +73,7 @@ def test_the_published_counts_come_out(real_data: Path, name: str, differing: di
 
 def test_the_28_that_differ_are_the_letters_and_two_that_went_by_hand(real_data: Path) -> None:
     vocabulary = read_vocabulary(real_data / "vocab" / "google_zh_vocab_21128.txt")
-    type_of = typed(vocabulary)
+    type_of = type_finder(vocabulary)
     letters = [token for token in vocabulary.tokens if len(token) == 1 and type_of(token) == "english"]
     assert letters == sorted("abcdefghijklmnopqrstuvwxyz")
     assert [type_of(token) for token in ("##f2016", "##cm～")] == ["english"] * 2

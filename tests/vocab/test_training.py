@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import SPECIAL_TOKENS, sentencepieces
-from clue_bench.vocab.sentencepieces import Trained, train_sentencepiece
-from clue_bench.vocab.trainer import ARGUMENTS
+from clue_bench.vocab import SPECIAL_TOKENS, training
+from clue_bench.vocab.training import ARGUMENTS, Trained, train_sentencepiece
 
 SIZE = 90
 
@@ -83,8 +82,8 @@ def test_no_text_is_an_error(sentences: list[str]) -> None:
 
 
 def test_text_beyond_the_memory_asks_for_a_sample(monkeypatch: pytest.MonkeyPatch, training_lines: list[str]) -> None:
-    monkeypatch.setattr(sentencepieces, "_free_memory", lambda: 1000)
-    monkeypatch.setattr(sentencepieces, "BYTES_BETWEEN_CHECKS", 2000)
+    monkeypatch.setattr(training, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(training, "BYTES_BETWEEN_CHECKS", 2000)
     with pytest.raises(ClueBenchError, match="need more memory") as caught:
         train(training_lines)
     assert "--sentences" in caught.value.hint

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary, train_vocabulary, vocabulary_of_tokenizer_json
+from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
+from clue_bench.vocab.training import train_wordpiece
 
 TOKENS = (
     *("[PAD]", "[unused1]", "[unused2]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<S>"),
@@ -144,7 +145,7 @@ def test_a_saved_vocabulary_loads_in_transformers(saved: Path, loaded: BertToken
         *SPECIAL_TOKENS
     ]
     assert read_vocabulary(saved).tokens == TOKENS + SEPARATORS
-    assert vocabulary_of_tokenizer_json(saved / "tokenizer.json").tokens == TOKENS + SEPARATORS
+    assert vocabulary_from_tokenizer_json(saved / "tokenizer.json").tokens == TOKENS + SEPARATORS
 
 
 @pytest.mark.parametrize("second", [None, "the 文 。"], ids=["single", "pair"])
@@ -170,14 +171,14 @@ def test_any_text_has_bert_tokenizers_ids(independent: BertTokenizer, text: str)
 def test_a_tokenizer_of_another_kind_is_an_error(tmp_path: Path, kind: str | None) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": kind, "vocab": {}}}))
     with pytest.raises(ClueBenchError, match=r"tokenizer\.json: .*expected WordPiece"):
-        vocabulary_of_tokenizer_json(tmp_path / "tokenizer.json")
+        vocabulary_from_tokenizer_json(tmp_path / "tokenizer.json")
 
 
 def test_a_tokenizer_json_whose_ids_have_gaps_is_an_error(tmp_path: Path) -> None:
     model = {"type": "WordPiece", "vocab": {token: 2 * index for index, token in enumerate(TOKENS)}}
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
     with pytest.raises(ClueBenchError, match=r"tokenizer\.json"):
-        vocabulary_of_tokenizer_json(tmp_path / "tokenizer.json")
+        vocabulary_from_tokenizer_json(tmp_path / "tokenizer.json")
 
 
 def training_lines() -> Iterator[str]:
@@ -189,7 +190,7 @@ def training_lines() -> Iterator[str]:
 
 
 def test_training_keeps_specials_first_and_the_size() -> None:
-    vocabulary = train_vocabulary(training_lines(), size=200)
+    vocabulary = train_wordpiece(training_lines(), size=200)
     assert vocabulary.tokens[:5] == SPECIAL_TOKENS
     assert len(vocabulary) == len(set(vocabulary.tokens)) == 200
     assert {"的", "a", "##a"} < set(vocabulary.tokens)
@@ -197,7 +198,7 @@ def test_training_keeps_specials_first_and_the_size() -> None:
 
 
 def test_training_lowers_case_and_strips_accents() -> None:
-    tokens = train_vocabulary(["Été ÉTÉ ete"] * 5, size=100).tokens
+    tokens = train_wordpiece(["Été ÉTÉ ete"] * 5, size=100).tokens
     assert "ete" in tokens
     assert not set("ÉétTE") & set("".join(tokens[5:])) - {"t"}
 
@@ -207,19 +208,19 @@ def test_training_lowers_case_and_strips_accents() -> None:
 )
 @pytest.mark.parametrize("size", [10, 20])
 def test_training_never_exceeds_the_size(lines: list[str], size: int) -> None:
-    assert len(train_vocabulary(lines, size=size)) <= size
+    assert len(train_wordpiece(lines, size=size)) <= size
 
 
 def test_a_character_below_the_minimum_frequency_is_left_out() -> None:
-    tokens = train_vocabulary(["的的的一一是"], size=100, min_frequency=2).tokens
+    tokens = train_wordpiece(["的的的一一是"], size=100, min_frequency=2).tokens
     assert {"的", "一"} <= set(tokens)
     assert "是" not in tokens
 
 
 TRAINING_SCRIPT = """
 import sys
-from clue_bench.vocab import train_vocabulary
-print(train_vocabulary(sys.stdin.read().splitlines(), size=int(sys.argv[1])).sha256)
+from clue_bench.vocab.training import train_wordpiece
+print(train_wordpiece(sys.stdin.read().splitlines(), size=int(sys.argv[1])).sha256)
 """
 
 
@@ -229,4 +230,4 @@ def test_training_is_deterministic_in_any_process(size: int) -> None:
     command = [sys.executable, "-c", TRAINING_SCRIPT, str(size)]
     hashes = [subprocess.run(command, input=text, capture_output=True, check=True, text=True).stdout for _ in range(3)]
     assert hashes[1:] == hashes[:-1]
-    assert hashes[0].strip() == train_vocabulary(text.splitlines(), size=size).sha256
+    assert hashes[0].strip() == train_wordpiece(text.splitlines(), size=size).sha256

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import BertTokenizer
 
-from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, codes_of, read_vocabulary, table, text_of
+from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, codes_of, encoders, read_vocabulary, text_of
 
 VOCABULARY = Vocabulary(
     (
@@ -77,14 +77,14 @@ def test_every_character_alone_and_between_letters_has_the_librarys_ids(library:
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=6))
 def test_forgetting_runs_changes_nothing(texts: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table, "REMEMBERED", 3)
+        patch.setattr(encoders, "REMEMBERED", 3)
         encoder = VOCABULARY.encoder(special_tokens=False)
         assert [encoder.ids([text])[0] for text in texts * 2] == ENCODER.ids(texts) * 2
 
 
 def test_what_is_remembered_stays_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table, "REMEMBERED", 1000)
-    characters = table.CharacterTable(VOCABULARY.tokenizer())
+    monkeypatch.setattr(encoders, "REMEMBERED", 1000)
+    characters = encoders.CharacterTable(VOCABULARY.tokenizer())
     for number in range(2000):
         characters.encode(codes_of(f"的{number}号"))
     assert sum(map(len, characters._rows)) <= 1004
