@@ -75,7 +75,7 @@ def find_card(kind: Kind, reference: str) -> Path:
     if not hits:
         raise ClueBenchError(
             f"no {NOUN[kind]} is called '{reference}': {nearest(reference, paths)}",
-            f"clue-bench {NOUN[kind]}s list",
+            f"run clue-bench {NOUN[kind]}s list",
         )
     return hits[0]
 
@@ -121,7 +121,7 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
         key, equals, text = setting.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise ClueBenchError(f"--set {setting}: expected key=value", "for example --set learning_rate=1e-4")
+            raise ClueBenchError(f"--set {setting}: expected key=value", "write it as in --set learning_rate=1e-4")
         if key in values:
             raise ClueBenchError(f"--set {key} is given twice", "keep one of them")
         try:

@@ -248,7 +248,7 @@ def test_a_card_is_found_by_its_path(card: Path) -> None:
 def test_an_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(ClueBenchError, match=r"no task is called 'afqcm': did you mean 'afqmc'\?") as caught:
         find_card("tasks", "afqcm")
-    assert caught.value.hint == "clue-bench tasks list"
+    assert caught.value.hint == "run clue-bench tasks list"
 
 
 @pytest.mark.parametrize(

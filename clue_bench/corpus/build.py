@@ -178,7 +178,7 @@ def _made(
         except BrokenProcessPool as error:
             raise ClueBenchError(
                 "a worker process was ended from outside, perhaps for want of memory",
-                "the same command continues; give fewer --workers",
+                "run the same command again with fewer --workers: it continues",
             ) from error
         finally:
             for future in pending:

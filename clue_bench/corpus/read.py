@@ -59,11 +59,11 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
         elif not path.is_file():
             raise ClueBenchError(f"{path}: no such file or folder", "check the path")
         elif not path.name.endswith(SUFFIXES):
-            raise ClueBenchError(f"{path}: unknown kind of text file", f"expected one of {', '.join(SUFFIXES)}")
+            raise ClueBenchError(f"{path}: unknown kind of text file", f"give one of {', '.join(SUFFIXES)}")
         else:
             files.append(path)
     if not files:
-        raise ClueBenchError(f"no text in {', '.join(map(str, paths))}", f"expected files ending in {SUFFIXES[0]} …")
+        raise ClueBenchError(f"no text in {', '.join(map(str, paths))}", f"give files ending in {SUFFIXES[0]} …")
     seen: set[Path] = set()
     for file in files:
         if file.resolve() in seen:
@@ -135,10 +135,10 @@ def _json_text(file: Path, number: int, line: str) -> str:
     try:
         value: Any = json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, or a number of over 4,300 digits
-        raise ClueBenchError(f"{file}, line {number}: not JSON: {error}", "one JSON object a line") from error
+        raise ClueBenchError(f"{file}, line {number}: not JSON: {error}", "write one JSON object a line") from error
     text = value.get("text") if isinstance(value, dict) else None
     if not isinstance(text, str):
-        raise ClueBenchError(f"{file}, line {number}: no string under the key 'text'", 'expected {"text": "…"}')
+        raise ClueBenchError(f"{file}, line {number}: no string under the key 'text'", 'write {"text": "…"}')
     try:
         text.encode()
     except UnicodeEncodeError as error:

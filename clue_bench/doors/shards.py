@@ -229,7 +229,7 @@ class Corpus:
         path = folder / MANIFEST
         if not path.is_file():
             state = "an unfinished corpus build" if (folder / PLAN).is_file() else "not a corpus folder"
-            raise ClueBenchError(f"{folder}: {state}: no {MANIFEST}", f"clue-bench corpus build … --out {folder}")
+            raise ClueBenchError(f"{folder}: {state}: no {MANIFEST}", f"run clue-bench corpus build … --out {folder}")
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except pydantic.ValidationError as error:

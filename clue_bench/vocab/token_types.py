@@ -142,7 +142,10 @@ def prune(vocabulary: Vocabulary) -> Pruned:
     Raises ClueBenchError for a sentencepiece vocabulary: its ids are the model's.
     """
     if vocabulary.kind != "wordpiece":
-        raise ClueBenchError("a sentencepiece vocabulary cannot be pruned", "train a smaller one: --size")
+        raise ClueBenchError(
+            "a sentencepiece vocabulary cannot be pruned",
+            "train a smaller one: clue-bench vocab train --kind sentencepiece --size N",
+        )
     type_of = type_finder(vocabulary)
     rules = {token: _rule(token, type_of(token), vocabulary) for token in vocabulary.tokens}
     kept: dict[str, None] = {}

@@ -57,7 +57,9 @@ def train_wordpiece(lines: Iterable[str], *, size: int, min_frequency: int = 2) 
     words = _count_words(lines)
     alphabet = _alphabet(words, size=size - len(SPECIAL_TOKENS), min_frequency=min_frequency)
     if not alphabet:
-        raise ClueBenchError("no text to train a vocabulary on", f"no character occurs {min_frequency} times")
+        raise ClueBenchError(
+            f"no text to train a vocabulary on: no character occurs {min_frequency} times", "give more text"
+        )
     # Left to itself, the trainer numbers "##x" in the order of a randomly seeded hash map, breaks ties among rare
     # characters by it, and counts neither against `size`. So it is given the characters, in order, as special tokens.
     trainer = trainers.WordPieceTrainer(
@@ -160,7 +162,7 @@ def _check_memory(size: int) -> None:
         raise ClueBenchError(
             f"over {size / 2**20:,.0f} MiB of text need more memory to train on than the "
             f"{free / 2**30:.1f} GiB that are free",
-            "--sentences 5000000 trains on a random sample of so many sentences",
+            "give --sentences 5000000 to train on a random sample of so many sentences",
         )
 
 
@@ -189,21 +191,28 @@ def _failure(log: str, size: int, code: int) -> ClueBenchError:
         most = int(found[1])
         return ClueBenchError(
             f"the text is too small for {size:,} pieces: {most:,} is the largest possible size",
-            f"--size {most} or less, or more text",
+            f"give --size {most} or less, or more text",
         )
     if found := re.search(r"smaller than required_chars\. \d+ vs (\d+)", log):
         least = int(found[1])
         return ClueBenchError(
             f"{size:,} pieces are too few: the text's characters and the special tokens are {least:,}",
-            f"--size {least} or more",
+            f"give --size {least} or more",
         )
     if "!sentences_.empty()" in log:
-        return ClueBenchError("no text to train a vocabulary on", "every sentence is empty, or too long")
+        return ClueBenchError(
+            "no text to train a vocabulary on: every sentence is empty, or too long",
+            f"give text with sentences of at most {LONGEST_SENTENCE:,} bytes",
+        )
     if code < 0:
         return ClueBenchError(
-            f"training was ended by signal {-code}, perhaps for want of memory", "--sentences N trains on a sample"
+            f"training was ended by signal {-code}, perhaps for want of memory",
+            "give --sentences N to train on a sample",
         )
-    return ClueBenchError(f"sentencepiece: {(log.strip() or str(code)).splitlines()[-1]}", "this is its last message")
+    return ClueBenchError(
+        f"sentencepiece ended with its message: {(log.strip() or str(code)).splitlines()[-1]}",
+        "change the text or --size, and run it again",
+    )
 
 
 def _train(model: Path, *, size: int, sample: int) -> None:

@@ -82,7 +82,10 @@ def test_an_error_of_the_user_is_two_lines_and_exit_code_1(capfd, monkeypatch):
     code, out, err = run(capfd, monkeypatch, "tasks", "show", "tnew")
     assert code == 1
     assert out == ""
-    assert err.splitlines() == ["error: no task is called 'tnew': did you mean 'tnews'?", "hint: clue-bench tasks list"]
+    assert err.splitlines() == [
+        "error: no task is called 'tnew': did you mean 'tnews'?",
+        "hint: run clue-bench tasks list",
+    ]
 
 
 def test_wrong_usage_is_exit_code_2(capfd, monkeypatch):
