@@ -21,13 +21,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import side_by_side
+
+SECONDS_BETWEEN_SAMPLES = 0.05
 HEADER = (
     "| job | MB of text, ours / peer | ours MB/s | peer MB/s | ratio | with start-up | by the clock | "
     "start-up s, ours / peer | peak MiB, ours / peer | ours, 4x text |"
@@ -74,7 +76,7 @@ def jobs(asked: argparse.Namespace, folder: Path) -> Iterator[Job]:
     """Yield what was asked for, with the peer's text written."""
     (folder / "models").symlink_to(asked.uer.resolve() / "models")  # the peer looks for it where it runs
     text, whole = asked.text.resolve(), first_part(asked.text, asked.peer_mb, folder / "peer.txt")
-    ours = [str(Path(sys.executable).parent / "clue-bench"), "corpus", "build", "--out", str(folder / "corpus")]
+    ours = [*side_by_side.CLUE_BENCH, "corpus", "build", "--out", str(folder / "corpus")]
     ours += ["--workers", "1", "--json"]
     peer = [sys.executable, str(asked.uer.resolve() / "preprocess.py"), "--dataset_path", str(folder / "dataset.pt")]
     peer += ["--seq_length", "128", "--data_processor", "mlm"]
@@ -137,7 +139,7 @@ def measure(command: list[str], text: Path, core: int, folder: Path) -> Run:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
         preexec_fn=lambda: os.sched_setaffinity(0, {core}),  # no thread of ours runs by then
     )
-    with sampled_memory(process.pid) as sizes:
+    with side_by_side.sampled(partial(session_bytes, process.pid), seconds=SECONDS_BETWEEN_SAMPLES) as sizes:
         errors = process.stderr.read() if process.stderr else b""
         _, status, usage = os.wait4(process.pid, 0)
     clock = time.perf_counter() - begun
@@ -146,23 +148,9 @@ def measure(command: list[str], text: Path, core: int, folder: Path) -> Run:
     return Run(usage.ru_utime + usage.ru_stime, clock, max(sizes) / 2**20)
 
 
-@contextmanager
-def sampled_memory(session: int) -> Iterator[list[int]]:
-    """Yield a list that grows by the resident bytes of a session's processes, 20 times a second."""
-    sizes = [0]
-    ended = threading.Event()
-
-    def sample() -> None:
-        while not ended.wait(0.05):
-            sizes.append(sum(resident(path, session) for path in Path("/proc").glob("[0-9]*")))
-
-    thread = threading.Thread(target=sample)
-    thread.start()
-    try:
-        yield sizes
-    finally:
-        ended.set()
-        thread.join()
+def session_bytes(session: int) -> float:
+    """Return the resident bytes of all processes of a session."""
+    return sum(resident(path, session) for path in Path("/proc").glob("[0-9]*"))
 
 
 def resident(process: Path, session: int) -> int:

@@ -35,7 +35,7 @@ class Result(NamedTuple):
 
 def ours(asked: argparse.Namespace, task: str, seed: int) -> Result:
     """Return the result of one run of ours."""
-    command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "finetune", "--json"]
+    command = [sys.executable, "-m", "clue_bench", "finetune", "--json"]
     results = _output(command, asked, task, seed, out=asked.out / f"ours-{task}-s{seed}")["results"]
     return _result(results)
 

@@ -33,7 +33,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-OURS = [sys.executable, "-c", "from clue_bench.cli import main; main()"]
+OURS = [sys.executable, "-m", "clue_bench"]
 LENGTH = 128
 REPORTS = 3  # the first is not counted
 

@@ -15,6 +15,7 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from typing import Any, Self
 
 from clue_bench.training import hardware
 
+CLUE_BENCH = [sys.executable, "-m", "clue_bench"]
 READY, END = "ready", "end"
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """Seconds by which to measure. Those of the processor, with one thread, do not count what others do on the machine."""
@@ -150,6 +152,25 @@ def ratio(ours: Sequence[float], peer: Sequence[float]) -> str:
     """Return the median of the rounds' ratios, with the smallest and the largest."""
     ratios = [a / b for a, b in zip(ours, peer, strict=True)]
     return f"{statistics.median(ratios):.2f}× ({min(ratios):.2f}–{max(ratios):.2f})"
+
+
+@contextmanager
+def sampled(read: Callable[[], float], *, seconds: float) -> Iterator[list[float]]:
+    """Yield a list that grows by what `read` returns, every so many seconds while the block runs."""
+    values = [0.0]
+    ended = threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(seconds):
+            values.append(read())
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield values
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager

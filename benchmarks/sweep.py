@@ -13,10 +13,9 @@ import argparse
 import json
 import statistics
 import subprocess
-import sys
 import tempfile
-import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ import side_by_side
 
 RATES = ("2e-5", "3e-5", "5e-5", "8e-5", "1e-4", "1.5e-4", "2e-4", "3e-4")
 SEEDS = 5
-COMMAND = [sys.executable, "-c", "from clue_bench.cli import main; main()"]
-CLOCK_SECONDS = 0.2
+SECONDS_BETWEEN_SAMPLES = 0.2
 
 
 class Outcome(NamedTuple):
@@ -55,19 +53,11 @@ def timed(commands: list[list[str]]) -> tuple[float, float]:
     """Do the commands one after the other; return seconds and the most MiB held at a moment."""
     most, started = 0.0, time.perf_counter()
     for command in commands:
-        with subprocess.Popen([*COMMAND, *command], stdout=subprocess.DEVNULL) as process:
-            ended = threading.Event()
-
-            def watch(number: int = process.pid, ended: threading.Event = ended) -> None:
-                nonlocal most
-                while not ended.wait(CLOCK_SECONDS):
-                    most = max(most, descendants_mib(number))
-
-            thread = threading.Thread(target=watch)
-            thread.start()
-            code = process.wait()
-            ended.set()
-            thread.join()
+        with subprocess.Popen([*side_by_side.CLUE_BENCH, *command], stdout=subprocess.DEVNULL) as process:
+            read = partial(descendants_mib, process.pid)
+            with side_by_side.sampled(read, seconds=SECONDS_BETWEEN_SAMPLES) as sizes:
+                code = process.wait()
+        most = max(most, *sizes)
         if code:
             raise SystemExit(code)  # it has said why
     return time.perf_counter() - started, most
