@@ -89,26 +89,30 @@ def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClueBenchError(f"{path}: not valid TOML: {error}", "fix the line it names") from error
-    tables: dict[str, Any] = {}
-    for key, value in (overrides or {}).items():
-        table, dot, inner = key.partition(".")
-        if dot:
-            found = tables.get(table, values.get(table))
-            tables[table] = {**(found if isinstance(found, dict) else {}), inner: value}
-        else:
-            tables[key] = value
-    return decode(model, {**values, **tables}, where=str(path), overridden=overrides or {})
+    return decode(model, values, where=str(path), overrides=overrides)
 
 
-def decode(model: type[AnyCard], values: dict[str, Any], *, where: str, overridden: Container[str] = ()) -> AnyCard:
-    """Return `values` as a card. `where` names their source in errors; keys in `overridden` came from --set.
+def decode(
+    model: type[AnyCard], values: dict[str, Any], *, where: str, overrides: dict[str, Any] | None = None
+) -> AnyCard:
+    """Return `values`, with `overrides` of --set laid over them, as a card. `where` names their source in errors.
 
     Raises ClueBenchError naming the source, the key and what was expected.
     """
+    laid: dict[str, Any] = dict(values)
+    for key, value in (overrides or {}).items():
+        table, dot, inner = key.partition(".")
+        if dot:
+            found = laid.get(table)
+            laid[table] = {**(found if isinstance(found, dict) else {}), inner: value}
+        else:
+            laid[key] = value
     try:
-        return model.model_validate(values)
+        return model.model_validate(laid)
     except pydantic.ValidationError as error:
-        raise ClueBenchError(*_explain(where, model, _first(error), overridden)) from error
+        # An unknown key first, for a misspelt key is also a missing one.
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
+        raise ClueBenchError(*_explain(where, model, first, overrides or {})) from error
 
 
 def parse_overrides(settings: list[str]) -> dict[str, Any]:
@@ -130,12 +134,6 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
             decoded = {}
         values[key] = decoded["value"] if len(decoded) == 1 else text.strip()
     return values
-
-
-def _first(error: pydantic.ValidationError) -> ErrorDetails:
-    """Return the error to report: an unknown key first, for a misspelt key is also a missing one."""
-    errors = error.errors()
-    return next((each for each in errors if each["type"] == "extra_forbidden"), errors[0])
 
 
 def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Container[str]) -> tuple[str, str]:

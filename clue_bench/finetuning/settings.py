@@ -102,8 +102,8 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
 
 def make_settings(task: Task, sizes: Sizes, overrides: dict[str, Any], *, train_rows: int) -> Settings:
     """Return the default settings with `overrides` laid over them. Raises ClueBenchError naming the bad key."""
-    values = {**default_settings(task, sizes, train_rows=train_rows), **overrides}
-    settings = decode(Settings, values, where="settings", overridden=overrides)
+    defaults = default_settings(task, sizes, train_rows=train_rows)
+    settings = decode(Settings, defaults, where="settings", overrides=overrides)
     if settings.max_length > sizes.max_positions:
         raise ClueBenchError(
             f"--set max_length: {settings.max_length} exceeds the model's {sizes.max_positions} positions",

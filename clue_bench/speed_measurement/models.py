@@ -146,17 +146,8 @@ def _named(model: SpeedModel, name: str) -> SpeedModel:
 
 def with_overrides(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
     """Return `recipe` with `--set` values laid over it. Raises ClueBenchError naming the key."""
-    values = recipe.model_dump()
-    for key, value in overrides.items():
-        table, _, inner = key.rpartition(".")
-        if not table and key in Stage.model_fields:
-            table = "stage1"
-        target = values.get(table) if table else values
-        if isinstance(target, dict):
-            target[inner] = value
-        else:
-            values[key] = value  # an unknown key, which `decode` names
-    return decode(Recipe, values, where=f"recipe {recipe.name}", overridden=overrides)
+    keys = {f"stage1.{key}" if key in Stage.model_fields else key: value for key, value in overrides.items()}
+    return decode(Recipe, recipe.model_dump(), where=f"recipe {recipe.name}", overrides=keys)
 
 
 def first_stage(recipe: Recipe) -> Recipe:
