@@ -65,8 +65,11 @@ class TrainingClock:
         """Time some steps."""
         seconds, report = self._timed(self.rows, self.steps)
         if self.rows < self.stage.global_batch:
+            parts = self.rows / self.micro_batch
             first, _ = self._timed(self.micro_batch, 1)
-            further = (seconds - first) / (self.rows / self.micro_batch - 1)
+            further = (seconds - first) / (parts - 1)
+            if further <= 0:  # something disturbed the first: one part cannot take as long as many
+                first = further = seconds / parts
             seconds = first + (self.stage.global_batch / self.micro_batch - 1) * further
         rate = self.stage.global_batch * self.stage.max_length / seconds
         flops_per_token = report.model_flops_per_second / report.tokens_per_second
