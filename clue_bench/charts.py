@@ -79,11 +79,12 @@ class Chart:
         y: Axis,
         width: float = WIDTH,
         height: float = HEIGHT,
+        margins: tuple[float, float] = (58.0, 24.0),
         heading: bool = True,
     ) -> None:
-        """`heading`: whether the drawing shows its title; without, there is a line of room for a legend."""
+        """`margins` are to the left and right; without `heading` a line of room for a legend replaces the title."""
         self.x, self.y, self.width, self.height = x, y, width, height
-        self.left, self.right = 58.0, width - 24.0
+        self.left, self.right = margins[0], width - margins[1]
         self.top, self.bottom = (42.0 if heading else 28.0), height - (48.0 if x.label else 12.0)
         self.root = drawing(name, width, height, title=title, description=description)
         if heading:
@@ -103,11 +104,16 @@ class Chart:
 
     def line(self, points: Iterable[Point], style: str, *, dots: bool = False) -> None:
         """Draw a line through `points`, with a small dot on each if asked."""
-        positions = [self.position(*point) for point in points]
-        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in positions)
+        points = list(points)
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in (self.position(*point) for point in points))
         add(self.root, "polyline", points=path, style_class=f"line {style}")
-        for x, y in positions if dots else ():
-            add(self.root, "circle", cx=x, cy=y, r=3, style_class=f"dot {style}")
+        if dots:
+            self.dots(points, f"dot {style}")
+
+    def dots(self, points: Iterable[Point], style: str) -> None:
+        """Draw small dots."""
+        for x, y in (self.position(*point) for point in points):
+            add(self.root, "circle", cx=x, cy=y, r=3, style_class=style)
 
     def horizontal(self, value: float, style: str) -> None:
         """Draw a line over the whole width at `value` of the vertical axis."""

@@ -183,7 +183,7 @@ def _completed(
     results["matrix_product_flops_per_second"] = pretraining.ceiling
     results["held_out_perplexity"] = last.held_out_perplexity
     results["peak_memory_mib"] = hardware.peak_memory_mib()
-    results["curve"] = curve.recorded(curve.read_reports(pretraining.out / METRICS))
+    results["curve"] = curve.recorded_curve(curve.read_reports(pretraining.out / METRICS))
     return record.model_copy(
         update={
             "status": "completed",
@@ -227,7 +227,7 @@ def _draw(pretraining: Pretraining) -> None:
     metrics, picture = pretraining.out / METRICS, pretraining.out / curve.FILE
     try:
         if metrics.is_file():
-            curve.write_curve(metrics, picture, title=pretraining.recipe.title, name=pretraining.recipe.name)
+            curve.write_curve(metrics, picture, title=pretraining.recipe.title)
     except OSError as error:
         log.warning("%s: not drawn: %s", picture, error)
 

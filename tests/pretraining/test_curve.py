@@ -1,22 +1,20 @@
-"""The picture of a run: what it shows, readable on any page; the same metrics give the same file."""
+"""The picture of a run, and the curve in its record: what they show; the same metrics give the same file."""
 
 import json
 import subprocess
 import sys
 from xml.etree import ElementTree
 
-import matplotlib
 import numpy as np
 import pytest
-from matplotlib import font_manager
 
-from clue_bench.pretraining import curve
-from clue_bench.pretraining.curve import draw, running_mean, write_curve
+from clue_bench.leaderboards.plots.points import Curve
+from clue_bench.pretraining.curve import MAX_POINTS, MAX_RECORDED, draw, recorded_curve, running_mean, write_curve
 
-BACKGROUNDS = ("#ffffff", "#0d1117")  # GitHub's pages
+SVG = "{http://www.w3.org/2000/svg}"
 
 
-def report(step, *, stage=1, sop=False, looked=False, loss=5.0):
+def report(step, *, stage=1, sop=False, evaluated=False, loss=5.0):
     return {
         "step": step,
         "stage": stage,
@@ -27,9 +25,9 @@ def report(step, *, stage=1, sop=False, looked=False, loss=5.0):
         "sop_accuracy": 0.8 if sop else None,
         "pair_loss": None,
         "pair_accuracy": None,
-        "held_out_loss": loss + 0.1 if looked else None,
-        "held_out_accuracy": 0.25 if looked else None,
-        "held_out_sop_accuracy": 0.7 if looked and sop else None,
+        "held_out_loss": loss + 0.1 if evaluated else None,
+        "held_out_accuracy": 0.25 if evaluated else None,
+        "held_out_sop_accuracy": 0.7 if evaluated and sop else None,
         "learning_rate": 1e-4,
         "tokens": step * 1024,
     }
@@ -40,122 +38,121 @@ def write(path, reports):
     return path
 
 
-def labels(axes):
-    return axes.get_legend_handles_labels()[1]
+def charts(reports, title="小型中文模型"):
+    """Return the charts of losses, of the learning rate and of accuracies."""
+    return ElementTree.fromstring(draw(reports, title=title)).findall(f"{SVG}svg")
 
 
-def contrast(one, other):
-    """Return the contrast of two colours, as WCAG 2 defines it."""
-
-    def luminance(colour):
-        channels = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
-        linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
-        return float(linear @ [0.2126, 0.7152, 0.0722])
-
-    high, low = sorted((luminance(one), luminance(other)), reverse=True)
-    return (high + 0.05) / (low + 0.05)
+def texts(chart):
+    return [text.text for text in chart.iter(f"{SVG}text")]
 
 
-@pytest.mark.parametrize("background", BACKGROUNDS)
-def test_every_colour_is_readable_on_white_and_on_a_dark_page(background):
-    for colour in (curve.TOTAL, curve.MODEL, curve.ORDER, curve.PAIRS, curve.HELD_OUT, curve.RATE):
-        assert contrast(colour, background) >= 3.0, colour
-    assert contrast(curve.TEXT, background) >= 4.2
+def lines(chart, style):
+    """Return the points of the chart's lines of one style, in the order they were drawn."""
+    found = [line for line in chart.iter(f"{SVG}polyline") if line.get("class") == f"line {style}"]
+    return [[tuple(map(float, point.split(","))) for point in line.get("points").split()] for line in found]
 
 
-def test_the_same_metrics_give_the_same_bytes_without_a_date_or_a_background(tmp_path):
-    metrics = write(tmp_path / "metrics.jsonl", [report(step, looked=step == 4) for step in range(1, 9)])
+def legend(chart):
+    names = {"loss", "tokens", "sentence order", "labelled pairs", "held-out tokens", "held-out order"}
+    return {text for text in texts(chart) if text in names}
+
+
+def test_the_same_metrics_give_the_same_bytes_and_the_title_is_text(tmp_path):
+    metrics = write(tmp_path / "metrics.jsonl", [report(step, evaluated=step == 4) for step in range(1, 9)])
     for name in ("one.svg", "two.svg"):
-        write_curve(metrics, tmp_path / name, title="test", name="test")
-    svg = (tmp_path / "one.svg").read_bytes()
-    assert svg == (tmp_path / "two.svg").read_bytes()
-    assert b"dc:date" not in svg
-    assert b"#ffffff" not in svg
-    assert ElementTree.fromstring(svg).tag.endswith("svg")
+        write_curve(metrics, tmp_path / name, title="小型 $x^2$ 50 % <b>")
+    svg = (tmp_path / "one.svg").read_text(encoding="utf-8")
+    assert svg == (tmp_path / "two.svg").read_text(encoding="utf-8")
+    heading = ElementTree.fromstring(svg).find(f"{SVG}text").text
+    assert heading == "小型 $x^2$ 50 % <b> · step 8 · loss 5.000 · held-out 5.100"
+    assert "prefers-color-scheme: dark" in svg
     assert sorted(path.name for path in tmp_path.iterdir()) == ["metrics.jsonl", "one.svg", "two.svg"]
 
 
-def test_settings_of_the_user_change_nothing_and_stay_as_they_were(tmp_path):
-    metrics = write(tmp_path / "metrics.jsonl", [report(1), report(2)])
-    write_curve(metrics, tmp_path / "one.svg", title="test", name="test")
-    with matplotlib.rc_context({"lines.linewidth": 9.0, "svg.hashsalt": "mine", "axes.grid.axis": "x"}):
-        write_curve(metrics, tmp_path / "two.svg", title="test", name="test")
-        assert matplotlib.rcParams["svg.hashsalt"] == "mine"
-    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
-
-
 def test_losses_stand_apart_where_there_is_sentence_order():
-    losses, rates, accuracies = draw([report(1, sop=True), report(2, sop=True, looked=True)], title="t", name="t").axes
-    assert labels(losses) == ["loss", "tokens", "sentence order", "held-out tokens"]
-    assert labels(rates) == []
-    assert labels(accuracies) == ["tokens", "sentence order", "held-out tokens", "held-out order"]
+    losses, rate, accuracies = charts([report(1, sop=True), report(2, sop=True, evaluated=True)])
+    assert legend(losses) == {"loss", "tokens", "sentence order", "held-out tokens"}
+    assert legend(rate) == set()
+    assert legend(accuracies) == {"tokens", "sentence order", "held-out tokens", "held-out order"}
 
 
 def test_the_loss_of_tokens_alone_is_drawn_once():
-    losses, _, accuracies = draw([report(1), report(2)], title="t", name="t").axes
-    assert labels(losses) == ["loss"]
-    assert labels(accuracies) == ["tokens"]
+    losses, _, accuracies = charts([report(1), report(2)])
+    assert legend(losses) == {"loss"}
+    assert legend(accuracies) == {"tokens"}
 
 
 def test_a_second_stage_is_marked_where_it_begins():
-    reports = [report(1), report(2), report(3, stage=2), report(4, stage=2)]
-    losses = draw(reports, title="t", name="t").axes[0]
-    assert [(text.get_text().strip(), text.get_position()[0]) for text in losses.texts] == [("stage 2", 2)]
+    losses = charts([report(1), report(2), report(3, stage=2), report(4, stage=2)])[0]
+    assert [text for text in texts(losses) if text.startswith("stage")] == ["stage 2"]
+    (mark,) = [line.get("x1") for line in losses.iter(f"{SVG}line") if line.get("class") == "line faint"]
+    assert float(mark) == pytest.approx(lines(losses, "one")[0][1][0], abs=0.1)
+
+
+def test_steps_have_the_tokens_up_to_them():
+    reports = [report(500), {**report(1000), "tokens": 65_500_000}]
+    assert "1,000 · 65.5M" in texts(charts(reports)[-1])
 
 
 def test_a_long_line_is_faint_with_a_mean_of_each_stage_over_it():
     reports = [report(step, stage=1 + (step > 300), loss=9.0 if step > 300 else 5.0) for step in range(1, 601)]
-    raw, first, second, *_ = draw(reports, title="t", name="t").axes[0].lines
-    assert raw.get_alpha() < 0.5
-    assert np.allclose(first.get_ydata(), 5.0)
-    assert np.allclose(second.get_ydata(), 9.0)
-    assert len(first.get_xdata()) == len(second.get_xdata()) == 300
+    losses = charts(reports)[0]
+    assert len(lines(losses, "one raw")) == 1
+    first, second = lines(losses, "one")
+    assert len(first) == len(second) == 300
+    assert len({y for _, y in first}) == len({y for _, y in second}) == 1
+    assert second[0][1] < first[0][1]  # a higher loss is higher up
 
 
 def test_lines_have_no_more_points_than_can_be_seen():
-    raw = draw([report(step) for step in range(1, 20_001)], title="t", name="t").axes[0].lines[0]
-    assert len(raw.get_xdata()) == curve.MOST_POINTS
+    losses = charts([report(step) for step in range(1, 20_001)])[0]
+    assert len(lines(losses, "one raw")[0]) == MAX_POINTS
 
 
 def test_the_running_mean_is_that_of_the_neighbours():
     assert running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 1).tolist() == [1.5, 3.0, 11 / 3, 4.5]
 
 
-def test_values_that_are_not_finite_leave_a_gap(tmp_path):
-    metrics = write(tmp_path / "metrics.jsonl", [report(1), report(2, loss=float("nan")), report(3)])
-    write_curve(metrics, tmp_path / "loss.svg", title="test", name="test")
-    assert (tmp_path / "loss.svg").is_file()
+@pytest.mark.parametrize("losses", [[5.0, float("nan"), 4.0], [float("nan")] * 3])
+def test_values_that_are_not_finite_are_not_drawn(losses):
+    drawn = charts([report(step, loss=loss) for step, loss in enumerate(losses, 1)])[0]
+    assert "nan" not in ElementTree.tostring(drawn, encoding="unicode")
+    assert len(lines(drawn, "one")[0]) == sum(map(np.isfinite, losses))
 
 
 def test_nothing_is_drawn_without_reports(tmp_path):
-    write_curve(write(tmp_path / "metrics.jsonl", []), tmp_path / "loss.svg", title="test", name="test")
+    write_curve(write(tmp_path / "metrics.jsonl", []), tmp_path / "loss.svg", title="test")
     assert not (tmp_path / "loss.svg").exists()
 
 
-@pytest.mark.parametrize("title", ["50 % of $x^2$", "naïve Δ"])
-def test_a_title_is_written_as_it_is(title):
-    figure = draw([report(1)], title=title, name="test")
-    assert figure.get_suptitle() == title
-    assert figure._suptitle.get_parse_math() is False
-
-
-def test_a_title_that_no_font_can_write_is_replaced_by_the_name(monkeypatch, tmp_path):
-    latin = [font for font in font_manager.fontManager.ttflist if font.name.startswith("DejaVu")]
-    monkeypatch.setattr(font_manager.fontManager, "ttflist", latin)
-    assert draw([report(1)], title="小型中文模型", name="tiny").get_suptitle() == "tiny"
-    write_curve(write(tmp_path / "metrics.jsonl", [report(1)]), tmp_path / "loss.svg", title="小型", name="tiny")
-
-
-def test_a_chinese_title_is_written_where_there_is_a_font():
-    here = {font.name for font in font_manager.fontManager.ttflist} & set(curve.CHINESE_FONTS)
-    if not here:
-        pytest.skip(f"none of these fonts is installed: {', '.join(curve.CHINESE_FONTS)}")
-    assert draw([report(1)], title="小型中文模型", name="tiny").get_suptitle() == "小型中文模型"
-
-
-def test_pictures_and_trackers_are_loaded_only_when_they_are_used():
+def test_trackers_are_loaded_only_when_they_are_used():
     code = (
         "import sys, clue_bench.pretraining.run, clue_bench.pretraining.trackers\n"
-        "assert not {'matplotlib', 'tensorboard', 'trackio'} & set(sys.modules)"
+        "assert not {'tensorboard', 'trackio'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def recorded_report(step, loss, held_out=None):
+    return {"tokens": 10 * step, "loss": loss, "held_out_loss": held_out}
+
+
+def test_the_curve_in_the_record_of_a_long_run_has_few_points_and_their_means():
+    reports = [recorded_report(n, float(n % 2), 4.0 if n % 1000 == 0 else None) for n in range(1, 2001)]
+    curve = Curve.model_validate(recorded_curve(reports))
+    assert len(curve.tokens) == MAX_RECORDED
+    assert curve.tokens[-1] == 20_000
+    assert set(curve.loss) == {0.5}
+    assert [loss for loss in curve.held_out_loss if loss is not None] == [4.0, 4.0]
+
+
+@pytest.mark.parametrize("num", [1, 7, MAX_RECORDED])
+def test_a_short_run_is_recorded_as_it_was(num):
+    curve = recorded_curve([recorded_report(step, 1.0 / step) for step in range(1, num + 1)])
+    assert curve["tokens"] == [10 * step for step in range(1, num + 1)]
+    assert curve["loss"] == [round(1.0 / step, 5) for step in range(1, num + 1)]
+
+
+def test_a_loss_that_is_no_number_is_not_recorded():
+    assert recorded_curve([recorded_report(1, 2.0), recorded_report(2, float("nan"))])["tokens"] == [10]
