@@ -169,6 +169,7 @@ def whole(case, folder):
     return folder / "whole"
 
 
+@pytest.mark.slow
 def test_a_run_begun_with_one_process_continues_with_two_who_write_once_and_speak_once(case, whole, tmp_path):
     begun = {**case(**SOME), "out": str(tmp_path / "run")}
     reports = run(prepare(begun), asked={})
