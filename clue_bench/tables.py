@@ -11,6 +11,7 @@ import html
 import io
 import re
 import shutil
+import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -24,7 +25,7 @@ MISSING = "–"
 GAP = "  "  # between two columns of a terminal
 MIN_WRAPPED = 20  # columns of a terminal that a wrapped cell has at least
 
-Value = str | int | float | Decimal | None
+Value = str | bool | int | float | Decimal | None
 
 # An underscore inside a word is plain text in Markdown; at a word's edge it starts emphasis.
 _SPECIAL = re.compile(r"[\\|*`<>\[\]~&#]|(?<![^\W_])_|_(?![^\W_])")
@@ -97,8 +98,8 @@ class Table:
 
     def __str__(self) -> str:
         """Return the table for the terminal at hand, with its title and notes."""
-        width = shutil.get_terminal_size().columns
-        return "\n\n".join([*([self.title] if self.title else []), self.to_text(width), *self.notes])
+        text = self.to_text(terminal_width())
+        return "\n\n".join([*([self.title] if self.title else []), text, *self.notes])
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -145,7 +146,7 @@ class Table:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow([column.name for column in self.columns])
-        writer.writerows(map(_no_formula, values) for values in self.values())
+        writer.writerows(map(_csv_value, values) for values in self.values())
         return text.getvalue()
 
     def to_json(self) -> dict[str, Any]:
@@ -204,7 +205,7 @@ def make_table(
     made = []
     for place, column in enumerate(columns):
         values = [row[place].value for row in cells]
-        is_number = any(value is not None for value in values) and not any(isinstance(v, str) for v in values)
+        is_number = any(value is not None for value in values) and not any(isinstance(v, str | bool) for v in values)
         is_number = is_number and all(row[place].value is not None or row[place].text == MISSING for row in cells)
         made.append(column if isinstance(column, Column) else Column(column, is_number=is_number))
     return Table(title, tuple(made), tuple(Row(tuple(row)) for row in cells), tuple(notes), name)
@@ -217,7 +218,7 @@ def make_cell(value: object) -> Cell:
     if value is None:
         return Cell(MISSING)
     if isinstance(value, bool):
-        return Cell("yes" if value else "no")
+        return Cell("true" if value else "false", value)
     if isinstance(value, int):
         return Cell(f"{value:,}", value)
     if isinstance(value, float):
@@ -239,6 +240,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a Markdown table with centred columns; the cells are escaped already."""
     lines = ["| " + " | ".join(header) + " |", "|" + ":-:|" * len(header)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def terminal_width() -> int | None:
+    """Return how many columns the terminal on stdout has; None where stdout is a file, a pipe or a notebook."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def text_width(text: str) -> int:
@@ -320,7 +326,9 @@ def _side(column: Column) -> str:
     return "right" if column.is_number else "left"
 
 
-def _no_formula(value: Value) -> Value:
+def _csv_value(value: Value) -> Value:
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
@@ -329,12 +337,7 @@ def _plain(part: Cell | Column | Row) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for each in fields(part):
         value = getattr(part, each.name)
-        if (
-            each.name == "cells"
-            or value is None
-            or value is False
-            or (not isinstance(value, int | float) and not value)
-        ):
+        if each.name == "cells" or value is None or (each.name != "value" and not value):
             continue
         if isinstance(value, Decimal):
             value = float(value)

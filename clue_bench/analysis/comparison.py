@@ -6,7 +6,7 @@ on different tasks, data revisions, splits or rows are refused: their difference
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,17 +15,20 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.stats.significance import (
     DRAWS,
     LEVEL,
-    Difference,
+    ConfidenceInterval,
     Discordance,
-    Interval,
+    PairedDifference,
+    PairedTest,
     bootstrap_interval,
     mcnemar,
-    pair_variances,
+    p_text,
     paired_bootstrap,
-    welch_p_values,
+    paired_test,
 )
+from clue_bench.tables import Cell, Table, make_table
 
-LEAST_P = 0.0001  # below it a p-value of 10,000 draws says no more than that
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ class Side:
 
     name: str  # "A" or "B"
     runs: list[FinishedRun]
-    interval: Interval
+    interval: ConfidenceInterval
 
     @property
     def correct(self) -> Bools:
@@ -58,21 +61,15 @@ class Comparison:
 
     a: Side
     b: Side
-    difference: Difference
+    difference: PairedDifference
     discordance: Discordance | None
+    test: PairedTest
+    """The paired test that leaderboards rank by; Welch's asks rows and seeds, and the bootstrap is too sure of few."""
 
     @property
     def p_values(self) -> dict[str, float]:
         """The p-values there are, by the name of their test."""
-        other = {"Welch": self.welch_p} if self.discordance is None else {"McNemar": self.discordance.p_value}
-        return {**other, "bootstrap": self.difference.p_value}
-
-    @property
-    def welch_p(self) -> float:
-        """The p-value of Welch's t-test over rows and seeds: the bootstrap is too sure of two or three seeds."""
-        sides = [self.a.correct, self.b.correct]
-        accuracies = np.array([self.a.accuracy, self.b.accuracy])
-        return float(welch_p_values(accuracies, pair_variances(sides))[0, 1])
+        return {self.test.name: self.test.p_value, "bootstrap": self.difference.p_value}
 
     @property
     def is_separated(self) -> bool:
@@ -106,6 +103,48 @@ class Comparison:
         where = "lies inside sampling error" if is_inside else "is at its edge: the interval and the tests disagree"
         return f"not separated: the difference of {100 * difference:+.2f} points {where} ({evidence})"
 
+    def __str__(self) -> str:
+        """Return both tables for the terminal at hand."""
+        return f"{self.sides}\n\n{self.evidence}"
+
+    def _repr_html_(self) -> str:
+        return self.sides.to_html() + self.evidence.to_html()
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return a row per side: model, accuracy, interval and runs."""
+        return self.sides.to_dataframe()
+
+    @property
+    def sides(self) -> Table:
+        """A row per side."""
+        rows = []
+        for side in (self.a, self.b):
+            seeds, first = len(side.runs), side.runs[0].record.run_id
+            interval = f"{side.interval.low:.2%} … {side.interval.high:.2%}"
+            accuracy = Cell(f"{side.accuracy:.2%}", side.accuracy)
+            rows.append(
+                [side.name, side.model, accuracy, interval, first if seeds == 1 else f"{seeds} seeds: {first} …"]
+            )
+        split, level = self.a.runs[0].split, self.difference.interval.level
+        return make_table("", ["", "model", f"{split} accuracy", f"{level:.0%} interval", "runs"], rows)
+
+    @property
+    def evidence(self) -> Table:
+        """The difference, its interval, every test, and the verdict."""
+        interval = self.difference.interval
+        rows = [
+            (f"{interval.level:.0%} interval", f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f} points"),
+            ("it covers", self.covers),
+        ]
+        if self.discordance is not None:
+            rows.append(("only A right", f"{self.discordance.only_a:,} of {len(self.a.correct[0]):,} rows"))
+            rows.append(("only B right", f"{self.discordance.only_b:,} rows"))
+        how = "exact" if self.discordance is not None else "t-test over rows and seeds"
+        rows.append((self.test.name, f"p {p_text(self.test.p_value)}, {how}, two-sided"))
+        bootstrap = f"p {p_text(self.difference.p_value)}, two-sided, {interval.draws:,} draws"
+        rows += [("paired bootstrap", bootstrap), ("verdict", self.verdict)]
+        return make_table("", ["A minus B", f"{100 * self.difference.difference:+.2f} points"], rows)
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as plain values; shares are of 1."""
         first = self.a.runs[0]
@@ -121,7 +160,7 @@ class Comparison:
             "interval_covers": self.covers,
             "discordant": None if self.discordance is None else self.discordance._asdict(),
             "mcnemar_p": None if self.discordance is None else self.discordance.p_value,
-            "welch_p": None if self.discordance is not None else self.welch_p,
+            "welch_p": None if self.discordance is not None else self.test.p_value,
             "bootstrap_p": self.difference.p_value,
             "is_separated": self.is_separated,
             "verdict": self.verdict,
@@ -151,12 +190,8 @@ def compare_runs(
         b=right,
         difference=paired_bootstrap(left.correct, right.correct, level=level, draws=draws, seed=seed),
         discordance=mcnemar(left.correct[0], right.correct[0]) if single else None,
+        test=paired_test(left.correct, right.correct),
     )
-
-
-def p_text(p_value: float) -> str:
-    """Return "= 0.0123" or "< 0.0001"."""
-    return f"= {p_value:.4f}" if p_value >= LEAST_P else f"< {LEAST_P}"
 
 
 def _check_same_rows(first: FinishedRun, run: FinishedRun) -> None:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
-from clue_bench.stats.significance import Bools, Floats, Interval, bootstrap_interval
+from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, bootstrap_interval
 from clue_bench.tasks.task import Task, load_task
 
 Classes = npt.NDArray[np.int64]
@@ -110,7 +110,7 @@ class Analysis:
     run: FinishedRun
     task: Task
     accuracy: float
-    interval: Interval
+    interval: ConfidenceInterval
     macro_f1: float
     majority_label: str
     majority_share: float

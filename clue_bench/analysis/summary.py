@@ -11,7 +11,7 @@ from typing import Any
 
 from clue_bench.analysis.comparison import Comparison, compare_runs
 from clue_bench.analysis.finished import FinishedRun, read_run
-from clue_bench.stats.significance import Interval
+from clue_bench.stats.significance import ConfidenceInterval
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Summary:
     column: str
     revision: str
     accuracies: tuple[float, ...]  # one per seed
-    interval: Interval
+    interval: ConfidenceInterval
     macro_f1: float
     majority_share: float
     flags: tuple[str, ...]

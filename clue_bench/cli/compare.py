@@ -1,15 +1,12 @@
 """`clue-bench compare`: whether one run, or one setting over several seeds, is better than another."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
-
-if TYPE_CHECKING:
-    from clue_bench.analysis.comparison import Comparison, Side
 
 AGAINST = "--against"
 # "--against" stands between two lists, which no option of click's can; it is left among the arguments, in its place.
@@ -26,7 +23,7 @@ def compare(
     split: Annotated[str, typer.Option(help="A split with gold labels.")] = "dev",
     json: Json = False,
 ) -> None:
-    """Compare two runs, or two settings over several seeds, on the same rows: McNemar and paired bootstrap.
+    """Compare two runs, or two settings over several seeds, on the same rows: McNemar or Welch, and paired bootstrap.
 
     Several runs on a side are seeds of one setting; then --against stands between the sides.
 
@@ -38,11 +35,7 @@ def compare(
     if json:
         terminal.print_json(comparison.as_json())
         return
-    terminal.print_table(
-        ["", "model", f"{split} accuracy", "95% interval", "runs"], map(_side_row, (comparison.a, comparison.b))
-    )
-    typer.echo()
-    terminal.print_table(["A minus B", f"{100 * comparison.difference.difference:+.2f} points"], _rows(comparison))
+    typer.echo(str(comparison))
 
 
 def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
@@ -59,29 +52,3 @@ def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
     if not a or not b or AGAINST in b:
         raise typer.BadParameter(f"{AGAINST} stands once, with runs before and after it")
     return [Path(each) for each in a], [Path(each) for each in b]
-
-
-def _side_row(side: "Side") -> tuple[str, ...]:
-    seeds = len(side.runs)
-    runs = side.runs[0].record.run_id if seeds == 1 else f"{seeds} seeds: {side.runs[0].record.run_id} …"
-    interval = f"{side.interval.low:.2%} … {side.interval.high:.2%}"
-    return side.name, side.model, f"{side.accuracy:.2%}", interval, runs
-
-
-def _rows(comparison: "Comparison") -> list[tuple[str, str]]:
-    from clue_bench.analysis.comparison import p_text
-
-    interval, discordance = comparison.difference.interval, comparison.discordance
-    rows = [
-        (f"{interval.level:.0%} interval", f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f} points"),
-        ("it covers", comparison.covers),
-    ]
-    if discordance is None:
-        rows.append(("McNemar", "not computed: it compares one run with one"))
-    else:
-        rows.append(("only A right", f"{discordance.only_a:,} of {len(comparison.a.correct[0]):,} rows"))
-        rows.append(("only B right", f"{discordance.only_b:,} rows"))
-        rows.append(("McNemar", f"p {p_text(discordance.p_value)}, exact, two-sided"))
-    rows.append(("paired bootstrap", f"p {p_text(comparison.difference.p_value)}, two-sided, {interval.draws:,} draws"))
-    rows.append(("verdict", comparison.verdict))
-    return rows

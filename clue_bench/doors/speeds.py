@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 import pydantic
 
-from clue_bench.stats.timing import Interval
+from clue_bench.stats.timing import MedianInterval
 
 FEW_REPETITIONS = "few_repetitions"
 """Flag: there are too few repetitions for intervals of 95 %."""
@@ -53,9 +53,9 @@ class TrainingSpeed(_Facts):
     data: str  # SYNTHETIC_ROWS, or the corpus's name
     precision: str
     matrix_product_flops_per_second: float = pydantic.Field(gt=0)  # the session's best, which MFU is held against
-    seconds_per_1000_steps: Interval
-    useful_tokens_per_second: Interval  # padding is not useful
-    mfu: Interval
+    seconds_per_1000_steps: MedianInterval
+    useful_tokens_per_second: MedianInterval  # padding is not useful
+    mfu: MedianInterval
     memory: Memory
 
     @property
@@ -71,7 +71,7 @@ class FinetuningSpeed(_Facts):
     max_length: Count  # tokens
     rows: Count  # different rows; a repetition goes over them once or several times
     precision: str
-    rows_per_second: Interval
+    rows_per_second: MedianInterval
     memory: Memory
 
 
@@ -80,8 +80,8 @@ class Latency(_Facts):
 
     batch: Count
     calls: Count
-    p50_ms: Interval
-    p95_ms: Interval
+    p50_ms: MedianInterval
+    p95_ms: MedianInterval
 
 
 class PredictionSpeed(_Facts):
@@ -90,7 +90,7 @@ class PredictionSpeed(_Facts):
     max_length: Count  # tokens
     rows: Count
     precision: str
-    rows_per_second: Interval
+    rows_per_second: MedianInterval
     latencies: list[Latency]
     memory: Memory
 
@@ -131,13 +131,13 @@ class SpeedResults(_Facts):
         return any(interval.has_few_values for interval in self.intervals.values())
 
     @property
-    def intervals(self) -> dict[str, Interval]:
+    def intervals(self) -> dict[str, MedianInterval]:
         """Every interval under its name, e.g. "training.mfu"."""
-        found: dict[str, Interval] = {}
+        found: dict[str, MedianInterval] = {}
         for name in MEASUREMENTS:
             part = getattr(self, name)
             for field in type(part).model_fields if part is not None else ():
-                if isinstance(value := getattr(part, field), Interval):
+                if isinstance(value := getattr(part, field), MedianInterval):
                     found[f"{name}.{field}"] = value
         for latency in self.prediction.latencies if self.prediction else ():
             found[f"prediction.latency_{latency.batch}_p50_ms"] = latency.p50_ms

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench.doors.records import RunRecord
-from clue_bench.leaderboards.leaderboard import build_leaderboard
-from clue_bench.leaderboards.measured.ranks import Rank
-from clue_bench.leaderboards.measured.rows import measured_csv
+from clue_bench.leaderboards.leaderboard import Leaderboard, build
+from clue_bench.leaderboards.measured import cell_table
 from clue_bench.leaderboards.page.render import render_page
 from clue_bench.leaderboards.plots.pictures import FOLDER, PICTURES, Picture, draw_pictures
 from clue_bench.leaderboards.plots.points import session_speeds
@@ -26,8 +25,9 @@ FILES = (README, CSV, JSON, SPEED, PAGE, *(f"{FOLDER}/{name}.svg" for name in PI
 
 @dataclass(frozen=True)
 class BoardFiles:
-    """The board's Markdown and plain values, and its files: path relative to the folder → text."""
+    """The board, its Markdown and plain values, and its files: path relative to the folder → text."""
 
+    board: Leaderboard
     markdown: str
     values: dict[str, Any]
     texts: dict[str, str]
@@ -36,22 +36,21 @@ class BoardFiles:
 def board_files(records: Sequence[RunRecord], published_folder: Path) -> BoardFiles:
     """Return the board and its files.
 
-    Raises ClueBenchError as `build_leaderboard`, and for a curve or a speed record that is not valid.
+    Raises ClueBenchError as `build`, and for a curve or a speed record that is not valid.
     """
-    board = build_leaderboard(records, published_folder)
-    markdown, values = board.markdown, board.as_json()  # each tests every pair of models: once is enough
-    ranks = [_rank_texts(table["ranks"]) for table in values["measured"]]
+    board = build(records, published_folder)
+    markdown, values = board.markdown, board.as_json()
     pictures = draw_pictures(records, board.measured, session_speeds(records))
     texts = {
         README: _readme(markdown, pictures),
-        CSV: measured_csv(board.measured),
+        CSV: cell_table(board.measured).to_csv(),
         JSON: json.dumps({**values, "speed": speed_json(records)}, ensure_ascii=False, indent=2) + "\n",
         SPEED: f"# Speed\n\n{speed_section(records).strip()}\n",
-        PAGE: render_page(board, records, pictures, speed_tables(records), ranks),
+        PAGE: render_page(board, records, pictures, speed_tables(records)),
         **{picture.path: picture.file for picture in pictures if picture.file},
     }
     assert set(texts) <= set(FILES)
-    return BoardFiles(markdown, values, texts)
+    return BoardFiles(board, markdown, values, texts)
 
 
 def differing_files(folder: Path, texts: dict[str, str]) -> list[str]:
@@ -66,16 +65,6 @@ def differing_files(folder: Path, texts: dict[str, str]) -> list[str]:
         elif path.read_bytes() != texts[name].encode():
             found.append(f"{name} differs")
     return found
-
-
-def _rank_texts(ranks: dict[str, Any]) -> dict[str, dict[str, str]]:
-    """Return column → model → `1–3/5`, where at least two models were tested."""
-    return {
-        column: {
-            model: f"{Rank(**rank).text}/{rank['of']}" for model, rank in of_column["ranks"].items() if rank["of"] > 1
-        }
-        for column, of_column in ranks.items()
-    }
 
 
 def _readme(markdown: str, pictures: Sequence[Picture]) -> str:

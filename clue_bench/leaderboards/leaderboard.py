@@ -7,21 +7,23 @@ nothing.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from clue_bench.cards import builtin_folder
 from clue_bench.doors.records import RunRecord
-from clue_bench.leaderboards.markdown import escape
-from clue_bench.leaderboards.measured.cells import CLUE, SYNTHETIC, Cell, MeasuredModel, MeasuredTable, measured_tables
-from clue_bench.leaderboards.measured.floors import misses_floor, over_floor
-from clue_bench.leaderboards.measured.frames import UnfinishedRun, run_frame, unfinished_runs
-from clue_bench.leaderboards.measured.optimism import expected_optimism
-from clue_bench.leaderboards.measured.paper import TITLE, Paper, compare_with_published, paper_section
-from clue_bench.leaderboards.measured.ranks import ranks_of
-from clue_bench.leaderboards.measured.tables import SPLIT, measured_section
-from clue_bench.leaderboards.published.quotations import quoted_tables
-from clue_bench.leaderboards.published.quoted import QuotedTable, quoted_section
-from clue_bench.leaderboards.scores import SCORE_COLUMNS, half_up, percentage, score_of
+from clue_bench.leaderboards.against_published import TITLE, PublishedComparison, compare_with_published
+from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable
+from clue_bench.leaderboards.measured import cell_table, measured_section, score_table, summary_table
+from clue_bench.leaderboards.published.tables import PublishedTable, published_tables
+from clue_bench.leaderboards.ranks import Ranks, ranks_of
+from clue_bench.leaderboards.runs import UnfinishedRun, measured_tables, unfinished_runs
+from clue_bench.leaderboards.scores import SCORE_COLUMNS, SPLIT, half_up, percentage
+from clue_bench.tables import Table, escape
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 KEPT_APART = (
     f"Measured and published scores never share a column; “{TITLE}” alone holds one against the other, "
@@ -49,10 +51,32 @@ class Leaderboard:
     """The finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
 
     measured: tuple[MeasuredTable, ...]
-    paper: Paper
-    published: tuple[QuotedTable, ...]
+    against_published: PublishedComparison
+    published: tuple[PublishedTable, ...]
     unfinished: tuple[UnfinishedRun, ...]
     num_pretraining: int
+
+    def __str__(self) -> str:
+        """Return the measured tables for the terminal at hand, each with its paired tests against the floors."""
+        return "\n\n".join(map(str, self.tables)) or NOTHING_MEASURED
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table.to_html() for table in self.tables) or f"<p>{NOTHING_MEASURED}</p>"
+
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """The measured tables: of each, the scores with their ranks, and a row per cell with its paired test."""
+        pairs = zip(self.measured, self.ranks, strict=True)
+        return tuple(made for table, ranks in pairs for made in (score_table(table, ranks), summary_table(table)))
+
+    @cached_property
+    def ranks(self) -> tuple[list[Ranks], ...]:
+        """The ranks of every measured table; each tests every pair of models, so they are computed once."""
+        return tuple(map(ranks_of, self.measured))
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return a pandas frame with a row per measured cell and everything that qualifies its number."""
+        return cell_table(self.measured).to_dataframe()
 
     @property
     def markdown(self) -> str:
@@ -62,31 +86,29 @@ class Leaderboard:
             parts.append("\n".join(f"- {sentence}" for sentence in READING))
         else:
             parts += ["## Measured", NOTHING_MEASURED]
-        for table in self.measured:
-            parts += [f"## {self._title(table)}", measured_section(table)]
-        if section := paper_section(self.paper):
+        for table, ranks in zip(self.measured, self.ranks, strict=True):
+            parts += [f"## {escape(self.title_of(table))}", measured_section(table, ranks)]
+        if section := self.against_published.section:
             parts += [f"## {TITLE}", section]
         for quoted in self.published:
-            parts += [f"## Published: {quoted.title}", quoted_section(quoted)]
+            parts += [f"## Published: {quoted.title}", quoted.section()]
         parts += self._left_out()
         return "\n\n".join(parts) + "\n"
 
     def as_json(self) -> dict[str, Any]:
         """Return the board as plain values for a JSON file. Scores, sd and errors are percentages, as displayed."""
         return {
-            "measured": [_measured_json(table) for table in self.measured],
-            "paper": self.paper.as_json(),
+            "measured": [_measured_json(table, ranks) for table, ranks in zip(self.measured, self.ranks, strict=True)],
+            "against_published": self.against_published.as_json(),
             "published": [table.as_json() for table in self.published],
             "unfinished": [dict(vars(run)) for run in self.unfinished],
             "num_pretraining": self.num_pretraining,
         }
 
-    def _title(self, table: MeasuredTable) -> str:
+    def title_of(self, table: MeasuredTable) -> str:
         """Return a heading that no other table has."""
-        names = {CLUE: "CLUE", SYNTHETIC: "synthetic data, not CLUE"}
-        title = f"Measured on {names.get(table.dataset, f'data “{escape(table.dataset)}”')} ({SPLIT})"
         siblings = sum(other.dataset == table.dataset for other in self.measured)
-        return title if siblings == 1 else f"{title}, table {table.number}"
+        return table.title if siblings == 1 else f"{table.title}, table {table.number}"
 
     def _left_out(self) -> list[str]:
         """Return what was given and stands in no table."""
@@ -101,21 +123,31 @@ class Leaderboard:
         return parts
 
 
-def build_leaderboard(records: Iterable[RunRecord], published_folder: Path) -> Leaderboard:
-    """Return the board of `records` and of the published scores in `published_folder`.
+def build(records: Iterable[RunRecord], published_folder: Path | None = None) -> Leaderboard:
+    """Return the board of `records` and of the published scores in `published_folder`, the built-in ones by default.
 
     Raises ClueBenchError naming the run whose record lacks a result or comes twice, or the file and line of a published
     row that breaks a rule.
     """
-    given = list(records)
-    measured = tuple(measured_tables(run_frame(given)))
+    given, folder = list(records), published_folder or builtin_folder("leaderboards/published")
+    measured = tuple(measured_tables(given))
     return Leaderboard(
         measured=measured,
-        paper=compare_with_published(measured, published_folder),
-        published=quoted_tables(published_folder),
+        against_published=compare_with_published(measured, folder),
+        published=published_tables(folder),
         unfinished=tuple(unfinished_runs(given)),
         num_pretraining=sum(record.kind == "pretrain" for record in given),
     )
+
+
+def leaderboard_of(records: Iterable[RunRecord]) -> Leaderboard:
+    """Return the board of these runs alone, without published tables: what `bench` ends with.
+
+    Raises ClueBenchError as `build`.
+    """
+    given = list(records)
+    measured = tuple(measured_tables(given))
+    return Leaderboard(measured, PublishedComparison((), ()), (), tuple(unfinished_runs(given)), 0)
 
 
 def _unfinished_line(run: UnfinishedRun) -> str:
@@ -124,19 +156,19 @@ def _unfinished_line(run: UnfinishedRun) -> str:
     return f"{line}: {escape(run.error)}" if run.error else line
 
 
-def _measured_json(table: MeasuredTable) -> dict[str, Any]:
+def _measured_json(table: MeasuredTable, ranks: Iterable[Ranks]) -> dict[str, Any]:
     return {
         "data": table.dataset,
         "table": table.number,
         "split": SPLIT,
         "columns": [{**vars(column), "official": column.is_official} for column in table.columns],
         "rows": [_model_json(model, table) for model in table.models],
-        "ranks": {ranks.column: ranks.as_json() for ranks in ranks_of(table)},
+        "ranks": {of_column.column: of_column.as_json() for of_column in ranks},
     }
 
 
 def _model_json(model: MeasuredModel, table: MeasuredTable) -> dict[str, Any]:
-    score = score_of(model.percents)
+    score = model.score
     return {
         "model": model.name,
         "model_sha256": model.sha256,
@@ -147,8 +179,8 @@ def _model_json(model: MeasuredModel, table: MeasuredTable) -> dict[str, Any]:
     }
 
 
-def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
-    over, optimism = over_floor(cell, table), expected_optimism(cell)
+def _cell_json(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
+    over, bias = table.over_floor(cell), cell.selection_bias
     return {
         "accuracy": float(cell.percent),
         "sd": None if cell.deviation is None else float(cell.deviation),
@@ -157,14 +189,14 @@ def _cell_json(cell: Cell, table: MeasuredTable) -> dict[str, Any]:
         "majority_shares": [float(percentage(share)) for share in cell.majority_shares],
         "parameters": cell.parameters,
         "points_over_floor": None if over is None else float(half_up(over * 100)),
-        "misses_floor": misses_floor(cell, table),
+        "misses_floor": table.misses_floor(cell),
         "seeds": list(cell.seeds),
         "runs": list(cell.runs),
         "repeats": list(cell.repeats),
         "settings": cell.settings,
         "num_settings": cell.num_settings,
         "dev_scores": cell.dev_scores,
-        "optimism_about": None if optimism is None else float(optimism),
+        "selection_bias_about": None if bias is None else float(bias),
         "best_steps": list(cell.best_steps),
         "total_steps": list(cell.total_steps),
         "precisions": list(cell.precisions),

@@ -1,12 +1,17 @@
-"""What a score is: its columns, its rounding and how it is written, as the published tables do.
+"""What a score is: its columns, rounding and sampling error, and how it and its changes are written.
 
 Rounding is half up, on decimals. Binary floats cannot: 67.565 is stored just below itself and prints as 67.56 where the
 tables print 67.57. Exact values (fractions of correct over rows) enter; decimals and their text leave.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
+from functools import cache
+
+from clue_bench.cards import builtin_folder
+from clue_bench.tables import MISSING
+from clue_bench.tasks.task import load_task
 
 SCORE_COLUMNS = ("AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI")
 """The columns that Score is the mean of. The prime says: the harder, filtered data set of CLUE 1.0."""
@@ -18,7 +23,10 @@ SPLIT = "dev"
 COLUMN_ORDER = (*SCORE_COLUMNS, "CLUEWSC2020", "CSL", "OCNLI")
 """From left to right; columns that are not in here follow in alphabetical order."""
 
-MISSING = "–"
+TEST_1_0 = "test(1.0, leaderboard)"
+"""Split of CLUE's leaderboard before TNEWS and CLUEWSC2020 got a second test set."""
+
+UP, DOWN, EQUAL = "↑", "↓", "="
 
 
 def half_up(value: Decimal | Fraction, *, places: int = 2) -> Decimal:
@@ -70,3 +78,61 @@ def parameters_text(parameters: int) -> str:
     if millions < 10 and millions % 1:
         return f"{millions}M"
     return f"{half_up(Fraction(parameters, 1_000_000), places=0)}M"
+
+
+def size_text(parameters: int) -> str:
+    """Return a counted size in three significant digits: 312M, 28.4M, 7.45M."""
+    millions = Decimal(parameters).scaleb(-6)
+    places = max(0, 2 - millions.adjusted())
+    return f"{half_up(millions, places=places)}M"
+
+
+def points_change(new: Decimal, old: Decimal) -> str:
+    """Return by how many points `new` is over or under `old`: `(↑0.41)`."""
+    return _arrow(Fraction(new) - Fraction(old), "")
+
+
+def relative_change(new: Decimal, old: Decimal) -> str:
+    """Return by what share of `old` `new` is over or under it: `(↓62.04%)`. `old` is not zero."""
+    return _arrow((Fraction(new) - Fraction(old)) / Fraction(old) * 100, "%")
+
+
+def speed_change(new_seconds: Decimal, old_seconds: Decimal) -> str:
+    """Return by what share the speed rose or fell, of times for the same work: `(↑15.43%)` from 404 s to 350 s."""
+    return relative_change(old_seconds, new_seconds)
+
+
+def _arrow(change: Fraction, unit: str) -> str:
+    """Return the change with its arrow; `(=)` where it rounds to nothing."""
+    size = half_up(abs(change))
+    if not size:
+        return f"({EQUAL})"
+    return f"({UP if change > 0 else DOWN}{size}{unit})"
+
+
+@cache
+def scored_rows(task: str, split: str) -> int | None:
+    """Return how many rows a published score counts: those that the built-in card of `task` says; None if unknown."""
+    card = builtin_folder("tasks") / f"{task.lower()}.toml"
+    if split != TEST_1_0 or not card.is_file():
+        return None
+    splits = load_task(str(card)).splits
+    return splits["test1.0" if "test1.0" in splits else "test"].rows
+
+
+def sampling_error(percent: Decimal, rows: int | None) -> Decimal | None:
+    """Return the binomial standard error of an accuracy in percent, in percentage points."""
+    return None if rows is None else (percent * (100 - percent) / rows).sqrt()
+
+
+def error_of_mean(errors: Sequence[Decimal | None]) -> Decimal | None:
+    """Return the standard error of the mean of independent scores; None if one of theirs is not known."""
+    known = [error for error in errors if error is not None]
+    if len(known) < len(errors):
+        return None
+    return sum((error**2 for error in known), Decimal(0)).sqrt() / len(known)
+
+
+def error_of_difference(first: Decimal, second: Decimal) -> Decimal:
+    """Return the standard error of the difference of two unpaired scores."""
+    return (first**2 + second**2).sqrt()

@@ -32,7 +32,7 @@ from clue_bench.doors.speeds import (
 from clue_bench.errors import ClueBenchError
 from clue_bench.speed_measurement.models import SpeedModel, open_models
 from clue_bench.speed_measurement.worker import Worker
-from clue_bench.stats.timing import Interval, summarise
+from clue_bench.stats.timing import MedianInterval, summarise
 from clue_bench.synthetic.tasks import TASKS, write_tasks
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import read_split
@@ -148,7 +148,7 @@ class Timing:
         else:
             self.trials.append(self.worker.repetition())
 
-    def interval(self, value: Callable[[dict[str, Any]], float]) -> Interval:
+    def interval(self, value: Callable[[dict[str, Any]], float]) -> MedianInterval:
         """Return the interval of `value` of each repetition."""
         return summarise([value(trial) for trial in self.trials])
 

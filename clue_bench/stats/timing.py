@@ -1,7 +1,7 @@
 """Repeated measurements: what they say, and how sure one can be of it.
 
-Input: one number per repetition. Output: an `Interval`: their median, and an interval for it that assumes nothing of
-how the numbers are distributed. It measures nothing itself.
+Input: one number per repetition. Output: a `MedianInterval`: their median, and an interval for it that assumes
+nothing of how the numbers are distributed. It measures nothing itself.
 """
 
 import math
@@ -18,7 +18,7 @@ NOISY = 0.10
 Positive = Annotated[float, pydantic.Field(gt=0.0)]
 
 
-class Interval(pydantic.BaseModel):
+class MedianInterval(pydantic.BaseModel):
     """The median of `values`, one per repetition, and an interval that holds the true median with `coverage`."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -51,15 +51,17 @@ class Interval(pydantic.BaseModel):
         """Whether the interval is wider than NOISY."""
         return self.relative_width > NOISY
 
-    def overlaps(self, other: "Interval") -> bool:
+    def overlaps(self, other: "MedianInterval") -> bool:
         """Whether some number lies in both intervals: then their difference may be noise."""
         return self.low <= other.high and other.low <= self.high
 
 
-def summarise(values: Sequence[float]) -> Interval:
+def summarise(values: Sequence[float]) -> MedianInterval:
     """Return median and interval of one number per repetition. Raises ValueError unless all are positive numbers."""
     median, low, high, coverage = _order_statistics(values)
-    return Interval(median=median, low=low, high=high, coverage=coverage, values=[float(value) for value in values])
+    return MedianInterval(
+        median=median, low=low, high=high, coverage=coverage, values=[float(value) for value in values]
+    )
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

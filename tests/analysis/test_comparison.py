@@ -56,10 +56,10 @@ def test_two_seeds_that_the_bootstrap_is_too_sure_of_are_not_separated_by_welchs
         for side, rights in {"a": (6, 5), "b": (3, 1)}.items()
     }
     found = compare_runs(sides["a"], sides["b"])
-    assert found.difference.p_value < 0.05 < found.welch_p
+    assert found.difference.p_value < 0.05 < found.test.p_value
     assert not found.is_separated
     assert "Welch p = " in found.verdict
-    assert found.as_json()["welch_p"] == found.welch_p
+    assert found.as_json()["welch_p"] == found.test.p_value
     single = compare_runs(sides["a"][:1], sides["b"][:1])
     assert set(single.p_values) == {"McNemar", "bootstrap"}
     assert single.as_json()["welch_p"] is None
@@ -102,3 +102,11 @@ def test_a_seed_given_twice_is_refused(make_run):
     a = make_run(GOLD, name="a")
     with pytest.raises(ClueBenchError, match="side B has a seed twice: 1, 1"):
         compare_runs([a], [a, a])
+
+
+def test_a_comparison_prints_well_and_has_a_frame(make_run):
+    found = compare_runs([make_run(GOLD, name="a")], [make_run(WRONG, name="b")])
+    assert "McNemar" in str(found)
+    assert found.verdict in str(found)
+    assert found._repr_html_().count("<table>") == 2
+    assert found.to_dataframe()["dev accuracy"].tolist() == [1.0, 0.0]

@@ -20,7 +20,7 @@ from clue_bench.doors.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
 from clue_bench.finetuning.baselines.models import featurize, fit_tfidf, log_softmax
-from clue_bench.leaderboards.measured.frames import run_frame, unfinished_runs
+from clue_bench.leaderboards.runs import completed_runs, unfinished_runs
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
@@ -112,8 +112,8 @@ def test_a_floor_is_recorded_and_predicted_like_any_run(data, tmp_path, kind):
     test = read_predictions(predictions_path(tmp_path, "test"))
     assert [prediction.id for prediction in test] == list(range(40))
     assert {prediction.gold for prediction in test} == {None}
-    frame = run_frame([record])
-    assert (frame.loc[0, "is_floor"], frame.loc[0, "dev_rows"]) == (True, 200)
+    (completed,) = completed_runs([record])
+    assert (completed.record.model.is_floor, completed.column.dev_rows) == (True, 200)
 
 
 def test_a_floor_is_one_model_whatever_the_task(data, tmp_path):

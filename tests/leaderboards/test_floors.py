@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 
 from clue_bench.doors.records import RunRecord, read_record, write_record
-from clue_bench.leaderboards.leaderboard import build_leaderboard
-from clue_bench.leaderboards.measured.cells import MeasuredTable, measured_tables
-from clue_bench.leaderboards.measured.floors import FLOOR_NOTE, FLOORS_NOTE
-from clue_bench.leaderboards.measured.frames import run_frame
-from clue_bench.leaderboards.measured.tables import measured_section
+from clue_bench.leaderboards.cells import MeasuredTable
+from clue_bench.leaderboards.leaderboard import build
+from clue_bench.leaderboards.measured import FLOOR_NOTE, FLOORS_NOTE, measured_section
+from clue_bench.leaderboards.runs import measured_tables
 
 MakeRecord = Callable[..., RunRecord]
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
@@ -31,7 +30,7 @@ def floor(make_record: MakeRecord) -> MakeRecord:
 
 
 def table(*records: RunRecord) -> MeasuredTable:
-    (one,) = measured_tables(run_frame(records))
+    (one,) = measured_tables(records)
     return one
 
 
@@ -108,7 +107,7 @@ def test_without_a_floor_nothing_is_marked_and_the_conditions_say_so(
 def test_floors_on_other_rows_do_not_count(
     make_record: MakeRecord, floor: MakeRecord, other: dict[str, object]
 ) -> None:
-    tables = measured_tables(run_frame([make_record("afqmc", 5000), floor("afqmc", 9000, **other)]))
+    tables = measured_tables([make_record("afqmc", 5000), floor("afqmc", 9000, **other)])
     assert len(tables) == 2
     assert not any("▽" in measured_section(one) for one in tables)
 
@@ -122,7 +121,7 @@ def test_the_json_says_how_far_above_the_floor_each_cell_is(
     make_record: MakeRecord, floor: MakeRecord, published_folder: Path
 ) -> None:
     records = [make_record("afqmc", 6850), make_record("tnews", 5000), floor("afqmc", 7000, parameters=9)]
-    first = build_leaderboard(records, published_folder).as_json()["measured"][0]["rows"]
+    first = build(records, published_folder).as_json()["measured"][0]["rows"]
     assert [(row["model"], row["is_floor"], row["parameters"]) for row in first] == [
         ("tiny", False, 7_450_000),
         ("floor-tfidf", True, 9),

@@ -8,7 +8,7 @@ import pytest
 
 from clue_bench.doors.records import RunRecord, read_records, write_record
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build_leaderboard
+from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build, leaderboard_of
 
 MakeRecord = Callable[..., RunRecord]
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
@@ -45,7 +45,7 @@ def headings(markdown: str) -> list[str]:
 
 
 def test_without_records_the_published_tables_stand_alone(published_folder: Path) -> None:
-    board = build_leaderboard([], published_folder)
+    board = build([], published_folder)
     assert board.markdown.count(NOTHING_MEASURED) == 1
     assert headings(board.markdown) == ["# Leaderboard", "## Measured", *PUBLISHED]
     assert "| 60.65% | 4M | 69.92% | 53.35% | 48.71% | 70.61% |" in board.markdown
@@ -55,19 +55,19 @@ def test_without_records_the_published_tables_stand_alone(published_folder: Path
 def test_measured_synthetic_and_published_scores_stand_under_headings_of_their_own(
     records: list[RunRecord], published_folder: Path
 ) -> None:
-    assert headings(build_leaderboard(records, published_folder).markdown) == [
+    assert headings(build(records, published_folder).markdown) == [
         "# Leaderboard",
         "## Measured on CLUE (dev), table 1",
         "## Measured on CLUE (dev), table 2",
         "## Measured on synthetic data, not CLUE (dev)",
-        "## You and the paper",
+        "## Measured against published",
         *PUBLISHED,
         "## Runs without a result",
     ]
 
 
 def test_runs_without_a_result_are_counted_and_named(records: list[RunRecord], published_folder: Path) -> None:
-    board = build_leaderboard(records, published_folder)
+    board = build(records, published_folder)
     assert "Fine-tuning runs that are in no table: 1 failed, 1 interrupted." in board.markdown
     assert "- cut (tiny on tnews): interrupted\n" in board.markdown
     assert "- dead (tiny on tnews): failed: CUDA \\| out of memory\n" in board.markdown
@@ -76,7 +76,7 @@ def test_runs_without_a_result_are_counted_and_named(records: list[RunRecord], p
 
 
 def test_only_failed_runs_still_say_that_nothing_was_measured(make_record: MakeRecord, published_folder: Path) -> None:
-    board = build_leaderboard([make_record(status="failed", error="no", results={})], published_folder)
+    board = build([make_record(status="failed", error="no", results={})], published_folder)
     assert NOTHING_MEASURED in board.markdown
     assert "1 failed, 0 interrupted" in board.markdown
 
@@ -84,11 +84,11 @@ def test_only_failed_runs_still_say_that_nothing_was_measured(make_record: MakeR
 def test_the_same_records_in_any_order_give_the_same_bytes(
     records: list[RunRecord], published_folder: Path, tmp_path: Path
 ) -> None:
-    board = build_leaderboard(records, published_folder)
+    board = build(records, published_folder)
     for record in records:
         write_record(tmp_path, record)
     for again in (reversed(records), read_records(tmp_path)):
-        other = build_leaderboard(again, published_folder)
+        other = build(again, published_folder)
         assert other.markdown == board.markdown
         assert json.dumps(other.as_json()) == json.dumps(board.as_json())
 
@@ -96,7 +96,7 @@ def test_the_same_records_in_any_order_give_the_same_bytes(
 def test_the_json_carries_the_displayed_numbers_and_the_runs_behind_them(
     records: list[RunRecord], published_folder: Path
 ) -> None:
-    value = build_leaderboard(records, published_folder).as_json()
+    value = build(records, published_folder).as_json()
     assert json.loads(json.dumps(value, allow_nan=False)) == value
     first = value["measured"][0]
     assert (first["data"], first["split"], first["rows"][0]["score"]) == ("clue", "dev", 50.02)
@@ -125,7 +125,7 @@ def test_the_json_carries_the_displayed_numbers_and_the_runs_behind_them(
 
 def test_a_run_given_twice_is_an_error(make_record: MakeRecord, published_folder: Path) -> None:
     with pytest.raises(ClueBenchError, match="is given twice"):
-        build_leaderboard([make_record(), make_record(status="failed", results={})], published_folder)
+        build([make_record(), make_record(status="failed", results={})], published_folder)
 
 
 def test_the_board_never_loads_torch() -> None:
@@ -137,5 +137,29 @@ def test_the_board_never_loads_torch() -> None:
 def test_the_reading_says_which_of_several_settings_a_cell_shows(
     make_record: MakeRecord, published_folder: Path
 ) -> None:
-    board = build_leaderboard([make_record()], published_folder)
+    board = build([make_record()], published_folder)
     assert "Of the settings with the most seeds, the cell shows the one with the best mean" in board.markdown
+
+
+def test_the_board_of_given_runs_prints_means_intervals_and_tests_against_the_best_floor(
+    make_record: MakeRecord,
+) -> None:
+    seeds = [make_record(correct=correct, seed=seed) for seed, correct in ((1, 7200), (2, 7300))]
+    floors = [
+        make_record(correct=7000, model="floor-tfidf", sha256="f" * 64, is_floor=True),
+        make_record(correct=6900, model="floor-majority", sha256="e" * 64, is_floor=True),
+    ]
+    board = leaderboard_of([*seeds, *floors])
+    assert board.published == ()
+    scores, summary = board.tables
+    assert [row.cells[0].text for row in scores.rows] == ["tiny", "TF-IDF + 线性", "多数类"]
+    (row,) = summary.to_dataframe().to_dict("records")
+    assert (row["seeds"], row["mean ± sd"], row["over the best floor"]) == (2, 72.5, "+2.50 (TF-IDF + 线性)")
+    assert "72.50% ± 0.71" in str(board)
+    assert "71.62 … 73.37" in str(board)  # Wilson, 10,000 rows
+    assert board._repr_html_().count("<table>") == 2
+    assert board.to_dataframe()["is_floor"].tolist() == [False, True, True]
+
+
+def test_the_board_of_no_runs_says_so() -> None:
+    assert str(leaderboard_of([])) == NOTHING_MEASURED

@@ -11,10 +11,9 @@ import pytest
 from clue_bench.charts import stylesheet
 from clue_bench.doors.records import RunRecord
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.measured.cells import measured_tables
-from clue_bench.leaderboards.measured.frames import run_frame
 from clue_bench.leaderboards.plots.pictures import Picture, draw_pictures
 from clue_bench.leaderboards.plots.points import Speeds, pareto_front, pretraining_tokens, staircase
+from clue_bench.leaderboards.runs import measured_tables
 
 MakeRecord = Callable[..., RunRecord]
 SVG = "{http://www.w3.org/2000/svg}"
@@ -66,7 +65,7 @@ CURVE = {"tokens": [100, 200, 300], "loss": [9.0, 5.0, 4.0], "held_out_loss": [N
 
 
 def draw(records: list[RunRecord], speeds: Speeds | None = None) -> dict[str, Picture]:
-    pictures = draw_pictures(records, measured_tables(run_frame(records)), speeds)
+    pictures = draw_pictures(records, measured_tables(records), speeds)
     return {picture.name: picture for picture in pictures}
 
 

@@ -12,11 +12,11 @@ from scipy import stats
 
 from clue_bench.doors import correct_rows
 from clue_bench.doors.records import RunRecord
-from clue_bench.leaderboards.leaderboard import build_leaderboard
-from clue_bench.leaderboards.measured.cells import MeasuredTable, measured_tables
-from clue_bench.leaderboards.measured.frames import run_frame
-from clue_bench.leaderboards.measured.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, _ranks, _with_implied, ranks_of
-from clue_bench.leaderboards.measured.tables import measured_section
+from clue_bench.leaderboards.cells import MeasuredTable
+from clue_bench.leaderboards.leaderboard import build
+from clue_bench.leaderboards.measured import measured_section
+from clue_bench.leaderboards.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, _ranks, _with_implied, ranks_of
+from clue_bench.leaderboards.runs import measured_tables
 from clue_bench.stats.significance import Bools, pair_variances, welch_p_values
 
 MakeRecord = Callable[..., RunRecord]
@@ -43,7 +43,7 @@ def first(right: int, *, rows: int = ROWS, offset: int = 0) -> Bools:
 
 
 def table(*records: RunRecord) -> MeasuredTable:
-    (one,) = measured_tables(run_frame(records))
+    (one,) = measured_tables(records)
     return one
 
 
@@ -198,7 +198,7 @@ def test_the_board_shows_ranks_and_says_what_they_are(
     make: Make, make_record: MakeRecord, published_folder: Path
 ) -> None:
     old = make_record(correct=990, rows=ROWS, model="old", sha256="o" * 64)
-    board = build_leaderboard([make("a", first(600)), make("b", first(599)), old], published_folder)
+    board = build([make("a", first(600)), make("b", first(599)), old], published_folder)
     assert "| 模型 | AFQMC |\n|:-:|:-:|\n| a | 1–2 |\n| b | 1–2 |\n| old | no test |" in board.markdown
     assert RANK_NOTE in board.markdown
     assert NO_TEST_NOTE in board.markdown

@@ -3,7 +3,18 @@ from fractions import Fraction
 
 import pytest
 
-from clue_bench.leaderboards.scores import SCORE_COLUMNS, exact, half_up, parameters_text, percentage, score_of
+from clue_bench.leaderboards.scores import (
+    SCORE_COLUMNS,
+    exact,
+    half_up,
+    parameters_text,
+    percentage,
+    points_change,
+    relative_change,
+    score_of,
+    size_text,
+    speed_change,
+)
 
 TIES = [("67.565", "67.57"), ("69.455", "69.46"), ("67.435", "67.44"), ("68.915", "68.92")]
 
@@ -61,3 +72,37 @@ def test_a_float_from_json_counts_as_the_decimal_that_is_printed() -> None:
 )
 def test_parameters_are_written_as_the_tables_do(parameters: int, text: str) -> None:
     assert parameters_text(parameters) == text
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "text"),
+    [
+        ("69.93", "69.52", "(↑0.41)"),
+        ("69.52", "69.93", "(↓0.41)"),
+        ("69.52", "69.52", "(=)"),
+        ("1.005", "1", "(↑0.01)"),  # half up
+        ("0.995", "1", "(↓0.01)"),  # away from zero on both sides
+    ],
+)
+def test_points_carry_the_arrow_of_their_direction(new: str, old: str, text: str) -> None:
+    assert points_change(Decimal(new), Decimal(old)) == text
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "text"),
+    [("8021", "21128", "(↓62.04%)"), ("92", "102", "(↓9.80%)"), ("7.5", "102", "(↓92.65%)"), ("3", "2", "(↑50.00%)")],
+)
+def test_relative_changes_are_shares_of_the_old_number(new: str, old: str, text: str) -> None:
+    assert relative_change(Decimal(new), Decimal(old)) == text
+
+
+@pytest.mark.parametrize(("new", "text"), [("350", "(↑15.43%)"), ("50", "(↑708.00%)"), ("808", "(↓50.00%)")])
+def test_less_time_for_the_same_work_is_more_speed(new: str, text: str) -> None:
+    assert speed_change(Decimal(new), Decimal(404)) == text
+
+
+@pytest.mark.parametrize(
+    ("parameters", "text"), [(312_100_864, "312M"), (28_410_624, "28.4M"), (7_449_936, "7.45M"), (99_950_000, "100.0M")]
+)
+def test_counted_sizes_have_three_significant_digits(parameters: int, text: str) -> None:
+    assert size_text(parameters) == text

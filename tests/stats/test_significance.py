@@ -19,6 +19,7 @@ from clue_bench.stats.significance import (
     mcnemar_p_values,
     pair_variances,
     paired_bootstrap,
+    paired_test,
     t_quantile,
     variances_of_mean,
     welch_p_values,
@@ -273,3 +274,14 @@ def test_the_quantile_is_students_and_at_last_the_normal_one(freedom: float) -> 
 )
 def test_p_values_of_a_family_are_adjusted_by_holms_steps(p_values: list[float], adjusted: list[float]) -> None:
     assert holm(p_values) == pytest.approx(adjusted)
+
+
+def test_one_run_against_one_is_mcnemars_test_and_seeds_are_welchs() -> None:
+    rng = np.random.default_rng(7)
+    a, b = rng.random((3, 500)) < 0.7, rng.random((2, 500)) < 0.6
+    assert paired_test(a[0], b[0]) == ("McNemar", mcnemar(a[0], b[0]).p_value)
+    accuracies = np.array([a.mean(), b.mean()])
+    assert paired_test(a, b) == ("Welch", welch_p_values(accuracies, pair_variances([a, b]))[0, 1])
+    fixed = pair_variances([a, b[0]], is_fixed=[False, True])
+    accuracies = np.array([a.mean(), b[0].mean()])
+    assert paired_test(a, b[0], is_fixed=(False, True)).p_value == welch_p_values(accuracies, fixed)[0, 1]

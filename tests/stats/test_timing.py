@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from scipy import stats
 
-from clue_bench.stats.timing import Interval, passes, percentile, summarise
+from clue_bench.stats.timing import MedianInterval, passes, percentile, summarise
 
 
 @pytest.mark.parametrize("num", [1, 2, 5, 6, 7, 9, 12, 20, 41])
@@ -71,9 +71,9 @@ def test_what_is_no_positive_number_is_refused(values: list[float]) -> None:
 @pytest.mark.parametrize("change", [{"median": 2.5}, {"low": 0.5}, {"high": 9.0}, {"coverage": 0.95}, {"values": []}])
 def test_an_interval_that_contradicts_its_values_is_refused(change: dict[str, object]) -> None:
     honest = summarise([1.0, 2.0, 3.0]).model_dump()
-    assert Interval.model_validate(honest).median == 2.0
+    assert MedianInterval.model_validate(honest).median == 2.0
     with pytest.raises(ValidationError):
-        Interval.model_validate({**honest, **change})
+        MedianInterval.model_validate({**honest, **change})
 
 
 @pytest.mark.parametrize("percent", [0, 5, 50, 95, 100])

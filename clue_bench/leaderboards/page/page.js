@@ -3,12 +3,9 @@
 // from records only ever enters the page as text.
 const START = { view: "tables", q: "", task: "", kind: "", revision: "", floors: true, cell: "", sort: new Map() };
 const at = (id) => document.getElementById(id);
-const provenance = JSON.parse(at("data").textContent);
+const { tables: given, provenance } = JSON.parse(at("data").textContent);
 const dialog = at("provenance");
-const tables = [...document.querySelectorAll("section.table")].map((section) => {
-  const body = section.querySelector("tbody");
-  return { section, body, headings: [...section.querySelectorAll("thead th")], rows: [...body.rows] };
-});
+const tables = given.map(build);
 let state = { ...START, sort: new Map() };
 
 function read() {
@@ -126,6 +123,85 @@ function pair(name, [chinese, english]) {
     made.append(other);
   }
   return made;
+}
+
+// One table of the JSON as a section of the page; what filters and sorting need stands in data attributes.
+function build(table, number) {
+  const section = element("section", "", "table");
+  Object.assign(section.dataset, { address: table.name, kind: table.kind });
+  const title = pair("h2", [table.chinese, table.title]);
+  title.id = `title-${number}`;
+  section.setAttribute("aria-labelledby", title.id);
+  const scroll = element("div", "", "scroll");
+  scroll.tabIndex = 0;
+  scroll.setAttribute("role", "group");
+  scroll.setAttribute("aria-labelledby", title.id);
+  const made = scroll.appendChild(element("table"));
+  const head = made.createTHead().insertRow();
+  const headings = table.columns.map((column) => head.appendChild(buildHeading(column)));
+  const body = made.createTBody();
+  const rows = table.rows.map((row) => body.appendChild(buildRow(row, table.columns)));
+  section.append(title, scroll, ...table.legend.map((each) => Object.assign(pair("p", each), { className: "legend" })));
+  if (table.notes.length) {
+    const notes = section.appendChild(element("details", "", "notes"));
+    notes.append(pair("summary", ["注", `Notes (${table.notes.length})`]));
+    for (const text of table.notes) notes.append(Object.assign(element("p", text), { lang: "en" }));
+  }
+  at("tables").append(section);
+  return { section, body, headings, rows };
+}
+
+function buildHeading({ name, note, is_number: isNumber, tags }) {
+  const heading = element("th", "", isNumber ? "number" : "text");
+  heading.scope = "col";
+  Object.assign(heading.dataset, { name, ...tags });
+  const button = heading.appendChild(element("button", name));
+  button.type = "button";
+  button.append(element("span", "", "arrow"));
+  button.lastChild.setAttribute("aria-hidden", "true");
+  if (note) {
+    const condition = element("span", note, tags && tags.revision === "other" ? "condition other" : "condition");
+    condition.lang = /[\u4e00-\u9fff]/.test(note) ? "zh-CN" : "en";
+    heading.append(condition);
+  }
+  return heading;
+}
+
+function buildRow({ cells, tag, search }, columns) {
+  const row = element("tr", "", tag ? "floor" : "");
+  row.dataset.search = search || cells.map((cell) => cell.text).join(" ");
+  cells.forEach((cell, number) => {
+    const isNumber = Boolean(columns[number].is_number);
+    const made = row.appendChild(element(number ? "td" : "th", "", number ? (isNumber ? "number" : "text") : ""));
+    if (!number) made.scope = "row";
+    if (cell.is_best) made.classList.add("best");
+    if (cell.tooltip) made.title = cell.tooltip;
+    made.dataset.value = cell.value ?? (isNumber || cell.text === "–" ? "" : cell.text);
+    made.append(...(cell.address ? [cellButton(cell)] : shown(cell)));
+    if (!number && tag) made.append(" ", Object.assign(pair("span", [tag, "floor"]), { className: "tag" }));
+  });
+  return row;
+}
+
+function shown({ text, mark, links = [] }) {
+  const parts = links.flatMap((link, number) => {
+    const made = element(/^https?:/.test(link.url) ? "a" : "span", link.text);
+    if (made.localName === "a") Object.assign(made, { href: link.url, rel: "noreferrer" });
+    return number ? [" ", made] : [made];
+  });
+  if (!parts.length) parts.push(element("bdi", text));
+  return mark ? [...parts, element("sup", mark)] : parts;
+}
+
+function cellButton({ text, mark, below, address }) {
+  const button = element("button", "", "cell");
+  button.type = "button";
+  button.dataset.cell = address;
+  button.setAttribute("aria-haspopup", "dialog");
+  button.append(element("span", text, "shown"));
+  if (mark) button.append(element("sup", mark));
+  if (below) button.append(element("span", below, "rank"));
+  return button;
 }
 
 function factList(facts) {

@@ -5,31 +5,22 @@ them as text and knows nothing of what they mean: {"title", "lead", "warnings", 
 two languages and "facts" (Chinese, English, value), or a "table" (header of pairs, rows of text).
 """
 
-import math
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from clue_bench.doors.records import MAJORITY_CLASS, RunRecord
-from clue_bench.leaderboards.addresses import cell_address, measured_address, quoted_address
-from clue_bench.leaderboards.measured.cells import Cell, MeasuredModel, MeasuredTable
-from clue_bench.leaderboards.measured.floors import misses_floor, over_floor_text
-from clue_bench.leaderboards.measured.optimism import optimism_text
-from clue_bench.leaderboards.page.views import Ranked, quoted_row_names
-from clue_bench.leaderboards.published.quoted import QuotedCell, QuotedTable
-from clue_bench.leaderboards.sampling import error_of_mean
-from clue_bench.leaderboards.scores import (
-    MISSING,
-    SCORE,
-    SCORE_COLUMNS,
-    SPLIT,
-    half_up,
-    percent_text,
-    percentage,
-    score_of,
-)
+from clue_bench.leaderboards.against_published import ComparedScore, PublishedComparison, verdict_address
+from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable, cell_address
+from clue_bench.leaderboards.leaderboard import Leaderboard
+from clue_bench.leaderboards.published.tables import PublishedCell, PublishedTable, error_text
+from clue_bench.leaderboards.ranks import Ranks
+from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, SPLIT, error_of_mean, percent_text, percentage
+from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell
+from clue_bench.leaderboards.speed.tables import CONDITIONS, SpeedTable, conditions
+from clue_bench.tables import MISSING
 
 Values = dict[str, Any]
-Z95 = 1.959963984540054  # of the normal distribution
 
 FLAGS = {
     MAJORITY_CLASS: "多数类：（几乎）只回答最多的一类，或不比这样做更好。 "
@@ -41,46 +32,67 @@ NOT_OFFICIAL = (
 )
 
 
-def measured_provenance(table: MeasuredTable, records: Mapping[str, RunRecord], ranks: Ranked) -> dict[str, Values]:
-    """Return address → what stands behind it, for every cell of a table and every Score. `records` are by run_id."""
+def provenance(board: Leaderboard, records: Iterable[RunRecord], speeds: Iterable[SpeedTable]) -> dict[str, Values]:
+    """Return address → what stands behind the cell, for the whole board. `records` hold the runs of its cells."""
+    by_id = {record.run_id: record for record in records}
+    found = _compared_cells(board.against_published)
+    for table, ranks in zip(board.measured, board.ranks, strict=True):
+        found |= _measured_cells(table, by_id, ranks)
+    for table_of_speeds in speeds:
+        found |= _speed_cells(table_of_speeds)
+    for quoted in board.published:
+        found |= _quoted_cells(quoted)
+    return found
+
+
+def _measured_cells(
+    table: MeasuredTable, records: Mapping[str, RunRecord], ranks: Sequence[Ranks]
+) -> dict[str, Values]:
+    """Return address → what stands behind it, for every cell of a table and every Score."""
     found = {}
-    address = measured_address(table)
+    by_column = {of_column.column: of_column for of_column in ranks}
+
+    def rank(column: str, model: MeasuredModel) -> list[str]:
+        text = by_column[column].rank_text(model.label) if column in by_column else ""
+        return ["名次", "rank: the places that paired tests leave open", text or MISSING]
+
     for model in table.models:
         for name, cell in model.cells.items():
             runs = [records[run_id] for run_id in cell.runs]
-            found[cell_address(address, model.label, name)] = _measured(
-                model, cell, table, runs, _rank(ranks, name, model)
-            )
-        if score_of(model.percents) is not None:
-            found[cell_address(address, model.label, SCORE)] = _score(model, table, _rank(ranks, SCORE, model))
+            address = cell_address(table.address, model.label, name)
+            found[address] = _measured(model, cell, table, runs, rank(name, model))
+        if model.score is not None:
+            found[cell_address(table.address, model.label, SCORE)] = _score(model, table, rank(SCORE, model))
     return found
 
 
-def quoted_provenance(table: QuotedTable) -> dict[str, Values]:
+def _quoted_cells(table: PublishedTable) -> dict[str, Values]:
     """Return address → source, split and notes, for every cell that quotes something."""
-    found = {}
-    for name, row in zip(quoted_row_names(table), table.rows, strict=True):
-        for column, cell in zip(table.header[1:], row[1:], strict=True):
-            if cell.source and not cell.links:
-                found[cell_address(quoted_address(table), name, column)] = _quoted(name, column, cell, table)
-    return found
+    return {
+        table.cell_address(name, place): _quoted(name, table.header[place], cell, table)
+        for name, row in zip(table.row_names, table.rows, strict=True)
+        for place, cell in enumerate(row)
+        if place and cell.source and not cell.links
+    }
 
 
-def wilson_interval(share: float, rows: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share of `rows` independent rows (Wilson's score interval), as shares of 1."""
-    middle = share + Z95**2 / (2 * rows)
-    width = Z95 * math.sqrt(share * (1 - share) / rows + Z95**2 / (4 * rows**2))
-    scale = 1 + Z95**2 / rows
-    return max(0.0, (middle - width) / scale), min(1.0, (middle + width) / scale)
+def _compared_cells(compared: PublishedComparison) -> dict[str, Values]:
+    """Return address → both scores, source and what stands in the way of comparing them."""
+    return {verdict_address(row, place): _compared(row) for place, row in enumerate(compared.rows, start=1)}
 
 
-def _rank(ranks: Ranked, column: str, model: MeasuredModel) -> list[str]:
-    """Return the fact of a rank."""
-    return ["名次", "rank: the places that paired tests leave open", ranks.get(column, {}).get(model.label, MISSING)]
+def _speed_cells(table: SpeedTable) -> dict[str, Values]:
+    """Return address → what stands behind a measured speed."""
+    return {
+        cell_address(speed_address(table), row.record.model.name, column.name): _speed(column.name, cell, row, table)
+        for row in table.rows
+        for column, cell in zip(COLUMNS, table.cells(row), strict=True)
+        if cell.text != MISSING
+    }
 
 
 def _measured(
-    model: MeasuredModel, cell: Cell, table: MeasuredTable, runs: Sequence[RunRecord], rank: list[str]
+    model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable, runs: Sequence[RunRecord], rank: list[str]
 ) -> Values:
     spread = "" if cell.deviation is None else f" ± {cell.deviation}"
     return {
@@ -100,14 +112,14 @@ def _measured(
     }
 
 
-def _warnings(cell: Cell, table: MeasuredTable) -> list[str]:
+def _warnings(cell: MeasuredCell, table: MeasuredTable) -> list[str]:
     flags = [FLAGS.get(flag, flag.replace("_", " ")) + f" ({num}/{len(cell.runs)})" for flag, num in cell.flags]
-    misses = [MISSES_FLOOR] if misses_floor(cell, table) else []
+    misses = [MISSES_FLOOR] if table.misses_floor(cell) else []
     return [*flags, *misses, *([] if cell.column.is_official else [NOT_OFFICIAL])]
 
 
-def _number_facts(cell: Cell, table: MeasuredTable) -> list[list[str]]:
-    low, high = wilson_interval(float(cell.accuracy), cell.column.dev_rows)
+def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
+    low, high = cell.interval
     seeds = f"{len(cell.seeds)}: {', '.join(map(str, cell.seeds))}"
     return [
         ["准确率", f"accuracy, mean over seeds, {SPLIT}", percent_text(cell.percent)],
@@ -117,9 +129,9 @@ def _number_facts(cell: Cell, table: MeasuredTable) -> list[list[str]]:
         ["95 % 区间", "Wilson, dev rows alone", f"{100 * low:.2f}% … {100 * high:.2f}%"],
         ["宏平均 F1", "macro-F1", percent_text(percentage(cell.macro_f1))],
         ["多数类", "majority share", " / ".join(percent_text(percentage(share)) for share in cell.majority_shares)],
-        ["高于基线", "points over the best floor", over_floor_text(cell, table)],
+        ["高于基线", "points over the best floor", table.over_floor_text(cell)],
         ["尝试的设置", "settings tried", "1" if cell.num_settings == 1 else f"best of {cell.num_settings}"],
-        ["乐观偏差", "optimism of choosing on dev, points, about", optimism_text(cell)],
+        ["选择偏差", "selection bias of choosing on dev, points, about", cell.selection_text],
     ]
 
 
@@ -161,7 +173,7 @@ def _model_facts(model: MeasuredModel, runs: Sequence[RunRecord]) -> list[list[s
     ]
 
 
-def _data_facts(cell: Cell, runs: Sequence[RunRecord]) -> list[list[str]]:
+def _data_facts(cell: MeasuredCell, runs: Sequence[RunRecord]) -> list[list[str]]:
     facts = [
         ["任务", "task", " / ".join(sorted({run.task.title for run in runs if run.task}))],
         ["数据", "data", ", ".join(sorted({run.data.name for run in runs}))],
@@ -201,15 +213,15 @@ def _score(model: MeasuredModel, table: MeasuredTable, rank: list[str]) -> Value
     return {
         "title": f"{model.label} · {SCORE}",
         "kind": "measured",
-        "lead": percent_text(score_of(model.percents)),
+        "lead": percent_text(model.score),
         "warnings": [] if all(cell.column.is_official for cell in cells) else [NOT_OFFICIAL],
         "sections": [
             section(
                 "数字",
                 "Number",
                 [
-                    ["平均", "mean of the four columns as shown, half up", percent_text(score_of(model.percents))],
-                    ["抽样误差", "sampling error, 1σ, points", MISSING if error is None else f"± {half_up(error)}"],
+                    ["平均", "mean of the four columns as shown, half up", percent_text(model.score)],
+                    ["抽样误差", "sampling error, 1σ, points", error_text(error)],
                     rank,
                 ],
             ),
@@ -217,21 +229,20 @@ def _score(model: MeasuredModel, table: MeasuredTable, rank: list[str]) -> Value
                 "zh": "四列",
                 "en": "Columns",
                 "table": {"header": header, "rows": rows},
-                "links": [cell_address(measured_address(table), model.label, cell.column.name) for cell in cells],
+                "links": [cell_address(table.address, model.label, cell.column.name) for cell in cells],
             },
         ],
     }
 
 
-def _quoted(name: str, column: str, cell: QuotedCell, table: QuotedTable) -> Values:
-    error = MISSING if cell.sampling_error is None else f"± {half_up(cell.sampling_error)}"
+def _quoted(name: str, column: str, cell: PublishedCell, table: PublishedTable) -> Values:
     facts = [
         ["所示", "shown", cell.text],
         ["原文", "as printed", cell.printed],
         ["来源", "source", cell.source],
         ["划分", "split", table.split or MISSING],
         ["备注", "note", cell.remark or MISSING],
-        ["抽样误差", "sampling error, 1σ, points", error],
+        ["抽样误差", "sampling error, 1σ, points", error_text(cell.sampling_error)],
     ]
     quoted = "引用，不是 clue-bench 测得的。 Quoted, not measured by clue-bench."
     return {
@@ -241,6 +252,65 @@ def _quoted(name: str, column: str, cell: QuotedCell, table: QuotedTable) -> Val
         "warnings": [quoted, *cell.notes],
         "sections": [section("出处", "Source", facts)],
     }
+
+
+def _compared(row: ComparedScore) -> Values:
+    here = [
+        ["准确率", f"accuracy, {SPLIT}", percent_text(row.cell.percent)],
+        ["种子", "seeds", str(len(row.cell.seeds))],
+        ["抽样误差", "sampling error, 1σ, points", f"± {row.cell.sampling_error}"],
+        ["数据版本", "data revision", row.cell.column.revision],
+    ]
+    there = [
+        ["得分", "as printed", row.score.score],
+        ["模型", "model", row.score.model],
+        ["任务", "task", row.score.task],
+        ["划分", "split", row.score.split],
+        ["来源", "source", row.score.source],
+        ["备注", "note", row.score.note or MISSING],
+    ]
+    return {
+        "title": f"{row.model} · {row.cell.column.name}",
+        "kind": "compared",
+        "lead": f"{row.difference:+} · {row.chinese} {row.verdict}",
+        "warnings": list(row.notes),
+        "sections": [section("这里", "Here", here), section("那里", "There", there)],
+    }
+
+
+def _speed(column: str, cell: SpeedCell, row: Measured, table: SpeedTable) -> Values:
+    record = row.record
+    facts = [
+        ["所示", "shown", f"{cell.text}{cell.change}"],
+        ["运行", "run", record.run_id],
+        ["会话", "session", table.session],
+        ["开始", "started", record.started_at],
+        ["权重", "weights, SHA-256", record.model.sha256 or MISSING],
+    ]
+    if cell.ends is not None:
+        low, high = cell.ends
+        facts.insert(1, ["区间", "interval of the median, as its unit", f"{low} … {high}"])
+    named = zip(CONDITIONS.items(), conditions(row), strict=True)
+    warnings = [note for mark, note in NOTES.items() if mark in cell.marks]
+    return {
+        "title": f"{record.model.name} · {column}",
+        "kind": "measured",
+        "lead": f"{cell.text}{cell.change}",
+        "warnings": [*warnings, *(flag.replace("_", " ") for flag in record.flags)],
+        "sections": [
+            section("数字", "Number", facts),
+            section("条件", "Conditions", [[name, english, text] for (name, english), text in named]),
+            section("设置", "Settings", common_facts([record.effective])),
+            section("代码与版本", "Code and versions", code_facts([record])),
+            section("机器", "Hardware", common_facts([dict(record.hardware)])),
+        ],
+    }
+
+
+def speed_address(table: SpeedTable) -> str:
+    """Return what a permalink calls a table of speeds: its session and digits of its machine's hash."""
+    machine = hashlib.sha256(repr(sorted(table.machine.items())).encode()).hexdigest()
+    return f"speed-{table.session}-{machine[:6]}"
 
 
 def section(chinese: str, english: str, facts: Iterable[Sequence[str]]) -> Values:

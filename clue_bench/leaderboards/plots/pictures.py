@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 
 from clue_bench.charts import Axis, Chart, cut, log_ticks, sheet, short, ticks
 from clue_bench.doors.records import RunRecord
-from clue_bench.leaderboards.measured.cells import MeasuredTable
+from clue_bench.leaderboards.cells import MeasuredTable
 from clue_bench.leaderboards.plots.points import (
     ColumnPoints,
     RunCurve,

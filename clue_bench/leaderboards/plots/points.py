@@ -12,10 +12,8 @@ import pydantic
 
 from clue_bench.doors.records import ModelFacts, RunRecord
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.addresses import cell_address, measured_address
-from clue_bench.leaderboards.measured.cells import MeasuredModel, MeasuredTable
-from clue_bench.leaderboards.sampling import error_of_mean
-from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, score_of
+from clue_bench.leaderboards.cells import MeasuredModel, MeasuredTable, cell_address
+from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, error_of_mean, score_of
 from clue_bench.leaderboards.speed.columns import Measured
 from clue_bench.leaderboards.speed.tables import SpeedTable, speed_tables
 
@@ -130,7 +128,7 @@ def _point(model: MeasuredModel, column: str, table: MeasuredTable, tokens: dict
         tokens=tokens.get(model.sha256),
         percent=float(percent),
         error=float(error or 0),
-        address=cell_address(measured_address(table), model.label, column),
+        address=cell_address(table.address, model.label, column),
     )
 
 

@@ -11,10 +11,9 @@ from typing import Any
 
 from clue_bench.doors.records import RunRecord
 from clue_bench.doors.speeds import Memory, SpeedResults
-from clue_bench.leaderboards.arrows import relative_change, speed_change
-from clue_bench.leaderboards.published.printed import size_text
-from clue_bench.leaderboards.scores import MISSING, half_up
-from clue_bench.stats.timing import COVERAGE, NOISY, Interval
+from clue_bench.leaderboards.scores import half_up, relative_change, size_text, speed_change
+from clue_bench.stats.timing import COVERAGE, NOISY, MedianInterval
+from clue_bench.tables import MISSING
 
 OVERLAP_MARK, NOISY_MARK, SCALED_MARK, OTHER_STEP_MARK, FEW_MARK = "≈", "‡", "§", "¶", "※"
 NOTES = {
@@ -89,7 +88,11 @@ def _counted(value: Decimal, text: str, base: Decimal | None) -> SpeedCell:
 
 
 def _timed(
-    interval: Interval | None, base: Interval | None, *, pattern: str = "{:,}", change: Change = relative_change
+    interval: MedianInterval | None,
+    base: MedianInterval | None,
+    *,
+    pattern: str = "{:,}",
+    change: Change = relative_change,
 ) -> SpeedCell:
     """Return the cell of a measurement, with an arrow where `base` is given."""
     if interval is None:
@@ -132,7 +135,7 @@ def _training(row: Measured, base: Measured | None) -> SpeedCell:
 
 
 def _tokens(row: Measured, base: Measured | None) -> SpeedCell:
-    def rate(of: Measured | None) -> Interval | None:
+    def rate(of: Measured | None) -> MedianInterval | None:
         return of.results.training.useful_tokens_per_second if of and of.results.training else None
 
     return _timed(rate(row), rate(base))
@@ -150,14 +153,14 @@ def _mfu(row: Measured, _: Measured | None) -> SpeedCell:
 
 
 def _finetuning(row: Measured, base: Measured | None) -> SpeedCell:
-    def rate(of: Measured | None) -> Interval | None:
+    def rate(of: Measured | None) -> MedianInterval | None:
         return of.results.finetuning.rows_per_second if of and of.results.finetuning else None
 
     return _timed(rate(row), rate(base))
 
 
 def _prediction(row: Measured, base: Measured | None) -> SpeedCell:
-    def rate(of: Measured | None) -> Interval | None:
+    def rate(of: Measured | None) -> MedianInterval | None:
         return of.results.prediction.rows_per_second if of and of.results.prediction else None
 
     return _timed(rate(row), rate(base))

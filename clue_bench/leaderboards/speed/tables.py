@@ -10,9 +10,8 @@ from typing import Any
 
 from clue_bench.doors.records import RunRecord
 from clue_bench.doors.speeds import SpeedResults
-from clue_bench.leaderboards.markdown import escape, markdown_table
-from clue_bench.leaderboards.scores import MISSING
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
+from clue_bench.tables import MISSING, escape, markdown_table
 
 NOTHING_MEASURED = "There are no measured speeds: no record of clue-bench speed was found."
 MODEL = "模型 model"

@@ -1,5 +1,6 @@
+"""Measured tables: the layout of the published small-model table, and what qualifies a number in sight of it."""
+
 from collections.abc import Callable
-from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
@@ -7,20 +8,19 @@ import pytest
 
 from clue_bench.doors import correct_rows
 from clue_bench.doors.records import RunRecord
-from clue_bench.leaderboards.markdown import escape
-from clue_bench.leaderboards.measured.cells import measured_tables
-from clue_bench.leaderboards.measured.frames import run_frame
-from clue_bench.leaderboards.measured.tables import MAJORITY_NOTE, TableRow, measured_section, score_table
-from clue_bench.leaderboards.scores import SCORE_COLUMNS
+from clue_bench.leaderboards.cells import MeasuredTable
+from clue_bench.leaderboards.measured import MAJORITY_NOTE, differing_conditions, measured_section, score_table
+from clue_bench.leaderboards.runs import measured_tables
+from clue_bench.tables import escape
 
 MakeRecord = Callable[..., RunRecord]
 
 LARGE_MODELS = """\
 | 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI |
 |:-:|:-:|:-:|:-:|:-:|:-:|:-:|
-| BERT-base (baseline) | 67.57% | 108M | 73.70% | 56.58% | 60.29% | 79.69% |
+| RoBERTa-large-clue | **69.68%** | 290M | 74.41% | 58.38% | **63.58%** | **82.36%** |
 | RoBERTa-wwm-large | 69.46% | 325M | **74.44%** | **58.41%** | 62.77% | 82.20% |
-| RoBERTa-large-clue | **69.68%** | 290M | 74.41% | 58.38% | **63.58%** | **82.36%** |"""
+| BERT-base (baseline) | 67.57% | 108M | 73.70% | 56.58% | 60.29% | 79.69% |"""
 
 MEASURED = """\
 | 模型 | Score | 参数 | AFQMC | TNEWS' | IFLYTEK' | CMNLI |
@@ -32,12 +32,8 @@ MEASURED = """\
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
 
 
-def row(model: str, parameters: str, percents: str) -> TableRow:
-    return TableRow(model, parameters, dict(zip(SCORE_COLUMNS, map(Decimal, percents.split()), strict=True)))
-
-
 def sections(*records: RunRecord) -> list[str]:
-    return [measured_section(table) for table in measured_tables(run_frame(records))]
+    return [measured_section(table) for table in measured_tables(records)]
 
 
 def table_rows(section: str) -> list[str]:
@@ -49,36 +45,57 @@ def conditions(section: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in section.split("Conditions:\n\n")[1].splitlines()[2:]]
 
 
-def test_the_published_large_model_table_is_reproduced_by_the_same_layout() -> None:
-    rows = [
-        row("BERT-base (baseline)", "108M", "73.70 56.58 60.29 79.69"),
-        row("RoBERTa-wwm-large", "325M", "74.44 58.41 62.77 82.20"),
-        row("RoBERTa-large-clue", "290M", "74.41 58.38 63.58 82.36"),
-    ]
-    assert score_table(rows) == LARGE_MODELS
+def scored(make_record: MakeRecord, model: str, parameters: int, percents: str) -> list[RunRecord]:
+    """Return a record per task, in percent of 10,000 rows."""
+    facts = {"model": model, "sha256": model[-4] * 64, "parameters": parameters}
+    return [make_record(t, round(100 * float(p)), **facts) for t, p in zip(TASKS, percents.split(), strict=True)]
 
 
-def test_records_with_the_published_accuracies_give_the_published_table(make_record: MakeRecord) -> None:
-    models = [
-        ("ALBERT-tiny", 4_000_000, (6992, 5335, 4871, 7061)),
-        ("BERT-base (baseline)", 108_000_000, (7370, 5658, 6029, 7969)),
-        ("RoBERTa-tiny-clue", 7_451_000, (6952, 5457, 5731, 7310)),
-    ]
+@pytest.mark.parametrize(
+    ("models", "expected"),
+    [
+        (
+            [
+                ("BERT-base (baseline)", 108_000_000, "73.70 56.58 60.29 79.69"),
+                ("RoBERTa-wwm-large", 325_000_000, "74.44 58.41 62.77 82.20"),
+                ("RoBERTa-large-clue", 290_000_000, "74.41 58.38 63.58 82.36"),
+            ],
+            LARGE_MODELS,
+        ),
+        (
+            [
+                ("ALBERT-tiny", 4_000_000, "69.92 53.35 48.71 70.61"),
+                ("BERT-base (baseline)", 108_000_000, "73.70 56.58 60.29 79.69"),
+                ("RoBERTa-tiny-clue", 7_451_000, "69.52 54.57 57.31 73.10"),
+            ],
+            MEASURED,
+        ),
+    ],
+)
+def test_records_with_the_published_accuracies_give_the_published_table(
+    make_record: MakeRecord, models: list[tuple[str, int, str]], expected: str
+) -> None:
+    (section,) = sections(*(record for model in models for record in scored(make_record, *model)))
+    assert section.split("\n\n")[0] == expected
+
+
+def test_ties_are_all_bold(make_record: MakeRecord) -> None:
     records = [
-        make_record(task, correct, model=model, sha256=model[0] * 64, parameters=parameters)
-        for model, parameters, numbers in models
-        for task, correct in zip(TASKS, numbers, strict=True)
+        *scored(make_record, "ties", 1_000_000, "70.00 50.00 50.00 60.00"),
+        *scored(make_record, "tiet", 1_000_000, "70.00 51.00 50.00 59.00"),
     ]
-    (section,) = sections(*records)
-    assert section.split("\n\n")[0] == MEASURED
+    assert table_rows(sections(*records)[0]) == [
+        "| ties | **57.50%** | 1M | **70.00%** | 50.00% | **50.00%** | **60.00%** |",
+        "| tiet | **57.50%** | 1M | **70.00%** | **51.00%** | **50.00%** | 59.00% |",
+    ]
 
 
-def test_ties_are_all_bold() -> None:
-    rows = [row("a", "1M", "70.00 50.00 50.00 60.00"), row("b", "1M", "70.00 51.00 50.00 59.00")]
-    assert score_table(rows).splitlines()[2:] == [
-        "| a | **57.50%** | 1M | **70.00%** | 50.00% | **50.00%** | **60.00%** |",
-        "| b | **57.50%** | 1M | **70.00%** | **51.00%** | **50.00%** | 59.00% |",
-    ]
+def test_one_table_has_text_frame_and_json_of_the_same_cells(make_record: MakeRecord) -> None:
+    (table,) = measured_tables(scored(make_record, "tiny", 7_000_000, "69.92 53.35 48.71 70.61"))
+    made = score_table(table)
+    assert made.to_text().splitlines()[1].split() == ["tiny", "60.65%", "7M", "69.92%", "53.35%", "48.71%", "70.61%"]
+    assert made.to_dataframe().iloc[0].tolist() == ["tiny", 60.65, 7_000_000, 69.92, 53.35, 48.71, 70.61]
+    assert made.to_json()["rows"][0]["cells"][3]["address"] == "clue-1/tiny/AFQMC"
 
 
 def test_a_missing_column_is_a_dash_and_leaves_no_score(make_record: MakeRecord) -> None:
@@ -124,7 +141,7 @@ def test_of_a_seed_that_was_run_twice_the_first_run_counts_for_accuracy_and_rows
     for seed, (name, correct) in zip((1, 1, 2), right.items(), strict=True):
         made = make_record(correct=int(correct.sum()), rows=1000, seed=seed, run_id=name)
         records.append(made.model_copy(update={"results": {**made.results, "dev_correct": correct_rows.pack(correct)}}))
-    (table,) = measured_tables(run_frame(records))
+    (table,) = measured_tables(records)
     cell = table.models[0].cells["AFQMC"]
     assert (cell.runs, cell.repeats, cell.seeds) == (("a", "c"), ("b",), (1, 2))
     assert cell.accuracy == Fraction(1470, 2000)
@@ -257,3 +274,50 @@ def test_models_without_a_score_come_last(make_record: MakeRecord) -> None:
     whole = [make_record(task, 5000, model="whole", sha256="b" * 64) for task in TASKS]
     (section,) = sections(make_record("afqmc", 9000, model="partial"), *whole)
     assert [line.split(" | ")[0] for line in table_rows(section)] == ["| whole", "| partial"]
+
+
+OTHER = {"model": "other", "sha256": "b" * 64}
+
+
+def one_table(*records: RunRecord) -> MeasuredTable:
+    (one,) = measured_tables(records)
+    return one
+
+
+def test_rows_made_alike_differ_in_nothing(make_record: MakeRecord) -> None:
+    assert differing_conditions(one_table(make_record(), make_record(**OTHER))) == []
+
+
+def test_seeds_search_size_and_commit_are_named_with_who_has_which(make_record: MakeRecord) -> None:
+    code = {"version": "0.1.0", "commit": "fedcba9876543210", "dirty": True}
+    found = one_table(
+        make_record(seed=1),
+        make_record(seed=2),
+        make_record(**OTHER, code=code, learning_rate=1e-4),
+        make_record(**OTHER, code=code, learning_rate=3e-5),
+    )
+    assert differing_conditions(found) == [
+        "Not strictly comparable, since the rows differ in more than the model: seeds: 1 (other), 2 (tiny); settings "
+        "tried: 2 (other), 1 (tiny); dev scores to choose from: 2 (other), 1 (tiny); commit: fedcba9+dirty (other), "
+        "0123456 (tiny)."
+    ]
+    assert differing_conditions(found)[0] in measured_section(found)
+
+
+def test_another_precision_or_machine_is_named(make_record: MakeRecord) -> None:
+    here = make_record(effective={"precision": "fp32"}, hardware={"processor": "a CPU"})
+    there = make_record(**OTHER, effective={"precision": "bf16"}, hardware={"processor": "another CPU", "gpu": "a GPU"})
+    (sentence,) = differing_conditions(one_table(here, there))
+    assert sentence.endswith(
+        "more than the model: precision: bf16 (other), fp32 (tiny); machine: a GPU (other), a CPU (tiny)."
+    )
+
+
+def test_columns_that_one_model_lacks_make_no_difference(make_record: MakeRecord) -> None:
+    more = [make_record("tnews", 5000, **OTHER, seed=seed) for seed in (1, 2)]
+    assert differing_conditions(one_table(make_record(), make_record(**OTHER), *more)) == []
+
+
+def test_floors_are_made_otherwise_and_do_not_count(make_record: MakeRecord) -> None:
+    floor = make_record(model="floor-tfidf", sha256="c" * 64, is_floor=True, code={"version": "0.2"})
+    assert differing_conditions(one_table(make_record(), floor)) == []

@@ -10,11 +10,17 @@ from pathlib import Path
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.published.printed import Printed, read_printed
-from clue_bench.leaderboards.published.quotations import quoted_tables
-from clue_bench.leaderboards.published.quoted import QUOTED, QuotedCell, QuotedTable, quoted_section
-from clue_bench.leaderboards.published.read import PublishedScore, read_published
-from clue_bench.leaderboards.published.score_layouts import PAIRS, SMALL, V1, corpus_table, score_table
+from clue_bench.leaderboards.published.facts import Facts, PublishedScore, read_facts, read_published
+from clue_bench.leaderboards.published.tables import (
+    LAYOUTS,
+    QUOTED,
+    Layout,
+    PublishedCell,
+    PublishedTable,
+    make_published_table,
+    published_tables,
+    read_layouts,
+)
 
 # Row, column, printed, shown: the only cells that may differ from the print. Each has a footnote.
 DIFFERENCES = {
@@ -58,10 +64,10 @@ CORPUS_SOURCE = "CLUEbenchmark/CLUECorpus2020 README"
 
 
 @pytest.fixture(scope="module")
-def tables() -> dict[str, QuotedTable]:
+def tables() -> dict[str, PublishedTable]:
     from clue_bench.cards import builtin_folder
 
-    return {table.name: table for table in quoted_tables(builtin_folder("leaderboards/published"))}
+    return {table.name: table for table in published_tables(builtin_folder("leaderboards/published"))}
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +84,13 @@ def scores(published_folder: Path) -> list[PublishedScore]:
 
 
 @pytest.fixture
-def printed(published_folder: Path) -> Printed:
-    return read_printed(published_folder / "tables")
+def facts(published_folder: Path) -> Facts:
+    return read_facts(published_folder / "tables")
+
+
+@pytest.fixture
+def layouts(published_folder: Path) -> dict[str, Layout]:
+    return {layout.name: layout for layout in read_layouts(published_folder)}
 
 
 def split_line(line: str) -> list[str]:
@@ -104,9 +115,9 @@ def markdown_tables(text: str) -> Iterator[list[list[str]]]:
             lines = []
 
 
-def shown(table: QuotedTable) -> list[list[str]]:
+def shown(table: PublishedTable) -> list[list[str]]:
     """Return the first Markdown table of the section."""
-    return next(markdown_tables(quoted_section(table)))
+    return next(markdown_tables(table.section()))
 
 
 def printed_tables(reference: Path) -> dict[str, list[list[str]]]:
@@ -118,7 +129,7 @@ def printed_tables(reference: Path) -> dict[str, list[list[str]]]:
 
 @pytest.mark.parametrize("name", ["small-models", "large-models", "pair-models", "speed"])
 def test_a_published_table_is_the_printed_one_but_for_the_listed_cells(
-    tables: dict[str, QuotedTable], reference: Path, name: str
+    tables: dict[str, PublishedTable], reference: Path, name: str
 ) -> None:
     expected, found = printed_tables(reference)[name], shown(tables[name])
     assert found[0] == expected[0]
@@ -133,7 +144,7 @@ def test_a_published_table_is_the_printed_one_but_for_the_listed_cells(
 
 
 def test_the_large_table_is_bold_where_the_print_is_but_for_the_size(
-    tables: dict[str, QuotedTable], reference: Path
+    tables: dict[str, PublishedTable], reference: Path
 ) -> None:
     def bold(table: list[list[str]]) -> set[tuple[int, int]]:
         return {(y, x) for y, row in enumerate(table) for x, cell in enumerate(row) if cell.startswith("**")}
@@ -144,7 +155,7 @@ def test_the_large_table_is_bold_where_the_print_is_but_for_the_size(
     assert bold(found) < bold(expected)
 
 
-def test_the_vocabulary_table_has_the_reference_counts(tables: dict[str, QuotedTable], reference: Path) -> None:
+def test_the_vocabulary_table_has_the_reference_counts(tables: dict[str, PublishedTable], reference: Path) -> None:
     text = (reference / "seed_tables.md").read_text(encoding="utf-8").replace("\n", " ")
     listed = text.split("token type counts Google/CLUE: ")[1].split(". ")[0].split(".")[0]
     expected = [re.fullmatch(r"([a-zA-Z ]+) (\d+)/(\d+|–)", entry).groups() for entry in listed.split(", ")]
@@ -155,7 +166,7 @@ def test_the_vocabulary_table_has_the_reference_counts(tables: dict[str, QuotedT
 
 
 def test_the_model_list_has_the_columns_sizes_and_links_of_the_card(
-    tables: dict[str, QuotedTable], reference: Path
+    tables: dict[str, PublishedTable], reference: Path
 ) -> None:
     text = (reference / "seed_tables.md").read_text(encoding="utf-8")
     (header,) = re.findall(r"Models: `(\|.*\|)`", text)
@@ -187,7 +198,7 @@ def reference_scores(reference: Path, source: str) -> dict[str, dict[str, dict[s
     return found
 
 
-def test_clue_v1_is_the_reference_in_the_boards_layout(tables: dict[str, QuotedTable], reference: Path) -> None:
+def test_clue_v1_is_the_reference_in_the_boards_layout(tables: dict[str, PublishedTable], reference: Path) -> None:
     facts = (reference / "facts.md").read_text(encoding="utf-8")
     (header,) = re.findall(r"Leaderboard columns: `(\|.*\|)`", facts)
     found = shown(tables["clue-v1"])
@@ -201,7 +212,9 @@ def test_clue_v1_is_the_reference_in_the_boards_layout(tables: dict[str, QuotedT
     assert len(expected) == 12
 
 
-def test_the_effect_of_corpus_and_vocabulary_is_the_reference(tables: dict[str, QuotedTable], reference: Path) -> None:
+def test_the_effect_of_corpus_and_vocabulary_is_the_reference(
+    tables: dict[str, PublishedTable], reference: Path
+) -> None:
     text = (reference / "seed_tables.md").read_text(encoding="utf-8")
     (header,) = re.findall(r"^`(\| Model \|.*\|)`", text, re.M)
     found = shown(tables["corpus-and-vocabulary"])
@@ -218,11 +231,20 @@ def test_the_effect_of_corpus_and_vocabulary_is_the_reference(tables: dict[str, 
     assert len(expected) == 8
 
 
-def test_the_listed_differences_are_all_there_are(tables: dict[str, QuotedTable]) -> None:
-    assert {name: [*map(tuple, table.differences)] for name, table in tables.items()} == DIFFERENCES
+def test_the_listed_differences_are_all_there_are(tables: dict[str, PublishedTable]) -> None:
+    found = {
+        name: [
+            (row[0].text, column, cell.printed, cell.text)
+            for row in table.rows
+            for column, cell in zip(table.header, row, strict=True)
+            if cell.text != cell.printed
+        ]
+        for name, table in tables.items()
+    }
+    assert found == DIFFERENCES
 
 
-def test_footnotes_stand_at_the_differences_and_at_contradicted_cells_only(tables: dict[str, QuotedTable]) -> None:
+def test_footnotes_stand_at_the_differences_and_at_contradicted_cells_only(tables: dict[str, PublishedTable]) -> None:
     for name, table in tables.items():
         noted = [
             (row[0].text, column)
@@ -252,18 +274,18 @@ def test_footnotes_stand_at_the_differences_and_at_contradicted_cells_only(table
         ("models", "prints 38M (model list); 3 layers, 768 wide, over 8021 tokens have 28,410,624 parameters"),
     ],
 )
-def test_a_footnote_says_what_is_printed_where(tables: dict[str, QuotedTable], name: str, said: str) -> None:
+def test_a_footnote_says_what_is_printed_where(tables: dict[str, PublishedTable], name: str, said: str) -> None:
     assert sum(said in note for note in tables[name].notes) == 1
 
 
-def test_the_arrows_are_those_of_the_cards(tables: dict[str, QuotedTable]) -> None:
+def test_the_arrows_are_those_of_the_cards(tables: dict[str, PublishedTable]) -> None:
     assert tables["pair-models"].rows[1][1].text == "69.93%(↑0.41)"
     assert [cell.text for cell in tables["speed"].rows[1][2:]] == [
         *("8021(↓62.04%)", "92M(↓9.80%)", "TPU V3-8", "1k steps/350s(↑15.43%)")
     ]
 
 
-def test_sampling_errors_come_from_the_test_rows(tables: dict[str, QuotedTable]) -> None:
+def test_sampling_errors_come_from_the_test_rows(tables: dict[str, PublishedTable]) -> None:
     baseline = [cell.sampling_error for cell in tables["small-models"].rows[0]]
     # BERT-base on 3,861, 10,000, 2,600 and 13,880 rows, and of the mean of four
     expected = [None, 0.33, None, 0.71, 0.50, 0.96, 0.34]
@@ -272,7 +294,7 @@ def test_sampling_errors_come_from_the_test_rows(tables: dict[str, QuotedTable])
     assert round(float(coreference.sampling_error or 0), 2) == 2.85  # the 290 rows of test 1.0, not the 2,574 of 1.1
     for name in ("corpus-and-vocabulary", "speed", "models", "vocabulary"):
         assert all(cell.sampling_error is None for row in tables[name].rows for cell in row)
-    assert "± 0.71" in quoted_section(tables["small-models"])
+    assert "± 0.71" in tables["small-models"].section()
 
 
 @pytest.mark.parametrize(
@@ -287,79 +309,97 @@ def test_sampling_errors_come_from_the_test_rows(tables: dict[str, QuotedTable])
         ("corpus-and-vocabulary", "does not say on which split"),
     ],
 )
-def test_remarks_say_what_a_reader_has_to_know(tables: dict[str, QuotedTable], name: str, said: str) -> None:
+def test_remarks_say_what_a_reader_has_to_know(tables: dict[str, PublishedTable], name: str, said: str) -> None:
     assert sum(said in remark for remark in tables[name].remarks) == 1
 
 
-def test_every_table_says_that_it_is_quoted_and_from_where(tables: dict[str, QuotedTable]) -> None:
+def test_every_table_says_that_it_is_quoted_and_from_where(tables: dict[str, PublishedTable]) -> None:
     for table in tables.values():
         assert table.sources
-        assert QUOTED in quoted_section(table)
+        assert QUOTED in table.section()
 
 
-def test_every_score_row_is_of_one_split_and_never_of_dev(tables: dict[str, QuotedTable]) -> None:
+def test_every_score_row_is_of_one_split_and_never_of_dev(tables: dict[str, PublishedTable]) -> None:
     splits = {name: table.split for name, table in tables.items() if table.split}
     test = "test(1.0, leaderboard)"
     names = ("small-models", "large-models", "pair-models", "clue-v1")
     assert splits == {**dict.fromkeys(names, test), "corpus-and-vocabulary": "unspecified"}
 
 
-def test_a_dev_score_never_stands_beside_test_scores(scores: list[PublishedScore], printed: Printed) -> None:
+def test_a_dev_score_never_stands_beside_test_scores(
+    scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]
+) -> None:
     small = next(score for score in scores if score.note == "small table")
     with pytest.raises(ClueBenchError, match="expected one split"):
-        score_table(SMALL, [*scores, small.model_copy(update={"split": "dev"})], printed)
+        make_published_table(layouts["small-models"], [*scores, small.model_copy(update={"split": "dev"})], facts)
 
 
-def test_a_score_with_keywords_never_enters_tnews(scores: list[PublishedScore], printed: Printed) -> None:
+def test_a_score_with_keywords_never_enters_tnews(
+    scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]
+) -> None:
     small = next(score for score in scores if score.note == "small table")
     keywords = small.model_copy(update={"task": "TNEWS(+keywords)", "score": "64.10"})
     with pytest.raises(ClueBenchError, match=r"no column for TNEWS\(\+keywords\)"):
-        score_table(SMALL, [*scores, keywords], printed)
+        make_published_table(layouts["small-models"], [*scores, keywords], facts)
 
 
-def test_a_cell_is_quoted_once(scores: list[PublishedScore], printed: Printed) -> None:
+def test_a_cell_is_quoted_once(scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]) -> None:
     v1 = next(score for score in scores if score.source == V1_SOURCE)
     with pytest.raises(ClueBenchError, match="two scores for BERT-base"):
-        score_table(V1, [*scores, v1.model_copy(update={"score": "99.99"})], printed)
+        make_published_table(layouts["clue-v1"], [*scores, v1.model_copy(update={"score": "99.99"})], facts)
 
 
-def test_a_missing_cell_is_an_error_that_names_it(scores: list[PublishedScore], printed: Printed) -> None:
+def test_a_missing_cell_is_an_error_that_names_it(
+    scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]
+) -> None:
     left = [score for score in scores if (score.model, score.note) != ("RoBERTa-tiny-pair", "pair table; up 0.41")]
     assert len(left) == len(scores) - 1
-    assert [row[0].text for row in score_table(PAIRS, left, printed).rows].count("RoBERTa-tiny-pair") == 0
+    assert [row[0].text for row in make_published_table(layouts["pair-models"], left, facts).rows].count(
+        "RoBERTa-tiny-pair"
+    ) == 0
     left = [score for score in scores if (score.source, score.model, score.task) != (V1_SOURCE, "XLNet-mid", "CSL")]
     with pytest.raises(ClueBenchError, match="XLNet-mid lacks CSL"):
-        score_table(V1, left, printed)
+        make_published_table(layouts["clue-v1"], left, facts)
 
 
-def test_a_row_that_names_no_condition_is_an_error(scores: list[PublishedScore]) -> None:
-    (first, *_) = (score for score in scores if score.source == CORPUS_SOURCE)
-    four = [first.model_copy(update={"model": "odd", "task": task}) for task in ("AFQMC", "TNEWS", "IFLYTEK", "CMNLI")]
-    with pytest.raises(ClueBenchError, match="odd is not a model, vocabulary, data and steps"):
-        corpus_table(four)
+def test_a_row_whose_conditions_are_not_named_is_an_error(
+    scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]
+) -> None:
+    first = next(score for score in scores if score.source == CORPUS_SOURCE)
+    tasks = ("AFQMC", "TNEWS", "IFLYTEK", "CMNLI", "AVG(4)")
+    odd = [first.model_copy(update={"model": "odd", "task": task}) for task in tasks]
+    with pytest.raises(ClueBenchError, match="nothing says what Vocab of odd is"):
+        make_published_table(layouts["corpus-and-vocabulary"], odd, facts)
 
 
-def test_other_numbers_move_means_arrows_and_bold(scores: list[PublishedScore], printed: Printed) -> None:
+def test_a_footnote_at_no_cell_is_an_error(
+    scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]
+) -> None:
+    left = [score for score in scores if score.model != "RoBERTa-tiny-clue"]
+    with pytest.raises(ClueBenchError, match="no cell Score of RoBERTa-tiny-clue"):
+        make_published_table(layouts["small-models"], left, facts)
+
+
+@pytest.mark.parametrize("text", ["tables = 1", "[[tables]]\nname = 'x'", "[[tables]\n", "other = []"])
+def test_a_layout_that_is_none_is_an_error_that_names_the_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / LAYOUTS).write_text(text, encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=re.escape(str(tmp_path / LAYOUTS))):
+        read_layouts(tmp_path)
+
+
+def test_another_best_number_is_bold(scores: list[PublishedScore], facts: Facts, layouts: dict[str, Layout]) -> None:
     changed = [
-        score.model_copy(update={"score": "80.00"}) if score.model == "RoBERTa-tiny-pair" else score for score in scores
-    ]
-    pair = score_table(PAIRS, changed, printed).rows[1]
-    assert pair[1].text == "80.00%(↑10.48)"
-    assert pair[1].notes == (
-        "RoBERTa-tiny-pair: the source prints 69.93%(↑0.41); the mean of its columns is 80.00%(↑10.48).",
-    )
-    tiny = [
         score.model_copy(update={"score": "99.00"})
         if (score.model, score.task, score.note) == ("ALBERT-tiny", "AFQMC", "small table")
         else score
         for score in scores
     ]
-    row = score_table(SMALL, tiny, printed).rows[1]
-    assert (row[3].is_best, row[1].value, row[1].is_best) == (True, Decimal("67.92"), True)
+    row = make_published_table(layouts["small-models"], changed, facts).rows[1]
+    assert (row[3].is_best, row[3].value, row[3].text) == (True, Decimal("99.00"), "99.00%")
 
 
-def test_a_difference_without_a_footnote_cannot_be_made(tables: dict[str, QuotedTable]) -> None:
+def test_a_difference_without_a_footnote_cannot_be_made(tables: dict[str, PublishedTable]) -> None:
     table = tables["vocabulary"]
-    silent = QuotedCell("1", "2")
+    silent = PublishedCell("1", "2")
     with pytest.raises(AssertionError, match="differs without a footnote"):
         replace(table, rows=((*table.rows[0][:2], silent),))

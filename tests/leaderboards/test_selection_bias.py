@@ -8,16 +8,16 @@ import pytest
 from scipy import integrate, stats
 
 from clue_bench.doors.records import RunRecord
-from clue_bench.leaderboards.measured.cells import Cell, measured_tables
-from clue_bench.leaderboards.measured.frames import run_frame
-from clue_bench.leaderboards.measured.optimism import OPTIMISM_NOTE, expected_maximum, expected_optimism, optimism_text
-from clue_bench.leaderboards.measured.tables import measured_section
+from clue_bench.leaderboards.cells import MeasuredCell
+from clue_bench.leaderboards.measured import SELECTION_NOTE, measured_section
+from clue_bench.leaderboards.runs import measured_tables
+from clue_bench.stats.significance import expected_maximum
 
 MakeRecord = Callable[..., RunRecord]
 
 
-def cell_of(*records: RunRecord) -> Cell:
-    (table,) = measured_tables(run_frame(records))
+def cell_of(*records: RunRecord) -> MeasuredCell:
+    (table,) = measured_tables(records)
     return table.models[0].cells["AFQMC"]
 
 
@@ -51,20 +51,20 @@ def test_noise_is_that_of_seeds_and_sampling_and_scores_those_of_all_settings(ma
     cell = cell_of(*made)
     assert cell.dev_scores == 10  # 7 + 3: a run of the one setting, and one of the other
     # 1.53875 for ten; sd 1.41 over seeds, 0.45 of sampling.
-    assert expected_optimism(cell) == Decimal("2.28")
-    assert optimism_text(cell) == "10 scores of 2 settings (≈ 2.28)"
+    assert cell.selection_bias == Decimal("2.28")
+    assert cell.selection_text == "10 scores of 2 settings (≈ 2.28)"
 
 
 def test_one_score_that_was_not_chosen_flatters_nothing(make_record: MakeRecord) -> None:
     cell = cell_of(make_record())
-    assert (cell.dev_scores, expected_optimism(cell), optimism_text(cell)) == (1, Decimal("0.00"), "–")
+    assert (cell.dev_scores, cell.selection_bias, cell.selection_text) == (1, Decimal("0.00"), "–")
 
 
 def test_a_single_seed_has_no_sd_and_so_no_figure(make_record: MakeRecord) -> None:
     one = cell_of(with_evaluations(make_record(correct=5000), 2))
-    assert (expected_optimism(one), optimism_text(one)) == (None, "2 scores (one seed)")
+    assert (one.selection_bias, one.selection_text) == (None, "2 scores (one seed)")
     three = cell_of(*(make_record(learning_rate=rate) for rate in (1e-4, 2e-4, 3e-4)))
-    assert optimism_text(three) == "3 scores of 3 settings (one seed)"
+    assert three.selection_text == "3 scores of 3 settings (one seed)"
 
 
 def test_the_settings_that_a_floor_tried_count(make_record: MakeRecord) -> None:
@@ -73,6 +73,6 @@ def test_the_settings_that_a_floor_tried_count(make_record: MakeRecord) -> None:
     assert cell_of(floor).dev_scores == 3
 
 
-def test_the_board_says_how_the_optimism_is_computed(make_record: MakeRecord) -> None:
-    (table,) = measured_tables(run_frame([with_evaluations(make_record(), 4)]))
-    assert OPTIMISM_NOTE in measured_section(table).split("\n\n")
+def test_the_board_says_how_the_selection_bias_is_computed(make_record: MakeRecord) -> None:
+    (table,) = measured_tables([with_evaluations(make_record(), 4)])
+    assert SELECTION_NOTE in measured_section(table).split("\n\n")

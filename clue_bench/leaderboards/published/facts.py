@@ -1,18 +1,23 @@
-"""Published scores: quoted from public sources, a source per row, never mixed with measured ones.
+"""Published scores and facts: quoted from public sources, a source per line, never mixed with measured ones.
 
-Input: a folder of CSV files with the columns of `PublishedScore`. Output: every row, in file and line order. A row
-that breaks a rule is an error naming file and line; none is skipped. Scores stay text, so that what is shown is what
-the source prints.
+Input: a folder of CSV files of scores, and `tables/` in it with what the cards print besides scores. Output: every
+line, in file and line order. A line that breaks a rule is an error naming file and line; none is skipped. Cells stay
+text, as the source prints them.
 """
 
 import csv
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pydantic
 
 from clue_bench.errors import ClueBenchError
+
+FACTS = ("speed", "models", "vocabulary", "pairs", "links")
+"""Names of the files in `tables/` that hold printed cells."""
 
 # 67.57, 74.22/91.88 (exact match / F1), 56.8 (0.4) (mean and sd), and the one table of training speeds.
 _SCORE = (
@@ -56,8 +61,38 @@ class PublishedScore(Quotation):
         return self
 
 
+class PrintedCell(Quotation):
+    """One cell of a table that is no score: the table's row and column, and the text that stands there."""
+
+    row: str = pydantic.Field(min_length=1)
+    column: str = pydantic.Field(min_length=1)
+    printed: str = pydantic.Field(min_length=1)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All printed cells that are no scores, by file, row and column."""
+
+    tables: Mapping[str, Mapping[str, Mapping[str, PrintedCell]]]
+
+    def cell(self, table: str, row: str, column: str) -> PrintedCell:
+        """Return one cell. Raises ClueBenchError if there is none."""
+        found = self.tables[table].get(row, {}).get(column)
+        if found is None:
+            raise ClueBenchError(f"published table {table}: no cell {column} of {row}", f"restore {table}.csv")
+        return found
+
+    def link(self, model: str) -> str:
+        """Return where a model is to be found: its page on the hub, else its authors' repository, else ""."""
+        for table, column in (("models", "Hugging Face"), ("links", "link")):
+            found = self.tables[table].get(model, {}).get(column)
+            if found is not None:
+                return found.printed
+        return ""
+
+
 def read_published(folder: Path) -> list[PublishedScore]:
-    """Return every row of every CSV file in `folder`, in the order of file names and lines.
+    """Return every score of every CSV file in `folder`, in the order of file names and lines.
 
     Raises ClueBenchError if there is no CSV file, or naming file and line of the first row that breaks a rule.
     """
@@ -65,6 +100,20 @@ def read_published(folder: Path) -> list[PublishedScore]:
     if not paths:
         raise ClueBenchError(f"{folder}: no CSV file of published scores", "name the folder leaderboards/published")
     return [score for path in paths for score in read_quotations(path, PublishedScore)]
+
+
+def read_facts(folder: Path) -> Facts:
+    """Return what `folder` holds. Raises ClueBenchError naming file and line, or a cell that is quoted twice."""
+    tables: dict[str, dict[str, dict[str, PrintedCell]]] = {}
+    for name in FACTS:
+        cells = list(read_quotations(folder / f"{name}.csv", PrintedCell))
+        for place, times in Counter((cell.row, cell.column) for cell in cells).items():
+            if times > 1:
+                raise ClueBenchError(f"{folder / name}.csv: two cells for {' × '.join(place)}", "remove one")
+        rows = tables[name] = {}
+        for cell in cells:
+            rows.setdefault(cell.row, {})[cell.column] = cell
+    return Facts(tables)
 
 
 def read_quotations(path: Path, kind: type[AnyQuotation]) -> Iterator[AnyQuotation]:

@@ -1,4 +1,4 @@
-"""You and the paper: measured models beside their published counterparts, with noise and obstacles."""
+"""Measured models beside their published counterparts, with noise and obstacles."""
 
 import json
 from collections.abc import Callable
@@ -10,18 +10,16 @@ from scipy import stats
 
 from clue_bench.doors.records import FileFacts, RunRecord
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.leaderboard import build_leaderboard
-from clue_bench.leaderboards.measured.cells import measured_tables
-from clue_bench.leaderboards.measured.frames import run_frame
-from clue_bench.leaderboards.measured.paper import (
-    PAPER_NOTE,
-    Paper,
-    PaperRow,
+from clue_bench.leaderboards.against_published import (
+    NOISE_NOTE,
+    ComparedScore,
+    PublishedComparison,
     compare_with_published,
-    paper_section,
     read_counterparts,
 )
-from clue_bench.leaderboards.published.read import read_published
+from clue_bench.leaderboards.leaderboard import build
+from clue_bench.leaderboards.published.facts import read_published
+from clue_bench.leaderboards.runs import measured_tables
 
 MakeRecord = Callable[..., RunRecord]
 SCORES = "model,params,task,split,score,source,note\n"
@@ -51,13 +49,13 @@ def write_counterparts(folder: Path, *lines: str) -> None:
     (folder / "tables" / "counterparts.csv").write_text(COUNTERPARTS + "\n".join(lines) + "\n", encoding="utf-8")
 
 
-def paper(folder: Path, *records: RunRecord) -> Paper:
-    return compare_with_published(measured_tables(run_frame(records)), folder)
+def compared(folder: Path, *records: RunRecord) -> PublishedComparison:
+    return compare_with_published(measured_tables(records), folder)
 
 
-def on_dev(folder: Path, *records: RunRecord) -> PaperRow:
+def on_dev(folder: Path, *records: RunRecord) -> ComparedScore:
     """Return the comparison with the score on dev."""
-    (row,) = (row for row in paper(folder, *records).rows if row.score.split == "dev")
+    (row,) = (row for row in compared(folder, *records).rows if row.score.split == "dev")
     return row
 
 
@@ -96,7 +94,7 @@ def test_test_scores_a_split_that_is_not_named_and_other_data_get_no_verdict(
     make_record: MakeRecord, folder: Path
 ) -> None:
     write_counterparts(folder, 'tiny,Tiny,"test(1.0, leaderboard)",a leaderboard,', "tiny,Tiny,dev?,an issue,")
-    test, unnamed = paper(folder, make_record()).rows
+    test, unnamed = compared(folder, make_record()).rows
     assert test.verdict == unnamed.verdict == "not comparable"
     assert test.obstacles == ("dev here, test(1.0, leaderboard) there",)
     assert unnamed.obstacles == ("the source does not say on which split",)
@@ -108,38 +106,38 @@ def test_test_scores_a_split_that_is_not_named_and_other_data_get_no_verdict(
         "test": FileFacts(rows=100, md5="1" * 32, expected_rows=100, expected_md5="0" * 32),
     }
     made = made.model_copy(update={"data": made.data.model_copy(update={"files": files})})
-    row = paper(folder, made).rows[0]
+    row = compared(folder, made).rows[0]
     assert row.obstacles[-1] == "the data of AFQMC here is not the official: train 60 of 100 rows, test (another md5)"
 
 
 def test_scores_that_read_keywords_are_shown_and_never_comparable(make_record: MakeRecord, folder: Path) -> None:
-    plain, keywords = paper(folder, make_record("tnews", 5400)).rows
+    plain, keywords = compared(folder, make_record("tnews", 5400)).rows
     assert (plain.score.task, plain.verdict) == ("TNEWS", "inside noise")
     assert (keywords.score.task, keywords.verdict) == ("TNEWS(+keywords)", "not comparable")
     assert any("keywords" in obstacle for obstacle in keywords.obstacles)
 
 
 def test_a_model_without_a_counterpart_is_named_and_a_floor_is_not(make_record: MakeRecord, folder: Path) -> None:
-    found = paper(
+    found = compared(
         folder,
         make_record(model="mine", sha256="b" * 64),
         make_record(model="floor-tfidf", sha256="c" * 64, is_floor=True),
         make_record(model="else", sha256="d" * 64, data="own", revision="own-1"),
     )
     assert (found.rows, found.without) == ((), ("mine",))
-    assert paper_section(found) == "Without a published counterpart: mine."
+    assert found.section == "Without a published counterpart: mine."
 
 
 def test_a_hub_model_is_known_by_its_name_whoever_published_it(make_record: MakeRecord, folder: Path) -> None:
-    assert len(paper(folder, make_record(model="somebody/tiny")).rows) == 2
+    assert len(compared(folder, make_record(model="somebody/tiny")).rows) == 2
 
 
 def test_how_little_a_model_was_pretrained_is_said(make_record: MakeRecord, folder: Path) -> None:
     made = make_record()
     made = made.model_copy(update={"model": made.model.model_copy(update={"pretraining_tokens": 65_536_000})})
     assert on_dev(folder, made).about.startswith("tiny (here 66 million tokens of pretraining) and Tiny, by the name: ")
-    assert "- tiny (here 66 million tokens of pretraining) and Tiny, by the name: best of 12" in paper_section(
-        paper(folder, made)
+    assert "- tiny (here 66 million tokens of pretraining) and Tiny, by the name: best of 12" in (
+        compared(folder, made).section
     )
 
 
@@ -166,7 +164,7 @@ def test_released_models_and_recipes_have_the_counterparts_that_ship(
     make_record: MakeRecord, published_folder: Path, name: str
 ) -> None:
     task = "iflytek"
-    found = compare_with_published(measured_tables(run_frame([make_record(task, 5000, model=name)])), published_folder)
+    found = compare_with_published(measured_tables([make_record(task, 5000, model=name)]), published_folder)
     assert found.rows
     assert not found.without
     assert all(", by the name: " in row.about for row in found.rows)
@@ -176,14 +174,14 @@ def test_the_section_is_in_markdown_and_json_with_every_obstacle_numbered(
     make_record: MakeRecord, published_folder: Path
 ) -> None:
     records = [make_record(task, 7000, model="roberta-tiny-clue", seed=seed) for task in ("afqmc",) for seed in (1, 2)]
-    board = build_leaderboard(records, published_folder)
-    assert "## You and the paper\n\n| 模型 | Published as |" in board.markdown
+    board = build(records, published_folder)
+    assert "## Measured against published\n\n| 模型 | Published as |" in board.markdown
     line = next(line for line in board.markdown.splitlines() if "69.52%, test(1.0, leaderboard)" in line)
     assert line.startswith("| roberta-tiny-clue | RoBERTa-tiny-clue | AFQMC | 70.00% |")
     assert line.endswith("| not comparable¹ |")
     assert "¹ dev here, test(1.0, leaderboard) there." in board.markdown
-    assert PAPER_NOTE in board.markdown
-    value = board.as_json()["paper"]
+    assert NOISE_NOTE in board.markdown
+    value = board.as_json()["against_published"]
     assert json.loads(json.dumps(value, allow_nan=False)) == value
     assert [(row["difference"], row["verdict"]) for row in value["rows"]] == [(0.48, "not comparable")]
     assert value["rows"][0]["published"]["split"] == "test(1.0, leaderboard)"

@@ -1,43 +1,37 @@
 from collections.abc import Callable
-from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
 
 from clue_bench.doors.records import RunRecord
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.measured.cells import measured_tables
-from clue_bench.leaderboards.measured.frames import FRAME_COLUMNS, run_frame, settings_fingerprint, unfinished_runs
+from clue_bench.leaderboards.runs import completed_runs, measured_tables, settings_fingerprint, unfinished_runs
 
 MakeRecord = Callable[..., RunRecord]
 DEV = {"rows": 4, "correct": 3, "accuracy": 0.75, "macro_f1": 0.5, "majority_share": 0.5, "majority_label": "0"}
 RESULTS: dict[str, Any] = {"dev": DEV, "best_step": 1, "total_steps": 2}
 
 
-def test_a_completed_run_becomes_one_row_with_exact_numbers(make_record: MakeRecord) -> None:
-    frame = run_frame([make_record(correct=2977, rows=4316, flags=["majority_class"], run_id="one")])
-    assert tuple(frame.columns) == FRAME_COLUMNS
-    row = frame.iloc[0].to_dict()
-    assert row["accuracy"] == Decimal(2977) / Decimal(4316)
-    assert (row["run_id"], row["correct"], row["dev_rows"], row["column"]) == ("one", 2977, 4316, "AFQMC")
-    assert (row["flags"], row["commit"], row["dirty"]) == (("majority_class",), "0123456789abcdef", False)
-    assert (row["best_step"], row["total_steps"], row["data_revision"]) == (200, 600, "official")
+def test_a_completed_run_keeps_exact_numbers(make_record: MakeRecord) -> None:
+    (run,) = completed_runs([make_record(correct=2977, rows=4316, flags=["majority_class"], run_id="one")])
+    assert run.accuracy == Fraction(2977, 4316)
+    assert (run.record.run_id, run.column.name, run.column.dev_rows) == ("one", "AFQMC", 4316)
+    assert (run.commit, run.column.revision, run.dataset) == ("0123456", "official", "clue")
 
 
-def test_no_records_give_an_empty_frame_with_all_columns() -> None:
-    frame = run_frame([])
-    assert frame.empty
-    assert tuple(frame.columns) == FRAME_COLUMNS
+def test_no_records_give_no_tables() -> None:
+    assert completed_runs([]) == measured_tables([]) == []
 
 
-def test_runs_that_did_not_complete_are_listed_and_not_in_the_frame(make_record: MakeRecord) -> None:
+def test_runs_that_did_not_complete_are_listed_and_in_no_table(make_record: MakeRecord) -> None:
     records = [
         make_record(run_id="c", status="failed", error="out of memory", results={}),
         make_record(run_id="b", status="interrupted", results={}),
         make_record(run_id="a"),
         make_record(run_id="p", kind="pretrain", results={}),
     ]
-    assert list(run_frame(records)["run_id"]) == ["a"]
+    assert [run.record.run_id for run in completed_runs(records)] == ["a"]
     assert [(run.run_id, run.status, run.error) for run in unfinished_runs(records)] == [
         ("b", "interrupted", ""),
         ("c", "failed", "out of memory"),
@@ -62,7 +56,7 @@ def test_seeds_of_two_machines_make_one_cell(make_record: MakeRecord) -> None:
         make_record(seed=seed, effective={"epochs": 3, "precision": found}, asked={"task": "afqmc", "settings": {}})
         for seed, found in enumerate(("bf16", "fp32", "bf16"))
     ]
-    (table,) = measured_tables(run_frame(records))
+    (table,) = measured_tables(records)
     cell = table.models[0].cells["AFQMC"]
     assert (cell.num_settings, cell.seeds, cell.precisions) == (1, (0, 1, 2), ("bf16", "fp32"))
 
@@ -83,7 +77,7 @@ def test_a_record_without_a_needed_result_is_an_error_that_names_the_run(
     make_record: MakeRecord, results: dict[str, Any], problem: str
 ) -> None:
     with pytest.raises(ClueBenchError) as caught:
-        run_frame([make_record(run_id="broken-run", results=results)])
+        completed_runs([make_record(run_id="broken-run", results=results)])
     assert "'broken-run'" in caught.value.message
     assert problem in caught.value.message
 
@@ -91,9 +85,9 @@ def test_a_record_without_a_needed_result_is_an_error_that_names_the_run(
 def test_a_fine_tuning_record_without_a_task_is_an_error(make_record: MakeRecord) -> None:
     record = make_record(run_id="no-task").model_copy(update={"task": None})
     with pytest.raises(ClueBenchError, match="'no-task': a fine-tuning record without a task"):
-        run_frame([record])
+        completed_runs([record])
 
 
 def test_the_same_run_given_twice_is_an_error(make_record: MakeRecord) -> None:
     with pytest.raises(ClueBenchError, match="'twin' is given twice"):
-        run_frame([make_record(run_id="twin"), make_record(run_id="twin")])
+        completed_runs([make_record(run_id="twin"), make_record(run_id="twin")])

@@ -20,18 +20,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clue_bench.leaderboards.measured.cells import Cell, MeasuredTable
-from clue_bench.leaderboards.scores import MISSING, SCORE, SCORE_COLUMNS
+from clue_bench.leaderboards.cells import MeasuredCell, MeasuredTable
+from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS
 from clue_bench.stats.significance import (
-    Bools,
     Floats,
     PairVariances,
     holm,
-    mcnemar_p_values,
+    pair_p_values,
     pair_variances,
     variances_of_mean,
     welch_p_values,
 )
+from clue_bench.tables import MISSING
 
 ALPHA = 0.05
 
@@ -91,6 +91,11 @@ class Ranks:
             return rank.text if rank.of > 1 else MISSING
         return NO_TEST if model in self.untested else MISSING
 
+    def rank_text(self, model: str) -> str:
+        """Return `1–3/5`, "" where no two models were tested."""
+        rank = self.by_model.get(model)
+        return f"{rank.text}/{rank.of}" if rank is not None and rank.of > 1 else ""
+
     def as_json(self) -> dict[str, Any]:
         """Return ranks and pairs as plain values."""
         return {
@@ -130,7 +135,7 @@ def _tested(table: MeasuredTable, column: str) -> _Tested:
     if len(labels) > 1:
         models = list(right.values())
         variances = pair_variances(models, is_fixed=[cells[label].is_floor for label in labels])
-        p_values = _p_values(models, accuracies, variances)
+        p_values = pair_p_values(models, accuracies, variances)
     return _Tested(_ranks(column, labels, accuracies, p_values, untested), labels, variances)
 
 
@@ -154,17 +159,8 @@ def _of_models(of_column: _Tested, labels: Sequence[str]) -> PairVariances:
     return PairVariances(variance[np.ix_(places, places)], uncertainty[np.ix_(places, places)])
 
 
-def _mean_accuracy(cells: Mapping[str, Cell]) -> float:
+def _mean_accuracy(cells: Mapping[str, MeasuredCell]) -> float:
     return sum(float(cells[column].accuracy) for column in SCORE_COLUMNS) / len(SCORE_COLUMNS)
-
-
-def _p_values(models: Sequence[Bools], accuracies: Floats, variances: PairVariances) -> Floats:
-    """Return the p-value (models, models) of every pair, before any correction."""
-    p_values = welch_p_values(accuracies, variances)
-    single = [number for number, correct in enumerate(models) if len(correct) == 1]
-    if len(single) > 1:
-        p_values[np.ix_(single, single)] = mcnemar_p_values([models[number] for number in single])
-    return p_values
 
 
 def _ranks(

@@ -1,8 +1,8 @@
-"""You and the paper: each measured model beside its published counterpart.
+"""Measured against published: each measured model beside its published counterpart.
 
 Input: measured tables on CLUE, and the folder of published scores with `tables/counterparts.csv`, which says what is
-whose counterpart. Output: a `Paper`: the differences, whether each is within the noise of both scores, and what stands
-in the way of comparing the two. Where something does, there is no verdict.
+whose counterpart. Output: a `PublishedComparison`: the differences, whether each is within the noise of both scores,
+and what stands in the way of comparing the two. Where something does, there is no verdict.
 """
 
 import math
@@ -16,22 +16,30 @@ from typing import Any
 import pydantic
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.markdown import escape, markdown_table
-from clue_bench.leaderboards.measured.cells import CLUE, Cell, MeasuredTable
-from clue_bench.leaderboards.published.quoted import footnote_mark
-from clue_bench.leaderboards.published.read import PublishedScore, Quotation, read_published, read_quotations
-from clue_bench.leaderboards.sampling import sampling_error, scored_rows
-from clue_bench.leaderboards.scores import MISSING, SPLIT, half_up, percent_text
-from clue_bench.stats.significance import t_quantile
+from clue_bench.leaderboards.cells import CLUE, MeasuredCell, MeasuredTable, cell_address
+from clue_bench.leaderboards.published.facts import PublishedScore, Quotation, read_published, read_quotations
+from clue_bench.leaderboards.scores import SPLIT, half_up, percent_text, sampling_error, scored_rows
+from clue_bench.stats.significance import LEVEL, t_quantile
+from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, raised
 
-TITLE = "You and the paper"
+TITLE = "Measured against published"
 KEYWORDS = "TNEWS(+keywords)"
-LEVEL = 0.95
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside noise", "outside noise", "not comparable"
 NOT_DECIDABLE = "not decidable: one seed"
-HEADER = ("模型", "Published as", "Task", f"Here ({SPLIT})", "There", "Difference", "Noise", "Verdict")
-PAPER_NOTE = (
+ADDRESS = "against-published"
+COLUMNS = (
+    Column("模型", "model"),
+    Column("Published as", "对应的已发表模型"),
+    Column("Task", "任务"),
+    Column(f"Here ({SPLIT})", "这里", True),
+    Column("There", "那里", True),
+    Column("Difference", "差", True),
+    Column("Noise", "噪声", True),
+    Column("Verdict", "结论"),
+)
+CHINESE = {INSIDE: "在噪声内", OUTSIDE: "超出噪声", NOT_COMPARABLE: "不可比", NOT_DECIDABLE: "无法判断"}
+NOISE_NOTE = (
     "Difference: here minus there, in points. Noise, 95 %: ± t × √(s² (1 + 1/n) + e² + e′²); s is the sd over the n "
     "seeds here, taken for the published run too, e and e′ are the sampling errors of the two scores, and t is "
     "Student's with Satterthwaite's degrees of freedom. With one seed, s is not known: what lies outside the rest of "
@@ -54,7 +62,7 @@ class Counterpart(Quotation):
 
 
 @dataclass(frozen=True)
-class PaperRow:
+class ComparedScore:
     """One measured cell beside one published score.
 
     `obstacles` forbid a verdict, `remarks` only qualify it; `about` is what holds for every score of the two models.
@@ -62,7 +70,7 @@ class PaperRow:
 
     model: str
     counterpart: Counterpart
-    cell: Cell
+    cell: MeasuredCell
     score: PublishedScore
     noise: Decimal | None
     obstacles: tuple[str, ...]
@@ -82,6 +90,11 @@ class PaperRow:
         if abs(self.difference) <= self.noise:
             return INSIDE
         return NOT_DECIDABLE if len(self.cell.seeds) == 1 else OUTSIDE
+
+    @property
+    def chinese(self) -> str:
+        """The verdict in Chinese."""
+        return CHINESE[self.verdict]
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -115,15 +128,60 @@ class PaperRow:
 
 
 @dataclass(frozen=True)
-class Paper:
+class PublishedComparison:
     """Every comparison, and the measured models that have no published counterpart."""
 
-    rows: tuple[PaperRow, ...]
+    rows: tuple[ComparedScore, ...]
     without: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return the section as plain values."""
         return {"rows": [row.as_json() for row in self.rows], "without_counterpart": list(self.without)}
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands in the way of comparing, in the order of the rows; the number of one is its place from 1."""
+        return list(dict.fromkeys(note for row in self.rows for note in row.notes))
+
+    @property
+    def table(self) -> Table:
+        """A row per comparison, with the marks of its notes; each verdict has an address."""
+        rows = tuple(self._row(row, place) for place, row in enumerate(self.rows, start=1))
+        notes = [f"{number} {note}." for number, note in enumerate(self.notes, start=1)]
+        without = [f"Without a published counterpart: {', '.join(self.without)}."] if self.without else []
+        return Table(TITLE, COLUMNS, rows, (NOISE_NOTE, *notes, *without), ADDRESS)
+
+    @property
+    def section(self) -> str:
+        """The section's Markdown, without its heading."""
+        parts = []
+        if self.rows:
+            parts = [self.table.to_markdown(), NOISE_NOTE]
+            parts.append("  \n".join(f"{raised(number)} {escape(note)}." for number, note in enumerate(self.notes, 1)))
+            parts.append("\n".join(dict.fromkeys(f"- {escape(row.about)}" for row in self.rows)))
+        if self.without:
+            parts.append(f"Without a published counterpart: {escape(', '.join(self.without))}.")
+        return "\n\n".join(parts)
+
+    def _row(self, row: ComparedScore, place: int) -> Row:
+        there = half_up(Decimal(row.score.score))
+        marks = " ".join(map(str, sorted(self.notes.index(note) + 1 for note in row.notes)))
+        cells = (
+            Cell(row.model),
+            Cell(row.score.model),
+            Cell(row.cell.column.name),
+            Cell(percent_text(row.cell.percent), row.cell.percent),
+            Cell(f"{percent_text(there)}, {row.score.split}", there),
+            Cell(f"{row.difference:+}", row.difference),
+            Cell(MISSING if row.noise is None else f"± {row.noise}", row.noise),
+            Cell(row.verdict, None, marks, below=row.chinese, address=verdict_address(row, place)),
+        )
+        return Row(cells, search=f"{row.model} {row.score.model} {row.score.source}")
+
+
+def verdict_address(row: ComparedScore, place: int) -> str:
+    """Return what a permalink calls the verdict of the comparison at `place`."""
+    return cell_address(ADDRESS, f"{row.model} {place}", COLUMNS[-1].name)
 
 
 def read_counterparts(folder: Path, scores: Sequence[PublishedScore]) -> list[Counterpart]:
@@ -140,14 +198,14 @@ def read_counterparts(folder: Path, scores: Sequence[PublishedScore]) -> list[Co
     return found
 
 
-def compare_with_published(tables: Iterable[MeasuredTable], folder: Path) -> Paper:
+def compare_with_published(tables: Iterable[MeasuredTable], folder: Path) -> PublishedComparison:
     """Return the measured models of CLUE's tables beside their counterparts; floors have none and need none.
 
     Raises ClueBenchError naming file and line of a published row that breaks a rule.
     """
     scores = read_published(folder)
     counterparts = read_counterparts(folder, scores)
-    rows: list[PaperRow] = []
+    rows: list[ComparedScore] = []
     without: dict[str, None] = {}
     for table in tables:
         for model in table.models if table.dataset == CLUE else ():
@@ -157,23 +215,10 @@ def compare_with_published(tables: Iterable[MeasuredTable], folder: Path) -> Pap
             for line in own:
                 for name in (column.name for column in table.columns if column.name in model.cells):
                     rows += _rows(model.label, line, model.cells[name], scores)
-    return Paper(tuple(rows), tuple(without))
+    return PublishedComparison(tuple(rows), tuple(without))
 
 
-def paper_section(paper: Paper) -> str:
-    """Return the section's Markdown, without its heading."""
-    notes = list(dict.fromkeys(note for row in paper.rows for note in row.notes))
-    parts = []
-    if paper.rows:
-        parts = [markdown_table(HEADER, [_markdown_row(row, notes) for row in paper.rows]), PAPER_NOTE]
-        parts.append("  \n".join(f"{footnote_mark(number)} {escape(note)}." for number, note in enumerate(notes, 1)))
-        parts.append("\n".join(dict.fromkeys(f"- {escape(row.about)}" for row in paper.rows)))
-    if paper.without:
-        parts.append(f"Without a published counterpart: {escape(', '.join(paper.without))}.")
-    return "\n\n".join(parts)
-
-
-def _rows(label: str, line: Counterpart, cell: Cell, scores: Sequence[PublishedScore]) -> list[PaperRow]:
+def _rows(label: str, line: Counterpart, cell: MeasuredCell, scores: Sequence[PublishedScore]) -> list[ComparedScore]:
     """Return the cell beside each of the counterpart's scores on its task; a score printed twice stands once."""
     own: dict[tuple[str, str], PublishedScore] = {}
     for score in scores:
@@ -182,12 +227,12 @@ def _rows(label: str, line: Counterpart, cell: Cell, scores: Sequence[PublishedS
             own.setdefault((score.task, score.score), score)
     about = _about(label, line, cell)
     return [
-        PaperRow(label, line, cell, score, _noise(cell, score), _obstacles(cell, score), _remarks(cell), about)
+        ComparedScore(label, line, cell, score, _noise(cell, score), _obstacles(cell, score), _remarks(cell), about)
         for score in own.values()
     ]
 
 
-def _noise(cell: Cell, score: PublishedScore) -> Decimal | None:
+def _noise(cell: MeasuredCell, score: PublishedScore) -> Decimal | None:
     """Return the half-width of the 95 % interval of a difference of two equals; None if the rows are not known."""
     is_dev = score.split.rstrip("?") == SPLIT
     rows = cell.column.dev_rows if is_dev else scored_rows(cell.column.task, score.split)
@@ -201,7 +246,7 @@ def _noise(cell: Cell, score: PublishedScore) -> Decimal | None:
     return half_up(Decimal(t_quantile((1 + LEVEL) / 2, freedom)) * variance.sqrt())
 
 
-def _obstacles(cell: Cell, score: PublishedScore) -> tuple[str, ...]:
+def _obstacles(cell: MeasuredCell, score: PublishedScore) -> tuple[str, ...]:
     """Return why the two scores are not comparable."""
     found = []
     if score.split.endswith("?"):
@@ -216,7 +261,7 @@ def _obstacles(cell: Cell, score: PublishedScore) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _remarks(cell: Cell) -> tuple[str, ...]:
+def _remarks(cell: MeasuredCell) -> tuple[str, ...]:
     """Return what qualifies the score here."""
     found = []
     if cell.is_majority:
@@ -226,7 +271,7 @@ def _remarks(cell: Cell) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _about(label: str, line: Counterpart, cell: Cell) -> str:
+def _about(label: str, line: Counterpart, cell: MeasuredCell) -> str:
     """Return what the two models differ in, and where the published one's scores are printed."""
     tokens = ""
     if cell.pretraining_tokens is not None:
@@ -234,18 +279,3 @@ def _about(label: str, line: Counterpart, cell: Cell) -> str:
         tokens = f" (here {millions:,} million tokens of pretraining)"
     note = f": {line.note}" if line.note else ""
     return f"{label}{tokens} and {line.model}, by the name{note}. Source: {line.source}."
-
-
-def _markdown_row(row: PaperRow, notes: Sequence[str]) -> list[str]:
-    marks = " ".join(footnote_mark(number) for number in sorted(notes.index(note) + 1 for note in row.notes))
-    there = percent_text(half_up(Decimal(row.score.score)))
-    return [
-        escape(row.model),
-        escape(row.score.model),
-        escape(row.cell.column.name),
-        percent_text(row.cell.percent),
-        f"{there}, {escape(row.score.split)}",
-        f"{row.difference:+}",
-        MISSING if row.noise is None else f"± {row.noise}",
-        f"{row.verdict}{marks}",
-    ]

@@ -1,5 +1,6 @@
 import csv
 import re
+import shutil
 from collections import Counter
 from decimal import Decimal
 from pathlib import Path
@@ -7,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.published.read import read_published
-from clue_bench.leaderboards.published.score_layouts import FOUR
-from clue_bench.leaderboards.scores import score_of
+from clue_bench.leaderboards.published.facts import FACTS, read_facts, read_published
+from clue_bench.leaderboards.scores import SCORE_COLUMNS, score_of
+from clue_bench.vocab.token_types import PUBLISHED
 
 HEADER = "model,params,task,split,score,source,note"
 GOOD = "tiny,7.5M,AFQMC,dev,69.52,a README,"
@@ -63,10 +64,11 @@ def test_only_released_models_without_any_score_have_an_empty_one(published_fold
 
 
 def test_the_corpus_comparison_prints_the_half_up_mean_of_its_columns(published_folder: Path) -> None:
+    four = dict(zip(("AFQMC", "TNEWS", "IFLYTEK", "CMNLI"), SCORE_COLUMNS, strict=True))
     quoted: dict[str, dict[str, Decimal]] = {}
     for row in read_published(published_folder):
         if row.source == "CLUEbenchmark/CLUECorpus2020 README":
-            quoted.setdefault(row.model, {})[FOUR.get(row.task, row.task)] = Decimal(row.score)
+            quoted.setdefault(row.model, {})[four.get(row.task, row.task)] = Decimal(row.score)
     assert len(quoted) == 8
     for columns in quoted.values():
         assert score_of(columns) == columns["AVG(4)"]
@@ -113,3 +115,45 @@ def test_a_file_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
 def test_a_folder_without_scores_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ClueBenchError, match="no CSV file of published scores"):
         read_published(tmp_path)
+
+
+def test_every_cell_has_a_source(published_folder: Path) -> None:
+    facts = read_facts(published_folder / "tables")
+    assert tuple(facts.tables) == FACTS
+    assert all(cell.source for rows in facts.tables.values() for cells in rows.values() for cell in cells.values())
+
+
+def test_the_token_types_are_those_that_vocab_stats_quotes(published_folder: Path) -> None:
+    rows = list(read_facts(published_folder / "tables").tables["vocabulary"].values())
+    for column, name in (("Google", "google_vocab"), ("CLUE", "clue_vocab")):
+        (known,) = (one.counts for one in PUBLISHED.values() if one.name == name)
+        counts = [row[column].printed.replace("–", "0") for row in rows]
+        assert [*map(int, counts)] == [*known, sum(known)]
+
+
+@pytest.fixture
+def folder(published_folder: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(published_folder / "tables", tmp_path / "tables"))
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "problem"),
+    [
+        ("speed.csv", "BERT-base google_vocab,模型,again,a README,", "two cells for BERT-base google_vocab × 模型"),
+        ("speed.csv", "a,b,c,,", "source"),
+        ("speed.csv", "a,b,,a README,", "printed"),
+    ],
+)
+def test_a_bad_line_is_an_error_that_names_the_file(folder: Path, file: str, line: str, problem: str) -> None:
+    with (folder / file).open("a", encoding="utf-8") as out:
+        out.write(line + "\n")
+    with pytest.raises(ClueBenchError) as caught:
+        read_facts(folder)
+    assert file in caught.value.message
+    assert problem in caught.value.message
+
+
+def test_a_missing_file_is_an_error_that_names_it(folder: Path) -> None:
+    (folder / "models.csv").unlink()
+    with pytest.raises(ClueBenchError, match=r"models\.csv: no such file"):
+        read_facts(folder)

@@ -1,0 +1,239 @@
+"""Tables of measured cells, each held against the best model without any pretraining.
+
+A cell is one model on one task and one data revision: the mean over seeds, with everything a reader needs to judge it.
+`runs` makes the tables of run records.
+
+A floor is a model without any pretraining. It is a row like the others, below them, and what each cell of its column is
+held against: never one of another revision or another number of rows. To beat it is to be strictly better.
+
+Choosing the best of N dev scores flatters a cell by about E[max of N standard normals] × σ, with σ² = sd over seeds² +
+sampling error². It is an estimate, and as a rule too high: the largest of N is larger the less they have in common, and
+evaluations of one run share the rows and most of the weights. With one seed, σ is not known, and there is none.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+
+from clue_bench.doors.records import MAJORITY_CLASS, OFFICIAL
+from clue_bench.leaderboards.scores import SPLIT, half_up, percentage, score_of
+from clue_bench.stats.significance import Bools, expected_maximum, wilson_interval
+from clue_bench.tables import MISSING
+
+CLUE = "clue"
+SYNTHETIC = "synthetic"
+
+MAJORITY_MARK, FLOOR_MARK = "†", "▽"
+NO_FLOOR, IS_FLOOR = "no floor run", "floor"
+FLOOR_LABELS = {"floor-majority": "多数类", "floor-tfidf": "TF-IDF + 线性"}
+"""Name of a floor in records → shown name."""
+
+
+@dataclass(frozen=True)
+class MeasuredColumn:
+    """A column of a measured table, and the only data that it may hold."""
+
+    name: str
+    task: str
+    revision: str
+    dev_rows: int
+
+    @property
+    def is_official(self) -> bool:
+        """Whether the data is, byte for byte, what the task card describes."""
+        return self.revision == OFFICIAL
+
+
+@dataclass(frozen=True)
+class MeasuredCell:
+    """One model on one column. Shares are exact fractions of 1.
+
+    `runs` are those of the best of `num_settings`, one per seed; `repeats` are further runs of these seeds, left out.
+    """
+
+    dataset: str
+    model: str
+    model_sha256: str
+    parameters: int
+    is_floor: bool
+    column: MeasuredColumn
+    runs: tuple[str, ...]
+    repeats: tuple[str, ...]
+    seeds: tuple[int, ...]
+    settings: str
+    num_settings: int
+    accuracies: tuple[Fraction, ...]  # one per seed
+    macro_f1: Fraction
+    majority_shares: tuple[Fraction, ...]  # distinct; one, since the rows are the same
+    best_steps: tuple[int, ...]
+    total_steps: tuple[int, ...]
+    commits: tuple[str, ...]
+    flags: tuple[tuple[str, int], ...]  # flag, number of runs that have it
+    dev_scores: int  # how many scores on dev the one shown was chosen from: of every setting, those of one run
+    precisions: tuple[str, ...]
+    machines: tuple[str, ...]
+    seconds: float  # of all runs together
+    pretraining_tokens: int | None
+    other_files: str  # which files of the data are not the task card's, in words
+    correct: Bools | None = field(compare=False, repr=False)
+    """Which dev rows are right (seeds, rows); None if one of the records does not say."""
+
+    @property
+    def accuracy(self) -> Fraction:
+        """Mean over seeds."""
+        return mean_of_shares(self.accuracies)
+
+    @property
+    def percent(self) -> Decimal:
+        """The displayed accuracy."""
+        return percentage(self.accuracy)
+
+    @property
+    def deviation(self) -> Decimal | None:
+        """Sample standard deviation over seeds in percentage points; None for a single seed."""
+        if len(self.accuracies) < 2:
+            return None
+        squares = sum(((share - self.accuracy) ** 2 for share in self.accuracies), Fraction(0))
+        return _root_in_points(squares / (len(self.accuracies) - 1))
+
+    @property
+    def sampling_error(self) -> Decimal:
+        """Binomial standard error (1 sigma) in percentage points: what another dev set of this size would change.
+
+        More seeds do not shrink it: they all see the same rows.
+        """
+        return _root_in_points(self.accuracy * (1 - self.accuracy) / self.column.dev_rows)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's 95 % interval of the accuracy, from the dev rows alone, as shares of 1."""
+        return wilson_interval(float(self.accuracy), self.column.dev_rows)
+
+    @property
+    def selection_bias(self) -> Decimal | None:
+        """About how much choosing adds, in percentage points; 0 for a single score, None for one seed."""
+        if self.dev_scores == 1:
+            return Decimal("0.00")
+        if self.deviation is None:
+            return None
+        noise = (self.deviation**2 + self.sampling_error**2).sqrt()
+        return half_up(Decimal(expected_maximum(self.dev_scores)) * noise)
+
+    @property
+    def selection_text(self) -> str:
+        """The text `15 scores (≈ 1.22)`, `60 scores of 4 settings (≈ 1.71)`; a dash where nothing was chosen."""
+        if self.dev_scores == 1:
+            return MISSING
+        bias = self.selection_bias
+        settings = f" of {self.num_settings} settings" * (self.num_settings > 1)
+        return f"{self.dev_scores} scores{settings} ({'one seed' if bias is None else f'≈ {bias}'})"
+
+    @property
+    def commit_text(self) -> str:
+        """The commits behind the cell, or a dash."""
+        return ", ".join(filter(None, self.commits)) or MISSING
+
+    @property
+    def is_majority(self) -> bool:
+        """Whether any of the runs is no better than always answering the most frequent class."""
+        return MAJORITY_CLASS in dict(self.flags)
+
+
+@dataclass(frozen=True)
+class MeasuredModel:
+    """A row of a measured table: one model (one set of weights, or one floor), cells by column name."""
+
+    label: str
+    name: str
+    sha256: str
+    is_floor: bool
+    cells: dict[str, MeasuredCell]
+
+    @property
+    def parameters(self) -> tuple[int, ...]:
+        """Distinct parameter counts, rising: one for a checkpoint; a floor has as many as each task needs."""
+        return tuple(sorted({cell.parameters for cell in self.cells.values()}))
+
+    @property
+    def score(self) -> Decimal | None:
+        """The mean of the four columns of Score, None unless all are there."""
+        return score_of(self.percents)
+
+    @property
+    def percents(self) -> dict[str, Decimal]:
+        """The displayed accuracies by column name."""
+        return {name: cell.percent for name, cell in self.cells.items()}
+
+
+@dataclass(frozen=True)
+class MeasuredTable:
+    """One table: one data set, one revision per column.
+
+    Models stand from the highest Score down, those without one after them, floors last.
+    """
+
+    dataset: str
+    number: int
+    columns: tuple[MeasuredColumn, ...]
+    models: tuple[MeasuredModel, ...]
+
+    @property
+    def address(self) -> str:
+        """What a permalink calls the table; it stays what it is when other rows are added."""
+        return f"{self.dataset}-{self.number}"
+
+    @property
+    def title(self) -> str:
+        """What data the table is on."""
+        names = {CLUE: "CLUE", SYNTHETIC: "synthetic data, not CLUE"}
+        return f"Measured on {names.get(self.dataset, f'data “{self.dataset}”')} ({SPLIT})"
+
+    @property
+    def cells(self) -> list[MeasuredCell]:
+        """All cells, row by row."""
+        return [cell for model in self.models for cell in model.cells.values()]
+
+    def floor_of(self, column: str) -> MeasuredModel | None:
+        """Return the best floor of a column, the first row of equals; None if no floor was run on it."""
+        floors = [model for model in self.models if model.is_floor and column in model.cells]
+        return max(floors, key=lambda model: model.cells[column].accuracy, default=None)
+
+    def over_floor(self, cell: MeasuredCell) -> Fraction | None:
+        """Return by what share of 1 a model is over the best floor; None for a floor, or where none was run."""
+        floor = self.floor_of(cell.column.name)
+        return None if cell.is_floor or floor is None else cell.accuracy - floor.cells[cell.column.name].accuracy
+
+    def misses_floor(self, cell: MeasuredCell) -> bool:
+        """Whether a floor was run on the cell's column, and the model is no better than it."""
+        over = self.over_floor(cell)
+        return over is not None and over <= 0
+
+    def over_floor_text(self, cell: MeasuredCell) -> str:
+        """Return `+3.42 (TF-IDF + 线性)`: percentage points, and over which floor."""
+        floor, over = self.floor_of(cell.column.name), self.over_floor(cell)
+        if floor is None:
+            return NO_FLOOR
+        if over is None:
+            return IS_FLOOR
+        return f"{half_up(over * 100):+}{FLOOR_MARK if over <= 0 else ''} ({floor.label})"
+
+    def mark(self, cell: MeasuredCell) -> str:
+        """Return the marks behind a number: no better than the majority class, no better than the floor."""
+        return MAJORITY_MARK * cell.is_majority + FLOOR_MARK * self.misses_floor(cell)
+
+
+def cell_address(table: str, row: str, column: str) -> str:
+    """Return what a permalink calls a cell, by the address of its table, the shown name of its row and its column."""
+    return f"{table}/{row}/{column}"
+
+
+def mean_of_shares(shares: Iterable[Fraction]) -> Fraction:
+    """Return the mean of exact shares."""
+    values = list(shares)
+    return sum(values, Fraction(0)) / len(values)
+
+
+def _root_in_points(variance: Fraction) -> Decimal:
+    """Return the square root of a variance of shares, in percentage points with two decimals."""
+    return half_up((Decimal(variance.numerator) / Decimal(variance.denominator)).sqrt() * 100)

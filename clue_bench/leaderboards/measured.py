@@ -1,0 +1,329 @@
+"""Measured cells as tables: scores in the layout of the published small-model table, ranks, conditions, all cells.
+
+Input: `MeasuredTable`s. Output: `Table`s, and a section of Markdown. The best of each column, as displayed, is marked,
+and so is every tie with it; floors stand last and compete too. Under a table of scores stand its split, the data
+revision of each column, the ranks that paired tests allow, and the conditions of every cell: what qualifies a number
+stays in sight of it.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+
+from clue_bench.leaderboards.cells import (
+    CLUE,
+    FLOOR_MARK,
+    MAJORITY_MARK,
+    SYNTHETIC,
+    MeasuredCell,
+    MeasuredModel,
+    MeasuredTable,
+    cell_address,
+)
+from clue_bench.leaderboards.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, ranks_of
+from clue_bench.leaderboards.scores import (
+    SCORE,
+    SCORE_COLUMNS,
+    SPLIT,
+    half_up,
+    parameters_text,
+    percent_text,
+    percentage,
+)
+from clue_bench.stats.significance import p_text, paired_test
+from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
+
+LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
+WITHOUT_PRETRAINING = "无预训练"
+MAJORITY_NOTE = (
+    f"{MAJORITY_MARK} The model predicts (nearly) only the majority class, or is no better than doing so, "
+    "in at least one of the runs behind the cell."
+)
+FLOOR_NOTE = (
+    f"{FLOOR_MARK} The model does not beat the floor: on the same rows, a simple model without any pretraining "
+    "is at least as good."
+)
+FLOORS_NOTE = (
+    "Rows in *italics* are floors, simple models without any pretraining: the majority class of train, and a linear "
+    "model on TF-IDF of character n-grams. Their parameters are the coefficients that each task needs."
+)
+SELECTION_NOTE = (
+    "Selection bias (≈): about what choosing the best of N dev scores, the sum over settings of the scores of a run, "
+    "adds to a cell, in points: E[max of N standard normals] × √(sd over seeds² + sampling error²). Scores of one run "
+    "have much in common, so the true figure is smaller as a rule; with one seed, there is no sd and no figure."
+)
+CONDITIONS = (
+    "模型",
+    "Task",
+    "Split, data",
+    "Seeds",
+    "Accuracy (mean ± sd)",
+    "Sampling error (1σ)",
+    "Macro-F1",
+    "Majority share",
+    "Points over the floor",
+    "Chosen from (selection bias)",
+    "Best step of steps",
+    "Commit",
+    "Flags",
+)
+SUMMARY = (
+    "task",
+    "model",
+    "seeds",
+    "mean ± sd",
+    "95 % interval",
+    "macro-F1",
+    "over the best floor",
+    "p",
+    "chosen from",
+    "seconds",
+    "data revision",
+)
+CELL_COLUMNS = (
+    "data", "table", "split", "model", "model_sha256", "is_floor", "parameters", "column", "task", "data_revision",
+    "dev_rows", "accuracy_percent", "sd_points", "sampling_error_points", "macro_f1_percent", "majority_share_percent",
+    "points_over_floor", "misses_floor", "seeds", "num_settings", "settings", "runs", "commits", "flags",
+)  # fmt: skip
+"""Several values in one place are separated by blanks."""
+
+
+def score_table(table: MeasuredTable, ranks: Sequence[Ranks] = ()) -> Table:
+    """Return the table of scores, its `ranks` below the numbers.
+
+    Score and its four columns are there where any of the four is.
+    """
+    columns = {column.name: column for column in table.columns}
+    of_score = list(SCORE_COLUMNS) if any(name in columns for name in SCORE_COLUMNS) else []
+    names = [*of_score, *(name for name in columns if name not in SCORE_COLUMNS)]
+    numbers = [*([SCORE] if of_score else []), *names]
+    percents = {model.label: _percents(model) for model in table.models}
+    best = {name: max((row[name] for row in percents.values() if name in row), default=None) for name in numbers}
+    by_column = {of_column.column: of_column for of_column in ranks}
+
+    def number(model: MeasuredModel, name: str) -> Cell:
+        percent = percents[model.label].get(name)
+        if percent is None:
+            return Cell(MISSING)
+        mark = table.mark(model.cells[name]) if name in model.cells else ""
+        below = by_column[name].rank_text(model.label) if name in by_column else ""
+        address = cell_address(table.address, model.label, name)
+        return Cell(percent_text(percent), percent, mark, percent == best[name], below=below, address=address)
+
+    rows = []
+    for model in table.models:
+        cells = [number(model, name) for name in numbers]
+        cells.insert(len(numbers) - len(names), _parameters(model))
+        search = f"{model.label} {model.name} {model.sha256[:8]}"
+        rows.append(Row((Cell(model.label), *cells), WITHOUT_PRETRAINING if model.is_floor else "", search))
+    heads = [_column(table, name) for name in numbers]
+    heads.insert(len(numbers) - len(names), Column("参数", "parameters", True))
+    return Table(table.title, (Column("模型", "model"), *heads), tuple(rows), tuple(mark_notes(table)), table.address)
+
+
+def ranks_table(table: MeasuredTable, ranks: Sequence[Ranks]) -> Table:
+    """Return the ranks of the models in every column."""
+    rows = [[model.label, *(of_column.text(model.label) for of_column in ranks)] for model in table.models]
+    return make_table("Ranks", ["模型", *(of_column.column for of_column in ranks)], rows)
+
+
+def conditions_table(table: MeasuredTable) -> Table:
+    """Return what qualifies each cell: a row per cell, models in the table's order, columns from left to right."""
+    rows = [[model.label, *_conditions(cell, table)] for model, cell in _cells(table)]
+    return make_table("Conditions", CONDITIONS, rows)
+
+
+def summary_table(table: MeasuredTable) -> Table:
+    """Return a row per model and task: mean, interval, and the paired test against the best floor."""
+    rows = [_summary(model, cell, table) for model, cell in _cells(table) if not cell.is_floor]
+    notes = (
+        "The interval is Wilson's over dev rows alone; p is that of the leaderboard's paired test against the best "
+        "floor, before any correction: McNemar's of one run against one, otherwise Welch's over rows and seeds.",
+    )
+    return make_table(f"{table.title}, against the floors", SUMMARY, rows, notes=notes)
+
+
+def cell_table(tables: Iterable[MeasuredTable]) -> Table:
+    """Return a line per cell with everything that qualifies its number, in the order of tables, models and columns.
+
+    Published scores are not in it: they have files of their own, and no column holds both.
+    """
+    rows = [_line(model, cell, table) for table in tables for model, cell in _cells(table)]
+    return make_table("Measured cells", CELL_COLUMNS, rows)
+
+
+def measured_section(table: MeasuredTable, ranks: Sequence[Ranks] | None = None) -> str:
+    """Return a measured table with its split, its data revisions, its footnotes and the conditions of every cell."""
+    ranks = ranks_of(table) if ranks is None else ranks
+    parts = [score_table(table).to_markdown(), LEGEND, _data_sentences(table)]
+    parts += [FLOORS_NOTE] if any(model.is_floor for model in table.models) else []
+    parts += mark_notes(table)
+    if any(of_column.pairs for of_column in ranks):  # else no two models can be tested against each other
+        parts += ["Ranks:", ranks_table(table, ranks).to_markdown(), RANK_NOTE]
+        parts += [NO_TEST_NOTE] if any(of_column.untested for of_column in ranks) else []
+    parts += differing_conditions(table)
+    if any(cell.dev_scores > 1 for cell in table.cells):
+        parts.append(SELECTION_NOTE)
+    return "\n\n".join([*parts, "Conditions:", conditions_table(table).to_markdown()])
+
+
+def mark_notes(table: MeasuredTable) -> list[str]:
+    """Return what the marks of a table mean, where it has any."""
+    notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
+    return [*notes, MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else notes
+
+
+def differing_conditions(table: MeasuredTable) -> list[str]:
+    """Return a sentence that names what the models' rows differ in besides the model; none where they do not.
+
+    Columns that only some models have are left out, but where there are no others.
+    """
+    facts: dict[str, Callable[[MeasuredCell], str]] = {
+        "seeds": lambda cell: str(len(cell.seeds)),
+        "settings tried": lambda cell: str(cell.num_settings),
+        "dev scores to choose from": lambda cell: str(cell.dev_scores),
+        "commit": lambda cell: cell.commit_text,
+        "precision": lambda cell: ", ".join(cell.precisions) or MISSING,
+        "machine": lambda cell: ", ".join(cell.machines) or MISSING,
+    }
+    models = [model for model in table.models if not model.is_floor]
+    names = [column.name for column in table.columns]
+    shared = [name for name in names if all(name in model.cells for model in models)] or names
+    found = []
+    for what, fact in facts.items():
+        groups: dict[str, list[str]] = {}
+        for model in models:
+            values = dict.fromkeys(fact(model.cells[name]) for name in shared if name in model.cells)
+            groups.setdefault(" / ".join(values), []).append(model.label)
+        if len(groups) > 1:
+            found.append(f"{what}: " + ", ".join(f"{value} ({', '.join(who)})" for value, who in groups.items()))
+    if not found:
+        return []
+    return [escape(f"Not strictly comparable, since the rows differ in more than the model: {'; '.join(found)}.")]
+
+
+def _cells(table: MeasuredTable) -> Iterable[tuple[MeasuredModel, MeasuredCell]]:
+    """Yield every cell with its model, models in the table's order, columns from left to right."""
+    names = [column.name for column in table.columns]
+    return ((model, model.cells[name]) for model in table.models for name in names if name in model.cells)
+
+
+def _percents(model: MeasuredModel) -> dict[str, Decimal]:
+    return model.percents if model.score is None else {SCORE: model.score, **model.percents}
+
+
+def _parameters(model: MeasuredModel) -> Cell:
+    counts = list(dict.fromkeys(map(parameters_text, model.parameters)))
+    text = counts[0] if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
+    return Cell(text, max(model.parameters))
+
+
+def _column(table: MeasuredTable, name: str) -> Column:
+    """Return a column of percentages: what data it is on, and what filters know it by."""
+    own = [c for c in table.columns if (c.name in SCORE_COLUMNS if name == SCORE else c.name == name)]
+    if not own:
+        return Column(name, "", True, {"task": name})
+    note = "mean of four" if name == SCORE else f"{own[0].revision}\n{own[0].dev_rows:,} rows"
+    revision = "official" if all(column.is_official for column in own) else "other"
+    return Column(name, note, True, {"task": name, "revision": revision})
+
+
+def _conditions(cell: MeasuredCell, table: MeasuredTable) -> list[str]:
+    """Return one row of the conditions table, but for the model."""
+    runs = len(cell.runs)
+    flags = ", ".join(flag if num == runs else f"{flag} ({num} of {runs})" for flag, num in cell.flags)
+    return [
+        cell.column.name,
+        f"{SPLIT}, {cell.column.revision}",
+        f"{len(cell.seeds)}{_repeats(cell)}",
+        _mean_text(cell),
+        f"± {cell.sampling_error}",
+        percent_text(percentage(cell.macro_f1)),
+        " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in cell.majority_shares)),
+        table.over_floor_text(cell),
+        cell.selection_text,
+        f"{_range(cell.best_steps)} of {_range(cell.total_steps)}" if any(cell.total_steps) else MISSING,
+        cell.commit_text,
+        flags or MISSING,
+    ]
+
+
+def _summary(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> list[object]:
+    floor = table.floor_of(cell.column.name)
+    other = None if floor is None else floor.cells[cell.column.name]
+    p_value = ""
+    if other is not None and other.correct is not None and cell.correct is not None:
+        p_value = p_text(paired_test(cell.correct, other.correct, is_fixed=(False, True)).p_value).removeprefix("= ")
+    low, high = cell.interval
+    return [
+        cell.column.name,
+        model.label,
+        len(cell.seeds),
+        Cell(_mean_text(cell), cell.percent, table.mark(cell)),
+        f"{100 * low:.2f} … {100 * high:.2f}",
+        percent_text(percentage(cell.macro_f1)),
+        table.over_floor_text(cell),
+        p_value or MISSING,
+        cell.selection_text,
+        Cell(f"{cell.seconds:.0f}", cell.seconds),
+        cell.column.revision,
+    ]
+
+
+def _line(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> list[object]:
+    """Return one cell's values in the order of CELL_COLUMNS."""
+    over = table.over_floor(cell)
+    return [
+        table.dataset,
+        table.number,
+        SPLIT,
+        model.name,
+        model.sha256,
+        model.is_floor,
+        cell.parameters,
+        cell.column.name,
+        cell.column.task,
+        cell.column.revision,
+        cell.column.dev_rows,
+        cell.percent,
+        cell.deviation,
+        cell.sampling_error,
+        percentage(cell.macro_f1),
+        " ".join(str(percentage(share)) for share in cell.majority_shares),
+        None if over is None else half_up(over * 100),
+        table.misses_floor(cell),
+        " ".join(map(str, cell.seeds)),
+        cell.num_settings,
+        cell.settings,
+        " ".join(cell.runs),
+        " ".join(filter(None, cell.commits)),
+        " ".join(flag for flag, _ in cell.flags),
+    ]
+
+
+def _data_sentences(table: MeasuredTable) -> str:
+    """Return what data the columns hold, and which of them nobody may compare with published scores."""
+    held = ", ".join(f"{escape(c.name)} {escape(c.revision)} ({c.dev_rows:,} rows)" for c in table.columns)
+    sentences = [f"Split: {SPLIT}. Data revision: {held}."]
+    others = [escape(column.name) for column in table.columns if not column.is_official]
+    if table.dataset == SYNTHETIC:
+        sentences.append("The data is synthetic, not CLUE: no column is comparable with published scores.")
+    elif others:
+        sentences.append(f"Not comparable with published scores, since the data is not official: {', '.join(others)}.")
+    if table.dataset == CLUE and len(others) < len(table.columns):
+        sentences.append(f"The published small-model table is on test, this one on {SPLIT}.")
+    return " ".join(sentences)
+
+
+def _mean_text(cell: MeasuredCell) -> str:
+    return percent_text(cell.percent) + ("" if cell.deviation is None else f" ± {cell.deviation}")
+
+
+def _repeats(cell: MeasuredCell) -> str:
+    """Return ` (1 repeat left out)` where a seed was run more than once."""
+    number = len(cell.repeats)
+    return f" ({number} repeat{'s' * (number > 1)} left out)" if number else ""
+
+
+def _range(steps: Sequence[int]) -> str:
+    """Return `300`, or `200–300` where seeds differ."""
+    return str(steps[0]) if len(steps) == 1 else f"{min(steps)}–{max(steps)}"

@@ -1,0 +1,335 @@
+"""Completed fine-tuning runs as measured tables.
+
+Input: run records. Output: `MeasuredTable`s, and the fine-tuning runs that are in none because they failed or were
+interrupted. A cell is the mean over seeds of the setting that did best, with everything a reader needs to judge it. A
+seed counts once: of several runs of one seed, the first by run_id, and the others are named.
+
+Tables never mix: runs are first grouped by data set ("clue", "synthetic", …), and within one table a column holds one
+task, one data revision and one number of dev rows only. Of several, the official one goes to the first table, the
+others, in alphabetical order, to tables of their own.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pydantic
+
+from clue_bench.doors import correct_rows
+from clue_bench.doors.records import FileFacts, RunRecord, TaskFacts
+from clue_bench.errors import ClueBenchError
+from clue_bench.leaderboards.cells import (
+    CLUE,
+    FLOOR_LABELS,
+    SYNTHETIC,
+    MeasuredCell,
+    MeasuredColumn,
+    MeasuredModel,
+    MeasuredTable,
+    mean_of_shares,
+)
+from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, exact
+from clue_bench.stats.significance import Bools
+
+# `accuracy` is written beside `correct` and `rows`; it may be rounded, it may not contradict them.
+ACCURACY_TOLERANCE = 1e-4
+
+
+class DevResults(pydantic.BaseModel):
+    """What the board needs of `results.dev`; other keys are left alone."""
+
+    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
+
+    rows: int = pydantic.Field(gt=0)
+    correct: int = pydantic.Field(ge=0)
+    accuracy: float = pydantic.Field(ge=0, le=1)
+    macro_f1: float = pydantic.Field(ge=0, le=1)
+    majority_share: float = pydantic.Field(ge=0, le=1)
+
+    @pydantic.model_validator(mode="after")
+    def _numbers_agree(self) -> "DevResults":
+        if self.correct > self.rows:
+            raise ValueError(f"{self.correct} correct of {self.rows} rows")
+        if abs(self.correct / self.rows - self.accuracy) > ACCURACY_TOLERANCE:
+            raise ValueError(f"accuracy {self.accuracy} is not {self.correct} of {self.rows} rows")
+        return self
+
+
+class FinetuneResults(pydantic.BaseModel):
+    """What the board needs of a fine-tuning record's `results`."""
+
+    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    dev: DevResults
+    best_step: int = pydantic.Field(ge=0)
+    total_steps: int = pydantic.Field(ge=0)
+    evaluations: list[Any] = []
+    tried: list[Any] = []  # of a floor: its settings, each scored on dev
+    dev_correct: dict[str, Any] | None = None  # checked by `records`
+
+
+@dataclass(frozen=True)
+class CompletedRun:
+    """A completed fine-tuning run, its task and its checked results."""
+
+    record: RunRecord
+    task: TaskFacts
+    results: FinetuneResults
+
+    @property
+    def settings(self) -> str:
+        """Fingerprint of everything in force but the seed, and precision as it was asked for."""
+        return settings_fingerprint(self.record.effective, self.record.asked)
+
+    @property
+    def dataset(self) -> str:
+        """The data set: what calls itself synthetic anywhere is synthetic."""
+        data = self.record.data
+        return SYNTHETIC if SYNTHETIC in (data.name, data.revision) else data.name
+
+    @property
+    def column(self) -> MeasuredColumn:
+        """The column of the run's score."""
+        return MeasuredColumn(self.task.column, self.task.name, self.record.data.revision, self.results.dev.rows)
+
+    @property
+    def accuracy(self) -> Fraction:
+        """Correct over rows."""
+        return Fraction(self.results.dev.correct, self.results.dev.rows)
+
+    @property
+    def num_dev_scores(self) -> int:
+        """How many scores on dev the run's was chosen from."""
+        return max(1, len(self.results.evaluations), len(self.results.tried))
+
+    @property
+    def commit(self) -> str:
+        """The commit, 7 characters and `+dirty`, or the version where the code was no git checkout."""
+        code = self.record.code
+        commit, version = str(code.get("commit", "")), str(code.get("version", ""))
+        if not commit:
+            return f"v{version}" if version else ""
+        return commit[:7] + "+dirty" * (code.get("dirty", False) is True)
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """What cell the run belongs to, for grouping and sorting."""
+        column, model = self.column, self.record.model
+        where = (self.dataset, column.revision, column.name, column.task, column.dev_rows)
+        return (*where, model.name, model.sha256)
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A fine-tuning run that has no result. `status` is "failed" or "interrupted"."""
+
+    run_id: str
+    model: str
+    task: str
+    status: str
+    error: str
+
+
+def measured_tables(records: Iterable[RunRecord]) -> list[MeasuredTable]:
+    """Return the tables of all completed runs: CLUE first, synthetic data last, each run in exactly one table.
+
+    Raises ClueBenchError as `completed_runs`.
+    """
+    groups: dict[tuple[Any, ...], list[CompletedRun]] = {}
+    for run in completed_runs(records):
+        groups.setdefault(run.place, []).append(run)
+    cells = [_cell(groups[place]) for place in sorted(groups)]
+    labels = _labels(cells)
+    tables = []
+    for dataset in sorted({cell.dataset for cell in cells}, key=lambda name: (name != CLUE, name == SYNTHETIC, name)):
+        of_dataset = [cell for cell in cells if cell.dataset == dataset]
+        numbers = _table_numbers({cell.column for cell in of_dataset})
+        for number in range(1, max(numbers.values()) + 1):
+            columns = tuple(column for column, its in numbers.items() if its == number)
+            shown = [cell for cell in of_dataset if cell.column in columns]
+            tables.append(MeasuredTable(dataset, number, columns, _models(shown, labels)))
+    return tables
+
+
+def completed_runs(records: Iterable[RunRecord]) -> list[CompletedRun]:
+    """Return the completed fine-tuning runs among `records`, sorted by run_id.
+
+    Raises ClueBenchError naming the run_id if a record lacks a result, contradicts itself, comes twice, or is of a task
+    whose column would be that of the mean.
+    """
+    by_id: dict[str, RunRecord] = {}
+    for record in records:
+        if record.run_id in by_id:
+            raise ClueBenchError(f"run '{record.run_id}' is given twice", "remove one of the two records")
+        if record.kind == "finetune" and record.task is not None and record.task.column == SCORE:
+            raise ClueBenchError(
+                f"run '{record.run_id}': its task {record.task.name} has the column {SCORE}, that of the mean",
+                "change `column` in the task card and in the record",
+            )
+        by_id[record.run_id] = record
+    found = [record for record in by_id.values() if record.kind == "finetune" and record.status == "completed"]
+    return [CompletedRun(r, _task(r), _results(r)) for r in sorted(found, key=lambda record: record.run_id)]
+
+
+def unfinished_runs(records: Iterable[RunRecord]) -> list[UnfinishedRun]:
+    """Return the fine-tuning runs among `records` that failed or were interrupted, sorted by run_id."""
+    unfinished = [
+        UnfinishedRun(
+            run_id=record.run_id,
+            model=record.model.name,
+            task=record.task.name if record.task else "",
+            status=record.status,
+            error=record.error or "",
+        )
+        for record in records
+        if record.kind == "finetune" and record.status != "completed"
+    ]
+    return sorted(unfinished, key=lambda run: run.run_id)
+
+
+def settings_fingerprint(effective: dict[str, Any], asked: dict[str, Any] | None = None) -> str:
+    """Return 12 hex digits of the SHA-256 of every setting in force but the seed, whatever the order of the keys.
+
+    Precision counts as it was `asked` for: what "auto" became is a fact of the machine, and two machines that run one
+    sweep have tried no more settings than one.
+    """
+    settings = {key: value for key, value in effective.items() if key != "seed"}
+    if "precision" in settings:
+        chosen = (asked or {}).get("settings")
+        settings["precision"] = chosen.get("precision", "auto") if isinstance(chosen, dict) else "auto"
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()[:12]
+
+
+def _table_numbers(columns: Iterable[MeasuredColumn]) -> dict[MeasuredColumn, int]:
+    """Return column → number of its table, in display order; official ones take theirs first."""
+    order = {name: place for place, name in enumerate(COLUMN_ORDER)}
+    taken: Counter[str] = Counter()
+    numbers = {}
+    for column in sorted(columns, key=lambda c: (not c.is_official, c.revision, -c.dev_rows, c.task)):
+        taken[column.name] += 1
+        numbers[column] = taken[column.name]
+    return dict(sorted(numbers.items(), key=lambda item: (order.get(item[0].name, len(order)), item[0].name, item[1])))
+
+
+def _models(cells: list[MeasuredCell], labels: dict[tuple[str, str], str]) -> tuple[MeasuredModel, ...]:
+    """Return the rows that `cells` fill."""
+    models = []
+    for key in sorted({(cell.model, cell.model_sha256) for cell in cells}):
+        own = [cell for cell in cells if (cell.model, cell.model_sha256) == key]
+        by_column = {cell.column.name: cell for cell in own}
+        assert len(by_column) == len(own), "two cells in one place"
+        models.append(MeasuredModel(labels[key], *key, own[0].is_floor, by_column))
+    return tuple(sorted(models, key=_rank))
+
+
+def _rank(model: MeasuredModel) -> tuple[bool, bool, Decimal, int, str, str]:
+    """Return the sorting key of a row: floor or not, Score, else how many columns there are, else the name."""
+    score = model.score
+    return (model.is_floor, score is None, -(score or Decimal(0)), -len(model.cells), model.name, model.sha256)
+
+
+def _labels(cells: Iterable[MeasuredCell]) -> dict[tuple[str, str], str]:
+    """Return (model, sha256) → shown name; two sets of weights under one name get the hash beside it."""
+    names = {
+        (cell.model, cell.model_sha256): FLOOR_LABELS.get(cell.model, cell.model) if cell.is_floor else cell.model
+        for cell in cells
+    }
+    uses = Counter(names.values())
+    return {key: name if uses[name] == 1 else f"{name} ({key[1][:7]})" for key, name in names.items()}
+
+
+def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
+    """Return the cell of all runs of one model on one column: of the settings with the most seeds, the best mean.
+
+    A search tries every setting with one seed and repeats the best with others: a single lucky seed of another setting
+    does not stand against a mean over several.
+    """
+    settings: dict[str, dict[int, CompletedRun]] = {}
+    for run in runs:  # in the order of their run_id
+        settings.setdefault(run.settings, {}).setdefault(run.record.seed, run)
+    means = {name: mean_of_shares(run.accuracy for run in seeds.values()) for name, seeds in settings.items()}
+    most = max(map(len, settings.values()))
+    best = min((name for name in settings if len(settings[name]) == most), key=lambda name: (-means[name], name))
+    chosen = [run for _, run in sorted(settings[best].items())]
+    records, dev = [run.record for run in chosen], [run.results.dev for run in chosen]
+    first = records[0]
+    machines = (str(record.hardware.get("gpu") or record.hardware.get("processor", "")) for record in records)
+    repeats = {run.record.run_id for run in runs if run.settings == best} - {record.run_id for record in records}
+    return MeasuredCell(
+        dataset=chosen[0].dataset,
+        model=first.model.name,
+        model_sha256=first.model.sha256,
+        parameters=first.model.parameters,
+        is_floor=first.model.is_floor,
+        column=chosen[0].column,
+        runs=tuple(record.run_id for record in records),
+        repeats=_distinct(repeats),
+        seeds=tuple(record.seed for record in records),
+        settings=best,
+        num_settings=len(settings),
+        accuracies=tuple(run.accuracy for run in chosen),
+        macro_f1=mean_of_shares(exact(each.macro_f1) for each in dev),
+        majority_shares=_distinct(exact(each.majority_share) for each in dev),
+        best_steps=_distinct(run.results.best_step for run in chosen),
+        total_steps=_distinct(run.results.total_steps for run in chosen),
+        commits=_distinct(run.commit for run in chosen),
+        flags=tuple(sorted(Counter(flag for record in records for flag in set(record.flags)).items())),
+        dev_scores=sum(max(run.num_dev_scores for run in seeds.values()) for seeds in settings.values()),
+        precisions=_distinct(filter(None, (str(record.effective.get("precision", "")) for record in records))),
+        machines=_distinct(filter(None, machines)),
+        seconds=sum(record.wall_seconds for record in records),
+        pretraining_tokens=first.model.pretraining_tokens,
+        other_files=_other_files(first.data.files),
+        correct=_correct(chosen),
+    )
+
+
+def _correct(runs: Sequence[CompletedRun]) -> Bools | None:
+    """Return which dev rows each run has right; None if one of the records lacks it."""
+    packed = [run.results.dev_correct for run in runs]
+    if None in packed:
+        return None
+    return np.array([correct_rows.unpack(rows) for rows in packed], dtype=np.bool_)
+
+
+def _other_files(files: dict[str, FileFacts]) -> str:
+    """Return `train 7,503 of 12,133 rows, test (another md5)`: the files that are not those of the task card."""
+    found = []
+    for split, facts in files.items():
+        if facts.is_official or facts.expected_rows is None:
+            continue
+        is_short = facts.rows + facts.dropped_rows != facts.expected_rows
+        what = f"{facts.rows:,} of {facts.expected_rows:,} rows" if is_short else "(another md5)"
+        found.append(f"{split} {what}")
+    return ", ".join(found)
+
+
+def _task(record: RunRecord) -> TaskFacts:
+    """Return the task of a fine-tuning record. Raises ClueBenchError if it has none."""
+    if record.task is None:
+        raise ClueBenchError(f"run '{record.run_id}': a fine-tuning record without a task", "repeat the run")
+    return record.task
+
+
+def _results(record: RunRecord) -> FinetuneResults:
+    """Return the results of a completed fine-tuning record. Raises ClueBenchError naming run and key."""
+    try:
+        return FinetuneResults.model_validate(record.results)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(["results", *(str(part) for part in first["loc"])])
+        message = first["msg"].removeprefix("Value error, ")
+        raise ClueBenchError(
+            f"run '{record.run_id}': {key}: {message}", "repeat the run, or move its record away"
+        ) from error
+
+
+def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(sorted(set(values)))
