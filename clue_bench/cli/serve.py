@@ -29,9 +29,8 @@ def serve(
     Example: curl localhost:8000/predict --json '{"texts": [["怎么开通花呗", "花呗如何开通"]]}'
     """
     try:
-        from clue_bench.prediction.serving.app import make_app
-        from clue_bench.prediction.serving.server import listen, url_of
-        from clue_bench.prediction.serving.server import serve as run_server
+        from clue_bench.prediction.serving.app import listen, make_app, url_of
+        from clue_bench.prediction.serving.app import serve as run_server
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn"):
             raise

@@ -1,27 +1,33 @@
-"""The HTTP interface: POST /predict, GET /models, /health, /openapi.json, and a page to try it at /.
+"""The HTTP interface: POST /predict, GET /models, /health, /openapi.json, a page to try it at /, and the server.
 
-Input: a service. Output: an ASGI application. Every error is JSON, {"error": …, "hint": …}; none holds a traceback.
+Input: a service, an address. Output: an application in which every error is JSON, {"error": …, "hint": …}, without a
+traceback; a uvicorn server that ends on SIGTERM or SIGINT once the requests in work are done.
 """
 
 import asyncio
-import base64
-import hashlib
-import re
+import errno
+import signal
+import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from pathlib import Path
 from typing import Any
 
+import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from clue_bench import __version__
+from clue_bench.errors import ClueBenchError
+from clue_bench.page import Page, asset
 from clue_bench.prediction.serving.limits import RateLimit, RefusedError, read_body
-from clue_bench.prediction.serving.schema import Health, Models, PredictRequest, PredictResponse, Problem
-from clue_bench.prediction.serving.service import Service
+from clue_bench.prediction.serving.service import Health, Models, PredictRequest, PredictResponse, Problem, Service
 
-PAGE = Path(__file__).with_name("page.html")
+BACKLOG = 2048  # connections that the system keeps for us
+IDLE_SECONDS = 5  # after which a connection without requests is closed
+LAST_SECONDS = 30  # that requests in work may take when the server is to end
+MAX_HEADER_BYTES = 2**14
 REFUSALS = {
     400: "not JSON",
     404: "no such model",
@@ -79,16 +85,17 @@ def _problem(status: int, error: str, hint: str, headers: dict[str, str]) -> Res
 
 
 def _add_pages(app: FastAPI, service: Service) -> None:
-    page = PAGE.read_text(encoding="utf-8")
+    style, script, body = (asset(__package__, f"page.{kind}") for kind in ("css", "js", "html"))
+    page = Page("clue-bench · 在线预测 Predict", body, style=style, script=script, asks_server=True)
     headers = {
-        "Content-Security-Policy": _content_security_policy(page),
+        "Content-Security-Policy": f"{page.policy}; frame-ancestors 'none'",
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
     }
 
     @app.get("/", include_in_schema=False)
     async def index() -> Response:
-        return HTMLResponse(page, headers=headers)
+        return HTMLResponse(page.html, headers=headers)
 
     @app.get("/models", summary="What is served, and what a request may hold")
     async def models() -> Models:
@@ -101,7 +108,20 @@ def _add_pages(app: FastAPI, service: Service) -> None:
 
 def _add_predict(app: FastAPI, service: Service) -> None:
     rate = RateLimit(service.limits.rate)
-    in_work = _Counter(service.limits.max_requests)
+    max_requests, num_requests = service.limits.max_requests, 0
+
+    @contextmanager
+    def counted() -> Iterator[None]:
+        """Count a request while the block runs. Raises RefusedError (503) if there are too many."""
+        nonlocal num_requests
+        if num_requests >= max_requests:
+            headers = {"Retry-After": "1", "Connection": "close"}
+            raise RefusedError(503, f"{max_requests:,} requests are in work already", "try again", headers)
+        num_requests += 1
+        try:
+            yield
+        finally:
+            num_requests -= 1
 
     # The body is read and parsed here rather than by FastAPI: limited, with a timeout, and strictly.
     @app.post(
@@ -109,10 +129,15 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         summary="Predict labels of rows of texts",
         response_model=PredictResponse,
         responses={status: {"model": Problem, "description": text} for status, text in REFUSALS.items()},
-        openapi_extra={"requestBody": _json_body(PredictRequest.model_json_schema())},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": PredictRequest.model_json_schema()}},
+            }
+        },
     )
     async def predict(request: Request) -> Response:
-        with in_work.one():
+        with counted():
             limit = service.limits.max_body_bytes
             client = request.client.host if request.client else ""
             try:
@@ -123,25 +148,6 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             body = await read_body(request, limit=limit)
             response = await _unless_gone(request, service.predict(body))
             return Response(response.model_dump_json(), media_type="application/json")
-
-
-class _Counter:
-    """How many requests are in work."""
-
-    def __init__(self, most: int) -> None:
-        self._most, self._now = most, 0
-
-    @contextmanager
-    def one(self) -> Iterator[None]:
-        """Count a request while the block runs. Raises RefusedError (503) if there are too many."""
-        if self._now >= self._most:
-            headers = {"Retry-After": "1", "Connection": "close"}
-            raise RefusedError(503, f"{self._most:,} requests are in work already", "try again", headers)
-        self._now += 1
-        try:
-            yield
-        finally:
-            self._now -= 1
 
 
 async def _unless_gone(request: Request, work: Any) -> PredictResponse:
@@ -164,19 +170,60 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _json_body(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"required": True, "content": {"application/json": {"schema": schema}}}
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket; port 0 takes a free one. Raises ClueBenchError if that is not possible."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ClueBenchError(f"--host {host}: {error.strerror or error}", "--host 127.0.0.1") from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a port rests a minute after a server
+        bound.bind(address)
+        bound.listen(BACKLOG)
+    except OSError as error:
+        bound.close()
+        if error.errno == errno.EADDRINUSE:
+            raise ClueBenchError(
+                f"{host}:{port}: another program listens there", f"--port {port + 1}, or --port 0 for a free one"
+            ) from error
+        raise ClueBenchError(f"{host}:{port}: {error.strerror}", "--host 127.0.0.1 --port 8000") from error
+    return bound
 
 
-def _content_security_policy(page: str) -> str:
-    """Return a policy under which the page runs its own script and style, asks this server, and nothing else."""
+def url_of(bound: socket.socket) -> str:
+    """Return what to type into a browser on this machine."""
+    host, port = bound.getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
-    def hashed(tag: str) -> str:
-        found = re.search(rf"<{tag}>(.*?)</{tag}>", page, re.DOTALL)
-        assert found is not None
-        return f"'sha256-{base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()}'"
 
-    return (
-        f"default-src 'none'; script-src {hashed('script')}; style-src {hashed('style')}; connect-src 'self'; "
-        "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+def make_server(app: FastAPI) -> uvicorn.Server:
+    """Return a server for `app`. It logs errors only, through `logging`, and believes no forwarded addresses."""
+    config = uvicorn.Config(
+        app,
+        loop="asyncio",
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        log_level="error",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=LAST_SECONDS,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
+    return uvicorn.Server(config)
+
+
+def serve(app: FastAPI, bound: socket.socket) -> None:
+    """Serve until a signal asks to end. Raises ClueBenchError if the application does not start."""
+    if threading.current_thread() is threading.main_thread():
+        # uvicorn raises the signal again when it is done; by then it has been obeyed.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: None)
+    server = make_server(app)
+    server.run(sockets=[bound])
+    if not server.started:
+        raise ClueBenchError("the server did not start", "the lines above say why")

@@ -20,8 +20,8 @@ import torch
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.predictor import Predictor
+from clue_bench.prediction.serving.app import listen
 from clue_bench.prediction.serving.limits import Limits
-from clue_bench.prediction.serving.server import listen
 from clue_bench.prediction.serving.service import Service
 
 PAIRS, TITLES = "small-after-afqmc", "small-after-tnews"  # what the checkpoints are called
