@@ -49,7 +49,7 @@ def speed(
     Example: clue-bench speed --model roberta-tiny-clue --model roberta-word-tiny --set global_batch=64
     """
     from clue_bench.doors.records import write_record
-    from clue_bench.leaderboards.speed.tables import speed_json, speed_section
+    from clue_bench.leaderboards.speed.tables import speed_json, speed_tables
     from clue_bench.speed_measurement.session import measure
 
     with terminal.bar("speed", 1.0, on_interrupt="run the same command again: nothing is kept of this session") as bar:
@@ -75,4 +75,4 @@ def speed(
     if json:
         terminal.print_json(speed_json(records))
     else:
-        typer.echo(speed_section(records))
+        typer.echo("\n\n".join(map(str, speed_tables(records))))

@@ -140,6 +140,18 @@ def test_every_column_shows_its_number(make_speed: MakeSpeed) -> None:
     assert header == "| 模型 model | " + " | ".join(f"{column.name} {column.english}" for column in COLUMNS) + " |"
 
 
+def test_a_session_prints_in_a_terminal_and_becomes_a_frame(make_speed: MakeSpeed) -> None:
+    (table,) = speed_tables([make_speed(), make_speed("second", position=1, training=training(202.0))])
+    text = str(table)
+    assert "1k steps/202s(↑100.00%)" in text
+    assert text.index("useful tokens") < text.index("order statistics over 7 repetitions") < text.index("Conditions")
+    frame = table.to_dataframe()
+    assert list(frame["模型 model"]) == ["bert-base", "second"]
+    assert list(frame["训练速度 training speed"]) == [404.0, 202.0]
+    assert list(frame["内存峰值 MiB peak of memory"]) == ["1,500 / 1,200 / 800"] * 2
+    assert table._repr_html_().count("<table>") == 3
+
+
 def test_rates_that_rise_point_up_and_times_that_fall_do_too(make_speed: MakeSpeed) -> None:
     faster = make_speed(
         "fast", position=1, training=training(202.0), finetuning={**FINETUNING, "rows_per_second": interval(50.0)}

@@ -10,10 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 from clue_bench.doors.records import RunRecord
-from clue_bench.doors.speeds import Memory, SpeedResults
+from clue_bench.doors.speeds import Latency, Memory, SpeedResults
 from clue_bench.leaderboards.scores import half_up, relative_change, size_text, speed_change
 from clue_bench.stats.timing import COVERAGE, NOISY, MedianInterval
-from clue_bench.tables import MISSING
+from clue_bench.tables import MISSING, Cell
 
 OVERLAP_MARK, NOISY_MARK, SCALED_MARK, OTHER_STEP_MARK, FEW_MARK = "≈", "‡", "§", "¶", "※"
 NOTES = {
@@ -49,9 +49,9 @@ class SpeedCell:
     ends: tuple[Decimal, Decimal] | None = None
 
     @property
-    def whole(self) -> str:
-        """The text with its arrow and marks."""
-        return f"{self.text}{self.change}{self.marks}"
+    def shown(self) -> Cell:
+        """The cell of a table."""
+        return Cell(f"{self.text}{self.change}", self.value, self.marks)
 
     def as_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -74,7 +74,10 @@ class Column:
     name: str
     english: str
     is_measured: bool
-    cell: Callable[[Measured, Measured | None], SpeedCell]
+    cell: "MakeCell"
+
+
+MakeCell = Callable[[Measured, Measured | None], SpeedCell]
 
 
 def shown(value: float) -> Decimal:
@@ -124,21 +127,14 @@ def _weights(row: Measured, base: Measured | None) -> SpeedCell:
 
 
 def _training(row: Measured, base: Measured | None) -> SpeedCell:
-    mine, other = row.results.training, None if base is None else base.results.training
-    if mine is None:
+    step, other = row.results.training, None if base is None else base.results.training
+    if step is None:
         return SpeedCell()
-    is_same_step = other is not None and (mine.global_batch, mine.max_length) == (other.global_batch, other.max_length)
-    held = other.seconds_per_1000_steps if other is not None and is_same_step else None
-    cell = _timed(mine.seconds_per_1000_steps, held, pattern="1k steps/{}s", change=speed_change)
-    marks = SCALED_MARK * mine.is_scaled + OTHER_STEP_MARK * (other is not None and not is_same_step)
+    is_same_step = other is not None and (step.global_batch, step.max_length) == (other.global_batch, other.max_length)
+    reference = other.seconds_per_1000_steps if other is not None and is_same_step else None
+    cell = _timed(step.seconds_per_1000_steps, reference, pattern="1k steps/{}s", change=speed_change)
+    marks = SCALED_MARK * step.is_scaled + OTHER_STEP_MARK * (other is not None and not is_same_step)
     return replace(cell, marks=cell.marks + marks)
-
-
-def _tokens(row: Measured, base: Measured | None) -> SpeedCell:
-    def rate(of: Measured | None) -> MedianInterval | None:
-        return of.results.training.useful_tokens_per_second if of and of.results.training else None
-
-    return _timed(rate(row), rate(base))
 
 
 def _mfu(row: Measured, _: Measured | None) -> SpeedCell:
@@ -152,24 +148,17 @@ def _mfu(row: Measured, _: Measured | None) -> SpeedCell:
     return SpeedCell(f"{median}%", median, "", marks, (low, high) if interval.coverage else None)
 
 
-def _finetuning(row: Measured, base: Measured | None) -> SpeedCell:
-    def rate(of: Measured | None) -> MedianInterval | None:
-        return of.results.finetuning.rows_per_second if of and of.results.finetuning else None
-
-    return _timed(rate(row), rate(base))
+def _rate(of: Callable[[SpeedResults], MedianInterval | None]) -> MakeCell:
+    """Return what makes cells with an arrow."""
+    return lambda row, base: _timed(of(row.results), None if base is None else of(base.results))
 
 
-def _prediction(row: Measured, base: Measured | None) -> SpeedCell:
-    def rate(of: Measured | None) -> MedianInterval | None:
-        return of.results.prediction.rows_per_second if of and of.results.prediction else None
+def _latency(batch: int, of: Callable[[Latency], MedianInterval]) -> MakeCell:
+    """Return what makes cells without an arrow."""
 
-    return _timed(rate(row), rate(base))
-
-
-def _latency(batch: int, percent: str) -> Callable[[Measured, Measured | None], SpeedCell]:
     def cell(row: Measured, _: Measured | None) -> SpeedCell:
         found = row.results.prediction.latency(batch) if row.results.prediction else None
-        return SpeedCell() if found is None else _timed(found.p50_ms if percent == "p50" else found.p95_ms, None)
+        return SpeedCell() if found is None else _timed(of(found), None)
 
     return cell
 
@@ -188,13 +177,25 @@ COLUMNS = (
     Column("参数量", "parameters", False, _parameters),
     Column("存储大小", "size on disk", False, _weights),
     Column("训练速度", "training speed", True, _training),
-    Column("有效 token/s", "useful tokens", True, _tokens),
+    Column(
+        "有效 token/s",
+        "useful tokens",
+        True,
+        _rate(lambda r: r.training.useful_tokens_per_second if r.training else None),
+    ),
     Column("MFU", "model FLOPs utilisation", True, _mfu),
-    Column("微调 行/s", "fine-tuning, rows/s", True, _finetuning),
-    Column("预测 行/s", "prediction, rows/s", True, _prediction),
-    Column("1 行 p50 ms", "latency, 1 row", True, _latency(1, "p50")),
-    Column("1 行 p95 ms", "latency, 1 row", True, _latency(1, "p95")),
-    Column("32 行 p50 ms", "latency, 32 rows", True, _latency(32, "p50")),
-    Column("32 行 p95 ms", "latency, 32 rows", True, _latency(32, "p95")),
+    Column(
+        "微调 行/s",
+        "fine-tuning, rows/s",
+        True,
+        _rate(lambda r: r.finetuning.rows_per_second if r.finetuning else None),
+    ),
+    Column(
+        "预测 行/s", "prediction, rows/s", True, _rate(lambda r: r.prediction.rows_per_second if r.prediction else None)
+    ),
+    Column("1 行 p50 ms", "latency, 1 row", True, _latency(1, lambda each: each.p50_ms)),
+    Column("1 行 p95 ms", "latency, 1 row", True, _latency(1, lambda each: each.p95_ms)),
+    Column("32 行 p50 ms", "latency, 32 rows", True, _latency(32, lambda each: each.p50_ms)),
+    Column("32 行 p95 ms", "latency, 32 rows", True, _latency(32, lambda each: each.p95_ms)),
     Column("内存峰值 MiB", "peak of memory", False, _memory),
 )

@@ -1,17 +1,20 @@
 """Measured speeds: one table per machine and session, with intervals and conditions.
 
-Input: run records. Output: Markdown, or plain values for JSON. Records of two sessions or two machines never share a
-table, so no arrow compares them: the models of a session took turns, those of two sessions did not.
+Input: run records. Output: tables, Markdown, or plain values for JSON. Records of two sessions or two machines never
+share a table, so no arrow compares them: the models of a session took turns, those of two sessions did not.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clue_bench.doors.records import RunRecord
 from clue_bench.doors.speeds import SpeedResults
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
-from clue_bench.tables import MISSING, escape, markdown_table
+from clue_bench.tables import MISSING, Cell, Table, escape, make_table
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 NOTHING_MEASURED = "There are no measured speeds: no record of clue-bench speed was found."
 MODEL = "模型 model"
@@ -70,6 +73,68 @@ class SpeedTable:
         base = None if row is self.baseline else self.baseline
         return [column.cell(row, base) for column in COLUMNS]
 
+    def tables(self) -> list[Table]:
+        """Return the numbers, their intervals where there are any, and their conditions."""
+        title = f"{self.machine_name}, session {self.session}"
+        if not self.rows:
+            return [Table(title, (), (), tuple(self.not_measured))]
+        columns = [f"{each.name} {each.english}" for each in COLUMNS]
+        names = [Cell(row.record.model.name) for row in self.rows]
+        cells = [self.cells(row) for row in self.rows]
+        marks = "".join(cell.marks for row in cells for cell in row)
+        notes = [*(f"{mark} {note}" for mark, note in NOTES.items() if mark in marks), _how(self), *self.not_measured]
+        measured = [place for place, column in enumerate(COLUMNS) if column.is_measured]
+        ends = [[_ends(row[place]) for place in measured] for row in cells]
+        facts = [f"{name} {english}".strip() for name, english in CONDITIONS.items()]
+        others = [
+            make_table(_coverage(self), [MODEL, *(columns[place] for place in measured)], _named(names, ends)),
+            make_table("Conditions", [MODEL, *facts], _named(names, [conditions(row) for row in self.rows])),
+        ]
+        if not any(cell.ends for row in cells for cell in row):
+            notes.append(f"{others.pop(0).title}.")
+        numbers = _named(names, [[cell.shown for cell in row] for row in cells])
+        return [make_table(title, [MODEL, *columns], numbers, notes=notes), *others]
+
+    def to_markdown(self) -> str:
+        """Return the tables with their notes, under a heading of the second level."""
+        numbers, *others = self.tables()
+        parts = [f"## {escape(numbers.title)}", *([numbers.to_markdown()] if self.rows else [])]
+        parts += map(escape, numbers.notes)
+        for table in others:
+            parts += [f"{table.title}:", table.to_markdown()]
+        return "\n\n".join(parts)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values: numbers and intervals as shown, and what they were measured under."""
+        return {
+            "session": self.session,
+            "machine": self.machine,
+            "started_at": self.started_at,
+            "how": _how(self) if self.rows else "",
+            "coverage": _coverage(self) if self.rows else "",
+            "rows": [self._row_json(row) for row in self.rows],
+            "not_measured": self.not_measured,
+        }
+
+    def _row_json(self, row: Measured) -> dict[str, Any]:
+        return {
+            "model": row.record.model.name,
+            "run_id": row.record.run_id,
+            "is_baseline": row is self.baseline,
+            "cells": {column.name: cell.as_json() for column, cell in zip(COLUMNS, self.cells(row), strict=True)},
+            "conditions": dict(zip(CONDITIONS, conditions(row), strict=True)),
+        }
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return the numbers as a pandas frame, a row per model."""
+        return self.tables()[0].to_dataframe()
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables()))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table.to_html() for table in self.tables())
+
 
 def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
     """Return a table per session and machine, the latest session first; records of other kinds are left alone."""
@@ -95,49 +160,16 @@ def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
 def speed_section(records: Iterable[RunRecord]) -> str:
     """Return every session's tables as Markdown, or a sentence if there are none."""
     tables = speed_tables(records)
-    return "\n\n".join(map(_section, tables)) if tables else NOTHING_MEASURED
+    return "\n\n".join(table.to_markdown() for table in tables) if tables else NOTHING_MEASURED
 
 
 def speed_json(records: Iterable[RunRecord]) -> dict[str, Any]:
     """Return every session's tables as plain values for a JSON file; numbers and intervals as shown."""
-    return {"tables": [_table_json(table) for table in speed_tables(records)]}
+    return {"tables": [table.to_json() for table in speed_tables(records)]}
 
 
-def _section(table: SpeedTable) -> str:
-    """Return the table, the notes of its marks, how it was measured, its intervals and its conditions."""
-    title = f"## {escape(table.machine_name)}, session {escape(table.session)}"
-    if not table.rows:
-        return "\n\n".join([title, *map(escape, table.not_measured)])
-    rows = [(escape(row.record.model.name), table.cells(row)) for row in table.rows]
-    headings = [escape(f"{column.name} {column.english}") for column in COLUMNS]
-    parts = [
-        title,
-        markdown_table([MODEL, *headings], [[name, *(escape(cell.whole) for cell in cells)] for name, cells in rows]),
-        *(
-            f"{mark} {note}"
-            for mark, note in NOTES.items()
-            if any(mark in cell.marks for _, cells in rows for cell in cells)
-        ),
-        escape(_how(table)),
-        *map(escape, table.not_measured),
-        *_intervals(table, headings),
-        "Conditions:",
-        markdown_table(
-            [MODEL, *(escape(f"{name} {english}") for name, english in CONDITIONS.items())],
-            [[name, *map(escape, conditions(row))] for (name, _), row in zip(rows, table.rows, strict=True)],
-        ),
-    ]
-    return "\n\n".join(parts)
-
-
-def _intervals(table: SpeedTable, headings: Sequence[str]) -> list[str]:
-    """Return how sure the intervals are, and their table, if there are any."""
-    measured = [number for number, column in enumerate(COLUMNS) if column.is_measured]
-    rows = [(row.record.model.name, table.cells(row)) for row in table.rows]
-    if not any(cell.ends for _, cells in rows for cell in cells):
-        return [f"{_coverage(table)}."]
-    body = [[escape(name), *(_ends(cells[number]) for number in measured)] for name, cells in rows]
-    return [f"{_coverage(table)}:", markdown_table([MODEL, *(headings[number] for number in measured)], body)]
+def _named(names: list[Cell], rows: Iterable[Iterable[object]]) -> list[list[object]]:
+    return [[name, *row] for name, row in zip(names, rows, strict=True)]
 
 
 def _ends(cell: SpeedCell) -> str:
@@ -202,25 +234,3 @@ def _task(row: Measured) -> str:
 def _precision(row: Measured) -> str:
     parts = (row.results.training, row.results.finetuning, row.results.prediction)
     return ", ".join(dict.fromkeys(part.precision for part in parts if part is not None))
-
-
-def _table_json(table: SpeedTable) -> dict[str, Any]:
-    def row_json(row: Measured) -> dict[str, Any]:
-        cells = zip(COLUMNS, table.cells(row), strict=True)
-        return {
-            "model": row.record.model.name,
-            "run_id": row.record.run_id,
-            "is_baseline": row is table.baseline,
-            "cells": {column.name: cell.as_json() for column, cell in cells},
-            "conditions": dict(zip(CONDITIONS, conditions(row), strict=True)),
-        }
-
-    return {
-        "session": table.session,
-        "machine": table.machine,
-        "started_at": table.started_at,
-        "how": _how(table) if table.rows else "",
-        "coverage": _coverage(table) if table.rows else "",
-        "rows": [row_json(row) for row in table.rows],
-        "not_measured": table.not_measured,
-    }
