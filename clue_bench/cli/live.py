@@ -9,7 +9,7 @@ from clue_bench.cli import terminal
 
 if TYPE_CHECKING:
     from clue_bench.pretraining.recipe import Recipe
-    from clue_bench.pretraining.report import Report
+    from clue_bench.pretraining.report import TrainingReport
 
 PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}
 MOST_PERPLEXITY = 1e6  # beyond it the digits say nothing
@@ -21,15 +21,15 @@ class Watched:
     def __init__(self, bar: terminal.Bar, recipe: "Recipe") -> None:
         """Show on `bar`, whose total is `total_tokens`."""
         self._bar, self._recipe = bar, recipe
-        self._looked: Report | None = None
+        self._looked: TrainingReport | None = None
 
-    def show(self, report: "Report") -> None:
+    def show(self, report: "TrainingReport") -> None:
         """Show a report in place of the one before."""
         if report.held_out_loss is not None:
             self._looked = report
         self._bar.update(report.tokens, self.line(report), below=self.table(report))
 
-    def line(self, report: "Report") -> str:
+    def line(self, report: "TrainingReport") -> str:
         """Return a report as one line of progress."""
         parts = [f"step {report.step:,}"]
         parts += [f"stage {report.stage}"] if self._recipe.stage2 else []
@@ -49,7 +49,7 @@ class Watched:
         ]
         return "  ".join(parts)
 
-    def table(self, report: "Report") -> Table:
+    def table(self, report: "TrainingReport") -> Table:
         """Return a report as a table of losses over two lines of numbers."""
         losses = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
         losses.add_column("", min_width=16)
@@ -72,14 +72,14 @@ class Watched:
             shown.add_row(Text(" · ".join(words), "dim"))
         return shown
 
-    def _add_held_out(self, losses: Table, looked: "Report") -> None:
+    def _add_held_out(self, losses: Table, looked: "TrainingReport") -> None:
         name = f"held-out, at step {looked.step:,}"
         loss, accuracy = looked.held_out_loss, _percent(looked.held_out_accuracy)
         losses.add_row(name, "" if loss is None else f"{loss:.3f}", accuracy, perplexity(looked), style="green")
         if looked.held_out_sop_accuracy is not None:
             losses.add_row("held-out order", "", _percent(looked.held_out_sop_accuracy), style="green")
 
-    def _position(self, report: "Report") -> list[str]:
+    def _position(self, report: "TrainingReport") -> list[str]:
         stages = len(self._recipe.stages)
         return [
             f"step {report.step:,} of {self._recipe.total_steps:,}",
@@ -88,7 +88,7 @@ class Watched:
             f"learning rate {report.learning_rate:.2e}",
         ]
 
-    def _speed(self, report: "Report") -> list[str]:
+    def _speed(self, report: "TrainingReport") -> list[str]:
         return [
             f"{report.tokens_per_second:,.0f} tokens/s",
             f"MFU {report.mfu:.0%} of {count(report.model_flops_per_second / report.mfu)}FLOP/s",
@@ -102,7 +102,7 @@ def total_tokens(recipe: "Recipe") -> int:
     return sum(stage.tokens for stage in recipe.stages)
 
 
-def perplexity(report: "Report") -> str:
+def perplexity(report: "TrainingReport") -> str:
     """Return the held-out perplexity in four digits."""
     value = report.held_out_perplexity
     return "" if value is None else _perplexity(value)

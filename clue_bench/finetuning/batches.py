@@ -23,7 +23,7 @@ from clue_bench.training.hardware import on_device
 POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ
 
 
-class Batch(NamedTuple):
+class TaskBatch(NamedTuple):
     """One padded batch. `rows_B` are the rows' numbers in the split; `keep_BS` is None where nothing is padded."""
 
     rows_B: Tensor
@@ -42,8 +42,9 @@ def training_batches(lengths: Int64s, *, batch_size: int, seed: int, epoch: int)
         rows = order[start : start + pool]
         rows = rows[np.argsort(lengths[rows], kind="stable")]
         batches += [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
-    places = permuted(np.arange(len(batches)), size=len(batches), key=derive(seed, "batches", epoch))
-    return [batches[place] for place in places]
+    return [
+        batches[at] for at in permuted(np.arange(len(batches)), size=len(batches), key=derive(seed, "batches", epoch))
+    ]
 
 
 def prediction_batches(lengths: Int64s, *, tokens: int) -> Iterator[Int64s]:
@@ -56,7 +57,7 @@ def prediction_batches(lengths: Int64s, *, tokens: int) -> Iterator[Int64s]:
         start += size
 
 
-def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, width: int | None = None) -> Batch:
+def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, width: int | None = None) -> TaskBatch:
     """Return `rows` of `split` as tensors padded to the longest of them, or to `width` positions.
 
     With a width there is always a `keep_BS`, so that batches of one width differ in nothing but values.
@@ -69,7 +70,7 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
     def tensor(values: npt.NDArray[np.generic], fill: int) -> Tensor:
         return on_device(np.where(keep_BS, values[at_BS], fill).astype(np.int64), device)
 
-    return Batch(
+    return TaskBatch(
         rows_B=on_device(rows, device),
         ids_BS=tensor(split.ids, pad),
         segments_BS=tensor(split.segments, 0),

@@ -37,7 +37,7 @@ from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.predict import predict_logits, probabilities
 from clue_bench.finetuning.settings import Settings
-from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, Report, planned_steps
+from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
@@ -168,7 +168,7 @@ def check_recordable(model: Classifier, settings: Settings, device: torch.device
 
 def run(
     plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any], encodings: Encodings | None = None
-) -> Iterator[Report]:
+) -> Iterator[FinetuningReport]:
     """Train, predict and write everything; yield the reports. Test sets are tokenised, or found in `encodings`.
 
     Raises ClueBenchError for a divergence, recorded as failed, as any other exception is. Whoever may not be alone

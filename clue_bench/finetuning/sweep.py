@@ -33,7 +33,7 @@ from clue_bench.finetuning.run import (
     write_failure,
 )
 from clue_bench.finetuning.score import CONSTANT_SHARE
-from clue_bench.finetuning.train import Finetuning, Report
+from clue_bench.finetuning.train import Finetuning, FinetuningReport
 from clue_bench.finetuning.workers import Order, num_workers, side_by_side
 
 Planner = Callable[[Point, int], Plan]
@@ -62,7 +62,7 @@ class Moment(NamedTuple):
 
     done: float
     plan: Plan
-    report: Report | None
+    report: FinetuningReport | None
 
 
 @dataclass
@@ -126,7 +126,7 @@ def sweep(
     return done
 
 
-def attempt(order: Order, encodings: Encodings) -> Generator[Report, None, RunRecord]:
+def attempt(order: Order, encodings: Encodings) -> Generator[FinetuningReport, None, RunRecord]:
     """Do one run, unless it is done or has failed before; return its record, whatever came of it.
 
     Raises FolderInUseError if another process is doing it.
@@ -203,7 +203,7 @@ def _side_by_side(orders: Sequence[Order], before: float, workers: int) -> Gener
     missing = [number for number in range(len(orders)) if number not in records]
     for place, what in side_by_side([orders[number] for number in missing], workers=workers, do=attempt):
         number, order = missing[place], orders[missing[place]]
-        if isinstance(what, Report):
+        if isinstance(what, FinetuningReport):
             shares[number] = what.step / order.plan.total_steps
             others = sum(share for other, share in shares.items() if other != number)
             yield Moment(before + len(records) + others, order.plan, what)

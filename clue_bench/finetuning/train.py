@@ -12,9 +12,8 @@ which models of `transformers` draw theirs, is seeded before every update.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import cast
 
 import numpy as np
@@ -23,26 +22,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.adversarial import moved_embedding
-from clue_bench.finetuning.averaging import WeightAverage
 from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.batches import Batch, collate, training_batches
+from clue_bench.finetuning.batches import TaskBatch, collate, training_batches
 from clue_bench.finetuning.encode import Encoded
-from clue_bench.finetuning.losses import classification_loss, r_drop_loss
 from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.score import Scores, score
 from clue_bench.finetuning.settings import Settings
+from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
 from clue_bench.training.counter_rng import derive, row_keys
-from clue_bench.training.cuda_graphs import CudaRecorder, Replayed
 from clue_bench.training.dropout import DropoutPool, RowDropout
-from clue_bench.training.optim import adamw, linear_schedule, make_recordable, set_learning_rate
+from clue_bench.training.optim import Updates, adamw, apply_gradients, check_weights, divergence, linear_schedule
 
 GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of so many positions, so that there are few of them
 UNREAD_ON_GPU = 10  # updates
-
-Learn = Callable[[tuple[Batch, Tensor]], Tensor]
-"""Trains on a batch, given each row's step; returns the loss."""
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
@@ -54,16 +46,16 @@ def planned_steps(settings: Settings, *, train_rows: int) -> int:
 
 
 def evaluation_steps(settings: Settings, *, train_rows: int) -> list[int]:
-    """Return the steps after which dev is looked at: evenly over the run, the last one among them."""
+    """Return the steps after which dev is evaluated: evenly over the run, the last one among them."""
     total = planned_steps(settings, train_rows=train_rows)
     epochs = total / math.ceil(train_rows / settings.batch_size)
-    looks = min(settings.max_evaluations, math.ceil(epochs * settings.evaluations_per_epoch))
-    return sorted({max(1, round(total * look / looks)) for look in range(1, looks + 1)})
+    num = min(settings.max_evaluations, math.ceil(epochs * settings.evaluations_per_epoch))
+    return sorted({max(1, round(total * number / num)) for number in range(1, num + 1)})
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One look at dev. `loss` is the mean training loss (nats) since the last one, `dev_loss` that on dev."""
+    """Of dev. `loss` is the mean training loss (nats) since the last evaluation, `dev_loss` that on dev."""
 
     step: int
     epoch: float
@@ -73,8 +65,8 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Report:
-    """One update; `evaluation` is set where dev was looked at after it. `loss` is the last one that was read."""
+class FinetuningReport:
+    """One update; `evaluation` is set where dev was evaluated after it. `loss` is the last one that was read."""
 
     step: int
     loss: float
@@ -106,6 +98,26 @@ class Finetuning:
     train_seconds: float = 0.0
     trained_rows: int = 0
     evaluation_seconds: float = 0.0
+    optimizer: torch.optim.Optimizer = field(init=False)
+    updates: Updates = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.optimizer = adamw(
+            self.model,
+            learning_rate=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            betas=(ADAM["adam_beta1"], ADAM["adam_beta2"]),
+            epsilon=ADAM["adam_epsilon"],
+            scale_of=self._rate_scale,
+        )
+        self.updates = Updates(
+            self._learn,
+            self.optimizer,
+            self._learning_rate,
+            device=self.device,
+            hint=f"--set batch_size={max(1, self.settings.batch_size // 2)}",
+            cuda_graphs=self.cuda_graphs,
+        )
 
     @property
     def steps_per_epoch(self) -> int:
@@ -118,29 +130,17 @@ class Finetuning:
         return planned_steps(self.settings, train_rows=len(self.train))
 
     @property
-    def most_unread(self) -> int:
+    def max_unread(self) -> int:
         """Updates whose losses may wait: on a GPU reading each would wait for it."""
         return UNREAD_ON_GPU if self.device.type == "cuda" else 1
 
     @property
     def evaluation_rows_per_second(self) -> float:
-        """Rows of dev per second of prediction, over all looks so far."""
+        """Rows of dev per second of prediction, over all evaluations so far."""
         return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[FinetuningReport]:
         """Train to the end, or until patience is over; yield a report after every update."""
-        optimizer = adamw(
-            self.model,
-            learning_rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            betas=(ADAM["adam_beta1"], ADAM["adam_beta2"]),
-            epsilon=ADAM["adam_epsilon"],
-            scale_of=self._rate_scale,
-        )
-        learn: Learn = partial(self._learn, optimizer)
-        if self.cuda_graphs:
-            make_recordable(optimizer, self.device)
-            learn = Replayed(learn, CudaRecorder())
         if self.settings.ema_decay:
             self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
         self.model.train()
@@ -149,8 +149,8 @@ class Finetuning:
         unread: list[Tensor] = []
         for step, rows in enumerate(self._batches(), 1):
             started = time.perf_counter()
-            unread.append(self._update(optimizer, learn, step - 1, rows))
-            if len(unread) >= self.most_unread or step == 1 or step in evaluate_at:
+            unread.append(self._update(step - 1, rows))
+            if len(unread) >= self.max_unread or step == 1 or step in evaluate_at:
                 losses += self._read(unread, step)
                 unread, loss = [], losses[-1]
             self.train_seconds += time.perf_counter() - started
@@ -161,7 +161,7 @@ class Finetuning:
                 evaluation = self._evaluate(step, sum(losses) / len(losses))
                 losses = []
                 self.stopped_early = step < self.total_steps and self._is_out_of_patience()
-            yield Report(step, loss, evaluation)
+            yield FinetuningReport(step, loss, evaluation)
             if self.stopped_early:
                 return
 
@@ -179,7 +179,7 @@ class Finetuning:
         return float(self.settings.layer_decay ** (self.model.num_layers + 1 - self.model.layer_of(parameter)))
 
     def _is_out_of_patience(self) -> bool:
-        """Whether the best look lies `patience` looks back.
+        """Whether the best evaluation lies `patience` evaluations back.
 
         As long as all predictions are one class the model has not begun to learn, which is no reason to give it up:
         small models stay at AFQMC's majority class for whole epochs.
@@ -189,32 +189,34 @@ class Finetuning:
         since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
         return len(since) >= self.settings.patience
 
-    def _update(self, optimizer: torch.optim.Optimizer, learn: Learn, step: int, rows: np.ndarray) -> Tensor:
-        """Do update `step` (0-based) on `rows`; return its loss, on the device."""
+    def _learning_rate(self, step: int) -> float:
         settings = self.settings
-        rate = linear_schedule(
-            step,
-            peak=settings.learning_rate,
-            warmup_steps=round(self.total_steps * settings.warmup_share),
-            total_steps=self.total_steps,
+        warmup_steps = round(self.total_steps * settings.warmup_share)
+        return linear_schedule(
+            step, peak=settings.learning_rate, warmup_steps=warmup_steps, total_steps=self.total_steps
         )
-        set_learning_rate(optimizer, rate)
+
+    def _update(self, step: int, rows: np.ndarray) -> Tensor:
+        """Make update `step` (0-based) on `rows`; return its loss and gradient norm, on the device."""
         width = self._recorded_width(rows) if self.cuda_graphs else None
         batch = collate(self.train, rows, pad=self.pad, device=self.device, width=width)
         if self.model.draws_own_dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
-        loss = learn((batch, torch.full_like(batch.rows_B, step)))
+        loss_and_norm: Tensor = self.updates(step, (batch, torch.full_like(batch.rows_B, step)))
         if self.average is not None:
             self.average.update(self.model)
-        return loss
+        return loss_and_norm
 
     def _recorded_width(self, rows: np.ndarray) -> int:
         """Return how many positions a recorded batch of `rows` has."""
         longest = int(self.train.lengths[rows].max())
         return min(-(-longest // GRAPH_LENGTHS) * GRAPH_LENGTHS, self.settings.max_length)
 
-    def _learn(self, optimizer: torch.optim.Optimizer, given: tuple[Batch, Tensor]) -> Tensor:
-        """Train on a batch; return the loss. Nothing in here may depend on the step but through `given` (`graphs`)."""
+    def _learn(self, given: tuple[TaskBatch, Tensor]) -> Tensor:
+        """Train on a batch, given each row's step; return the loss and the gradient's norm.
+
+        Nothing in here may depend on the step but through `given` (`Updates`).
+        """
         batch, steps_B = given
         settings = self.settings
         loss = self._loss(batch, steps_B)
@@ -225,23 +227,26 @@ class Finetuning:
                     logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
                     again = classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
                     torch.autograd.backward(again)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.detach()
+        norm, _ = apply_gradients(self.optimizer, self.model.parameters(), clip_norm=settings.clip_norm)
+        return torch.stack((loss.detach(), norm))
 
-    def _read(self, losses: list[Tensor], step: int) -> list[float]:
-        """Return the losses of the last updates up to `step`. Raises ClueBenchError if one is no number."""
-        values: list[float] = torch.stack(losses).tolist()
-        for number, value in enumerate(values, step - len(values) + 1):
-            if not math.isfinite(value):
-                raise ClueBenchError(
-                    f"the loss is {value} at step {number}: the run has diverged",
-                    f"--set learning_rate={self.settings.learning_rate / 2:g}",
-                )
-        return values
+    def _read(self, unread: list[Tensor], step: int) -> list[float]:
+        """Return the losses of the last updates up to `step`.
 
-    def _loss(self, batch: Batch, steps_B: Tensor) -> Tensor:
+        Raises ClueBenchError if one is no number, or an update was skipped because its gradient was none.
+        """
+        values = torch.stack(unread).tolist()
+        for number, (loss, norm) in enumerate(values, step - len(values) + 1):
+            if not math.isfinite(loss + norm):
+                found = f"the loss is {loss} at step {number}, the gradient's norm {norm}"
+                raise divergence(found, hint=self._slower)
+        return [loss for loss, _ in values]
+
+    @property
+    def _slower(self) -> str:
+        return f"--set learning_rate={self.settings.learning_rate / 2:g}"
+
+    def _loss(self, batch: TaskBatch, steps_B: Tensor) -> Tensor:
         settings = self.settings
         logits_BC = self._logits(batch, steps_B, purpose="dropout")
         if not settings.r_drop_alpha:
@@ -255,12 +260,12 @@ class Finetuning:
             smoothing=settings.label_smoothing,
         )
 
-    def _logits(self, batch: Batch, steps_B: Tensor, *, purpose: str) -> Tensor:
+    def _logits(self, batch: TaskBatch, steps_B: Tensor, *, purpose: str) -> Tensor:
         """Return logits (B, C) under the dropout masks of this step and purpose."""
         drop: RowDropout | None = None
         if not self.model.draws_own_dropout:
             keys_B = row_keys(steps_B, batch.rows_B, seed=self.seed, purpose=purpose)
-            drop = self.dropout.masks(keys_B, places=self.model.dropout_places)
+            drop = self.dropout.masks(keys_B, sites=self.model.dropout_sites)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits_BC: Tensor = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
         return logits_BC
@@ -274,6 +279,7 @@ class Finetuning:
 
     def _evaluate(self, step: int, loss: float) -> Evaluation:
         model, started = self.evaluated, time.perf_counter()
+        check_weights(model, step=step, hint=self._slower)
         logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
         self.evaluation_seconds += time.perf_counter() - started
         gold = torch.from_numpy(self.dev.labels)

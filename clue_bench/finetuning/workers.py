@@ -25,7 +25,7 @@ from clue_bench.finetuning.base_models.untrained import Untrained
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.run import Plan
 from clue_bench.finetuning.settings import Settings
-from clue_bench.finetuning.train import Report
+from clue_bench.finetuning.train import FinetuningReport
 from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
@@ -48,10 +48,10 @@ class News(NamedTuple):
     """What a worker says of the order of this number: a report, the record that ends it, or why it cannot be."""
 
     number: int
-    what: Report | RunRecord | ClueBenchError
+    what: FinetuningReport | RunRecord | ClueBenchError
 
 
-Doing = Callable[[Order, Encodings], Generator[Report, None, RunRecord]]
+Doing = Callable[[Order, Encodings], Generator[FinetuningReport, None, RunRecord]]
 """Does one run; returns its record, whatever came of it."""
 
 
@@ -119,7 +119,7 @@ def side_by_side(orders: Sequence[Order], *, workers: int, do: Doing) -> Iterato
                 assert isinstance(line, Connection)
                 news = _heard(line, busy[line])
                 yield news
-                if isinstance(news.what, Report):
+                if isinstance(news.what, FinetuningReport):
                     continue
                 has_died = isinstance(news.what, ClueBenchError)
                 if has_died or not waiting:

@@ -1,1 +1,1 @@
-"""The networks, written once for pretraining and fine-tuning, and their names in the Hugging Face layout."""
+"""The networks, written once for pretraining and fine-tuning."""

@@ -2,7 +2,7 @@
 
 Input: hidden states, and which positions belong together. Output: mixed hidden states.
 
-Shape letters: B rows, S positions, K looked-at positions of a row, D hidden size, N heads, H = D / N.
+Shape letters: B rows, S positions, K chosen positions of a row, D hidden size, N heads, H = D / N.
 """
 
 from typing import NamedTuple
@@ -20,7 +20,7 @@ ROTARY_BASE = 10_000.0  # of RoFormer, as in the Transformer's sinusoids
 class Packing(NamedTuple):
     """Several texts in one row: a position attends only to its own text, whose positions count from 0.
 
-    `blocks_BS` numbers a row's texts (any two different integers are strangers), `positions_BS` the places in them.
+    `blocks_BS` numbers the texts of a row, `positions_BS` the positions in each.
     """
 
     blocks_BS: Tensor
@@ -59,14 +59,15 @@ class Attention(nn.Module):
         *,
         queries_BKD: Tensor | None = None,
         bias: Tensor | None = None,
+        is_causal: bool = False,
         rotary: Rotary | None = None,
         query_rotary: Rotary | None = None,
         drop: RowDropout | None = None,
     ) -> Tensor:
         """Attend from `queries_BKD` (all positions if None) to the positions of `x_BSD`.
 
-        `bias`, broadcastable to (B, N, K, S), is added to the scores. `rotary` turns keys, and queries unless these
-        have a `query_rotary` of their own.
+        `bias`, broadcastable to (B, N, K, S), is added to the scores; `is_causal` does without one, by the fused kernel
+        (`has_fused_kernel`). `rotary` turns keys, and queries unless these have a `query_rotary` of their own.
         """
         if queries_BKD is None:
             q_BKD, k_BSD, v_BSD = self.qkv(x_BSD).chunk(3, dim=-1)
@@ -78,7 +79,7 @@ class Attention(nn.Module):
         q_BNKH, k_BNSH, v_BNSH = self._split(q_BKD), self._split(k_BSD), self._split(v_BSD)
         if rotary is not None:
             q_BNKH, k_BNSH = (query_rotary or rotary).turn(q_BNKH), rotary.turn(k_BNSH)
-        mixed: Tensor = self.out(_mix(q_BNKH, k_BNSH, v_BNSH, bias, drop).transpose(1, 2).flatten(2))
+        mixed: Tensor = self.out(_mix(q_BNKH, k_BNSH, v_BNSH, bias, is_causal, drop).transpose(1, 2).flatten(2))
         return mixed
 
     def _split(self, x_BSD: Tensor) -> Tensor:
@@ -86,11 +87,20 @@ class Attention(nn.Module):
         return x_BSD.view(rows, positions, self.heads, -1).transpose(1, 2)
 
 
-def _mix(q_BNKH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, bias: Tensor | None, drop: RowDropout | None) -> Tensor:
-    if q_BNKH.is_cuda and drop is None:
-        bias = None if bias is None else bias.to(q_BNKH.dtype)
-        return F.scaled_dot_product_attention(q_BNKH, k_BNSH, v_BNSH.to(q_BNKH.dtype), attn_mask=bias)
-    # On the CPU the fused kernel's backward is slower than these three operations at S <= 512.
+def has_fused_kernel(x: Tensor, drop: RowDropout | None) -> bool:
+    """Whether attention is one kernel: on a GPU, without dropout.
+
+    On the CPU its backward is slower than three operations at S <= 512.
+    """
+    return x.is_cuda and drop is None
+
+
+def _mix(
+    q_BNKH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, bias: Tensor | None, is_causal: bool, drop: RowDropout | None
+) -> Tensor:
+    if is_causal or has_fused_kernel(q_BNKH, drop):
+        v_BNSH = v_BNSH.to(q_BNKH.dtype)
+        return F.scaled_dot_product_attention(q_BNKH, k_BNSH, v_BNSH, attn_mask=bias, is_causal=is_causal)
     scores_BNKS = (q_BNKH * q_BNKH.shape[-1] ** -0.5) @ k_BNSH.transpose(-1, -2)
     if bias is not None:
         scores_BNKS = scores_BNKS + bias
@@ -114,7 +124,9 @@ def attention_bias(
 ) -> Tensor | None:
     """Return what to add to attention scores: 0 where a position may look, the most negative number elsewhere.
 
-    `keep_BS` is False at padding. The shape broadcasts to (B, 1, S, S); None if everything may be seen.
+    `keep_BS` is False at padding. The shape broadcasts to (B, 1, S, S); None if everything may be seen. On a GPU the
+    type is that of the matrix products: the lowest number in fp32 would be minus infinity there, which makes a row that
+    sees nothing no number, and every layer would cast it again.
     """
     allowed: Tensor | None = None if keep_BS is None else keep_BS[:, None, None, :]
     if packing is not None:
@@ -125,8 +137,14 @@ def attention_bias(
         allowed = past[None, None] if allowed is None else allowed & past
     if allowed is None:
         return None
-    lowest = torch.finfo(like_BSD.dtype).min
-    return torch.zeros(allowed.shape, dtype=like_BSD.dtype, device=like_BSD.device).masked_fill(~allowed, lowest)
+    is_cast = like_BSD.is_cuda and torch.is_autocast_enabled("cuda")
+    return bias_of(allowed, torch.get_autocast_dtype("cuda") if is_cast else like_BSD.dtype)
+
+
+def bias_of(allowed: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return 0 where `allowed`, the most negative number of `dtype` elsewhere."""
+    bias = torch.zeros(allowed.shape, dtype=dtype, device=allowed.device)
+    return bias.masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 def bias_at(bias: Tensor | None, at_BK: Tensor) -> Tensor | None:

@@ -1,6 +1,7 @@
 """Architectures: the widths of a model, and what its family adds.
 
-Input: plain numbers. Output: a frozen `ModelConfig` that every network here is built from, and parameter counts.
+Input: plain numbers. Output: a frozen `ModelConfig` that every network here is built from, counts of its parameters,
+and the FLOPs that training it needs, however it is computed.
 
 | family | order of norms | positions | layers | embedding |
 |---|---|---|---|---|
@@ -74,7 +75,7 @@ class ModelConfig:
         return self.embedding_size or self.hidden_size
 
     @property
-    def dropout_places(self) -> int:
+    def dropout_sites(self) -> int:
         """Masks that a row needs in a forward pass: embeddings, a head, and in each layer two and its heads."""
         return 2 + self.layers * (self.heads + 2)
 
@@ -98,3 +99,17 @@ def count_parameters(config: ModelConfig) -> int:
     project = e * d + d if config.family == "albert" else 0
     pooler = d * d + d
     return (config.vocab_size + positions + config.segment_types) * e + 2 * e + project + layers + pooler
+
+
+def flops_per_token(config: ModelConfig, *, length: int, predictions: int) -> float:
+    """Return FLOPs of one training step per position: three times the forward pass, two per multiply-add.
+
+    Counts matrix products only, every layer in full (also where the last one is pruned), and vocabulary logits at
+    `predictions` positions of a row of `length`. A causal position attends to half of the row on average.
+    """
+    d, f, e = config.hidden_size, config.feed_forward_size, config.embedding_width
+    body = 6 * config.layers * (4 * d * d + 2 * d * f) + (6 * e * d if config.family == "albert" else 0)
+    attention = 12 * config.layers * length * d * (0.5 if config.is_causal else 1.0)
+    transform = 0 if config.family == "gpt2" else d * e
+    head = 6 * (predictions / length) * (transform + e * config.vocab_size)
+    return body + attention + head

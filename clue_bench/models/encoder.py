@@ -1,15 +1,14 @@
 """One configurable encoder for BERT, ALBERT and RoFormer, and its heads.
 
-Input: token ids. Output: hidden states (or, where asked, only those that the loss looks at), vocabulary logits, and
-the logits of sentence order. It does not know about files (`checkpoint`), names in other toolkits (`hub`) or losses
-(`engine`, `finetune`).
+Input: token ids. Output: hidden states (or, where asked, only those that a loss needs), what vocabulary logits are made
+of, and the logits of sentence order. Files (`doors.checkpoint`), names in other toolkits (`weights`) and losses
+(`pretraining`, `finetuning`) are not its business.
 
-Shape letters: B rows, S positions, K looked-at positions of a row, C texts of a row, D hidden size, E embedding size,
+Shape letters: B rows, S positions, K chosen positions of a row, C texts of a row, D hidden size, E embedding size,
 V vocabulary.
 """
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -22,19 +21,23 @@ from clue_bench.training.dropout import RowDropout
 INIT_STD = 0.02  # BERT's; biases start at 0 and gains at 1
 
 
-Head = Callable[[Tensor, Tensor, Tensor | None], Any]
-"""What becomes of the last hidden states (…, E), given the output matrix (V, E) and bias: logits, or their loss."""
-
-
 class Outputs(NamedTuple):
-    """What the head returns: vocabulary logits, (B, S, V) or (B, K, V), if it is the default one.
+    """What losses need: hidden states, (B, S, E) or (B, K, E), and matrix and bias that make vocabulary logits of them.
 
-    Also logits of order, (B, C, 2), and of labelled pairs, (B, C, L), if asked.
+    These logits are the largest tensor of a small model's step, and a loss can do without. Also logits of order,
+    (B, C, 2), and of labelled pairs, (B, C, L), if asked.
     """
 
-    logits: Any
+    hidden: Tensor
+    matrix_VE: Tensor
+    bias_V: Tensor | None = None
     order_BC2: Tensor | None = None
     labels_BCL: Tensor | None = None
+
+    @property
+    def logits(self) -> Tensor:
+        """Vocabulary logits, (B, S, V) or (B, K, V)."""
+        return F.linear(self.hidden, self.matrix_VE, self.bias_V)
 
 
 class Embeddings(nn.Module):
@@ -111,8 +114,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.config = config
         self.embeddings = Embeddings(config)
-        own_layers = 1 if config.family == "albert" else config.layers
-        self.layers = nn.ModuleList(Layer(config) for _ in range(own_layers))
+        distinct_layers = 1 if config.family == "albert" else config.layers
+        self.layers = nn.ModuleList(Layer(config) for _ in range(distinct_layers))
         self.apply(initialise)
 
     def forward(
@@ -185,17 +188,16 @@ class MaskedLanguageModel(nn.Module):
         at_BK: Tensor | None = None,
         starts_BC: Tensor | None = None,
         drop: RowDropout | None = None,
-        head: Head = F.linear,
     ) -> Outputs:
-        """Return vocabulary logits, or what `head` makes of them, at all positions or at `at_BK`.
+        """Return what vocabulary logits are made of, at all positions or at `at_BK`.
 
-        With `starts_BC`, the places of the texts' [CLS], also the logits of their order and labels.
+        With `starts_BC`, the positions of the texts' [CLS], also the logits of their order and labels.
         """
-        looked_at = at_BK
+        chosen = at_BK
         if at_BK is not None and starts_BC is not None:
-            looked_at = torch.cat((at_BK, starts_BC), dim=1)
+            chosen = torch.cat((at_BK, starts_BC), dim=1)
         hidden = self.encoder(
-            ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, packing=packing, at_BK=looked_at, drop=drop
+            ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, packing=packing, at_BK=chosen, drop=drop
         )
         order_BC2 = labels_BCL = None
         if starts_BC is not None:
@@ -208,7 +210,7 @@ class MaskedLanguageModel(nn.Module):
         predicted = hidden if at_BK is None else hidden[:, : at_BK.shape[1]]
         transformed = self.transform_norm(activate(self.transform(predicted), self.config.activation))
         matrix = self.encoder.embeddings.word.weight if self.decoder is None else self.decoder.weight
-        return Outputs(head(transformed, matrix, self.bias), order_BC2, labels_BCL)
+        return Outputs(transformed, matrix, self.bias, order_BC2, labels_BCL)
 
 
 class Pooler(nn.Module):

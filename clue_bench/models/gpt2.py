@@ -1,6 +1,6 @@
 """GPT2: a causal language model.
 
-Input: token ids. Output: vocabulary logits of the next token at every position.
+Input: token ids. Output: hidden states at every position, and the matrix that makes logits of the next token of them.
 
 Pre-LN (each sublayer normalises its input), learned positions, no norm after the embeddings, one after the last layer;
 the output matrix is the word embedding, without a bias.
@@ -8,12 +8,11 @@ the output matrix is the word embedding, without a bias.
 Shape letters: B rows, S positions, D hidden size, V vocabulary.
 """
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from clue_bench.models.attention import Attention, Packing, attention_bias
+from clue_bench.models.attention import Attention, Packing, attention_bias, has_fused_kernel
 from clue_bench.models.config import ModelConfig
-from clue_bench.models.encoder import Head, Outputs, activate, initialise
+from clue_bench.models.encoder import Outputs, activate, initialise
 from clue_bench.training.dropout import RowDropout
 
 
@@ -29,9 +28,9 @@ class DecoderLayer(nn.Module):
         self.up = nn.Linear(config.hidden_size, config.feed_forward_size)
         self.down = nn.Linear(config.feed_forward_size, config.hidden_size)
 
-    def forward(self, x_BSD: Tensor, bias: Tensor | None, drop: RowDropout | None) -> Tensor:
+    def forward(self, x_BSD: Tensor, bias: Tensor | None, is_causal: bool, drop: RowDropout | None) -> Tensor:
         """Return (B, S, D)."""
-        attended = self.attention(self.attention_norm(x_BSD), bias=bias, drop=drop)
+        attended = self.attention(self.attention_norm(x_BSD), bias=bias, is_causal=is_causal, drop=drop)
         x_BSD = x_BSD + (attended if drop is None else drop(attended))
         forwarded = self.down(activate(self.up(self.feed_forward_norm(x_BSD)), self.activation))
         return x_BSD + (forwarded if drop is None else drop(forwarded))
@@ -56,11 +55,9 @@ class CausalLanguageModel(nn.Module):
         keep_BS: Tensor | None = None,
         packing: Packing | None = None,
         drop: RowDropout | None = None,
-        head: Head = F.linear,
     ) -> Outputs:
-        """Return logits (B, S, V), or what `head` makes of them; those at position s predict the token at s + 1."""
-        hidden_BSD = self.hidden(ids_BS, keep_BS=keep_BS, packing=packing, drop=drop)
-        return Outputs(head(hidden_BSD, self.word.weight, None))
+        """Return what logits (B, S, V) are made of; those at position s predict the token at s + 1."""
+        return Outputs(self.hidden(ids_BS, keep_BS=keep_BS, packing=packing, drop=drop), self.word.weight)
 
     def hidden(
         self,
@@ -74,8 +71,10 @@ class CausalLanguageModel(nn.Module):
         positions = self.position.weight[: ids_BS.shape[1]] if packing is None else self.position(packing.positions_BS)
         x_BSD: Tensor = self.word(ids_BS) + positions
         x_BSD = x_BSD if drop is None else drop(x_BSD)
-        bias = attention_bias(keep_BS, packing, is_causal=True, like_BSD=x_BSD)
+        # The fused kernel skips what lies ahead, but takes no other mask beside that.
+        skips_ahead = has_fused_kernel(x_BSD, drop) and keep_BS is None and packing is None
+        bias = attention_bias(keep_BS, packing, is_causal=not skips_ahead, like_BSD=x_BSD)
         for layer in self.layers:
-            x_BSD = layer(x_BSD, bias, drop)
+            x_BSD = layer(x_BSD, bias, skips_ahead, drop)
         out: Tensor = self.norm(x_BSD)
         return out

@@ -1,8 +1,8 @@
 """What a stage feeds its model: rows of the corpus at its length, turned into batches by its objective.
 
-Input: a recipe's stage, a corpus, and step numbers. Output: batches on the device, in two halves: what the host says
-(`inputs`: numbers of rows, and the rows themselves where the device does not hold the corpus) and what the device makes
-of it (`assemble`: the same kernels in every step, so that they can be recorded).
+Input: a recipe's stage, a corpus, and step numbers. Output: batches on the device, made in two halves: `inputs` on the
+host (the numbers of rows, and the rows themselves where the device does not hold the corpus) and `assemble` on the
+device (the same kernels in every step, so that they can be recorded).
 """
 
 from dataclasses import dataclass
@@ -15,26 +15,33 @@ from torch import Tensor
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.pretraining.batches import PackedRows, Rows, hold_out, samples_of_step
-from clue_bench.pretraining.objectives import Batch, Masking, Objective, RowDraws, causal_batch, joined, masked_batch
+from clue_bench.pretraining.objectives import (
+    Masking,
+    Objective,
+    PretrainingBatch,
+    RowDraws,
+    causal_batch,
+    joined,
+    masked_batch,
+)
 from clue_bench.pretraining.pairs import PairRows
 from clue_bench.pretraining.recipe import Recipe, Stage
-from clue_bench.pretraining.resident import ResidentRows
+from clue_bench.pretraining.rows import PackedRows, ResidentRows, Rows, hold_out, samples_of_step
 from clue_bench.training.counter_rng import Int64s, derive, permuted, row_keys
 from clue_bench.training.hardware import on_device
 from clue_bench.vocab import Vocabulary
 
 HELD_OUT_RATE = 0.15
-"""Share masked when the held-out part is looked at, whatever the recipe trains with, so that losses compare."""
+"""Share masked in the held-out part, whatever the recipe trains with, so that losses compare."""
 
 HELD_OUT_ROWS = 512
-"""Most rows of the held-out part that are looked at."""
+"""At most so many rows of the held-out part are evaluated."""
 
 HELD_OUT_SEED = 15  # of the masks and the choice of rows: the same for every recipe and seed
 
 
 class Inputs(NamedTuple):
-    """What a batch is made of, on the device: which rows in which epochs, and the rows unless the device has them."""
+    """What a batch is made of: the numbers of rows and their epochs, and the rows unless the device has them."""
 
     epochs_B: Tensor
     samples_B: Tensor
@@ -51,13 +58,13 @@ class Feed:
 
     rows: PackedRows | PairRows
     objective: Objective
-    predictions: int  # positions of a row that the loss looks at
+    predictions: int  # of a row
     seed: int
     device: torch.device
-    is_resident: bool  # whether the device shall hold the corpus
+    is_resident: bool  # keep the corpus on the device, if it fits
 
     @classmethod
-    def of(
+    def for_stage(
         cls,
         recipe: Recipe,
         stage: Stage,
@@ -76,30 +83,22 @@ class Feed:
         `labels` are those of the documents of labelled pairs.
         Raises ClueBenchError if there is nothing to make rows of.
         """
-        length, words = stage.max_length, recipe.objective == "wwm"
+        words, causal = recipe.objective == "wwm", recipe.objective == "clm"
+        layout: dict[str, Any] = {"length": stage.max_length, "documents": documents, "with_words": words}
         rows: PackedRows | PairRows
         if recipe.sentence_order == "none":
-            causal = recipe.objective == "clm"
-            rows = PackedRows.of(
-                corpus, vocabulary, length=length, documents=documents, is_causal=causal, with_words=words
-            )
+            rows = PackedRows.from_corpus(corpus, vocabulary, is_causal=causal, **layout)
         else:
-            most = 2 if recipe.sentence_order == "sentences" else None
-            rows = PairRows.of(
-                corpus,
-                vocabulary,
-                length=length,
-                documents=documents,
-                most_sentences=most,
-                with_words=words,
-                labels=labels,
-            )
+            max_sentences = 2 if recipe.sentence_order == "sentences" else None
+            rows = PairRows.from_corpus(corpus, vocabulary, max_sentences=max_sentences, labels=labels, **layout)
         objective: Objective
-        if recipe.objective == "clm":
+        if causal:
             ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
             ignored[vocabulary.separator] = False  # where a document ends is a thing to learn
-            return cls(rows, partial(causal_batch, is_ignored_V=ignored), length, seed, device, is_resident)
-        masking = Masking.of(vocabulary, rate=rate, length=length, device=device, whole_words=words)
+            return cls(rows, partial(causal_batch, is_ignored_V=ignored), stage.max_length, seed, device, is_resident)
+        masking = Masking.for_vocabulary(
+            vocabulary, rate=rate, length=stage.max_length, device=device, whole_words=words
+        )
         objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
         return cls(rows, objective, masking.num_predictions, seed, device, is_resident)
 
@@ -110,19 +109,22 @@ class Feed:
             return None
         return ResidentRows.if_they_fit(self.rows, self.device)
 
-    def batch(self, epochs_B: Int64s, samples_B: Int64s) -> Batch:
+    def batch(self, epochs_B: Int64s, samples_B: Int64s) -> PretrainingBatch:
         """Return rows `samples_B` as they are in `epochs_B`."""
         return self.assemble(self.inputs(epochs_B, samples_B))[0]
 
     def inputs(self, epochs_B: Int64s, samples_B: Int64s) -> Inputs:
-        """Return what the host says of rows `samples_B` in `epochs_B`."""
+        """Return what the batch of rows `samples_B` in `epochs_B` is made of."""
         rows = None
         if self.resident is None:
             found = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
-            rows = Rows(*map(self._moved, found))
-        return Inputs(self._moved(epochs_B), self._moved(samples_B), rows)
+            rows = Rows(*map(self._to_device, found))
+        return Inputs(on_device(epochs_B, self.device), on_device(samples_B, self.device), rows)
 
-    def assemble(self, inputs: Inputs) -> tuple[Batch, Tensor]:
+    def _to_device(self, array: Any) -> Any:
+        return None if array is None else on_device(array, self.device)
+
+    def assemble(self, inputs: Inputs) -> tuple[PretrainingBatch, Tensor]:
         """Return the batch of `inputs`, and keys for its dropout."""
         epochs_B, samples_B, rows = inputs
         if rows is None:
@@ -131,13 +133,10 @@ class Feed:
         keys_B = row_keys(epochs_B, samples_B, seed=self.seed, purpose="dropout")
         return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed)), keys_B
 
-    def of_step(self, step: int, mine: slice, *, per_step: int) -> Inputs:
-        """Return the inputs of rows `mine` of the `per_step` rows of the stage's step `step` (0-based)."""
+    def step_inputs(self, step: int, part: slice, *, per_step: int) -> Inputs:
+        """Return the inputs of a part of the `per_step` rows of the stage's step `step` (0-based)."""
         epochs, samples = samples_of_step(step, global_batch=per_step, num_rows=len(self.rows), seed=self.seed)
-        return self.inputs(epochs[mine], samples[mine])
-
-    def _moved(self, array: Any) -> Any:
-        return None if array is None else on_device(array, self.device)
+        return self.inputs(epochs[part], samples[part])
 
 
 @dataclass(frozen=True)
@@ -153,7 +152,7 @@ class StageFeeds:
     labelled_rows: int  # of a step's global batch
 
     @classmethod
-    def of(
+    def for_stage(
         cls,
         recipe: Recipe,
         number: int,
@@ -171,12 +170,12 @@ class StageFeeds:
         _check_corpus(recipe, corpus, pairs)
         stage = recipe.stages[number - 1]
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
-        feed = partial(Feed.of, recipe, stage, vocabulary=vocabulary, device=device, is_resident=is_resident)
-        documents, held = hold_out(corpus, share=recipe.held_out_share)
+        feed = partial(Feed.for_stage, recipe, stage, vocabulary=vocabulary, device=device, is_resident=is_resident)
+        documents, others = hold_out(corpus, share=recipe.held_out_share)
         train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed)
         if not len(train.rows):
             raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
-        held_out = feed(corpus, documents=held, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
+        held_out = feed(corpus, documents=others, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
         labelled = None
         if pairs is not None and pairs.labels is not None:
             labelled = feed(
@@ -205,20 +204,20 @@ class StageFeeds:
             labelled_rows=labelled_rows,
         )
 
-    def inputs(self, step: int, mine: slice) -> StageInputs:
-        """Return the inputs of rows `mine` of the stage's step `step` (0-based).
+    def inputs(self, step: int, part: slice) -> StageInputs:
+        """Return the inputs of a part of the rows of the stage's step `step` (0-based).
 
         Labelled rows come first, so that a process's rows do not depend on how many processes there are.
         """
         labelled, total = self.labelled_rows, self.stage.global_batch
         if self.labelled is None:
-            return (self.train.of_step(step, mine, per_step=total),)
-        own = slice(min(mine.start, labelled), min(mine.stop, labelled))
-        rest = slice(max(mine.start, labelled) - labelled, max(mine.stop, labelled) - labelled)
-        pairs = self.labelled.of_step(step, own, per_step=labelled)
-        return pairs, self.train.of_step(step, rest, per_step=total - labelled)
+            return (self.train.step_inputs(step, part, per_step=total),)
+        of_pairs = slice(min(part.start, labelled), min(part.stop, labelled))
+        of_texts = slice(max(part.start, labelled) - labelled, max(part.stop, labelled) - labelled)
+        pairs = self.labelled.step_inputs(step, of_pairs, per_step=labelled)
+        return pairs, self.train.step_inputs(step, of_texts, per_step=total - labelled)
 
-    def assemble(self, inputs: StageInputs) -> tuple[Batch, Tensor]:
+    def assemble(self, inputs: StageInputs) -> tuple[PretrainingBatch, Tensor]:
         """Return the batch of `inputs`, and keys for its dropout."""
         texts, text_keys = self.train.assemble(inputs[-1])
         if self.labelled is None:
@@ -238,14 +237,14 @@ class StageFeeds:
         return 0 if self.held_out is None else self.held_out.rows.tokens
 
     def held_out_samples(self) -> Int64s:
-        """Return which held-out rows are looked at: the same ones every time."""
+        """Return which held-out rows are evaluated: the same ones every time."""
         assert self.held_out is not None
         num = len(self.held_out.rows)
         return permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
 
 
 def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:
-    """Whole-word masking of a corpus without words would be token masking under another name."""
+    """Raise ClueBenchError if the corpus lacks words to mask: that would be token masking under another name."""
     if corpus.labels is not None:
         raise ClueBenchError(f"{corpus.folder}: labelled pairs, not running text", "give it as --pairs")
     if recipe.objective != "wwm":

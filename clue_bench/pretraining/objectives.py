@@ -1,7 +1,7 @@
 """What to predict: masked tokens, masked whole words, or the next token.
 
-Input: rows from the corpus and one key per row. Output: a `Batch`, what the model sees and what it must predict, on
-the device. Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
+Input: rows from the corpus and one key per row. Output: a `PretrainingBatch` on the device: what the model sees and
+what it must predict. Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
 
 Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), C texts of a row,
 V vocabulary.
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clue_bench.models.attention import Packing
-from clue_bench.pretraining.batches import IGNORED, Rows
+from clue_bench.pretraining.rows import IGNORED, Rows
 from clue_bench.training.counter_rng import draw, row_keys
 from clue_bench.vocab import Vocabulary
 
@@ -27,11 +27,11 @@ LONGEST_WORD = 6
 """Tokens. A longer word is masked in pieces of so many: K must be static, and holds one word more than the share."""
 
 
-class Batch(NamedTuple):
-    """What the model sees, where the loss looks (`at_BK`; everywhere if None), and the true tokens there.
+class PretrainingBatch(NamedTuple):
+    """What the model sees, the positions to predict (`at_BK`; all if None), and the true tokens there.
 
-    `keep_BS` is False at padding, None if there is none. With texts in two parts: packing, segments, each text's place
-    `starts_BC` and order, and its label if it has one.
+    `keep_BS` is False at padding, None if there is none. With texts in two parts: packing, segments, the position
+    `starts_BC` where each text starts, its order, and its label if it has one.
     """
 
     ids_BS: Tensor
@@ -44,33 +44,54 @@ class Batch(NamedTuple):
     orders_BC: Tensor | None = None
     labels_BC: Tensor | None = None
 
-    def part(self, rows: slice) -> "Batch":
+    def part(self, rows: slice) -> "PretrainingBatch":
         """Return some of the rows."""
 
         def cut(value: Any) -> Any:
             return Packing(*map(cut, value)) if isinstance(value, Packing) else None if value is None else value[rows]
 
-        return Batch(*map(cut, self))
+        return PretrainingBatch(*map(cut, self))
+
+    @property
+    def model_inputs(self) -> dict[str, Any]:
+        """The model's arguments beside ids, as far as they are needed: GPT2 has neither segments nor `at_BK`."""
+        names = ("at_BK", "keep_BS", "segments_BS", "packing", "starts_BC")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    @property
+    def targets(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """What vocabulary, order and label heads have to predict."""
+        return self.targets_BK, self.orders_BC, self.labels_BC
+
+    @property
+    def num_tokens(self) -> Tensor:
+        """Positions that are no padding, on the device."""
+        if self.packing is not None:
+            return (self.packing.blocks_BS > 0).sum()
+        if self.keep_BS is not None:
+            return self.keep_BS.sum()
+        return torch.full((), self.ids_BS.numel(), device=self.ids_BS.device)
 
 
-def joined(first: Batch, second: Batch) -> Batch:
+def joined(first: PretrainingBatch, second: PretrainingBatch) -> PretrainingBatch:
     """Return the rows of two batches of texts in two parts, of the same length and number of predictions.
 
     The narrower one gets further texts that do not count.
     """
 
     def both(name: str, fill: int = IGNORED) -> Any:
-        mine, others = getattr(first, name), getattr(second, name)
-        if mine is None and others is None:
+        values = [getattr(batch, name) for batch in (first, second)]
+        if all(value is None for value in values):
             return None
-        mine = torch.full_like(first.orders_BC, IGNORED) if mine is None else mine  # type: ignore[arg-type]
-        others = torch.full_like(second.orders_BC, IGNORED) if others is None else others  # type: ignore[arg-type]
-        width = max(mine.shape[1], others.shape[1])
-        return torch.cat([F.pad(x, (0, width - x.shape[1]), value=fill) for x in (mine, others)])
+        for number, batch in enumerate((first, second)):
+            if values[number] is None:
+                values[number] = torch.full_like(batch.orders_BC, IGNORED)  # type: ignore[arg-type]
+        width = max(value.shape[1] for value in values)
+        return torch.cat([F.pad(value, (0, width - value.shape[1]), value=fill) for value in values])
 
     assert first.packing is not None
     assert second.packing is not None
-    return Batch(
+    return PretrainingBatch(
         both("ids_BS"),
         both("at_BK"),
         both("targets_BK"),
@@ -83,7 +104,7 @@ def joined(first: Batch, second: Batch) -> Batch:
 
 
 class Masked(NamedTuple):
-    """Ids with masks in them, where the loss looks, and the true tokens there (IGNORED where nothing counts)."""
+    """Ids with masks in them, the positions to predict, and the true tokens there (IGNORED where nothing counts)."""
 
     ids_BS: Tensor
     at_BK: Tensor
@@ -119,7 +140,7 @@ class Masking:
     whole_words: bool
 
     @classmethod
-    def of(
+    def for_vocabulary(
         cls, vocabulary: Vocabulary, *, rate: float, length: int, device: torch.device, whole_words: bool = False
     ) -> "Masking":
         """Prepare masking of rows of `length` tokens on `device`."""
@@ -147,7 +168,7 @@ class Masking:
         return Masked(ids_BS.scatter(1, at_BK, shown_BK), at_BK, torch.where(counts_BK, true_BK, IGNORED))
 
     def _choose_tokens(self, ids_BS: Tensor, draws: RowDraws) -> tuple[Tensor, Tensor]:
-        """Return K places per row, and which of them count."""
+        """Return K positions per row, and which of them count."""
         length, num = ids_BS.shape[1], self.num_predictions
         candidate_BS = self.is_ordinary_V[ids_BS]
         # The K highest draws win; adding the position makes draws distinct, so that ties cannot differ by device.
@@ -158,7 +179,7 @@ class Masking:
         return at_BK, torch.arange(num, device=ids_BS.device)[None, :] < wanted_B[:, None]
 
     def _choose_words(self, ids_BS: Tensor, draws: RowDraws, starts_word_BS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return K places per row, which of them count, and each place's draw of how its word is hidden.
+        """Return K positions per row, which of them count, and each one's draw of how its word is hidden.
 
         Words stand in random order on a circle, and a window as long as the share opens at a random token of it; the
         words that start in the window are chosen. So each word is chosen with a probability of just `rate`, whatever
@@ -205,18 +226,20 @@ def words_of(candidate_BS: Tensor, starts_word_BS: Tensor) -> Tensor:
     return begins_BS.long().cumsum(1) - 1
 
 
-Objective = Callable[[Rows[Tensor], RowDraws], Batch]
+Objective = Callable[[Rows[Tensor], RowDraws], PretrainingBatch]
 """Turns rows of the corpus into what the model sees and predicts."""
 
 
-def masked_batch(rows: Rows[Tensor], draws: RowDraws, *, masking: Masking, pad: int, has_padding: bool) -> Batch:
+def masked_batch(
+    rows: Rows[Tensor], draws: RowDraws, *, masking: Masking, pad: int, has_padding: bool
+) -> PretrainingBatch:
     """Return a batch of masked rows."""
     masked = masking(rows.ids_BS, draws, starts_word_BS=rows.starts_word_BS)
     packing = None
     if rows.blocks_BS is not None:
         assert rows.positions_BS is not None
         packing = Packing(rows.blocks_BS, rows.positions_BS)
-    return Batch(
+    return PretrainingBatch(
         *masked,
         keep_BS=rows.ids_BS != pad if has_padding else None,
         segments_BS=rows.segments_BS,
@@ -227,7 +250,7 @@ def masked_batch(rows: Rows[Tensor], draws: RowDraws, *, masking: Masking, pad: 
     )
 
 
-def causal_batch(rows: Rows[Tensor], draws: RowDraws, *, is_ignored_V: Tensor) -> Batch:
+def causal_batch(rows: Rows[Tensor], draws: RowDraws, *, is_ignored_V: Tensor) -> PretrainingBatch:
     """Return a batch whose targets are the next tokens; padding and [UNK] are no targets."""
     assert rows.next_BS is not None
-    return Batch(rows.ids_BS, None, torch.where(is_ignored_V[rows.next_BS], IGNORED, rows.next_BS))
+    return PretrainingBatch(rows.ids_BS, None, torch.where(is_ignored_V[rows.next_BS], IGNORED, rows.next_BS))

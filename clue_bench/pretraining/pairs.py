@@ -6,11 +6,12 @@ A text is a run of whole sentences of one document, as many as fit into a row (o
 for); a sentence longer than a row is cut. It is laid out as [CLS] a [SEP] b [SEP], split between two sentences, and in
 half of the cases b comes first. A text of a single sentence is [CLS] a [SEP] and has no order: no side is ever empty.
 Which sentence is the last of a, and whether the parts are swapped, is drawn anew in every epoch.
-Texts that fit share a row (`packing`), so little is padding; attention and positions stay inside a text.
+Texts that fit share a row (`pack`), so little is padding; attention and positions stay inside a text.
 
 Labelled pairs (documents of two sentences and a label) keep their order and have no order to guess.
 
-Legend: B rows, S positions, C texts of a row, T texts of a batch, n tokens of all texts of a batch.
+Legend: B rows, S positions, C texts of a row, T texts of a batch or shard, R rows of a shard, n tokens of a batch's
+texts.
 """
 
 from dataclasses import dataclass
@@ -19,8 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clue_bench.doors.shards import Corpus
-from clue_bench.pretraining.batches import IGNORED, HostRows, Rows
-from clue_bench.pretraining.packing import pack
+from clue_bench.pretraining.rows import IGNORED, HostRows, Rows
 from clue_bench.training.counter_rng import Int64s, draw, row_keys
 from clue_bench.vocab import Vocabulary
 
@@ -52,36 +52,36 @@ class PairRows:
     indices: tuple[Index, ...]
     first_rows: Int64s  # number of each shard's first row, and of all rows
     first_texts: Int64s  # number of each shard's first text
-    most_texts: int  # in a row
+    max_texts: int  # in a row
     with_words: bool
     is_labelled: bool
 
     @classmethod
-    def of(
+    def from_corpus(
         cls,
         corpus: Corpus,
         vocabulary: Vocabulary,
         *,
         length: int,
         documents: tuple[Int64s, ...] | None = None,
-        most_sentences: int | None = None,
+        max_sentences: int | None = None,
         with_words: bool = False,
         labels: tuple[Int64s, ...] | None = None,
     ) -> "PairRows":
-        """Lay rows of `length` tokens over `documents` (all if None), texts of at most `most_sentences` sentences.
+        """Lay rows of `length` tokens over `documents` (all if None), texts of at most `max_sentences` sentences.
 
         `labels` are those of each shard's documents, for labelled pairs; a pair longer than a row is left out.
         """
         parts = tuple(corpus.documents) if documents is None else documents
         indices = tuple(
-            _index(np.asarray(sentences), np.asarray(part), length=length, most_sentences=most_sentences)
+            _index(np.asarray(sentences), np.asarray(part), length=length, max_sentences=max_sentences)
             for sentences, part in zip(corpus.sentences, parts, strict=True)
         )
         if labels is not None:
             indices = tuple(map(_labelled, indices, parts, labels, [length] * len(parts)))
         rows = [len(index.rows_R) - 1 for index in indices]
         texts = [len(index.first_T) for index in indices]
-        most = max((int(np.diff(index.rows_R).max()) for index in indices if len(index.first_T)), default=1)
+        max_texts = max((int(np.diff(index.rows_R).max()) for index in indices if len(index.first_T)), default=1)
         return cls(
             corpus=corpus,
             vocabulary=vocabulary,
@@ -89,7 +89,7 @@ class PairRows:
             indices=indices,
             first_rows=np.cumsum([0, *rows], dtype=np.int64),
             first_texts=np.cumsum([0, *texts], dtype=np.int64),
-            most_texts=most,
+            max_texts=max_texts,
             with_words=with_words,
             is_labelled=labels is not None,
         )
@@ -109,7 +109,7 @@ class PairRows:
 
     @property
     def has_padding(self) -> bool:
-        """Rows end where no further text fits; padding is a text of its own, so nothing else needs to know."""
+        """Always False: padding is a text of its own, so no mask is needed."""
         return False
 
     def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
@@ -121,9 +121,9 @@ class PairRows:
             segments_BS=np.zeros(shape, dtype=np.int64),
             blocks_BS=np.zeros(shape, dtype=np.int64),
             positions_BS=np.zeros(shape, dtype=np.int64),
-            starts_BC=np.zeros((len(samples_B), self.most_texts), dtype=np.int64),
-            orders_BC=np.full((len(samples_B), self.most_texts), IGNORED, dtype=np.int64),
-            labels_BC=np.full((len(samples_B), self.most_texts), IGNORED) if self.is_labelled else None,
+            starts_BC=np.zeros((len(samples_B), self.max_texts), dtype=np.int64),
+            orders_BC=np.full((len(samples_B), self.max_texts), IGNORED, dtype=np.int64),
+            labels_BC=np.full((len(samples_B), self.max_texts), IGNORED) if self.is_labelled else None,
         )
         shards_B = np.searchsorted(self.first_rows, samples_B, side="right") - 1
         for shard in np.unique(shards_B):
@@ -132,7 +132,7 @@ class PairRows:
         return rows
 
     def _fill(self, rows: HostRows, shard: int, at_B: Int64s, rows_B: Int64s, epochs_B: Int64s, seed: int) -> None:
-        """Write rows `rows_B` of a shard into places `at_B` of `rows`."""
+        """Write rows `rows_B` of a shard to the indices `at_B` of `rows`."""
         index = self.indices[shard]
         counts_B = index.rows_R[rows_B + 1] - index.rows_R[rows_B]
         owner_T, column_T = np.repeat(at_B, counts_B), _counted(counts_B)
@@ -143,8 +143,8 @@ class PairRows:
         sizes_T = tokens_T + 2 + has_two_T
         # Where a text starts in its row: after the texts before it.
         before_T = np.cumsum(sizes_T) - sizes_T
-        place_T = before_T - np.repeat(before_T[np.cumsum(counts_B) - counts_B], counts_B)
-        # One entry per token of every text, its place j in the text.
+        start_T = before_T - np.repeat(before_T[np.cumsum(counts_B) - counts_B], counts_B)
+        # One entry per token of every text, its position j in the text.
         j_n, text_n = _counted(sizes_T), np.repeat(np.arange(len(sizes_T)), sizes_T)
         left_T = np.where(swapped_T, end_T - cut_T, cut_T - begin_T)  # tokens of what is laid out first
         is_second_n = j_n > left_T[text_n] + 1
@@ -154,7 +154,7 @@ class PairRows:
         token_n = np.where(is_second_n, from_second_T[text_n], from_first_T[text_n]) + offset_n
         is_separator_n = (j_n == left_T[text_n] + 1) | (j_n == sizes_T[text_n] - 1)
         is_special_n = is_separator_n | (j_n == 0)
-        row_n, column_n = owner_T[text_n], place_T[text_n] + j_n
+        row_n, column_n = owner_T[text_n], start_T[text_n] + j_n
         inside_n = np.where(is_special_n, 0, token_n)
         ids_n = np.asarray(self.corpus.ids[shard])[inside_n].astype(np.int64)
         special_n = np.where(is_separator_n, self.vocabulary.separator, self.vocabulary.start)
@@ -170,7 +170,7 @@ class PairRows:
             array[row_n, column_n] = values_n
         assert rows.starts_BC is not None
         assert rows.orders_BC is not None
-        rows.starts_BC[owner_T, column_T] = place_T
+        rows.starts_BC[owner_T, column_T] = start_T
         if rows.labels_BC is not None and index.labels_T is not None:
             rows.labels_BC[owner_T, column_T] = index.labels_T[texts_T]
         else:
@@ -189,7 +189,7 @@ class PairRows:
         return index.sentences[first_T], index.sentences[cut_T], index.sentences[last_T], swapped_T
 
 
-def _index(sentences: Int64s, documents: Int64s, *, length: int, most_sentences: int | None) -> Index:
+def _index(sentences: Int64s, documents: Int64s, *, length: int, max_sentences: int | None) -> Index:
     """Find the texts of a shard's `documents`, and which of them share a row."""
     width = length - 3  # [CLS] and two [SEP]
     lo, hi = np.searchsorted(sentences, documents[[0, -1]])
@@ -200,8 +200,8 @@ def _index(sentences: Int64s, documents: Int64s, *, length: int, most_sentences:
     while len(position):
         following = np.searchsorted(cut, cut[position] + width, side="right") - 1
         following = np.minimum(following, end)
-        if most_sentences is not None:
-            following = np.minimum(following, position + most_sentences)
+        if max_sentences is not None:
+            following = np.minimum(following, position + max_sentences)
         firsts.append(position)
         lasts.append(following)
         goes_on = following < end
@@ -211,12 +211,12 @@ def _index(sentences: Int64s, documents: Int64s, *, length: int, most_sentences:
     order = np.argsort(first_T, kind="stable")
     first_T, last_T = first_T[order], last_T[order]
     sizes_T = cut[last_T] - cut[first_T] + 2 + (last_T - first_T > 1)
-    order_T, rows_R = pack(sizes_T, length=length, most=_most_texts(length))
+    order_T, rows_R = pack(sizes_T, length=length, max_texts=_max_texts(length))
     return Index(cut, first_T[order_T], last_T[order_T], rows_R)
 
 
-def _most_texts(length: int) -> int:
-    """Return how many texts a row may hold: every one costs the last layer a position in every row."""
+def _max_texts(length: int) -> int:
+    """Return how many texts a row may hold: each of them costs every row a position in the last layer."""
     return max(2, length // SMALLEST_TEXT)
 
 
@@ -227,7 +227,7 @@ def _labelled(index: Index, documents: Int64s, labels: Int64s, length: int) -> I
     is_whole_T = (begin_T == documents[owner_T]) & (end_T == documents[owner_T + 1])
     first_T, last_T = index.first_T[is_whole_T], index.last_T[is_whole_T]
     sizes_T = (end_T - begin_T)[is_whole_T] + 3
-    order_T, rows_R = pack(sizes_T, length=length, most=_most_texts(length))
+    order_T, rows_R = pack(sizes_T, length=length, max_texts=_max_texts(length))
     return Index(index.sentences, first_T[order_T], last_T[order_T], rows_R, labels[owner_T[is_whole_T]][order_T])
 
 
@@ -243,3 +243,58 @@ def _counted(counts: Int64s) -> Int64s:
     """Return 0 to c - 1 for each count c, one after the other."""
     ends = np.cumsum(counts)
     return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
+
+
+@dataclass
+class _Bins:
+    """`count` rows that all hold texts of the sizes `sizes`."""
+
+    sizes: tuple[int, ...]
+    count: int
+
+
+def pack(sizes_T: Int64s, *, length: int, max_texts: int) -> tuple[Int64s, Int64s]:
+    """Return the texts row by row, (T,), and the index there of each row's first text, with T at the end, (R + 1,).
+
+    No row holds more than `length` tokens or `max_texts` texts; rows are nearly full as long as short texts are left to
+    fill the gaps. This is best fit, longest text first. The classic algorithm takes texts one by one; here all texts of
+    one size are placed at once, so the work grows with the number of sizes (at most the length of a row, squared). The
+    same sizes give the same rows.
+    """
+    counts = np.bincount(sizes_T, minlength=length + 1)
+    rows = _fill_bins(counts, length, max_texts)
+    # Texts of each size, in order; every row takes the next one of each of its sizes.
+    by_size = np.argsort(sizes_T, kind="stable")
+    taken = np.cumsum([0, *counts])[:-1]
+    parts, lengths = [], []
+    for bins in rows:
+        columns = []
+        for size in bins.sizes:
+            columns.append(by_size[taken[size] : taken[size] + bins.count])
+            taken[size] += bins.count
+        parts.append(np.stack(columns, axis=1).ravel())
+        lengths += [len(bins.sizes)] * bins.count
+    order = np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+    return order, np.cumsum([0, *lengths], dtype=np.int64)
+
+
+def _fill_bins(counts: Int64s, length: int, max_texts: int) -> list[_Bins]:
+    """Return bins that hold `counts[s]` texts of each size s."""
+    by_room: list[list[_Bins]] = [[] for _ in range(length + 1)]  # rows that have so much room left
+    full: list[_Bins] = []
+    for size in range(length, 0, -1):
+        left, room = int(counts[size]), size
+        while left:
+            while room < length and not by_room[room]:
+                room += 1
+            if room < length:
+                bins = by_room[room].pop()
+                used = min(left, bins.count)
+                if used < bins.count:
+                    by_room[room].append(_Bins(bins.sizes, bins.count - used))
+            else:  # no row has room: open as many as this size fills
+                bins, used = _Bins((), 0), -(-left // min(length // size, max_texts))
+            grown = _Bins((*bins.sizes, size), used)
+            (full if len(grown.sizes) == max_texts else by_room[room - size]).append(grown)
+            left, room = left - used, size
+    return full + [bins for group in by_room for bins in group]

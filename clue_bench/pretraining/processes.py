@@ -27,7 +27,10 @@ class Processes:
         """Join the other processes if torchrun started several."""
         size = int(os.environ.get("WORLD_SIZE", "1"))
         if size > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            if device.type == "cuda":
+                dist.init_process_group("nccl", device_id=device)  # else NCCL guesses, and may hang
+            else:
+                dist.init_process_group("gloo")
         return cls(dist.get_rank(), size) if size > 1 else cls(0, 1)
 
     @property

@@ -32,7 +32,7 @@ from clue_bench.doors.records import (
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import count_parameters
 from clue_bench.pretraining import curve
-from clue_bench.pretraining.report import Report
+from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.state import FILE as STATE
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.training import hardware
@@ -40,7 +40,7 @@ from clue_bench.weights.hf_config import pretraining_class
 
 LOCK = ".lock"
 METRICS = "metrics.jsonl"
-"""One `report.Report` a line, whose docstring says what the keys mean."""
+"""One `TrainingReport` a line, whose docstring says what the keys mean."""
 
 SECONDS_BETWEEN_PICTURES = 120.0  # drawing takes half a second, two for 20,000 reports; states are saved more often
 
@@ -65,7 +65,7 @@ def completed_record(pretraining: Pretraining) -> RunRecord | None:
     return record
 
 
-def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
+def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[TrainingReport]:
     """Train to the end, keeping every file of the run up to date; yield the reports.
 
     `asked` is what the user typed, for the record. Of several processes the first keeps the files. Raises
@@ -86,7 +86,7 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Report]:
         pretraining.leave()
 
 
-def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator[Report]:
+def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator[TrainingReport]:
     out = pretraining.out
     for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
         if stray.is_file():
@@ -98,7 +98,7 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
         record = record.model_copy(update={"started_at": read_record(path).started_at})
     write_record(out, record)
     started = time.perf_counter() - pretraining.seconds
-    last: Report | None = None
+    last: TrainingReport | None = None
     drawn = time.perf_counter()
     try:
         for report in pretraining.reports():
@@ -175,7 +175,7 @@ def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
 
 
 def _completed(
-    pretraining: Pretraining, record: RunRecord, last: Report, sha256: str, wall_seconds: float
+    pretraining: Pretraining, record: RunRecord, last: TrainingReport, sha256: str, wall_seconds: float
 ) -> RunRecord:
     model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
     results = {**asdict(last), "epochs": pretraining.epochs}
@@ -183,6 +183,8 @@ def _completed(
     results["matrix_product_flops_per_second"] = pretraining.ceiling
     results["held_out_perplexity"] = last.held_out_perplexity
     results["peak_memory_mib"] = hardware.peak_memory_mib()
+    if (gpu_memory := hardware.peak_gpu_memory_mib()) is not None:
+        results["peak_gpu_memory_mib"] = gpu_memory
     results["curve"] = curve.recorded_curve(curve.read_reports(pretraining.out / METRICS))
     return record.model_copy(
         update={
@@ -232,7 +234,7 @@ def _draw(pretraining: Pretraining) -> None:
         log.warning("%s: not drawn: %s", picture, error)
 
 
-def _append(path: Path, report: Report) -> None:
+def _append(path: Path, report: TrainingReport) -> None:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(report)) + "\n")
 
@@ -252,10 +254,10 @@ def _forget_reports_after(path: Path, step: int) -> None:
     files.write_text(path, "".join(kept))
 
 
-def _last_report(out: Path) -> Report:
+def _last_report(out: Path) -> TrainingReport:
     """Return the last report on disk: for a run that was stopped between its last step and its checkpoint."""
     path = out / METRICS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if not lines:
         raise ClueBenchError(f"{path}: the reports of this run are gone", f"delete {out / STATE} to train again")
-    return Report(**json.loads(lines[-1]))
+    return TrainingReport(**json.loads(lines[-1]))

@@ -1,20 +1,71 @@
-"""Training state: everything that a continued run needs to go on as if it had never stopped.
+"""The state of a run: what it begins with, and everything that it needs to continue as if it had never stopped.
 
-Input: model, optimizer and the number of finished steps. Output: one file, replaced atomically, that is loaded without
-executing anything in it. The order of samples and every random draw are functions of the step, so the step is all
-there is to save of them.
+Input: a recipe, a vocabulary and perhaps a checkpoint to start from; or model, optimizer and the number of finished
+steps. Output: a model with its first weights; or one file, replaced atomically, that is loaded without executing
+anything in it. The order of samples and every random draw are functions of the step, so the step is all there is to
+save of them.
 """
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
 from clue_bench import files
+from clue_bench.doors.checkpoint import Checkpoint
+from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import MaskedLanguageModel
+from clue_bench.models.gpt2 import CausalLanguageModel
+from clue_bench.pretraining.recipe import Recipe
+from clue_bench.training.counter_rng import derive
+from clue_bench.vocab import Vocabulary
 
 FILE = "state.pt"
+
+LanguageModel = MaskedLanguageModel | CausalLanguageModel
+
+
+def build_model(
+    recipe: Recipe, vocabulary: Vocabulary, start: Checkpoint | None, pairs: Corpus | None
+) -> LanguageModel:
+    """Return the model with its first weights.
+
+    Raises ClueBenchError if the recipe needs a checkpoint that is not given, or checkpoint or pairs do not fit.
+    """
+    classes = 0 if pairs is None else _pair_classes(recipe, vocabulary, pairs)
+    config = _model_config(recipe, vocabulary)
+    if recipe.starts_from and start is None:
+        raise ClueBenchError(
+            f"recipe {recipe.name} starts from a checkpoint of {recipe.starts_from}",
+            f"--from RUN, the --out of clue-bench pretrain {recipe.starts_from}",
+        )
+    torch.manual_seed(derive(recipe.seed, "initial weights"))
+    if config.family == "gpt2":
+        model: LanguageModel = CausalLanguageModel(config)
+    else:
+        model = MaskedLanguageModel(config, sentence_order=recipe.sentence_order != "none", pair_classes=classes)
+    if start is not None:
+        _load(model, config, start, vocabulary)
+    return model
+
+
+def extend_positions(model: LanguageModel, *, learned: int) -> None:
+    """Repeat the first `learned` position embeddings over the later ones, which no row has reached yet.
+
+    A second stage that starts with those as they were drawn has to learn anew what "the token before" is, and a small
+    model falls back to character frequencies (pretrain/LOG.md). Does nothing where there are no such positions.
+    """
+    table = model.position if isinstance(model, CausalLanguageModel) else model.encoder.embeddings.position
+    if table is None or learned >= table.num_embeddings:
+        return
+    embedding = table.weight
+    with torch.no_grad():
+        later = torch.arange(learned, len(embedding), device=embedding.device)
+        embedding[learned:] = embedding[later % learned]
 
 
 class State(NamedTuple):
@@ -36,7 +87,7 @@ def save_state(path: Path, state: State) -> None:
     except RuntimeError as error:  # of torch's writer, which does not say that the disk is full
         reason = str(error).partition("\n")[0]
         raise ClueBenchError(
-            f"{path}: not written: {reason}", "is the disk full? The same command continues"
+            f"{path}: not written: {reason}", "free space on the disk, then run the same command to continue"
         ) from error
 
 
@@ -58,3 +109,55 @@ def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) ->
                 "give another --out, or the settings of that run to continue it",
             )
     return state
+
+
+def _model_config(recipe: Recipe, vocabulary: Vocabulary) -> ModelConfig:
+    if recipe.vocab_size not in ("corpus", len(vocabulary)):
+        raise ClueBenchError(
+            f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
+            'build the corpus with the recipe\'s vocabulary, or --set vocab_size="corpus"',
+        )
+    return recipe.model_config_for(len(vocabulary))
+
+
+def _pair_classes(recipe: Recipe, vocabulary: Vocabulary, pairs: Corpus) -> int:
+    if not recipe.labelled_share:
+        raise ClueBenchError(
+            f"recipe {recipe.name} takes no labelled pairs", "leave out --pairs, or set labelled_share"
+        )
+    if pairs.labels is None:
+        raise ClueBenchError(f"{pairs.folder}: a corpus without labels", "build one by clue-bench corpus pairs")
+    if pairs.manifest.tokenizer_sha256 != vocabulary.sha256:
+        raise ClueBenchError(f"{pairs.folder}: built with another vocabulary", "build the pairs with the corpus's")
+    return len(pairs.labels.classes)
+
+
+def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabulary: Vocabulary) -> None:
+    """Take the checkpoint's weights; heads that it lacks keep their new ones."""
+    if start.vocabulary.sha256 != vocabulary.sha256:
+        raise ClueBenchError(
+            f"{start.folder}: its vocabulary ({len(start.vocabulary)} tokens) is not the corpus's ({len(vocabulary)})",
+            "build the corpus with the checkpoint's vocabulary",
+        )
+    ours, theirs = vars(replace(config, dropout=0.0)), vars(replace(start.config, dropout=0.0))
+    differing = [key for key in ours if ours[key] != theirs[key]]
+    if differing:
+        key = differing[0]
+        raise ClueBenchError(
+            f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {ours[key]!r}",
+            "--set the recipe's keys to the checkpoint's, or give another --from",
+        )
+    wanted = model.state_dict()
+    for name, tensor in start.tensors.items():
+        if name in wanted and tensor.shape != wanted[name].shape:
+            raise ClueBenchError(
+                f"{start.folder}: {name} has shape {tuple(tensor.shape)}, the recipe's {tuple(wanted[name].shape)}",
+                "give another --from: this checkpoint is of another architecture",
+            )
+    heads = ("pooler.", "order.", "pair.")
+    missing = [name for name in wanted if name not in start.tensors and not name.startswith(heads)]
+    if missing:
+        raise ClueBenchError(
+            f"{start.folder}: {len(missing)} parameters are missing, e.g. {missing[0]}", "give another --from"
+        )
+    model.load_state_dict({**wanted, **{n: t for n, t in start.tensors.items() if n in wanted}})

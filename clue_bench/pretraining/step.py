@@ -1,14 +1,14 @@
-"""One optimizer step of pretraining, and a look at rows without one.
+"""One optimizer step of pretraining, and an evaluation of rows without one.
 
-Input: a model, an optimizer and a batch. Output: updated weights, and sums for the report. With several processes
-each has some of the rows; gradients and counts are summed over all of them.
+Input: a model, an optimizer and a batch. Output: updated weights, and sums for the report. The model returns what its
+heads need, and the losses are computed here. With several processes each has some of the rows; gradients and counts are
+summed over all of them.
 
-Legend: B rows of this process, K predictions per row, M predictions of a head, L its classes, C texts of a row.
+Legend: B rows of this process, M predictions of a head, L its classes, C texts of a row.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,18 +18,34 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from clue_bench.models.encoder import Outputs
-from clue_bench.pretraining.batches import IGNORED
-from clue_bench.pretraining.objectives import Batch
+from clue_bench.pretraining.objectives import PretrainingBatch
+from clue_bench.pretraining.rows import IGNORED
 from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
 from clue_bench.training.dropout import RowDropout
-from clue_bench.training.optim import keep_weights_if
+from clue_bench.training.optim import apply_gradients
 
 Drops = Callable[[slice], RowDropout | None]
 """The dropout masks of some of the batch's rows."""
 
 
+class Mean(NamedTuple):
+    """Mean loss and accuracy of one head."""
+
+    loss: float
+    accuracy: float
+
+
+class Means(NamedTuple):
+    """Means of `Sums`, None over nothing."""
+
+    lm: Mean | None = None
+    sop: Mean | None = None
+    pair: Mean | None = None
+    tokens: int = 0
+
+
 class Sums(NamedTuple):
-    """Sums over a batch, on the device: reading them would wait for it.
+    """Sums over a batch, on the device.
 
     `heads_33` has a row each for vocabulary, order and labels, and columns for loss, right answers and predictions;
     `tokens` counts positions that are no padding.
@@ -38,16 +54,21 @@ class Sums(NamedTuple):
     heads_33: Tensor
     tokens: Tensor
 
-    def plus(self, other: "Sums") -> "Sums":
-        """Return the sums over both."""
-        return Sums(self.heads_33 + other.heads_33, self.tokens + other.tokens)
-
     @classmethod
     def zero(cls, device: torch.device) -> "Sums":
         """Return sums over nothing."""
         return cls(
             torch.zeros(3, 3, dtype=torch.float64, device=device), torch.zeros((), dtype=torch.int64, device=device)
         )
+
+    def plus(self, other: "Sums") -> "Sums":
+        """Return the sums over both."""
+        return Sums(self.heads_33 + other.heads_33, self.tokens + other.tokens)
+
+    def means(self) -> Means:
+        """Return the means. Reading them waits for the device."""
+        lm, sop, pair = [Mean(loss / num, right / num) if num else None for loss, right, num in self.heads_33.tolist()]
+        return Means(lm, sop, pair, int(self.tokens))
 
 
 class StepSums(NamedTuple):
@@ -61,7 +82,7 @@ class StepSums(NamedTuple):
 def train_step(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    batch: Batch,
+    batch: PretrainingBatch,
     *,
     drops: Drops,
     micro_batch: int,
@@ -78,23 +99,18 @@ def train_step(
     starts = range(0, len(batch.ids_BS), micro_batch)
     for start in starts:
         rows = slice(start, start + micro_batch)
-        is_last = start == starts[-1]
-        with _synchronised(model, is_last):
+        with _synchronised(model, is_last=start == starts[-1]):
             losses, part = _losses(model, batch.part(rows), drops(rows), autocast)
             scaled = [loss * scale for loss, scale in zip(losses, scales, strict=True) if loss is not None]
             torch.autograd.backward(torch.stack(scaled).sum())
         sums = sums.plus(part)
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), clip_norm or float("inf"), foreach=True)
-    skipped = ~norm.isfinite()
-    keep_weights_if(optimizer, skipped)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    norm, skipped = apply_gradients(optimizer, model.parameters(), clip_norm=clip_norm)
     heads_33 = torch.where(skipped, 0.0, sums.heads_33)  # a sum of losses that are no numbers is none either
     return StepSums(sums._replace(heads_33=heads_33), norm, skipped)
 
 
 @torch.no_grad()
-def look(model: nn.Module, batch: Batch, *, micro_batch: int, autocast: torch.dtype | None) -> Sums:
+def evaluate(model: nn.Module, batch: PretrainingBatch, *, micro_batch: int, autocast: torch.dtype | None) -> Sums:
     """Return the sums over `batch` without training on it."""
     sums = Sums.zero(batch.ids_BS.device)
     for start in range(0, len(batch.ids_BS), micro_batch):
@@ -104,62 +120,42 @@ def look(model: nn.Module, batch: Batch, *, micro_batch: int, autocast: torch.dt
 
 
 def _losses(
-    model: nn.Module, batch: Batch, drop: RowDropout | None, autocast: torch.dtype | None
+    model: nn.Module, batch: PretrainingBatch, drop: RowDropout | None, autocast: torch.dtype | None
 ) -> tuple[list[Tensor | None], Sums]:
     """Return the summed loss of each head, None where the batch has nothing for it, and the sums for the report."""
-    head = partial(vocabulary_loss, targets=batch.targets_BK)
     with torch.autocast(batch.ids_BS.device.type, dtype=autocast, enabled=autocast is not None):
-        outputs: Outputs = model(batch.ids_BS, drop=drop, head=head, **dict(_given(batch)))
-    losses: list[Tensor | None] = []
+        outputs: Outputs = model(batch.ids_BS, drop=drop, **batch.model_inputs)
+        of_tokens = vocabulary_loss(outputs.hidden, outputs.matrix_VE, outputs.bias_V, targets=batch.targets_BK)
+    predicted = [
+        of_tokens,
+        _class_loss(outputs.order_BC2, batch.orders_BC),
+        _class_loss(outputs.labels_BCL, batch.labels_BC),
+    ]
     sums = Sums.zero(batch.ids_BS.device)
-    for number, (output, targets) in enumerate(zip(outputs, _targets(batch), strict=True)):
-        if output is None or targets is None:
-            losses.append(None)
-            continue
-        predicted = output if isinstance(output, Predicted) else _predicted(output, targets)
-        losses.append(predicted.loss)
-        for column, value in enumerate((predicted.loss.detach(), predicted.correct, (targets != IGNORED).sum())):
-            sums.heads_33[number, column] = value
-    return losses, sums._replace(tokens=_num_tokens(batch))
+    for head_3, head, targets in zip(sums.heads_33, predicted, batch.targets, strict=True):
+        if head is not None and targets is not None:
+            for column, value in enumerate((head.loss.detach(), head.correct, (targets != IGNORED).sum())):
+                head_3[column] = value
+    return [head and head.loss for head in predicted], sums._replace(tokens=batch.num_tokens)
 
 
-def _predicted(logits_BCL: Tensor, targets_BC: Tensor) -> Predicted:
+def _class_loss(logits_BCL: Tensor | None, targets_BC: Tensor | None) -> Predicted | None:
     """Return summed loss and right answers of a head with few classes."""
+    if logits_BCL is None or targets_BC is None:
+        return None
     logits_ML, targets_M = logits_BCL.flatten(0, 1).float(), targets_BC.flatten()
     loss = F.cross_entropy(logits_ML, targets_M, ignore_index=IGNORED, reduction="sum")
     return Predicted(loss, (logits_ML.detach().argmax(-1) == targets_M).sum())
 
 
-def _targets(batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return what the model's outputs are held against, in their order."""
-    return batch.targets_BK, batch.orders_BC, batch.labels_BC
-
-
-def _num_tokens(batch: Batch) -> Tensor:
-    """Return how many positions are no padding."""
-    if batch.packing is not None:
-        return (batch.packing.blocks_BS > 0).sum()
-    if batch.keep_BS is not None:
-        return batch.keep_BS.sum()
-    return torch.full((), batch.ids_BS.numel(), device=batch.ids_BS.device)
-
-
-def _given(batch: Batch) -> Iterator[tuple[str, Any]]:
-    """Yield the model's arguments that this batch has: GPT2 knows neither segments nor chosen positions."""
-    for name in ("at_BK", "keep_BS", "segments_BS", "packing", "starts_BC"):
-        value = getattr(batch, name)
-        if value is not None:
-            yield name, value
-
-
-def _loss_scales(batch: Batch) -> Tensor:
+def _loss_scales(batch: PretrainingBatch) -> Tensor:
     """Return what makes each head's sum of losses a mean over the whole batch: (3,).
 
     The batch may lie on several processes. Dividing by the whole batch's predictions, not the micro-batch's, makes the
     split irrelevant to the result.
     """
     none = torch.zeros((), dtype=torch.int64, device=batch.ids_BS.device)
-    counts = torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in _targets(batch)])
+    counts = torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in batch.targets])
     processes = 1
     if torch.distributed.is_initialized():
         torch.distributed.all_reduce(counts)
@@ -167,7 +163,7 @@ def _loss_scales(batch: Batch) -> Tensor:
     return processes / counts.clamp(min=1)
 
 
-def _synchronised(model: nn.Module, is_last: bool) -> Any:
+def _synchronised(model: nn.Module, *, is_last: bool) -> Any:
     """Exchange gradients between processes once per step, with the last micro-batch."""
     if isinstance(model, DistributedDataParallel) and not is_last:
         return model.no_sync()

@@ -1,6 +1,6 @@
 """Trackers: programs that show the curves of many runs side by side. They consume reports.
 
-Input: reports, one after another. Output: every number of a report, under its name in `Report`, at its step.
+Input: reports, one after another. Output: every number of a report, under its name in `TrainingReport`, at its step.
 
 - TensorBoard: event files in OUT/tensorboard. `tensorboard --logdir runs` shows every run below `runs`.
 - trackio: a run of the project `clue-bench` in trackio's own folder on this machine (TRACKIO_DIR, else beside the
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.pretraining.report import Report
+from clue_bench.pretraining.report import TrainingReport
 
 Choice = Literal["auto", "none", "tensorboard", "trackio"]
 """`auto` is TensorBoard where it is installed, else none."""
@@ -34,7 +34,7 @@ PROJECT = "clue-bench"
 class Tracker(Protocol):
     """Whatever takes reports."""
 
-    def log(self, report: Report) -> None:
+    def log(self, report: TrainingReport) -> None:
         """Take a report, the first of which tells where the run goes on."""
 
     def close(self) -> None:
@@ -51,14 +51,14 @@ def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
 
 
 def tracked(
-    reports: Iterable[Report],
+    reports: Iterable[TrainingReport],
     choice: Literal["none", "tensorboard", "trackio"],
     *,
     out: Path,
     metrics: Path,
     name: str,
     config: dict[str, Any],
-) -> Iterator[Report]:
+) -> Iterator[TrainingReport]:
     """Hand `reports` of the run `name` in the folder `out` on, after telling the tracker.
 
     `metrics` are the reports so far, `config` the recipe. Without any report nothing is opened or written.
@@ -78,8 +78,8 @@ def tracked(
             tracker.close()
 
 
-def scalars(report: Report | dict[str, Any]) -> dict[str, float]:
-    """Return the numbers of a report, without its step and what it has not looked at."""
+def scalars(report: TrainingReport | dict[str, Any]) -> dict[str, float]:
+    """Return the numbers of a report, without its step and what was not evaluated."""
     values = report if isinstance(report, dict) else asdict(report)
     return {name: value for name, value in values.items() if value is not None and name != "step"}
 
@@ -93,7 +93,7 @@ class TensorBoard:
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=first_step)
 
-    def log(self, report: Report) -> None:
+    def log(self, report: TrainingReport) -> None:
         """Write a report to disk: after a kill -9 the next part goes on where this one ends."""
         for name, value in scalars(report).items():
             self._writer.add_scalar(name, value, report.step)
@@ -125,7 +125,7 @@ class Trackio:
             if earlier["step"] < first_step:
                 self._run.log(scalars(earlier), step=earlier["step"])
 
-    def log(self, report: Report) -> None:
+    def log(self, report: TrainingReport) -> None:
         """Hand a report to trackio's own thread, which writes twice a second."""
         self._run.log(scalars(report), step=report.step)
 

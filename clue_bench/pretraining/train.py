@@ -2,11 +2,14 @@
 
 Input: a recipe and a corpus. Output: reports, and a `Pretraining` whose model and optimizer have moved on.
 Progress displays, metrics, states and checkpoints are the consumer's business (`run`).
+
+A step goes one way: `feeds.inputs(step)` on the host, then on the device, and recorded as one CUDA graph if asked:
+`feeds.assemble`, the model, its losses and the update (`step.train_step`).
 """
 
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,26 +20,24 @@ import torch
 from clue_bench.doors.checkpoint import Checkpoint
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.config import ModelConfig
-from clue_bench.pretraining import state as training_state
+from clue_bench.models.config import ModelConfig, flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
-from clue_bench.pretraining.flops import flops_per_token
 from clue_bench.pretraining.processes import Processes
 from clue_bench.pretraining.recipe import Recipe
-from clue_bench.pretraining.report import Means, Report
-from clue_bench.pretraining.start import build_model, extend_positions
-from clue_bench.pretraining.step import Drops, StepSums, Sums, look, train_step
+from clue_bench.pretraining.report import TrainingReport
+from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
+from clue_bench.pretraining.step import Means, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
-from clue_bench.training.cuda_graphs import CudaRecorder, Replayed
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
+    Updates,
     adamw,
+    check_weights,
+    divergence,
     drop_bias_correction,
     linear_schedule,
     load_moments,
-    make_recordable,
-    set_learning_rate,
 )
 from clue_bench.vocab import read_vocabulary
 
@@ -56,8 +57,8 @@ class Pretraining:
     ) -> None:
         """Prepare a run into `out`, from the weights of `start` if given, with labelled `pairs` if given.
 
-        `cuda_graphs`: keep the corpus in the GPU's memory, if it fits, and record the step as a CUDA
-        graph; results differ by rounding the rate.
+        `cuda_graphs`: keep the corpus in the GPU's memory, if it fits, and record the step as a CUDA graph; results
+        differ by rounding the rate.
         Raises ClueBenchError where recipe, corpus, checkpoint and pairs do not go together.
         """
         hardware.keep_freed_memory()
@@ -126,36 +127,34 @@ class Pretraining:
 
     def resume(self) -> None:
         """Load the training state, if there is one."""
-        path = self.out / training_state.FILE
-        if path.is_file():
-            state = training_state.load_state(path, identity=self.identity, device=self.device)
-            self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
-            self.model.load_state_dict(state.model)
-            is_second = len(self.recipe.stages) > 1 and self.step >= self.recipe.stage1.steps
-            if is_second and self.step == self.recipe.stage1.steps:
-                self._enter_second_stage()
-                return
-            if is_second:
-                self._enter_stage(2)
-            load_moments(self.optimizer, state.optimizer)
-            if not self.recipe.bias_correction:
-                drop_bias_correction(self.optimizer)  # an older state counts from 0
+        if not (self.out / FILE).is_file():
+            return
+        state = load_state(self.out / FILE, identity=self.identity, device=self.device)
+        self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
+        self.model.load_state_dict(state.model)
+        learned = self.recipe.stage1.steps
+        if self.recipe.stage2 is not None and self.step == learned:
+            self._enter_second_stage()
+            return
+        if self.recipe.stage2 is not None and self.step > learned:
+            self._enter_stage(2)
+        load_moments(self.optimizer, state.optimizer)
+        if not self.recipe.bias_correction:
+            drop_bias_correction(self.optimizer)  # an older state counts from 0
 
     def save(self) -> None:
         """Replace the training state."""
-        training_state.save_state(
-            self.out / training_state.FILE,
-            training_state.State(
-                step=self.step,
-                seconds=self.seconds,
-                skipped=self.skipped,
-                identity=self.identity,
-                model=self.model.state_dict(),
-                optimizer=self.optimizer.state_dict(),
-            ),
+        state = State(
+            step=self.step,
+            seconds=self.seconds,
+            skipped=self.skipped,
+            identity=self.identity,
+            model=self.model.state_dict(),
+            optimizer=self.optimizer.state_dict(),
         )
+        save_state(self.out / FILE, state)
 
-    def reports(self) -> Iterator[Report]:
+    def reports(self) -> Iterator[TrainingReport]:
         """Train to the end; yield a report every `log_every` steps, after the last, and at the end of a stage."""
         self.model.train()
         while self.step < self.recipe.total_steps:
@@ -175,9 +174,7 @@ class Pretraining:
 
     def check_weights(self) -> None:
         """Raise ClueBenchError if any weight is not a finite number: the last update is in no loss yet."""
-        broken = [name for name, weight in self.model.named_parameters() if not bool(weight.isfinite().all())]
-        if broken:
-            raise self._diverged(f"{len(broken)} parameters are not finite after step {self.step}")
+        check_weights(self.model, step=self.step, hint=self._slower)
 
     @property
     def ended_stage(self) -> bool:
@@ -203,7 +200,7 @@ class Pretraining:
     def _enter_stage(self, number: int) -> None:
         """Make rows of a stage, and an optimizer without a memory."""
         recipe = self.recipe
-        self.feeds = StageFeeds.of(
+        self.feeds = StageFeeds.for_stage(
             recipe,
             number,
             self.corpus,
@@ -221,55 +218,48 @@ class Pretraining:
         )
         if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
-        self._update: Callable[[StageInputs], StepSums] = self._train_step
-        if self.cuda_graphs:
-            make_recordable(self.optimizer, self.device)
-            self._update = Replayed(self._train_step, CudaRecorder())
+        smaller = max(1, self.feeds.stage.micro_batch // 2)
+        self.updates = Updates(
+            self._train_step,
+            self.optimizer,
+            self._learning_rate,
+            device=self.device,
+            hint=f"--set stage{number}.micro_batch={smaller}, then run the same command to continue",
+            cuda_graphs=self.cuda_graphs,
+        )
 
-    def _diverged(self, found: str) -> ClueBenchError:
-        slower = f"give another --out and --set learning_rate={self.feeds.stage.learning_rate / 2:g}"
-        return ClueBenchError(f"{found}: the run has diverged", slower)
+    @property
+    def _slower(self) -> str:
+        return f"give another --out and --set learning_rate={self.feeds.stage.learning_rate / 2:g}"
 
     @property
     def _autocast(self) -> torch.dtype | None:
         return torch.bfloat16 if self.precision == "bf16" else None
 
     def _advance(self) -> StepSums:
-        feeds = self.feeds
-        step = self.step - feeds.first_step
-        inputs = feeds.inputs(step, self.processes.share(feeds.stage.global_batch))
-        set_learning_rate(self.optimizer, self._learning_rate(step))
-        try:
-            sums = self._update(inputs)
-        except RuntimeError as error:  # torch's CPU allocator has no exception of its own
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            smaller = f"--set stage{feeds.number}.micro_batch={max(1, feeds.stage.micro_batch // 2)}: it continues"
-            raise ClueBenchError(f"out of memory at step {self.step + 1}", smaller) from error
+        """Make the next step; only its sums say what became of it."""
+        step = self.step - self.feeds.first_step
+        inputs = self.feeds.inputs(step, self.processes.share(self.feeds.stage.global_batch))
+        sums: StepSums = self.updates(step, inputs)
         self.step += 1
         return sums
 
     def _train_step(self, inputs: StageInputs) -> StepSums:
-        """Train on the batch of `inputs`. Nothing in here may depend on the step but through them (`graphs`)."""
+        """Train on the batch of `inputs`. Nothing in here may depend on the step but through them (`Updates`)."""
         batch, keys_B = self.feeds.assemble(inputs)
+
+        def drops(rows: slice) -> RowDropout | None:
+            return self.dropout.masks(keys_B[rows], sites=self.config.dropout_sites)
+
         return train_step(
             self.wrapped,
             self.optimizer,
             batch,
-            drops=self._drops(keys_B),
+            drops=drops,
             micro_batch=self.feeds.stage.micro_batch,
             clip_norm=self.recipe.clip_norm,
             autocast=self._autocast,
         )
-
-    def _drops(self, keys_B: torch.Tensor) -> Drops:
-        """Return what gives the dropout masks of some of the rows with these keys."""
-        places = self.config.dropout_places
-
-        def masks(rows: slice) -> RowDropout | None:
-            return self.dropout.masks(keys_B[rows], places=places)
-
-        return masks
 
     def _learning_rate(self, step: int) -> float:
         stage = self.feeds.stage
@@ -281,8 +271,8 @@ class Pretraining:
             final=stage.final_learning_rate,
         )
 
-    def _held_out(self) -> Means:
-        """Look at the held-out rows, if it is time to, each process at its share."""
+    def _evaluate(self) -> Means:
+        """Evaluate the held-out rows, if it is time to, each process its share."""
         feed = self.feeds.held_out
         if feed is None or not self.is_at_save:
             return Means()
@@ -291,34 +281,35 @@ class Pretraining:
         sums = Sums.zero(self.device)
         if len(samples):
             batch = feed.batch(np.zeros_like(samples), samples)
-            sums = look(self.model, batch, micro_batch=self.feeds.stage.micro_batch, autocast=self._autocast)
+            sums = evaluate(self.model, batch, micro_batch=self.feeds.stage.micro_batch, autocast=self._autocast)
         self.model.train()
-        return Means.of(Sums(*map(self.processes.summed, sums)))
+        return Sums(*map(self.processes.summed, sums)).means()
 
-    def _report(self, steps: list[StepSums], started: float) -> Report:
+    def _report(self, steps: list[StepSums], started: float) -> TrainingReport:
         # Reading the scalars waits for the device, so the clock is read after them.
         total = steps[0].sums
         for step in steps[1:]:
             total = total.plus(step.sums)
-        means = Means.of(Sums(*map(self.processes.summed, total)))
+        means = Sums(*map(self.processes.summed, total)).means()
         skipped = sum(int(step.skipped) for step in steps)
         norm = float(steps[-1].gradient_norm)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed
         self.skipped += skipped
         if skipped == len(steps):
-            raise self._diverged(f"gradient norm {norm} at step {self.step}, and {skipped} updates in a row skipped")
+            found = f"gradient norm {norm} at step {self.step}, and {skipped} updates in a row skipped"
+            raise divergence(found, hint=self._slower)
         if means.lm is None:
             raise ClueBenchError(
                 f"nothing to predict up to step {self.step}: rows hold no ordinary tokens, or mask_rate is too small",
-                "clue-bench corpus show tells the share of unknown tokens",
+                "raise mask_rate, or run clue-bench corpus show to see the share of unknown tokens",
             )
-        held = self._held_out()
+        held_out = self._evaluate()
         stage = self.feeds.stage
         positions = len(steps) * stage.global_batch * stage.max_length
         rate = positions / elapsed
         flops = rate * flops_per_token(self.config, length=stage.max_length, predictions=self.feeds.train.predictions)
-        return Report(
+        return TrainingReport(
             step=self.step,
             stage=self.feeds.number,
             loss=sum(mean.loss for mean in (means.lm, means.sop, means.pair) if mean),
@@ -328,9 +319,9 @@ class Pretraining:
             sop_accuracy=means.sop and means.sop.accuracy,
             pair_loss=means.pair and means.pair.loss,
             pair_accuracy=means.pair and means.pair.accuracy,
-            held_out_loss=held.lm and held.lm.loss,
-            held_out_accuracy=held.lm and held.lm.accuracy,
-            held_out_sop_accuracy=held.sop and held.sop.accuracy,
+            held_out_loss=held_out.lm and held_out.lm.loss,
+            held_out_accuracy=held_out.lm and held_out.lm.accuracy,
+            held_out_sop_accuracy=held_out.sop and held_out.sop.accuracy,
             learning_rate=self._learning_rate(self.step - 1 - self.feeds.first_step),
             gradient_norm=norm,
             skipped=self.skipped,

@@ -1,8 +1,8 @@
 """Cross-entropy over a vocabulary, without the logits.
 
-Input: hidden states, the output matrix and targets. Output: the summed loss and the right answers. Where it counts is
-that a large vocabulary's logits are the largest tensor of a small model's step: here there is one of them, in the type
-of the matrix products, in which exponentials take the logits' place. With e = exp(logits - max), z its sum over the
+Input: hidden states, the output matrix and targets. Output: the summed loss and the right answers. A large vocabulary's
+logits are the largest tensor of a small model's step: here there is one of them, in the type of the matrix products, in
+which exponentials take the logits' place. With e = exp(logits - max), z its sum over the
 vocabulary and w = 1 / z, the gradient of the logits is w·e less 1 at the target; w multiplies the small matrices
 instead, and the target's part is added in fp32:
 
@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from clue_bench.pretraining.batches import IGNORED
+from clue_bench.pretraining.rows import IGNORED
 
 LN_2 = math.log(2)
 
@@ -28,7 +28,10 @@ BLOCK = 2**20
 
 
 class Predicted(NamedTuple):
-    """Over all predictions: the sum of losses, and how many logits of targets are the largest (a tie counts)."""
+    """Over all predictions: the sum of losses, and how many of them are right.
+
+    Right is a target whose logit is larger than all others. In bf16 many logits are equal: there a tie does not count.
+    """
 
     loss: Tensor
     correct: Tensor
@@ -88,6 +91,7 @@ def _exponentials_(logits_MV: Tensor, bias_V: Tensor | None, targets_M: Tensor) 
     buffer = torch.empty(block, width, dtype=torch.float32, device=logits_MV.device)
     sums_M = torch.empty(rows, dtype=torch.float32, device=logits_MV.device)
     target_M = torch.empty_like(sums_M)  # the target's logit less the largest one
+    is_alone_M = torch.ones_like(sums_M, dtype=torch.bool)  # whether the largest one is; fp32 has hardly any ties
     for start in range(0, rows, block):
         some = slice(start, min(start + block, rows))
         x = buffer[: some.stop - start].copy_(logits_MV[some])
@@ -95,7 +99,9 @@ def _exponentials_(logits_MV: Tensor, bias_V: Tensor | None, targets_M: Tensor) 
             x += bias_V
         x -= x.amax(1, keepdim=True)
         target_M[some] = x.gather(1, targets_M[some, None]).squeeze(1)
+        if logits_MV.dtype != torch.float32:
+            is_alone_M[some] = (x == 0).sum(1) == 1
         x.exp2_()
         torch.sum(x, 1, out=sums_M[some])
         logits_MV[some] = x
-    return 1 / sums_M, LN_2 * (sums_M.log2() - target_M), target_M == 0
+    return 1 / sums_M, LN_2 * (sums_M.log2() - target_M), (target_M == 0) & is_alone_M

@@ -20,7 +20,7 @@ from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.finetuning.batches import POOL_BATCHES
 from clue_bench.finetuning.run import Plan, prepare
 from clue_bench.finetuning.settings import Settings, make_settings
-from clue_bench.finetuning.train import Report
+from clue_bench.finetuning.train import FinetuningReport
 from clue_bench.prediction.predictor import Description, Predictor, Texts
 from clue_bench.stats.timing import passes, percentile
 from clue_bench.tasks.rows import Rows
@@ -75,7 +75,7 @@ class FinetuningClock:
         splits = {"train": self.rows, "dev": self.rows}
         plan = Plan(task=task, start=base, settings=self.settings, seed=SEED, rows=splits, data=Path())
         self.finetuning = prepare(plan)
-        self._reports: Iterator[Report] = self.finetuning.reports()
+        self._reports: Iterator[FinetuningReport] = self.finetuning.reports()
         self._passes = 1
         self._epochs(1)
         self._passes = passes(self._epochs(1), least_seconds=seconds)

@@ -24,7 +24,7 @@ from clue_bench.doors.speeds import SYNTHETIC_ROWS
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import Pretrained, open_pretrained
 from clue_bench.pretraining.recipe import Recipe, Stage, load_recipe
-from clue_bench.pretraining.start import build_model
+from clue_bench.pretraining.state import build_model
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
 from clue_bench.weights.hf_config import pretraining_class
 from clue_bench.weights.read import read_object, weight_files

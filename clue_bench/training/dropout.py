@@ -2,11 +2,11 @@
 
 Input: one key per row of the batch. Output: activations with zeros in them. torch's dropout draws from one global
 stream, so its masks change with the batch's split over processes or micro-batches; and on CPUs it is nearly serial and
-costs more than the layers around it. Here each row takes, at every place in the network, a slice of a fixed pool of
-random zeros and ones, at an offset that is a function of the row's key and the place. Slices cost what copying them
+costs more than the layers around it. Here each row takes, at every dropout site of the network, a slice of a fixed pool
+of random zeros and ones, at an offset that is a function of the row's key and the site. Slices cost what copying them
 costs, a thirtieth of what drawing them would, and a row's masks are the same however the batch is split.
 
-Legend: B rows, N heads, n elements of a row.
+Legend: B rows, N heads, S positions, X sites.
 """
 
 import torch
@@ -15,19 +15,19 @@ from torch import Tensor
 from clue_bench.training.counter_rng import draw
 
 OFFSETS = 2**20
-"""Places in the pool where a slice may start."""
+"""Offsets in the pool at which a slice may start."""
 
 
 class RowDropout:
-    """The masks of one forward pass over B rows; every call takes the next place in the network.
+    """The masks of one forward pass over B rows; every call is the next site of the network.
 
-    `keys_B` are as `order.row_keys` makes them; `places` bounds the number of slices a row will take.
+    `keys_B` come from `counter_rng.row_keys`; `sites` bounds the number of slices that a row will take.
     """
 
-    def __init__(self, pool: "DropoutPool", keys_B: Tensor, *, places: int) -> None:
+    def __init__(self, pool: "DropoutPool", keys_B: Tensor, *, sites: int) -> None:
         self._pool = pool
-        self._offsets_BP = draw(keys_B, places) % OFFSETS
-        self._place = 0
+        self._offsets_BX = draw(keys_B, sites) % OFFSETS
+        self._site = 0
 
     def __call__(self, x: Tensor) -> Tensor:
         """Return `x` (B, …) with a share `rate` of its elements zero and the others scaled up."""
@@ -42,13 +42,13 @@ class RowDropout:
 
     @property
     def scale(self) -> float:
-        """What the elements left must be multiplied by to keep the mean."""
+        """The factor of the remaining elements that keeps the mean."""
         return self._pool.scale
 
     def _drop(self, x: Tensor, elements: int, slices: int) -> Tensor:
-        offsets = self._offsets_BP[:, self._place : self._place + slices].flatten()
-        assert len(offsets) == len(x) * slices, "more places than were reserved"
-        self._place += slices
+        offsets = self._offsets_BX[:, self._site : self._site + slices].flatten()
+        assert len(offsets) == len(x) * slices, "more sites than were reserved"
+        self._site += slices
         mask = self._pool.slices(offsets, elements, x.dtype).view(x.shape)
         return x * mask
 
@@ -60,11 +60,11 @@ class DropoutPool:
         self.rate, self.scale = rate, 1 / (1 - rate)
         self._seed, self._device = seed, device
         self._pools: dict[torch.dtype, Tensor] = {}
-        self._ever: list[Tensor] = []  # a recorded graph goes on reading the pool that it began with
+        self._all_pools: list[Tensor] = []  # a recorded graph goes on reading the pool that it began with
 
-    def masks(self, keys_B: Tensor, *, places: int) -> RowDropout | None:
+    def masks(self, keys_B: Tensor, *, sites: int) -> RowDropout | None:
         """Return the masks of a forward pass, None if nothing is dropped."""
-        return RowDropout(self, keys_B, places=places) if self.rate else None
+        return RowDropout(self, keys_B, sites=sites) if self.rate else None
 
     def slices(self, offsets: Tensor, elements: int, dtype: torch.dtype) -> Tensor:
         """Return the slices of `elements` numbers at `offsets`: (offsets, elements)."""
@@ -80,5 +80,5 @@ class DropoutPool:
             keys = torch.arange(blocks, device=self._device) + (self._seed % 2**61)
             kept = draw(keys, OFFSETS).flatten() >= int(self.rate * 2**32)
             pool = self._pools[dtype] = kept.to(dtype)
-            self._ever.append(pool)
+            self._all_pools.append(pool)
         return pool

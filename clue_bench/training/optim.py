@@ -1,14 +1,18 @@
-"""The optimizer and its schedule, for pretraining and fine-tuning alike.
+"""The optimizer, its schedule and its updates, for pretraining and fine-tuning alike.
 
-Input: a module and plain numbers. Output: AdamW over two parameter groups, or two for each layer, and learning rates
-by step.
+Input: a module, plain numbers, and a function that computes gradients. Output: AdamW over two parameter groups, or two
+for each layer; learning rates by step; updates that are clipped, skipped where they are not finite, and recorded as
+CUDA graphs if asked; and errors that name a divergence or a lack of memory.
 """
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.training.cuda_graphs import CudaRecorder, Function, Recorder, Replayed
 
 UNCORRECTED = 2.0**20
 """Updates after which beta^t is 0 for every beta of the cards; far from 2^24, where fp32 no longer counts."""
@@ -25,7 +29,7 @@ def adamw(
 ) -> torch.optim.AdamW:
     """Return AdamW (with bias correction) that decays matrices and spares biases and norms, as BERT does.
 
-    `scale_of` says by what a parameter's learning rate is multiplied; `set_learning_rate` keeps to it.
+    `scale_of` gives the factor of a parameter's learning rate, which `set_learning_rate` applies.
     """
     parameters: dict[tuple[bool, float], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
@@ -55,7 +59,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) ->
 
 
 def drop_bias_correction(optimizer: torch.optim.Optimizer) -> None:
-    """Leave out Adam's bias correction, as BERT's own optimizer does; to be said again after loading a state.
+    """Leave out Adam's bias correction, as BERT's own optimizer does; call it again after loading a state.
 
     Adam divides its moments by 1 - beta^t. Updates are counted from UNCORRECTED on, where both are 1.
     """
@@ -69,7 +73,7 @@ def drop_bias_correction(optimizer: torch.optim.Optimizer) -> None:
 
 
 def make_recordable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Keep the learning rate on the device, so that a recorded update (`graphs`) reads it there when replayed."""
+    """Keep the learning rate on the device, so that a recorded update reads it there when it is replayed."""
     for group in optimizer.param_groups:
         group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
         group["capturable"] = True
@@ -80,9 +84,76 @@ def load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Non
     optimizer.load_state_dict({"state": state["state"], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
-def keep_weights_if(optimizer: Any, skipped: Tensor) -> None:
-    """Make the next update leave weights and moments as they are where `skipped` (a bool scalar) is True.
+class Applied(NamedTuple):
+    """What became of a gradient: its norm before clipping, and whether the update was skipped as not finite."""
 
-    The fused kernels read the flag on the device, so nothing waits for it; it is the one that loss scaling uses.
+    norm: Tensor
+    skipped: Tensor
+
+
+def apply_gradients(optimizer: Any, parameters: Iterable[nn.Parameter], *, clip_norm: float) -> Applied:
+    """Clip the gradient to `clip_norm` (0: do not), update, and clear it. Nothing waits for the device.
+
+    An update whose gradient is not finite leaves weights and moments as they are: the fused kernels read the flag that
+    loss scaling uses.
     """
+    trained = [parameter for parameter in parameters if parameter.grad is not None]
+    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained], foreach=True)  # type: ignore[misc]
+    if clip_norm:
+        torch.nn.utils.clip_grads_with_norm_(trained, clip_norm, norm, foreach=True)
+    skipped = ~norm.isfinite()
     optimizer.found_inf = skipped.float()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return Applied(norm, skipped)
+
+
+class Updates:
+    """The updates of a run: `learn(given)` at the learning rate of each step.
+
+    `learn` computes gradients from tensors, calls `apply_gradients` and returns tensors to be read later. Nothing in it
+    may depend on the step but through `given`: with `cuda_graphs` it is recorded once for every set of shapes.
+    """
+
+    def __init__(
+        self,
+        learn: Function,
+        optimizer: torch.optim.Optimizer,
+        schedule: Callable[[int], float],
+        *,
+        device: torch.device,
+        hint: str,
+        cuda_graphs: bool = False,
+    ) -> None:
+        """Prepare updates on `device`. `schedule` gives the rate of a step, `hint` the repair for a lack of memory."""
+        self.optimizer, self.schedule = optimizer, schedule
+        self._learn, self._device, self._hint = learn, device, hint
+        if cuda_graphs:
+            self.record_with(CudaRecorder())
+
+    def record_with(self, recorder: Recorder) -> None:
+        """Record every further update that comes in shapes seen before, and replay it."""
+        make_recordable(self.optimizer, self._device)
+        self._learn = Replayed(self._learn, recorder)
+
+    def __call__(self, step: int, given: Any) -> Any:
+        """Make update `step` (0-based); return what `learn` returns. Raises ClueBenchError if memory runs out."""
+        set_learning_rate(self.optimizer, self.schedule(step))
+        try:
+            return self._learn(given)
+        except RuntimeError as error:  # torch's CPU allocator has no exception of its own
+            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                raise
+            raise ClueBenchError(f"out of memory at step {step + 1}", self._hint) from error
+
+
+def divergence(found: str, *, hint: str) -> ClueBenchError:
+    """Return the error of a run whose numbers are no longer finite."""
+    return ClueBenchError(f"{found}: the run has diverged", hint)
+
+
+def check_weights(model: nn.Module, *, step: int, hint: str) -> None:
+    """Raise ClueBenchError if a weight is not finite after `step` updates: the last one is in no loss yet."""
+    broken = torch.stack([~weight.isfinite().all() for weight in model.parameters()]).sum()
+    if broken:
+        raise divergence(f"{int(broken)} parameters are not finite after step {step}", hint=hint)

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from clue_bench.cli import live, main, terminal
 from clue_bench.pretraining.recipe import load_recipe
-from clue_bench.pretraining.report import Report
+from clue_bench.pretraining.report import TrainingReport
 
-REPORT = Report(
+REPORT = TrainingReport(
     step=6500,
     stage=2,
     loss=2.715,

@@ -208,7 +208,7 @@ def test_dropout_finds_as_many_masks_as_it_takes(family, folder):
     ids, segments, keep = batch(0, 60)
     keys = row_keys(np.ones(len(ids), np.int64), np.arange(len(ids)), seed=1, purpose="dropout")
     pool = DropoutPool(0.5, seed=1, device=torch.device("cpu"))
-    logits = [model(ids, segments, keep, pool.masks(keys, places=model.dropout_places)) for _ in range(2)]
+    logits = [model(ids, segments, keep, pool.masks(keys, sites=model.dropout_sites)) for _ in range(2)]
     torch.testing.assert_close(*logits)
     assert not torch.allclose(logits[0], model(ids, segments, keep), atol=1e-3)
 

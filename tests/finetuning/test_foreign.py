@@ -269,7 +269,7 @@ def test_layers_embedding_and_sizes(folder, kind):
     assert (start.sizes.layers, start.sizes.hidden_size) == (3, 32)
     assert start.sizes.max_positions == (64 if kind == "xlm-roberta" else 66)
     assert start.num_parameters == sum(p.numel() for p in model.model.base_model.parameters())
-    assert model.dropout_places == 0
+    assert model.dropout_sites == 0
     assert model.draws_own_dropout
 
 

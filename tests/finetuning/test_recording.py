@@ -1,16 +1,17 @@
 """What recording updates as CUDA graphs asks of them, checked on the CPU; the recording itself needs a GPU."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning import train
 from clue_bench.finetuning.batches import collate
 from clue_bench.finetuning.run import check_recordable
 from clue_bench.finetuning.train import GRAPH_LENGTHS, Finetuning
 from clue_bench.training.cuda_graphs import WARM_UPS
-from clue_bench.training.optim import adamw, make_recordable, set_learning_rate
+from clue_bench.training.optim import make_recordable, set_learning_rate
 
 SETTINGS = {"plain": {}, "r_drop": {"r_drop_alpha": 1.0, "label_smoothing": 0.1}, "layer_decay": {"layer_decay": 0.8}}
 
@@ -20,26 +21,20 @@ def settings(request):
     return SETTINGS[request.param]
 
 
-def optimizer_of(run):
-    optimizer = adamw(run.model, learning_rate=1e-3, weight_decay=0.01, betas=(0.9, 0.999), epsilon=1e-8)
-    make_recordable(optimizer, run.device)
-    return optimizer
-
-
 def batch_of(run, rows, *, width=GRAPH_LENGTHS):
     return collate(run.train, np.array(rows), pad=run.pad, device=run.device, width=width)
 
 
 def test_updates_of_one_length_call_the_same_kernels_and_wait_for_none(tiny_run, settings, kernels):
     run = tiny_run(**settings)
-    optimizer = optimizer_of(run)
+    make_recordable(run.optimizer, run.device)
     short = np.flatnonzero(run.train.lengths <= GRAPH_LENGTHS)
 
     def of(step, rows):
         batch = batch_of(run, rows)
-        set_learning_rate(optimizer, 1e-3 / (step + 1))
+        set_learning_rate(run.optimizer, 1e-3 / (step + 1))
         given = batch, torch.full_like(batch.rows_B, step)
-        return kernels(lambda: run._learn(optimizer, given))
+        return kernels(lambda: run._learn(given))
 
     of(0, short[:8])  # the pool of dropout masks and the optimizer's moments are made
     assert of(1, short[8:16]) == of(2, short[16:24])
@@ -56,11 +51,11 @@ def test_padding_to_a_multiple_changes_no_logit(tiny_run):
     torch.testing.assert_close(*logits, atol=1e-6, rtol=0)
 
 
-def test_a_run_by_replays_equals_a_run_without_but_for_rounding(tiny_run, repeats, monkeypatch):
+def test_a_run_by_replays_equals_a_run_without_but_for_rounding(tiny_run, repeats):
     """Dropout is off: which elements a row's masks drop depends on how long the row is padded."""
     plain, replayed = (tiny_run(dropout=0.0, ema_decay=0.9, layer_decay=0.8, epochs=4) for _ in range(2))
     replayed.cuda_graphs = True
-    monkeypatch.setattr(train, "CudaRecorder", lambda: repeats)
+    replayed.updates.record_with(repeats)
     expected = [report.loss for report in plain.reports()]
     assert [report.loss for report in replayed.reports()] == pytest.approx(expected, abs=1e-4)
     assert len(expected) > WARM_UPS
@@ -94,7 +89,7 @@ def test_losses_that_are_read_later_are_the_same(tiny_run, most, monkeypatch):
     """On a GPU losses are read every few updates; looks at dev see all of them."""
     every = tiny_run()
     losses = [report.loss for report in every.reports()]
-    monkeypatch.setattr(Finetuning, "most_unread", most)
+    monkeypatch.setattr(Finetuning, "max_unread", most)
     some = tiny_run()
     shown = [report.loss for report in some.reports()]
     assert [look.loss for look in some.evaluations] == [look.loss for look in every.evaluations]
@@ -102,14 +97,21 @@ def test_losses_that_are_read_later_are_the_same(tiny_run, most, monkeypatch):
 
 
 def test_a_divergence_that_is_read_later_names_its_step(tiny_run, monkeypatch):
-    monkeypatch.setattr(Finetuning, "most_unread", 5)
+    monkeypatch.setattr(Finetuning, "max_unread", 5)
     run = tiny_run(evaluations_per_epoch=1)
-    learn = run._learn
-
-    def diverging(optimizer, given):
-        loss = learn(optimizer, given)
-        return loss * float("nan") if int(given[1][0]) == 3 else loss
-
-    monkeypatch.setattr(run, "_learn", diverging)
+    updates = run.updates
+    monkeypatch.setattr(run, "updates", lambda step, given: updates(step, given) * (math.nan if step == 3 else 1.0))
     with pytest.raises(ClueBenchError, match="the loss is nan at step 4"):
+        list(run.reports())
+
+
+def test_a_gradient_that_is_not_finite_and_weights_that_are_not_are_divergences(tiny_run, monkeypatch):
+    run = tiny_run()
+    with torch.no_grad():
+        weights = dict(run.model.named_parameters())
+        weights["head.weight" if "head.weight" in weights else next(reversed(weights))].fill_(math.inf)
+    with pytest.raises(ClueBenchError, match=r"step 1.*diverged"):
+        list(run.reports())
+    run = tiny_run(learning_rate=3e38, steps=1, warmup_share=0.0)
+    with pytest.raises(ClueBenchError, match="not finite after step 1"):
         list(run.reports())

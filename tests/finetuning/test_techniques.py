@@ -1,6 +1,7 @@
 """Options that may raise scores: each computes what its paper says, and repeats itself exactly."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +11,15 @@ from torch.distributions import Categorical, kl_divergence
 from torch.func import functional_call
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from clue_bench.finetuning.adversarial import moved_embedding
-from clue_bench.finetuning.averaging import WeightAverage, decay_after
 from clue_bench.finetuning.base_models.heads import new_classifier
 from clue_bench.finetuning.batches import collate, training_batches
-from clue_bench.finetuning.losses import classification_loss, r_drop_loss
+from clue_bench.finetuning.techniques import (
+    WeightAverage,
+    classification_loss,
+    decay_after,
+    moved_embedding,
+    r_drop_loss,
+)
 from clue_bench.models.config import ModelConfig
 from clue_bench.training.counter_rng import row_keys
 from clue_bench.training.optim import adamw, set_learning_rate
@@ -93,7 +98,7 @@ def test_r_drops_two_passes_have_different_masks_of_the_same_rows(tiny_run):
 
     def logits(purpose):
         keys = row_keys(np.zeros(len(batch.rows_B), np.int64), batch.rows_B, seed=run.seed, purpose=purpose)
-        drop = run.dropout.masks(keys, places=run.model.dropout_places)
+        drop = run.dropout.masks(keys, sites=run.model.dropout_sites)
         return run.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
 
     one, other = logits("dropout"), logits("second dropout")
@@ -217,7 +222,7 @@ def test_at_every_step_a_layers_rate_is_the_schedules_times_its_own(tiny_run, fa
     run = tiny_run(layer_decay=decay, learning_rate=1e-3)
     torch.manual_seed(0)
     sizes = {"layers": layers, "hidden_size": 16, "heads": 2, "feed_forward_size": 32, "max_positions": 16}
-    run.model = new_classifier(ModelConfig(family=family, vocab_size=24, **sizes), 3)
+    run = replace(run, model=new_classifier(ModelConfig(family=family, vocab_size=24, **sizes), 3))
     body = run.model.decoder if family == "gpt2" else run.model.encoder
     distances = {id(p): layers + 1 for p in body.parameters()}  # embeddings; layers follow
     for number, layer in enumerate(body.layers, 1):

@@ -9,14 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.doors.shards import Corpus
-from clue_bench.pretraining.batches import IGNORED, MOST_HELD_OUT, PackedRows, Rows, hold_out, samples_of_step
 from clue_bench.pretraining.objectives import RowDraws, causal_batch
+from clue_bench.pretraining.rows import IGNORED, MAX_HELD_OUT, PackedRows, Rows, hold_out, samples_of_step
 from clue_bench.vocab import read_vocabulary
 
 
 def opened(folder, length):
     corpus = Corpus.open(folder)
-    return PackedRows.of(corpus, read_vocabulary(corpus.tokenizer_folder), length=length)
+    return PackedRows.from_corpus(corpus, read_vocabulary(corpus.tokenizer_folder), length=length)
 
 
 def gathered(rows, samples):
@@ -101,7 +101,7 @@ def test_training_and_held_out_documents_are_disjoint_and_together_all(make_corp
         assert len(left) > 1, "something is always left to train on"
         end = int(offsets[-1])
         whole = max(start for start in offsets.tolist() if start <= end - share * end)
-        if share and whole and end - whole <= MOST_HELD_OUT * share * end:
+        if share and whole and end - whole <= MAX_HELD_OUT * share * end:
             assert right[0] == whole
         elif share:
             assert right[0] == min(at for at in corpus.sentences[number].tolist() if at >= end - share * end)
@@ -123,7 +123,7 @@ def test_rows_of_a_part_hold_just_its_documents(corpus_folder, length, share):
     corpus = Corpus.open(corpus_folder)
     vocabulary = read_vocabulary(corpus.tokenizer_folder)
     for documents in hold_out(corpus, share=share):
-        rows = PackedRows.of(corpus, vocabulary, length=length, documents=documents, with_words=True)
+        rows = PackedRows.from_corpus(corpus, vocabulary, length=length, documents=documents, with_words=True)
         got = rows.gather(np.arange(len(rows)), epochs_B=np.zeros(len(rows), dtype=np.int64), seed=1)
         for shard, offsets in enumerate(documents):
             expected, starts_word = [], corpus.starts_word(shard)
@@ -142,7 +142,7 @@ def test_rows_of_a_part_hold_just_its_documents(corpus_folder, length, share):
 def causal(make_corpus, vocabulary, lengths, length):
     """Rows and targets of causal rows over a made corpus; its first token is [UNK] now and then."""
     corpus = make_corpus(lengths)
-    rows = PackedRows.of(corpus, vocabulary, length=length, is_causal=True)
+    rows = PackedRows.from_corpus(corpus, vocabulary, length=length, is_causal=True)
     ignored = ~torch.from_numpy(vocabulary.is_ordinary)
     ignored[vocabulary.separator] = False
     samples = np.arange(len(rows))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from clue_bench.pretraining.batches import IGNORED, PackedRows
 from clue_bench.pretraining.objectives import LONGEST_WORD, Masking, RowDraws
+from clue_bench.pretraining.rows import IGNORED, PackedRows
 from clue_bench.vocab import Vocabulary, read_vocabulary
 
 CPU = torch.device("cpu")
@@ -25,7 +25,7 @@ class Chosen(NamedTuple):
 
 
 def mask(ids_BS, starts_BS, vocabulary: Vocabulary, *, rate: float = 0.15, words: bool = True) -> Chosen:
-    masking = Masking.of(vocabulary, rate=rate, length=ids_BS.shape[1], device=CPU, whole_words=words)
+    masking = Masking.for_vocabulary(vocabulary, rate=rate, length=ids_BS.shape[1], device=CPU, whole_words=words)
     rows = np.arange(len(ids_BS))
     draws = RowDraws(np.zeros_like(rows), rows, 1)
     masked = masking(torch.from_numpy(ids_BS), draws, starts_word_BS=torch.from_numpy(starts_BS))
@@ -81,7 +81,7 @@ def masked(request, made_rows) -> tuple[Vocabulary, Chosen]:
         return vocabulary, mask(ids, starts, vocabulary)
     corpus = request.getfixturevalue("real_corpus")
     vocabulary = read_vocabulary(corpus.tokenizer_folder)
-    rows = PackedRows.of(corpus, vocabulary, length=LENGTH, with_words=True)
+    rows = PackedRows.from_corpus(corpus, vocabulary, length=LENGTH, with_words=True)
     samples = np.arange(min(len(rows), 9000))
     gathered = rows.gather(samples, epochs_B=np.zeros_like(samples), seed=1)
     of_vocabulary = vocabulary.starts_word[gathered.ids_BS]  # what a corpus built without words has
@@ -190,7 +190,7 @@ def test_rows_without_ordinary_tokens_choose_no_words(made_rows):
 
 def test_single_tokens_of_real_text_are_chosen_and_hidden_in_bert_s_shares(real_corpus):
     vocabulary = read_vocabulary(real_corpus.tokenizer_folder)
-    rows = PackedRows.of(real_corpus, vocabulary, length=LENGTH)
+    rows = PackedRows.from_corpus(real_corpus, vocabulary, length=LENGTH)
     samples = np.arange(min(len(rows), 9000))
     ids = rows.gather(samples, epochs_B=np.zeros_like(samples), seed=1).ids_BS
     chosen = mask(ids, np.ones(ids.shape, dtype=np.bool_), vocabulary, words=False)

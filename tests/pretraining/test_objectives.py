@@ -16,7 +16,7 @@ def masked(rows: int, length: int = 128, rate: float = 0.15, epoch: int = 0, see
     generator = np.random.default_rng(0)
     ids = generator.integers(len(SPECIAL), len(VOCABULARY), (rows, length))
     ids[:, 0], ids[:, -1] = VOCABULARY.start, VOCABULARY.separator
-    masking = Masking.of(VOCABULARY, rate=rate, length=length, device=CPU)
+    masking = Masking.for_vocabulary(VOCABULARY, rate=rate, length=length, device=CPU)
     samples = np.arange(rows)
     tensor = torch.from_numpy(ids)
     return tensor, masking(tensor, RowDraws(np.full(rows, epoch), samples, seed))
@@ -70,7 +70,7 @@ def test_special_and_unknown_tokens_are_never_chosen():
     ids, _ = masked(256)
     ids[:, 5:60] = VOCABULARY.unknown
     ids[:, 60:70] = VOCABULARY.separator
-    masking = Masking.of(VOCABULARY, rate=0.15, length=128, device=CPU)
+    masking = Masking.for_vocabulary(VOCABULARY, rate=0.15, length=128, device=CPU)
     batch = masking(ids, RowDraws(np.zeros(256, dtype=np.int64), np.arange(256), 1))
     targets = batch.targets_BK[batch.targets_BK != IGNORED]
     assert targets.min() >= len(SPECIAL)
@@ -88,7 +88,7 @@ def test_the_share_is_the_same_at_every_length(length):
 
 def test_a_row_without_ordinary_tokens_has_no_predictions():
     ids = torch.full((2, 16), VOCABULARY.unknown)
-    masking = Masking.of(VOCABULARY, rate=0.15, length=16, device=CPU)
+    masking = Masking.for_vocabulary(VOCABULARY, rate=0.15, length=16, device=CPU)
     batch = masking(ids, RowDraws(np.zeros(2, dtype=np.int64), np.arange(2), 1))
     assert (batch.targets_BK == IGNORED).all()
     assert torch.equal(batch.ids_BS, ids)
@@ -104,7 +104,7 @@ def test_masks_depend_on_epoch_and_seed():
 
 def test_a_rows_mask_does_not_depend_on_the_batch_around_it():
     ids, batch = masked(32)
-    masking = Masking.of(VOCABULARY, rate=0.15, length=128, device=CPU)
+    masking = Masking.for_vocabulary(VOCABULARY, rate=0.15, length=128, device=CPU)
     part = masking(ids[20:24], RowDraws(np.zeros(4, dtype=np.int64), np.arange(20, 24), 1))
     assert torch.equal(part.ids_BS, batch.ids_BS[20:24])
     assert torch.equal(part.targets_BK, batch.targets_BK[20:24])

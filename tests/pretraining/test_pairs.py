@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clue_bench.pretraining.batches import IGNORED, hold_out
 from clue_bench.pretraining.pairs import PairRows
+from clue_bench.pretraining.rows import IGNORED, hold_out
 
 LENGTHS = st.lists(  # shards, documents, sentences in tokens
     st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=6), min_size=1, max_size=3
@@ -93,7 +93,9 @@ def check_row(got, number, expected, *, corpus, shard, rows):
 def test_rows_are_those_of_the_plain_implementation(make_corpus, vocabulary, lengths, length, most, share):
     corpus = make_corpus(lengths)
     for documents in hold_out(corpus, share=share):
-        rows = PairRows.of(corpus, vocabulary, length=length, documents=documents, most_sentences=most, with_words=True)
+        rows = PairRows.from_corpus(
+            corpus, vocabulary, length=length, documents=documents, max_sentences=most, with_words=True
+        )
         got = gathered(rows)
         for shard, (part, index) in enumerate(zip(documents, rows.indices, strict=True)):
             texts = {text[0][0]: text for text in texts_of(corpus.sentences[shard], part, length=length, most=most)}
@@ -109,7 +111,7 @@ def test_rows_are_those_of_the_plain_implementation(make_corpus, vocabulary, len
 @FEW
 @given(lengths=LENGTHS, data=st.data())
 def test_a_row_does_not_depend_on_the_batch_around_it(make_corpus, vocabulary, lengths, data):
-    rows = PairRows.of(make_corpus(lengths), vocabulary, length=16, with_words=True)
+    rows = PairRows.from_corpus(make_corpus(lengths), vocabulary, length=16, with_words=True)
     whole = gathered(rows, epoch=3)
     chosen = data.draw(st.lists(st.integers(0, len(rows) - 1), min_size=1, max_size=8))
     for all_rows, some in zip(whole, gathered(rows, chosen, epoch=3), strict=True):
@@ -120,7 +122,7 @@ def test_a_row_does_not_depend_on_the_batch_around_it(make_corpus, vocabulary, l
 @pytest.fixture(scope="module")
 def long_rows(make_corpus, vocabulary):
     """Rows of 2,000 texts of six sentences each."""
-    return PairRows.of(make_corpus([[[3, 2, 4, 1, 3, 2]] * 1000] * 2), vocabulary, length=18)
+    return PairRows.from_corpus(make_corpus([[[3, 2, 4, 1, 3, 2]] * 1000] * 2), vocabulary, length=18)
 
 
 def test_half_of_the_texts_are_swapped(long_rows):
@@ -146,7 +148,7 @@ def test_every_split_is_as_likely_and_splits_and_swaps_vary_by_epoch_and_seed(lo
 
 
 def test_documents_of_one_sentence_have_no_order(make_corpus, vocabulary):
-    rows = PairRows.of(make_corpus([[[4], [1], [13], [5]]]), vocabulary, length=16)
+    rows = PairRows.from_corpus(make_corpus([[[4], [1], [13], [5]]]), vocabulary, length=16)
     got = gathered(rows)
     assert (got.orders_BC == IGNORED).all()
     assert (got.segments_BS == 0).all()
@@ -156,24 +158,24 @@ def test_documents_of_one_sentence_have_no_order(make_corpus, vocabulary):
 def test_shards_with_nothing_in_them_and_nothing_left_of_them_make_no_rows(make_corpus, vocabulary):
     corpus = make_corpus([[[4, 4]], [], [[5, 5], [6]]])
     train, held = hold_out(corpus, share=0.5)
-    rows = [PairRows.of(corpus, vocabulary, length=16, documents=part) for part in (train, held)]
+    rows = [PairRows.from_corpus(corpus, vocabulary, length=16, documents=part) for part in (train, held)]
     assert [len(each) for each in rows] == [2, 2]
-    empty = PairRows.of(make_corpus([[[4, 4]]]), vocabulary, length=16, documents=(np.array([8]),))
+    empty = PairRows.from_corpus(make_corpus([[[4, 4]]]), vocabulary, length=16, documents=(np.array([8]),))
     assert len(empty) == 0
 
 
 def test_no_rows_asked_for_are_no_rows(make_corpus, vocabulary):
-    rows = PairRows.of(make_corpus([[[4, 4]]]), vocabulary, length=16)
+    rows = PairRows.from_corpus(make_corpus([[[4, 4]]]), vocabulary, length=16)
     assert gathered(rows, []).ids_BS.shape == (0, 16)
 
 
 def test_labelled_pairs_keep_their_order_and_those_that_do_not_fit_are_left_out(make_corpus, vocabulary):
     corpus = make_corpus([[[2, 3], [9, 9], [4, 1], [20, 1], [1, 12]]], labels=[1, 0, 0, 1, 1])
-    rows = PairRows.of(
+    rows = PairRows.from_corpus(
         corpus,
         vocabulary,
         length=16,
-        most_sentences=2,
+        max_sentences=2,
         labels=corpus.labels.by_shard,
         documents=tuple(corpus.documents),
     )

@@ -11,7 +11,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.run import run
 from clue_bench.pretraining.train import Pretraining
-from clue_bench.training.cuda_graphs import WARM_UPS, Replayed
+from clue_bench.training.cuda_graphs import WARM_UPS
 from clue_bench.training.optim import make_recordable, set_learning_rate
 
 GPT2 = {"family": "gpt2", "objective": "clm", "mask_rate": 0.0, "activation": "gelu_tanh"}
@@ -80,8 +80,7 @@ def test_what_a_graph_cannot_have_would_be_noticed(kernels, wrong):
 
 def recorded(pretraining, repeats):
     """The run as `cuda_graphs` has it, but for CUDA."""
-    make_recordable(pretraining.optimizer, pretraining.device)
-    pretraining._update = Replayed(pretraining._train_step, repeats)
+    pretraining.updates.record_with(repeats)
     return pretraining
 
 

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from clue_bench.doors.shards import Corpus
-from clue_bench.pretraining.batches import PackedRows
 from clue_bench.pretraining.recipe import load_recipe
-from clue_bench.pretraining.resident import ResidentRows
+from clue_bench.pretraining.rows import PackedRows, ResidentRows
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.vocab import Vocabulary, read_vocabulary
 
@@ -18,7 +17,7 @@ SHARDS = [[[[9, 7], [30], [2]], [[25, 25]]], [[[3]], [[40, 2, 2], [1]], [[60]]]]
 
 
 def assert_same(rows: PackedRows) -> ResidentRows:
-    resident = ResidentRows.of(rows, CPU)
+    resident = ResidentRows.from_rows(rows, CPU)
     samples = np.random.default_rng(0).permutation(len(rows))
     expected = rows.gather(samples, epochs_B=np.zeros_like(samples), seed=1)
     found = resident.gather(torch.from_numpy(samples))
@@ -33,14 +32,14 @@ def assert_same(rows: PackedRows) -> ResidentRows:
 @pytest.mark.parametrize("length", [8, 21, 50])
 @pytest.mark.parametrize("kind", [{}, {"with_words": True}, {"is_causal": True}], ids=["tokens", "words", "causal"])
 def test_rows_are_those_of_the_host(make_corpus, vocabulary, lengths, length, kind):
-    assert_same(PackedRows.of(make_corpus(lengths), vocabulary, length=length, **kind))
+    assert_same(PackedRows.from_corpus(make_corpus(lengths), vocabulary, length=length, **kind))
 
 
 def test_so_are_those_of_a_part_of_the_documents(words_folder):
     corpus = Corpus.open(words_folder)
     documents = tuple(part[1:-1] for part in corpus.documents)
     vocabulary = read_vocabulary(corpus.tokenizer_folder)
-    assert_same(PackedRows.of(corpus, vocabulary, length=32, documents=documents, with_words=True))
+    assert_same(PackedRows.from_corpus(corpus, vocabulary, length=32, documents=documents, with_words=True))
 
 
 @pytest.mark.parametrize(("size", "dtype"), [(2**16, torch.int16), (2**16 + 1, torch.int32)])
@@ -49,7 +48,7 @@ def test_tokens_take_two_bytes_as_long_as_ids_fit_into_them(make_corpus, vocabul
     # The largest id of all, which is negative as an int16.
     corpus.ids[0] = np.where(corpus.ids[0] == 7, size - 1, corpus.ids[0].astype(np.int64))
     many = Vocabulary((*vocabulary.tokens, *(f"[{number}]" for number in range(size - len(vocabulary)))))
-    assert assert_same(PackedRows.of(corpus, many, length=16)).tokens_T.dtype == dtype
+    assert assert_same(PackedRows.from_corpus(corpus, many, length=16)).tokens_T.dtype == dtype
 
 
 @pytest.mark.parametrize("objective", ["mlm", "wwm", "clm"])
@@ -61,7 +60,7 @@ def test_batches_are_the_same_and_no_row_travels(objective, recipe_file, words_f
     host = pretraining.feeds
     assert host.train.resident is None
     train = replace(host.train)
-    object.__setattr__(train, "resident", ResidentRows.of(host.train.rows, CPU))
+    object.__setattr__(train, "resident", ResidentRows.from_rows(host.train.rows, pretraining.device))
     device = replace(host, train=train)
     assert device.inputs(3, slice(0, 8))[0].rows is None
     (expected, expected_keys), (found, keys) = (

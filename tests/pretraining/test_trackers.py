@@ -10,12 +10,12 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining import curve, trackers
 from clue_bench.pretraining.recipe import load_recipe
-from clue_bench.pretraining.report import Report
+from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.run import METRICS, run
 from clue_bench.pretraining.trackers import pick_tracker, tracked
 from clue_bench.pretraining.train import Pretraining
 
-FIELDS = [field.name for field in fields(Report)]
+FIELDS = [field.name for field in fields(TrainingReport)]
 
 
 @pytest.fixture

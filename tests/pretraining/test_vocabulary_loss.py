@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from clue_bench.pretraining import vocabulary_loss as under_test
-from clue_bench.pretraining.batches import IGNORED
+from clue_bench.pretraining.rows import IGNORED
 from clue_bench.pretraining.vocabulary_loss import vocabulary_loss
 
 

@@ -9,8 +9,7 @@ import torch
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.config import count_parameters
-from clue_bench.pretraining.flops import flops_per_token
+from clue_bench.models.config import count_parameters, flops_per_token
 from clue_bench.pretraining.recipe import Recipe, load_recipe
 from clue_bench.speed_measurement.models import (
     made_up_vocabulary,

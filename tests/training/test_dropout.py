@@ -21,10 +21,10 @@ def pool(rate: float = 0.1, seed: int = 7) -> DropoutPool:
     return DropoutPool(rate, seed=seed, device=CPU)
 
 
-def masks(rows, *, places: int = 3, rate: float = 0.1, shape=(40, 50), epoch: int = 0, seed: int = 7) -> torch.Tensor:
-    """Masks of some rows at every place: (places, rows, …)."""
-    drop = pool(rate, seed).masks(keys(rows, epoch=epoch), places=places)
-    return torch.stack([drop(torch.ones(len(rows), *shape)) for _ in range(places)])
+def masks(rows, *, sites: int = 3, rate: float = 0.1, shape=(40, 50), epoch: int = 0, seed: int = 7) -> torch.Tensor:
+    """Masks of some rows at every site: (sites, rows, …)."""
+    drop = pool(rate, seed).masks(keys(rows, epoch=epoch), sites=sites)
+    return torch.stack([drop(torch.ones(len(rows), *shape)) for _ in range(sites)])
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -43,7 +43,7 @@ def test_a_rows_masks_do_not_depend_on_the_rows_around_it():
     assert torch.equal(masks([9]), whole[:, 4:])
 
 
-def test_masks_differ_between_rows_places_epochs_and_pools():
+def test_masks_differ_between_rows_sites_epochs_and_pools():
     whole = masks(range(20)).flatten(0, 1).flatten(1)
     # Two masks agree at 0.9² + 0.1² = 0.82 of 2,000 places; one sigma is 0.009.
     agreeing = [(a == b).float().mean().item() for n, a in enumerate(whole) for b in whole[:n]]
@@ -52,15 +52,15 @@ def test_masks_differ_between_rows_places_epochs_and_pools():
     assert not torch.equal(masks([5], seed=8), masks([5]))
 
 
-def test_heads_have_masks_of_their_own_and_take_a_place_each():
-    drop = pool().masks(keys([1, 2]), places=5)
+def test_heads_have_masks_of_their_own_and_are_a_site_each():
+    drop = pool().masks(keys([1, 2]), sites=5)
     of_heads = drop.per_head(torch.ones(2, 4, 10, 10))
     assert len({tuple(head.flatten().tolist()) for head in of_heads.flatten(0, 1)}) == 8
     assert set(of_heads.unique().tolist()) == {0.0, 1.0}  # not scaled up: attention scales its values
     last = drop(torch.ones(2, 100))
-    with pytest.raises(AssertionError, match="more places"):
+    with pytest.raises(AssertionError, match="more sites"):
         drop(torch.ones(2, 100))
-    assert torch.equal(last, masks([1, 2], places=5, shape=(100,))[4])
+    assert torch.equal(last, masks([1, 2], sites=5, shape=(100,))[4])
 
 
 def test_attention_drops_weights_and_keeps_their_mean():
@@ -71,7 +71,7 @@ def test_attention_drops_weights_and_keeps_their_mean():
         attention.qkv.bias[16:] = 1.0
         attention.out.weight.copy_(torch.eye(8))
     x = torch.randn(50, 100, 8)
-    drop = pool(0.2).masks(keys(range(50)), places=2)
+    drop = pool(0.2).masks(keys(range(50)), sites=2)
     got = attention(x, drop=drop)
     torch.testing.assert_close(attention(x), torch.ones_like(x))
     # Of 100 weights of 0.01, 80 ± 4 stay, and are scaled by 1.25.
@@ -81,18 +81,18 @@ def test_attention_drops_weights_and_keeps_their_mean():
 
 def test_the_gradient_is_the_mask():
     x = torch.randn(6, 30, requires_grad=True)
-    pool().masks(keys(range(6)), places=1)(x).sum().backward()
-    assert torch.equal(x.grad, masks(range(6), places=1, shape=(30,))[0])
+    pool().masks(keys(range(6)), sites=1)(x).sum().backward()
+    assert torch.equal(x.grad, masks(range(6), sites=1, shape=(30,))[0])
 
 
 def test_a_pool_that_grew_gives_the_masks_it_gave_before():
     grown = pool()
-    before = grown.masks(keys(range(8)), places=1)(torch.ones(8, 64))
-    grown.masks(keys(range(2)), places=1)(torch.ones(2, OFFSETS + 5))
-    assert torch.equal(grown.masks(keys(range(8)), places=1)(torch.ones(8, 64)), before)
-    bf16 = grown.masks(keys(range(8)), places=1)(torch.ones(8, 64, dtype=torch.bfloat16))
+    before = grown.masks(keys(range(8)), sites=1)(torch.ones(8, 64))
+    grown.masks(keys(range(2)), sites=1)(torch.ones(2, OFFSETS + 5))
+    assert torch.equal(grown.masks(keys(range(8)), sites=1)(torch.ones(8, 64)), before)
+    bf16 = grown.masks(keys(range(8)), sites=1)(torch.ones(8, 64, dtype=torch.bfloat16))
     assert torch.equal(bf16 == 0, before == 0)
 
 
 def test_nothing_is_dropped_at_rate_zero():
-    assert pool(0.0).masks(keys([1]), places=3) is None
+    assert pool(0.0).masks(keys([1]), sites=3) is None

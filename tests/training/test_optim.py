@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 
+from clue_bench.errors import ClueBenchError
 from clue_bench.training.optim import (
+    Updates,
     adamw,
+    apply_gradients,
+    check_weights,
     drop_bias_correction,
-    keep_weights_if,
     linear_schedule,
     load_moments,
     make_recordable,
@@ -59,8 +62,8 @@ def trained(updates, *, corrected: bool) -> list[torch.Tensor]:
         set_learning_rate(optimizer, rate)
         for number, parameter in enumerate(model.parameters()):
             parameter.grad = torch.full_like(parameter, float("nan")) if grads is None else grads[number].clone()
-        keep_weights_if(optimizer, torch.tensor(grads is None))
-        optimizer.step()
+        applied = apply_gradients(optimizer, model.parameters(), clip_norm=0.0)
+        assert bool(applied.skipped) == (grads is None)
     return [parameter.detach() for parameter in model.parameters()]
 
 
@@ -91,8 +94,7 @@ def test_a_skipped_update_leaves_weights_and_moments_bit_for_bit():
     def update(value: float) -> None:
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, value)
-        keep_weights_if(optimizer, ~torch.tensor(value).isfinite())
-        optimizer.step()
+        apply_gradients(optimizer, model.parameters(), clip_norm=1.0)
 
     def everything() -> list[torch.Tensor]:
         states = [optimizer.state[parameter] for parameter in model.parameters()]
@@ -106,6 +108,45 @@ def test_a_skipped_update_leaves_weights_and_moments_bit_for_bit():
         assert all(torch.equal(a, b) for a, b in zip(everything(), before, strict=True))
     update(0.5)
     assert not any(torch.equal(a, b) for a, b in zip(everything(), before, strict=True))
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5, 1e9])
+def test_gradients_are_clipped_to_a_norm_and_zero_clips_nothing_without_a_pass_over_them(clip_norm, kernels):
+    models = [module().float() for _ in range(2)]
+    for model in models:
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 0.5)
+    reference = torch.optim.SGD(models[0].parameters(), lr=1.0)
+    norm = torch.nn.utils.clip_grad_norm_(models[0].parameters(), clip_norm or float("inf"))
+    reference.step()
+    optimizer = torch.optim.SGD(models[1].parameters(), lr=1.0)
+    calls = kernels(lambda: apply_gradients(optimizer, models[1].parameters(), clip_norm=clip_norm))
+    assert float(norm) == pytest.approx(0.5 * 32**0.5)
+    assert any("_foreach_mul_" in name for name, *_ in calls) == (clip_norm > 0)
+    assert all(parameter.grad is None for parameter in models[1].parameters())
+    for got, wanted in zip(models[1].parameters(), models[0].parameters(), strict=True):
+        assert torch.equal(got, wanted)
+
+
+def test_running_out_of_memory_names_the_step_and_the_repair():
+    def learn(given):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
+
+    optimizer = torch.optim.SGD(module().parameters(), lr=1.0)
+    updates = Updates(learn, optimizer, lambda step: 0.5, device=torch.device("cpu"), hint="--set smaller")
+    with pytest.raises(ClueBenchError, match="out of memory at step 4") as caught:
+        updates(3, ())
+    assert caught.value.hint == "--set smaller"
+    assert optimizer.param_groups[0]["lr"] == 0.5
+
+
+def test_weights_that_are_not_finite_are_a_divergence():
+    model = module()
+    check_weights(model, step=7, hint="")
+    with torch.no_grad():
+        model[0].bias[1] = float("nan")
+    with pytest.raises(ClueBenchError, match="1 parameters are not finite after step 7: the run has diverged"):
+        check_weights(model, step=7, hint="")
 
 
 def test_a_state_gives_moments_and_counts_and_leaves_rates_and_settings_alone():

@@ -34,13 +34,13 @@ CLASSES = {"bert": "BertForSequenceClassification", "albert": "AlbertForSequence
 class Classifier(nn.Module, ABC):
     """What every classifier has, ours and those of transformers.
 
-    `dropout_places` is the number of masks that a row needs in a forward pass. It is 0 where `draws_own_dropout`: there
+    `dropout_sites` is the number of masks that a row needs in a forward pass. It is 0 where `draws_own_dropout`: there
     the mode (train or eval) and torch's global generator decide, as in transformers.
     """
 
     num_classes: int
     num_layers: int
-    dropout_places: int
+    dropout_sites: int
     draws_own_dropout: bool
 
     @abstractmethod
@@ -67,10 +67,10 @@ class OwnClassifier(Classifier):
     draws_own_dropout = False
     head: str
 
-    def __init__(self, config: ModelConfig, num_classes: int, *, dropout_places: int) -> None:
+    def __init__(self, config: ModelConfig, num_classes: int, *, dropout_sites: int) -> None:
         super().__init__()
         self.config = config
-        self.num_classes, self.num_layers, self.dropout_places = num_classes, config.layers, dropout_places
+        self.num_classes, self.num_layers, self.dropout_sites = num_classes, config.layers, dropout_sites
 
     def layer_of(self, parameter_name: str) -> int:
         """Return the layer that a parameter belongs to."""
@@ -95,7 +95,7 @@ class SequenceClassifier(OwnClassifier):
     head = "classifier."
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
-        super().__init__(config, num_classes, dropout_places=config.dropout_places)
+        super().__init__(config, num_classes, dropout_sites=config.dropout_sites)
         self.encoder = Encoder(config)
         self.pooler = Pooler(config.hidden_size)
         self.classifier = nn.Linear(config.hidden_size, num_classes)
@@ -138,7 +138,7 @@ class RotaryClassifier(OwnClassifier):
     head = "classifier."
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
-        super().__init__(config, num_classes, dropout_places=config.dropout_places + 1)  # the head drops twice
+        super().__init__(config, num_classes, dropout_sites=config.dropout_sites + 1)  # the head drops twice
         self.encoder = Encoder(config)
         self.classifier = RotaryHead(config, num_classes)
 
@@ -161,7 +161,7 @@ class CausalClassifier(OwnClassifier):
     head = "score."
 
     def __init__(self, config: ModelConfig, num_classes: int) -> None:
-        super().__init__(config, num_classes, dropout_places=config.dropout_places)
+        super().__init__(config, num_classes, dropout_sites=config.dropout_sites)
         self.decoder = CausalLanguageModel(config)
         self.score = nn.Linear(config.hidden_size, num_classes, bias=False)
         self.score.apply(initialise)

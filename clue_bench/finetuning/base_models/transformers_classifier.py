@@ -20,7 +20,7 @@ class ForeignClassifier(Classifier):
     """A model of `transformers` with its own head."""
 
     draws_own_dropout = True
-    dropout_places = 0
+    dropout_sites = 0
 
     def __init__(self, model: Any, *, has_segments: bool) -> None:
         super().__init__()

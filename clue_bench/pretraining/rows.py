@@ -1,6 +1,7 @@
 """Rows of token ids from shards, for objectives over running text.
 
-Input: a corpus and sample numbers. Output: `Rows`, numpy arrays on the host.
+Input: a corpus and sample numbers. Output: `Rows`: NumPy arrays on the host (`PackedRows`), or the same as tensors from
+a corpus that lies in the device's memory (`ResidentRows`), where the numbers of a step's rows are all that travels.
 
 A shard is read as one stream in which every document is followed by [SEP]. Row r of a shard holds the W tokens from r·W
 on; the last row reaches back so that it is full too. So no token is left out, none is padding (a shard shorter than W
@@ -11,7 +12,7 @@ token of the block is the next token of some position, the first one that of [CL
 
 `pairs.py` makes rows of separate texts in two parts, for sentence order.
 
-Legend: B rows, S positions, W tokens of a row's block, C texts of a row.
+Legend: B rows, S positions, W tokens of a row's block, C texts of a row, T tokens of all shards' streams, N shards.
 """
 
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.training.counter_rng import Int64s, derive, permuted
@@ -29,8 +32,11 @@ Bools = npt.NDArray[np.bool_]
 
 Values = TypeVar("Values")  # NumPy arrays on the host, or tensors
 
-MOST_HELD_OUT = 4.0
-"""Times the share asked for: whole documents may be held out up to this."""
+MAX_HELD_OUT = 4.0
+"""Whole documents are held out up to this multiple of the share asked for."""
+
+MAX_RESIDENT = 0.125
+"""The share of the device's free memory that a corpus may take before training: activations and moments come later."""
 
 IGNORED = -100
 """Target that does not count: torch's cross-entropy leaves it out."""
@@ -40,8 +46,8 @@ class Rows(NamedTuple, Generic[Values]):
     """Rows as they come from the corpus, unmasked; what an objective does not need is None.
 
     `next_BS`: the token after each position. `starts_word_BS`: whether a token starts a word. For texts in two parts:
-    `segments_BS`, the numbers of texts `blocks_BS` (0 is padding) and positions in them, each text's place `starts_BC`
-    and order (0 as written, 1 swapped, IGNORED none), and its label where it has one.
+    `segments_BS`, the numbers of texts `blocks_BS` (0 is padding) and positions in them, the position `starts_BC` where
+    each text starts, its order (0 as written, 1 swapped, IGNORED none), and its label where it has one.
     """
 
     ids_BS: Values
@@ -71,7 +77,7 @@ class PackedRows:
     with_words: bool
 
     @classmethod
-    def of(
+    def from_corpus(
         cls,
         corpus: Corpus,
         vocabulary: Vocabulary,
@@ -135,13 +141,23 @@ class PackedRows:
             starts_word_BS=None if starts_BW is None else np.hstack([true_B1, starts_BW, true_B1]),
         )
 
+    def stream(self, shard: int) -> tuple[Int64s, Bools | None]:
+        """Return the whole stream of a shard, separators included, and whether its tokens start words."""
+        documents = np.asarray(self.documents[shard])
+        ends = documents[1:] - documents[0]
+        ids = np.asarray(self.corpus.ids[shard][documents[0] : documents[-1]]).astype(np.int64)
+        starts = None
+        if self.with_words:
+            starts = np.insert(self.corpus.starts_word(shard)[documents[0] : documents[-1]], ends, True)
+        return np.insert(ids, ends, self.vocabulary.separator), starts
+
     def _gather_from(self, shard: int, rows_B: Int64s) -> tuple[Int64s, Bools | None]:
         """Return blocks of one shard, (B, W) or as long as the shard is, and whether their tokens start words."""
         documents = np.asarray(self.documents[shard])
         stream = _stream_length(documents)
         starts_B = np.minimum(rows_B * self.width, max(stream - self.width, 0))
         at_BW = starts_B[:, None] + np.arange(min(self.width, stream))
-        # In the stream, document d starts d places later than in the ids, for the d separators before it.
+        # In the stream, document d starts d tokens later than in the ids, for the d separators before it.
         first, count = documents[0], np.arange(len(documents) - 1)
         document_BW = np.searchsorted(documents[:-1] - first + count, at_BW, side="right") - 1
         tokens_BW = first + at_BW - document_BW
@@ -153,15 +169,69 @@ class PackedRows:
         return found_BW, starts_BW
 
 
-def stream_of(rows: PackedRows, shard: int) -> tuple[Int64s, Bools | None]:
-    """Return the whole stream of a shard, separators included, and whether its tokens start words."""
-    documents = np.asarray(rows.documents[shard])
-    ends = documents[1:] - documents[0]
-    ids = np.asarray(rows.corpus.ids[shard][documents[0] : documents[-1]]).astype(np.int64)
-    starts = None
-    if rows.with_words:
-        starts = np.insert(rows.corpus.starts_word(shard)[documents[0] : documents[-1]], ends, True)
-    return np.insert(ids, ends, rows.vocabulary.separator), starts
+@dataclass(frozen=True)
+class ResidentRows:
+    """Rows from the shards' streams, one after the other in the device's memory.
+
+    A token takes two bytes (int16 where ids fit: torch indexes no uint16) or four, and one more where words are masked.
+    Texts in two parts (`pairs`) still come from the host.
+    """
+
+    rows: PackedRows
+    tokens_T: Tensor
+    starts_word_T: Tensor | None
+    first_rows_N: Tensor  # number of each shard's first row
+    begins_N: Tensor  # where its stream begins
+    sizes_N: Tensor  # its tokens
+
+    @classmethod
+    def if_they_fit(cls, rows: PackedRows, device: torch.device) -> "ResidentRows | None":
+        """Return the rows in a GPU's memory; None if they would take too much of what is free."""
+        torch.cuda.empty_cache()
+        free, _ = torch.cuda.mem_get_info(device)
+        bytes_per_token = _token_type(rows).itemsize + rows.with_words
+        return cls.from_rows(rows, device) if rows.stream_sizes.sum() * bytes_per_token <= MAX_RESIDENT * free else None
+
+    @classmethod
+    def from_rows(cls, rows: PackedRows, device: torch.device) -> "ResidentRows":
+        """Copy the corpus to `device`."""
+        sizes = rows.stream_sizes
+        tokens_T = torch.empty(int(sizes.sum()), dtype=_token_type(rows), device=device)
+        starts_T = torch.empty(len(tokens_T), dtype=torch.bool, device=device) if rows.with_words else None
+        begins = np.cumsum(sizes) - sizes
+        for shard, (begin, size) in enumerate(zip(begins, sizes, strict=True)):
+            tokens, starts = rows.stream(shard)
+            tokens_T[begin : begin + size] = torch.from_numpy(tokens).to(device, tokens_T.dtype)
+            if starts_T is not None and starts is not None:
+                starts_T[begin : begin + size] = torch.from_numpy(starts).to(device)
+        first, begins_N, sizes_N = (torch.from_numpy(x).to(device) for x in (rows.first_rows[:-1], begins, sizes))
+        return cls(rows, tokens_T, starts_T, first, begins_N, sizes_N)
+
+    def gather(self, samples_B: Tensor) -> Rows[Tensor]:
+        """Return rows `samples_B`."""
+        rows, vocabulary = self.rows, self.rows.vocabulary
+        width = rows.width
+        shards_B = torch.searchsorted(self.first_rows_N, samples_B, right=True) - 1
+        sizes_B = self.sizes_N[shards_B]
+        # A shard's last row reaches back to be full, as in `PackedRows`.
+        wanted_B = (samples_B - self.first_rows_N[shards_B]) * width
+        starts_B = torch.minimum(wanted_B, (sizes_B - width).clamp(min=0))
+        columns_W = torch.arange(width, device=samples_B.device)
+        is_inside_BW = columns_W < sizes_B[:, None]
+        at_BW = torch.where(is_inside_BW, (self.begins_N[shards_B] + starts_B)[:, None] + columns_W, 0)
+        found_BW = self.tokens_T[at_BW].long()
+        if self.tokens_T.dtype == torch.int16:
+            found_BW &= 0xFFFF
+        blocks_BW = torch.where(is_inside_BW, found_BW, vocabulary.pad)
+        start_B1 = torch.full_like(blocks_BW[:, :1], vocabulary.start)
+        if rows.is_causal:
+            return Rows(torch.cat((start_B1, blocks_BW[:, :-1]), dim=1), next_BS=blocks_BW)
+        end_B1 = torch.where(is_inside_BW[:, -1:], vocabulary.separator, vocabulary.pad)
+        starts_BS = None
+        if self.starts_word_T is not None:
+            true_B1 = torch.ones_like(is_inside_BW[:, :1])
+            starts_BS = torch.cat((true_B1, self.starts_word_T[at_BW] | ~is_inside_BW, true_B1), dim=1)
+        return Rows(torch.cat((start_B1, blocks_BW, end_B1), dim=1), starts_word_BS=starts_BS)
 
 
 def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -> tuple[Int64s, Int64s]:
@@ -170,32 +240,36 @@ def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -
     Every epoch is a permutation of all rows; a batch may span two epochs.
     """
     numbers = step * global_batch + np.arange(global_batch, dtype=np.int64)
-    epochs, places = np.divmod(numbers, num_rows)
-    samples = np.empty_like(places)
+    epochs, indices = np.divmod(numbers, num_rows)
+    samples = np.empty_like(indices)
     for epoch in np.unique(epochs):
         chosen = epochs == epoch
-        samples[chosen] = permuted(places[chosen], size=num_rows, key=derive(seed, "order", int(epoch)))
+        samples[chosen] = permuted(indices[chosen], size=num_rows, key=derive(seed, "order", int(epoch)))
     return epochs, samples
 
 
 def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple[Int64s, ...]]:
     """Return the documents to train on and those held out, as each shard's offsets with the end included.
 
-    Of every shard the last documents with at least `share` of its tokens are held out. Where these would be over
-    MOST_HELD_OUT times the share, or all of the shard (few, long documents), it is the last sentences instead.
+    Of every shard the last documents with at least `share` of its tokens are held out; where these would be over
+    MAX_HELD_OUT times the share, or all of the shard (few, long documents), the last sentences instead.
     """
-    train, held = [], []
+    train, held_out = [], []
     for offsets, sentences in zip(corpus.documents, corpus.sentences, strict=True):
         end = int(offsets[-1])
         wanted = end - share * end
         at = int(offsets[np.searchsorted(offsets, wanted, side="right") - 1]) if share else end
-        if at == 0 or end - at > MOST_HELD_OUT * share * end:
+        if at == 0 or end - at > MAX_HELD_OUT * share * end:
             at = int(sentences[np.searchsorted(sentences, wanted)])
         train.append(np.append(offsets[offsets < at], at))
-        held.append(np.insert(offsets[offsets > at], 0, at))
-    return tuple(train), tuple(held)
+        held_out.append(np.insert(offsets[offsets > at], 0, at))
+    return tuple(train), tuple(held_out)
 
 
 def _stream_length(documents: npt.NDArray[np.int64]) -> int:
     """Tokens of some documents of a shard plus one separator after each."""
     return int(documents[-1] - documents[0]) + len(documents) - 1
+
+
+def _token_type(rows: PackedRows) -> torch.dtype:
+    return torch.int16 if len(rows.vocabulary) <= 2**16 else torch.int32

@@ -1,0 +1,95 @@
+"""What fine-tuning minimises, and techniques that may raise scores: label smoothing, R-Drop, FGM and EMA.
+
+Input: logits and labels; a model whose gradients have been computed; a model before its first update. Output: losses; a
+moved embedding; an average of weights.
+
+Legend: B rows, C classes.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def classification_loss(logits_BC: Tensor, labels_B: Tensor, *, smoothing: float) -> Tensor:
+    """Return the mean cross-entropy (nats).
+
+    With `smoothing` e the target is 1 - e on the label and e spread over all classes (Szegedy et al. 2016).
+    """
+    return F.cross_entropy(logits_BC.float(), labels_B, label_smoothing=smoothing)
+
+
+def r_drop_loss(one_BC: Tensor, other_BC: Tensor, labels_B: Tensor, *, alpha: float, smoothing: float) -> Tensor:
+    """Return the loss of two passes with different dropout masks (R-Drop, Liang et al. 2021).
+
+    The mean of their cross-entropies, plus `alpha` times the mean of the two divergences between their distributions,
+    per row.
+    """
+    entropy = (
+        classification_loss(one_BC, labels_B, smoothing=smoothing)
+        + classification_loss(other_BC, labels_B, smoothing=smoothing)
+    ) / 2
+    one, other = one_BC.float().log_softmax(-1), other_BC.float().log_softmax(-1)
+    there = F.kl_div(one, other, reduction="batchmean", log_target=True)
+    back = F.kl_div(other, one, reduction="batchmean", log_target=True)
+    return entropy + alpha * (there + back) / 2
+
+
+@contextmanager
+def moved_embedding(embedding: nn.Parameter, *, epsilon: float) -> Iterator[bool]:
+    """Move `embedding` by epsilon · g / ‖g‖, g its gradient, while the block runs (FGM, Miyato et al. 2017).
+
+    That is the direction that hurts most, for a second pass. Yields whether it was moved: it is not where the gradient
+    is 0 or no number. Afterwards it is put back, bit for bit.
+    """
+    gradient = embedding.grad
+    norm = 0.0 if gradient is None else float(gradient.norm())
+    if gradient is None or not 0.0 < norm < float("inf"):
+        yield False
+        return
+    before = embedding.detach().clone()
+    with torch.no_grad():
+        embedding.add_(gradient, alpha=epsilon / norm)
+    try:
+        yield True
+    finally:
+        with torch.no_grad():
+            embedding.copy_(before)
+
+
+class WeightAverage:
+    """EMA: an exponential moving average of a model's weights, which is evaluated and kept in their place.
+
+    It follows the model a little with every update (Polyak and Juditsky 1992; Tarvainen and Valpola 2017) and begins as
+    the weights after the first one. Costs a second copy of them, and one pass over both at every update.
+
+    A fine-tuning run is short: with a constant decay of 0.999, a third of the average would after 1,000 updates still
+    be the weights that it began with, a head drawn at random. So the decay of the update after `n` others is
+    min(decay, (1 + n) / (10 + n)), the rule of TensorFlow's ExponentialMovingAverage.
+    """
+
+    def __init__(self, model: nn.Module, *, decay: float) -> None:
+        def average(averaged: Tensors, current: Tensors, count: Tensor | int) -> None:
+            torch._foreach_lerp_(averaged, current, 1 - decay_after(int(count), decay=decay))
+
+        self._average = AveragedModel(model, multi_avg_fn=average)
+
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the weights that `model` has now."""
+        self._average.update_parameters(model)
+
+    @property
+    def model(self) -> nn.Module:
+        """The copy that holds the average."""
+        return self._average.module
+
+
+def decay_after(count: int, *, decay: float) -> float:
+    """Return the share of the average that stays, `count` updates having gone into it."""
+    return min(decay, (1 + count) / (10 + count))
