@@ -116,10 +116,10 @@ def test_gradients_are_clipped_to_a_norm_and_zero_clips_nothing_without_a_pass_o
     for model in models:
         for parameter in model.parameters():
             parameter.grad = torch.full_like(parameter, 0.5)
-    reference = torch.optim.SGD(models[0].parameters(), lr=1.0)
+    reference = torch.optim.SGD(models[0].parameters(), lr=1.0, fused=True)
     norm = torch.nn.utils.clip_grad_norm_(models[0].parameters(), clip_norm or float("inf"))
     reference.step()
-    optimizer = torch.optim.SGD(models[1].parameters(), lr=1.0)
+    optimizer = torch.optim.SGD(models[1].parameters(), lr=1.0, fused=True)
     calls = kernels(lambda: apply_gradients(optimizer, models[1].parameters(), clip_norm=clip_norm))
     assert float(norm) == pytest.approx(0.5 * 32**0.5)
     assert any("_foreach_mul_" in name for name, *_ in calls) == (clip_norm > 0)
