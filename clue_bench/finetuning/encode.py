@@ -1,7 +1,12 @@
-"""Task rows as token ids.
+"""Task rows as token ids, and batches of them.
 
-Input: rows, and a tokeniser: what turns texts into ids, and where special tokens stand around them. Output: flat token
-ids with offsets.
+Input: rows, and a tokeniser: an encoder of texts, and the layout of special tokens around them. Output: flat token ids
+with offsets, and padded tensors of rows of similar length.
+
+Training: each epoch is a permutation of all rows; within pools of POOL_BATCHES batches rows are sorted by length, cut
+into batches, and the batches are permuted. Prediction: rows sorted by length, batches of about equal token counts.
+
+Legend: B rows, S positions (of the longest row in the batch).
 """
 
 from collections.abc import Iterator
@@ -12,12 +17,17 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.rows import Rows
+from clue_bench.training.counter_rng import Int64s, derive, permuted
+from clue_bench.training.hardware import on_device
 from clue_bench.vocab import Vocabulary
 
 ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
+POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ
 TEXT = -1
 """Stands in a template where a text goes."""
 
@@ -26,7 +36,7 @@ Template = tuple[tuple[int, int], ...]
 
 
 class Layout(NamedTuple):
-    """How a row of one text and one of two look, and the id that fills rows up to a batch's longest."""
+    """Templates of rows of one text and of two, and the id that fills rows up to the longest of a batch."""
 
     single: Template
     pair: Template
@@ -34,15 +44,13 @@ class Layout(NamedTuple):
 
 
 class TextEncoder(Protocol):
-    """What turns texts into ids, without special tokens."""
+    """Turns texts into ids, without special tokens."""
 
-    def ids(self, texts: list[str]) -> list[list[int]]:
-        """Return the ids of each text."""
-        ...
+    def ids(self, texts: list[str]) -> list[list[int]]: ...  # noqa: D102
 
 
 class Tokeniser(NamedTuple):
-    """What turns rows into ids."""
+    """Turns rows into ids."""
 
     encoder: TextEncoder
     layout: Layout
@@ -75,14 +83,14 @@ def bert_layout(vocabulary: Vocabulary, *, has_segments: bool) -> Layout:
 
 
 def bert_tokeniser(vocabulary: Vocabulary, *, has_segments: bool = True) -> Tokeniser:
-    """Return the tokeniser of our own models. "[MASK]" written in a text is the token, as `transformers` takes it."""
+    """Return the tokeniser of native models. "[MASK]" written in a text is the token, as in `transformers`."""
     return Tokeniser(vocabulary.encoder(special_tokens=True), bert_layout(vocabulary, has_segments=has_segments))
 
 
 def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) -> Encoded:
     """Tokenise; rows of more than `max_length` tokens are cut, the longer text first, special tokens never.
 
-    A vocabulary stands for the tokeniser of our own models with two segments. Equals `transformers` with
+    A vocabulary stands for the tokeniser of native models with two segments. Equals `transformers` with
     truncation="longest_first". Raises ClueBenchError if special tokens alone are too many.
     """
     if isinstance(tokeniser, Vocabulary):
@@ -126,6 +134,62 @@ class Encodings:
             # Rows and encoder are kept with the result, so that no other object gets their ids.
             self._found[key] = (rows, tokeniser.encoder, encode(rows, tokeniser, max_length=max_length))
         return self._found[key][2]
+
+
+class TaskBatch(NamedTuple):
+    """One padded batch. `rows_B` are the rows' numbers in the split; `keep_BS` is None where nothing is padded."""
+
+    rows_B: Tensor
+    ids_BS: Tensor
+    segments_BS: Tensor
+    keep_BS: Tensor | None
+    labels_B: Tensor
+
+
+def training_batches(lengths: Int64s, *, batch_size: int, seed: int, epoch: int) -> list[Int64s]:
+    """Return the row numbers of each batch of an epoch; every row comes once."""
+    order = permuted(np.arange(len(lengths)), size=len(lengths), key=derive(seed, "order", epoch))
+    pool = batch_size * POOL_BATCHES
+    batches: list[Int64s] = []
+    for start in range(0, len(order), pool):
+        rows = order[start : start + pool]
+        rows = rows[np.argsort(lengths[rows], kind="stable")]
+        batches += [rows[at : at + batch_size] for at in range(0, len(rows), batch_size)]
+    return [
+        batches[at] for at in permuted(np.arange(len(batches)), size=len(batches), key=derive(seed, "batches", epoch))
+    ]
+
+
+def prediction_batches(lengths: Int64s, *, tokens: int) -> Iterator[Int64s]:
+    """Yield row numbers, longest rows first, with at most `tokens` positions a batch (but at least one row)."""
+    order = np.argsort(-lengths, kind="stable")
+    start = 0
+    while start < len(order):
+        size = max(1, tokens // int(lengths[order[start]]))
+        yield order[start : start + size]
+        start += size
+
+
+def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, width: int | None = None) -> TaskBatch:
+    """Return `rows` of `split` as tensors padded to the longest of them, or to `width` positions.
+
+    With a width there is always a `keep_BS`, so that batches of one width differ in nothing but values.
+    """
+    lengths_B = split.lengths[rows]
+    columns_S = np.arange(width or lengths_B.max())
+    keep_BS = columns_S[None, :] < lengths_B[:, None]
+    at_BS = np.where(keep_BS, split.offsets[rows][:, None] + columns_S, 0)
+
+    def tensor(values: npt.NDArray[np.generic], fill: int) -> Tensor:
+        return on_device(np.where(keep_BS, values[at_BS], fill).astype(np.int64), device)
+
+    return TaskBatch(
+        rows_B=on_device(rows, device),
+        ids_BS=tensor(split.ids, pad),
+        segments_BS=tensor(split.segments, 0),
+        keep_BS=None if keep_BS.all() and width is None else on_device(keep_BS, device),
+        labels_B=on_device(split.labels[rows], device),
+    )
 
 
 def _tokenised(texts: list[tuple[str, ...]], encoder: TextEncoder) -> Iterator[list[list[int]]]:

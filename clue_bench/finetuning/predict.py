@@ -8,8 +8,7 @@ import numpy.typing as npt
 import torch
 
 from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.batches import collate, prediction_batches
-from clue_bench.finetuning.encode import Encoded
+from clue_bench.finetuning.encode import Encoded, collate, prediction_batches
 
 CPU_TOKENS = 2048  # positions of a batch: what a layer makes of them stays in the processor's cache
 GPU_TOKENS = 8192  # fills one, and is small enough for any memory

@@ -23,8 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.batches import TaskBatch, collate, training_batches
-from clue_bench.finetuning.encode import Encoded
+from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, training_batches
 from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.score import Scores, score
 from clue_bench.finetuning.settings import Settings

@@ -19,7 +19,7 @@ Activation = Literal["gelu", "gelu_tanh", "relu"]
 
 
 class Sizes(Protocol):
-    """What defaults and limits go by, of any model: layers, hidden size, and the most tokens of a row."""
+    """The sizes of any model that defaults and limits depend on; `max_positions` in tokens."""
 
     @property
     def layers(self) -> int: ...  # noqa: D102

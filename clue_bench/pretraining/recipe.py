@@ -42,7 +42,7 @@ class Stage(Card):
 
 
 class Recipe(Card):
-    """One pretraining run. Every key is required, but for `stage2`: a card says everything that happens."""
+    """One pretraining run. Every key but `stage2` is required: nothing happens that is not in the card."""
 
     name: Name
     title: str
@@ -78,7 +78,7 @@ class Recipe(Card):
     seed: int = pydantic.Field(ge=0)
     held_out_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of each shard's tokens, whole documents, never trained on
     log_every: PositiveInt  # steps per line of metrics.jsonl
-    save_every: PositiveInt  # steps per training state, and per look at the held-out part
+    save_every: PositiveInt  # steps per training state, and per evaluation of the held-out part
     stage1: Stage
     stage2: Stage | None = None
 
@@ -132,7 +132,7 @@ class Recipe(Card):
         )
 
 
-DEBUG_WIDTHS = {"hidden_size": 64, "heads": 4, "feed_forward_size": 128}
+DEBUG_SIZES = {"hidden_size": 64, "heads": 4, "feed_forward_size": 128, "log_every": 5, "save_every": 10}
 DEBUG_EMBEDDING = 32  # where it is narrower than the layers
 DEBUG_LENGTHS = (32, 64)  # of the stages; shorter where the card's own are
 DEBUG_STEPS = (40, 10)
@@ -144,10 +144,9 @@ def debug_sizes(recipe: Recipe) -> dict[str, Any]:
 
     Layers stay at least two where there were two, both stages stay, and so do objective, head, dropout and vocabulary.
     """
-    values: dict[str, Any] = {**DEBUG_WIDTHS, "layers": min(recipe.layers, 3), "log_every": 5, "save_every": 10}
+    values: dict[str, Any] = {**DEBUG_SIZES, "layers": min(recipe.layers, 3), "max_positions": max(DEBUG_LENGTHS)}
     if recipe.embedding_size != "hidden":
         values["embedding_size"] = DEBUG_EMBEDDING
-    values["max_positions"] = max(DEBUG_LENGTHS)
     for number, stage in enumerate(recipe.stages, 1):
         length = min(DEBUG_LENGTHS[number - 1] if recipe.stage2 else max(DEBUG_LENGTHS), stage.max_length)
         batch = min(DEBUG_BATCH, stage.global_batch)
@@ -184,8 +183,7 @@ def load_recipe(
         values |= {f"stage{n}.steps": part for n, part in enumerate(_divided(steps, recipe), 1)}
         recipe = load_card(path, Recipe, values)
     if recipe.log_every > recipe.total_steps and "log_every" not in asked:
-        values |= {"log_every": recipe.total_steps}
-        values |= {"save_every": asked.get("save_every", recipe.total_steps)}
+        values |= {"log_every": recipe.total_steps, "save_every": asked.get("save_every", recipe.total_steps)}
         recipe = load_card(path, Recipe, values)
     if (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
         return recipe
@@ -207,7 +205,7 @@ def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
 
 def _divided(steps: int, recipe: Recipe) -> list[int]:
     if steps < len(recipe.stages):
-        raise ClueBenchError(f"--steps {steps}: recipe {recipe.name} has two stages", "--steps 2 or more")
+        raise ClueBenchError(f"--steps {steps}: recipe {recipe.name} has two stages", "give --steps 2 or more")
     if len(recipe.stages) == 1:
         return [steps]
     first = min(max(1, round(steps * recipe.stage1.steps / recipe.total_steps)), steps - 1)

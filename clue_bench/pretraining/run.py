@@ -102,7 +102,8 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
     drawn = time.perf_counter()
     try:
         for report in pretraining.reports():
-            _append(out / METRICS, report)
+            with (out / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(report)) + "\n")
             if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
                 # Before the state: a run killed in between makes the stage's last steps again, and its checkpoint.
                 _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
@@ -178,30 +179,26 @@ def _completed(
     pretraining: Pretraining, record: RunRecord, last: TrainingReport, sha256: str, wall_seconds: float
 ) -> RunRecord:
     model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
-    results = {**asdict(last), "epochs": pretraining.epochs}
-    results["mean_tokens_per_second"] = pretraining.tokens_seen / pretraining.seconds
-    results["matrix_product_flops_per_second"] = pretraining.ceiling
-    results["held_out_perplexity"] = last.held_out_perplexity
-    results["peak_memory_mib"] = hardware.peak_memory_mib()
+    results = {
+        **asdict(last),
+        "epochs": pretraining.epochs,
+        "mean_tokens_per_second": pretraining.tokens_seen / pretraining.seconds,
+        "matrix_product_flops_per_second": pretraining.ceiling,
+        "held_out_perplexity": last.held_out_perplexity,
+        "peak_memory_mib": hardware.peak_memory_mib(),
+        "curve": curve.recorded_curve(curve.read_reports(pretraining.out / METRICS)),
+    }
     if (gpu_memory := hardware.peak_gpu_memory_mib()) is not None:
         results["peak_gpu_memory_mib"] = gpu_memory
-    results["curve"] = curve.recorded_curve(curve.read_reports(pretraining.out / METRICS))
-    return record.model_copy(
-        update={
-            "status": "completed",
-            "finished_at": versions.now(),
-            "wall_seconds": wall_seconds,
-            "model": model,
-            "results": results,
-        }
-    )
+    ended = {"status": "completed", "finished_at": versions.now(), "wall_seconds": wall_seconds}
+    return record.model_copy(update={**ended, "model": model, "results": results})
 
 
 def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path) -> str:
     manifest, recipe = pretraining.corpus.manifest, pretraining.recipe
     return write_checkpoint(
         folder,
-        # The head for labelled pairs has served its purpose, and no class of transformers has a place for it.
+        # The head for labelled pairs has served its purpose, and no class of transformers has one.
         {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")},
         architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
         # Dropout is a setting of training, not of the model: who fine-tunes expects BERT's 0.1 in config.json.
@@ -232,11 +229,6 @@ def _draw(pretraining: Pretraining) -> None:
             curve.write_curve(metrics, picture, title=pretraining.recipe.title)
     except OSError as error:
         log.warning("%s: not drawn: %s", picture, error)
-
-
-def _append(path: Path, report: TrainingReport) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(report)) + "\n")
 
 
 def _forget_reports_after(path: Path, step: int) -> None:

@@ -139,14 +139,13 @@ def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabula
             f"{start.folder}: its vocabulary ({len(start.vocabulary)} tokens) is not the corpus's ({len(vocabulary)})",
             "build the corpus with the checkpoint's vocabulary",
         )
-    ours, theirs = vars(replace(config, dropout=0.0)), vars(replace(start.config, dropout=0.0))
-    differing = [key for key in ours if ours[key] != theirs[key]]
-    if differing:
-        key = differing[0]
-        raise ClueBenchError(
-            f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {ours[key]!r}",
-            "--set the recipe's keys to the checkpoint's, or give another --from",
-        )
+    theirs = vars(replace(start.config, dropout=config.dropout))
+    for key, value in vars(config).items():
+        if value != theirs[key]:
+            raise ClueBenchError(
+                f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {value!r}",
+                "--set the recipe's keys to the checkpoint's, or give another --from",
+            )
     wanted = model.state_dict()
     for name, tensor in start.tensors.items():
         if name in wanted and tensor.shape != wanted[name].shape:

@@ -1,22 +1,25 @@
 """One optimizer step of pretraining, and an evaluation of rows without one.
 
 Input: a model, an optimizer and a batch. Output: updated weights, and sums for the report. The model returns what its
-heads need, and the losses are computed here. With several processes each has some of the rows; gradients and counts are
-summed over all of them.
+heads need, and the losses are computed here. Of several processes, which torchrun starts (NCCL on GPUs, Gloo on CPUs),
+each has some of the rows; gradients and counts are summed over all of them.
 
 Legend: B rows of this process, M predictions of a head, L its classes, C texts of a row.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-import torch.distributed
+import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from clue_bench.errors import ClueBenchError
 from clue_bench.models.encoder import Outputs
 from clue_bench.pretraining.objectives import PretrainingBatch
 from clue_bench.pretraining.rows import IGNORED
@@ -26,6 +29,59 @@ from clue_bench.training.optim import apply_gradients
 
 Drops = Callable[[slice], RowDropout | None]
 """The dropout masks of some of the batch's rows."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's number and how many there are."""
+
+    rank: int
+    size: int
+
+    @classmethod
+    def start(cls, device: torch.device) -> "Processes":
+        """Join the other processes if torchrun started several."""
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        if size > 1 and not dist.is_initialized():
+            if device.type == "cuda":
+                dist.init_process_group("nccl", device_id=device)  # else NCCL guesses, and may hang
+            else:
+                dist.init_process_group("gloo")
+        return cls(dist.get_rank(), size) if size > 1 else cls(0, 1)
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes the files."""
+        return self.rank == 0
+
+    def stop(self) -> None:
+        """Leave the other processes."""
+        if self.size > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
+    def share(self, num: int) -> slice:
+        """Return which of `num` rows are this process's: consecutive ones, sizes differing by one at most.
+
+        Raises ClueBenchError if there are more processes than rows.
+        """
+        if num < self.size:
+            raise ClueBenchError(f"{self.size} processes for {num} rows a step", "start fewer, or raise global_batch")
+        return slice(num * self.rank // self.size, num * (self.rank + 1) // self.size)
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Return the sum of every process's `values`."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """Return `model` with its gradients averaged over the processes."""
+        return DistributedDataParallel(model) if self.size > 1 else model
 
 
 class Mean(NamedTuple):
@@ -157,9 +213,9 @@ def _loss_scales(batch: PretrainingBatch) -> Tensor:
     none = torch.zeros((), dtype=torch.int64, device=batch.ids_BS.device)
     counts = torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in batch.targets])
     processes = 1
-    if torch.distributed.is_initialized():
-        torch.distributed.all_reduce(counts)
-        processes = torch.distributed.get_world_size()  # DDP averages gradients over processes; the loss is a sum
+    if dist.is_initialized():
+        dist.all_reduce(counts)
+        processes = dist.get_world_size()  # DDP averages gradients over processes; the loss is a sum
     return processes / counts.clamp(min=1)
 
 

@@ -6,8 +6,8 @@ Input: reports, one after another. Output: every number of a report, under its n
 - trackio: a run of the project `clue-bench` in trackio's own folder on this machine (TRACKIO_DIR, else beside the
   Hugging Face cache). `trackio show --project clue-bench` shows it. Nothing leaves the machine.
 
-A run that goes on after an interruption makes some steps again: what a tracker had of those is dropped. Both packages
-are imported at the first report, so that the first step does not wait for them.
+A run that continues after an interruption repeats some steps: their earlier numbers are dropped. Both packages are
+imported at the first report, so that the first step does not wait for them.
 """
 
 import contextlib
@@ -32,13 +32,11 @@ PROJECT = "clue-bench"
 
 
 class Tracker(Protocol):
-    """Whatever takes reports."""
+    """Takes reports; the first one's step is where an interrupted run continues."""
 
-    def log(self, report: TrainingReport) -> None:
-        """Take a report, the first of which tells where the run goes on."""
+    def log(self, report: TrainingReport) -> None: ...  # noqa: D102
 
-    def close(self) -> None:
-        """Write what is left to write."""
+    def close(self) -> None: ...  # noqa: D102
 
 
 def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
@@ -59,7 +57,7 @@ def tracked(
     name: str,
     config: dict[str, Any],
 ) -> Iterator[TrainingReport]:
-    """Hand `reports` of the run `name` in the folder `out` on, after telling the tracker.
+    """Log `reports` of the run `name` in the folder `out`, and pass them on.
 
     `metrics` are the reports so far, `config` the recipe. Without any report nothing is opened or written.
     """
@@ -108,7 +106,7 @@ class Trackio:
     """A run in trackio's database."""
 
     def __init__(self, out: Path, metrics: Path, *, name: str, config: dict[str, Any], first_step: int) -> None:
-        """Begin the run anew: trackio cannot drop single steps, so metrics.jsonl is told again up to `first_step`."""
+        """Begin the run anew: trackio cannot drop single steps, so metrics.jsonl is logged again up to `first_step`."""
         _stay_on_this_machine()
         self._trackio = trackio = import_module("trackio")
         config = {**config, "out": str(out.resolve())}
@@ -126,7 +124,7 @@ class Trackio:
                 self._run.log(scalars(earlier), step=earlier["step"])
 
     def log(self, report: TrainingReport) -> None:
-        """Hand a report to trackio's own thread, which writes twice a second."""
+        """Pass a report to trackio's thread, which writes twice a second."""
         self._run.log(scalars(report), step=report.step)
 
     def close(self) -> None:

@@ -22,11 +22,10 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
-from clue_bench.pretraining.processes import Processes
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
-from clue_bench.pretraining.step import Means, StepSums, Sums, evaluate, train_step
+from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool, RowDropout
@@ -93,13 +92,11 @@ class Pretraining:
         """What makes two runs the same run: only a run with equal identity is continued."""
         manifest = self.corpus.manifest
         # Left out is what changes rounding, memory and files, but not the run.
-        identity = {
-            **self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every"}),
-            **{
-                f"stage{number}.{key}": value
-                for number, stage in enumerate(self.recipe.stages, 1)
-                for key, value in stage.model_dump(exclude={"micro_batch"}).items()
-            },
+        identity = self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every"})
+        for number, stage in enumerate(self.recipe.stages, 1):
+            settings = stage.model_dump(exclude={"micro_batch"})
+            identity |= {f"stage{number}.{key}": value for key, value in settings.items()}
+        identity |= {
             "precision": self.precision,
             "corpus": manifest.corpus_sha256,
             "vocabulary": manifest.tokenizer_sha256,
@@ -144,14 +141,8 @@ class Pretraining:
 
     def save(self) -> None:
         """Replace the training state."""
-        state = State(
-            step=self.step,
-            seconds=self.seconds,
-            skipped=self.skipped,
-            identity=self.identity,
-            model=self.model.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-        )
+        weights, moments = self.model.state_dict(), self.optimizer.state_dict()
+        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments)
         save_state(self.out / FILE, state)
 
     def reports(self) -> Iterator[TrainingReport]:
@@ -173,7 +164,7 @@ class Pretraining:
         self.processes.stop()
 
     def check_weights(self) -> None:
-        """Raise ClueBenchError if any weight is not a finite number: the last update is in no loss yet."""
+        """Raise ClueBenchError if any weight is not a finite number."""
         check_weights(self.model, step=self.step, hint=self._slower)
 
     @property
@@ -193,21 +184,14 @@ class Pretraining:
         return steps * (self.feeds.stage.global_batch - self.feeds.labelled_rows) / len(self.feeds.train.rows)
 
     def _enter_second_stage(self) -> None:
-        """Go over to rows of the second stage's length, with an optimizer of its own."""
         extend_positions(self.model, learned=self.recipe.stage1.max_length)
         self._enter_stage(2)
 
     def _enter_stage(self, number: int) -> None:
-        """Make rows of a stage, and an optimizer without a memory."""
-        recipe = self.recipe
+        """Make rows of a stage's length, and a new optimizer."""
+        recipe, device, resident = self.recipe, self.device, self.cuda_graphs
         self.feeds = StageFeeds.for_stage(
-            recipe,
-            number,
-            self.corpus,
-            self.vocabulary,
-            pairs=self.pairs,
-            device=self.device,
-            is_resident=self.cuda_graphs,
+            recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=device, is_resident=resident
         )
         self.optimizer = adamw(
             self.model,
@@ -223,7 +207,7 @@ class Pretraining:
             self._train_step,
             self.optimizer,
             self._learning_rate,
-            device=self.device,
+            device=device,
             hint=f"--set stage{number}.micro_batch={smaller}, then run the same command to continue",
             cuda_graphs=self.cuda_graphs,
         )
@@ -237,7 +221,7 @@ class Pretraining:
         return torch.bfloat16 if self.precision == "bf16" else None
 
     def _advance(self) -> StepSums:
-        """Make the next step; only its sums say what became of it."""
+        """Make the next step; reading its sums waits for the device."""
         step = self.step - self.feeds.first_step
         inputs = self.feeds.inputs(step, self.processes.share(self.feeds.stage.global_batch))
         sums: StepSums = self.updates(step, inputs)
@@ -263,13 +247,8 @@ class Pretraining:
 
     def _learning_rate(self, step: int) -> float:
         stage = self.feeds.stage
-        return linear_schedule(
-            step,
-            peak=stage.learning_rate,
-            warmup_steps=stage.warmup_steps,
-            total_steps=stage.steps,
-            final=stage.final_learning_rate,
-        )
+        peak, final = stage.learning_rate, stage.final_learning_rate
+        return linear_schedule(step, peak=peak, final=final, warmup_steps=stage.warmup_steps, total_steps=stage.steps)
 
     def _evaluate(self) -> Means:
         """Evaluate the held-out rows, if it is time to, each process its share."""
@@ -287,11 +266,11 @@ class Pretraining:
 
     def _report(self, steps: list[StepSums], started: float) -> TrainingReport:
         # Reading the scalars waits for the device, so the clock is read after them.
-        total = steps[0].sums
-        for step in steps[1:]:
+        total = Sums.zero(self.device)
+        for step in steps:
             total = total.plus(step.sums)
         means = Sums(*map(self.processes.summed, total)).means()
-        skipped = sum(int(step.skipped) for step in steps)
+        skipped = int(torch.stack([step.skipped for step in steps]).sum())
         norm = float(steps[-1].gradient_norm)
         elapsed = time.perf_counter() - started
         self.seconds += elapsed

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from clue_bench.finetuning.base_models.pretrained import Pretrained
-from clue_bench.finetuning.batches import POOL_BATCHES
+from clue_bench.finetuning.encode import POOL_BATCHES
 from clue_bench.finetuning.run import Plan, prepare
 from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.finetuning.train import FinetuningReport

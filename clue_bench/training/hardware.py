@@ -85,7 +85,7 @@ def keep_freed_memory() -> None:
 
 @cache
 def measure_matrix_products(device: "torch.device", precision: Precision) -> float:
-    """Return the FLOP/s that large matrix products reach here: the ceiling that a model's own are held against.
+    """Return the FLOP/s that large matrix products reach here: the ceiling that a model's FLOP/s are compared with.
 
     The best of a few products of 2048 (CPU) or 8192 (GPU) squared, of random numbers: on ones a GPU draws less power,
     and is an eighth faster than with any model's. Takes about a second, once per process.

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from clue_bench.finetuning import predict
-from clue_bench.finetuning.batches import collate
+from clue_bench.finetuning.encode import collate
 from clue_bench.finetuning.predict import predict_logits
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from clue_bench.finetuning.batches import collate, training_batches
+from clue_bench.finetuning.encode import collate, training_batches
 from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.train import evaluation_steps, planned_steps

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.batches import collate
+from clue_bench.finetuning.encode import collate
 from clue_bench.finetuning.run import check_recordable
 from clue_bench.finetuning.train import GRAPH_LENGTHS, Finetuning
 from clue_bench.training.cuda_graphs import WARM_UPS

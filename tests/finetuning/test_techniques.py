@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from clue_bench.finetuning.base_models.heads import new_classifier
-from clue_bench.finetuning.batches import collate, training_batches
+from clue_bench.finetuning.encode import collate, training_batches
 from clue_bench.finetuning.techniques import (
     WeightAverage,
     classification_loss,

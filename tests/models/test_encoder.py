@@ -8,7 +8,8 @@ import torch.nn.functional as F
 
 from clue_bench.doors.checkpoint import read_checkpoint, write_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.attention import Packing
+from clue_bench.models import gpt2
+from clue_bench.models.attention import Packing, bias_of
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
@@ -254,3 +255,25 @@ def test_a_parameter_of_another_family_is_named(pair):
 def test_widths_that_do_not_fit_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         build(options, 80)
+
+
+def test_gpt2_by_the_fused_causal_kernel_is_gpt2_with_an_explicit_mask(monkeypatch):
+    """Where a GPU attends without dropout, no mask is made; here the same kernel runs on the CPU."""
+    model = build(FAMILIES["gpt2"], 60)
+    ids = torch.randint(0, 60, (ROWS, LENGTH))
+    with torch.no_grad():
+        explicit = model(ids).logits
+        monkeypatch.setattr(gpt2, "has_fused_kernel", lambda x, drop: drop is None)
+        monkeypatch.setattr(gpt2, "attention_bias", lambda *args, is_causal, like_BSD: is_causal or None)
+        torch.testing.assert_close(model(ids).logits, explicit, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_row_that_may_see_nothing_is_still_a_number(dtype):
+    allowed = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    allowed[..., 2, :] = False
+    bias = bias_of(allowed, dtype)
+    assert bias.isfinite().all()
+    q, k, v = torch.randn(3, 1, 2, 4, 8).to(dtype)
+    assert F.scaled_dot_product_attention(q, k, v, attn_mask=bias).isfinite().all()
+    assert ((q @ k.transpose(-1, -2) + bias).softmax(-1) @ v).isfinite().all()

@@ -14,9 +14,9 @@ from clue_bench.corpus.pairs import LabelledPair, build_pairs
 from clue_bench.doors.records import read_records
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.pretraining.processes import Processes
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.run import run
+from clue_bench.pretraining.step import Processes
 from clue_bench.pretraining.train import Pretraining
 
 SCRIPT = Path(__file__).with_name("run_under_torchrun.py")

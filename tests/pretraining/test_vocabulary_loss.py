@@ -78,3 +78,11 @@ def test_right_answers_are_counted():
     weight = torch.eye(5)
     hidden, targets = 3 * weight[[0, 1, 2, 3]], torch.tensor([0, 1, 4, IGNORED])
     assert vocabulary_loss(hidden, weight, None, targets=targets).correct == 2
+
+
+def test_a_tie_in_bf16_is_not_right():
+    """Logits of 16 and more are rounded to eighths there: a model that cannot tell two tokens apart knows neither."""
+    weight = torch.eye(5).repeat_interleave(2, 0)[:9]  # the last token has no twin
+    hidden, targets = 20 * torch.eye(5)[[0, 4]], torch.tensor([1, 8])
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert vocabulary_loss(hidden, weight, None, targets=targets).correct == 1

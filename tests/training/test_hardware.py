@@ -1,0 +1,58 @@
+"""Devices, as a process under a scheduler sees them, and what is measured on them."""
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from clue_bench.pretraining.step import Processes
+from clue_bench.training import hardware
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that so many GPUs are visible; what is picked is noted, not used."""
+
+    def pretend(count):
+        picked = []
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "set_device", picked.append)
+        return picked
+
+    return pretend
+
+
+@pytest.mark.parametrize(("visible", "local_rank", "number"), [(8, "3", 3), (1, "3", 0), (2, "3", 1), (1, None, 0)])
+def test_a_process_takes_the_device_of_its_number_among_those_it_sees(gpus, monkeypatch, visible, local_rank, number):
+    picked = gpus(visible)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    if local_rank is not None:
+        monkeypatch.setenv("LOCAL_RANK", local_rank)
+    assert hardware.pick_device() == torch.device("cuda", number)
+    assert picked == [torch.device("cuda", number)]
+
+
+@pytest.mark.parametrize(("device", "expected"), [("cpu", {}), ("cuda:1", {"device_id": torch.device("cuda:1")})])
+def test_nccl_is_told_its_device(monkeypatch, device, expected):
+    asked = []
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(dist, "is_initialized", lambda: False)
+    monkeypatch.setattr(dist, "init_process_group", lambda backend, **options: asked.append((backend, options)))
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    assert Processes.start(torch.device(device)) == Processes(1, 2)
+    assert asked == [("nccl" if expected else "gloo", expected)]
+
+
+def test_the_ceiling_is_measured_without_touching_trainings_random_numbers():
+    before = torch.random.get_rng_state()
+    assert hardware.measure_matrix_products(torch.device("cpu"), "fp32") > 1e8
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_peak_memory_of_a_gpu_is_that_of_tensors_and_none_without_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    assert hardware.peak_gpu_memory_mib() is None
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20 + 5)
+    assert hardware.peak_gpu_memory_mib() == 3
+    assert hardware.peak_memory_mib() > 10
