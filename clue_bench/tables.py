@@ -132,7 +132,7 @@ class Table:
         """Return a table element, its title as caption, and its notes as paragraphs; everything is escaped."""
         head = "".join(
             f'<th scope="col" style="text-align: {_side(column)}">{_html(column.name)}'
-            + (f"<br><small>{_html(column.note)}</small>" if column.note else "")
+            + (f"<br><small>{_html(column.note)}</small>".replace("\n", "<br>") if column.note else "")
             + "</th>"
             for column in self.columns
         )
@@ -323,7 +323,7 @@ def _html_link(link: Link) -> str:
 
 
 def _side(column: Column) -> str:
-    return "right" if column.is_number else "left"
+    return "right; white-space: nowrap" if column.is_number else "left"
 
 
 def _csv_value(value: Value) -> Value:

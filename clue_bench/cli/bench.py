@@ -19,7 +19,7 @@ from clue_bench.cli.options import Json, Set, Steps, overrides
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
-    from clue_bench.analysis.summary import Summary
+    from clue_bench.doors.records import RunRecord
     from clue_bench.finetuning.base_models.pretrained import Pretrained
     from clue_bench.finetuning.grid import Point
     from clue_bench.finetuning.run import Plan
@@ -94,7 +94,7 @@ def bench(
         rows = read_rows(first, data)
         starts = [_after(start, Job(first, rows, [[{}]]), asked) for start in starts]
     outcomes: list[Outcome] = []
-    floors: list[Summary] = []
+    floors: list[RunRecord] = []
     for job in jobs:
         found = _bench_task(job, starts, asked, with_floor=floor)
         floors += found[0]
@@ -108,9 +108,8 @@ def bench(
 
 def _bench_task(
     job: Job, starts: list["Pretrained"], asked: Asked, *, with_floor: bool
-) -> tuple[list["Summary"], list[Outcome]]:
-    """Run floors and models on one task; return what the floors and the models come to."""
-    from clue_bench.analysis.summary import summarise
+) -> tuple[list["RunRecord"], list[Outcome]]:
+    """Run floors and models on one task; return the records of the floors, and what the models come to."""
     from clue_bench.finetuning.sweep import num_runs
 
     card = job.card
@@ -123,33 +122,32 @@ def _bench_task(
             swept = _sweep(job, start, points, asked, _Place(bar, before, label))
             before += num_runs(points, asked.seeds)
             bar.update(before, label)
-            runs = [trial.folder for trial in swept.of_best]
-            summary = replace(summarise(runs, floors), model=label) if runs else None
             most = {"max_length": float(start.sizes.max_positions)}
-            outcomes.append(Outcome(label, card.name, card.column, most, swept, points, summary))
+            outcomes.append(Outcome(label, card.name, card.column, most, swept, points))
         _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], card, asked.data)
-        return [summarise([folder], []) for folder in floors], outcomes
+        return floors, outcomes
 
 
-def _run_floors(job: Job, asked: Asked) -> list[Path]:
-    """Run the floors that are missing; return their folders."""
+def _run_floors(job: Job, asked: Asked) -> list["RunRecord"]:
+    """Run the floors that are missing; return their records."""
     from clue_bench.finetuning.baselines.measure import FLOORS, completed_floor, floor_run_id, run_floor
     from clue_bench.finetuning.run import held_folder
 
-    folders = []
+    found = []
     for kind in FLOORS:
         run_id = floor_run_id(job.card, job.rows, kind=kind, seed=1)
         folder = asked.out / run_id
-        if completed_floor(folder, run_id) is None:
+        record = completed_floor(folder, run_id)
+        if record is None:
             typed = {"floor": kind, "task": job.card.name}
             try:
                 with held_folder(folder):
-                    run_floor(job.card, job.rows, data=asked.data, kind=kind, seed=1, out=folder, asked=typed)
+                    record = run_floor(job.card, job.rows, data=asked.data, kind=kind, seed=1, out=folder, asked=typed)
             except ClueBenchError as error:
                 terminal.say(f"{job.card.name}: no floor of the kind {kind}: {error.message}")
                 continue
-        folders.append(folder)
-    return folders
+        found.append(record)
+    return found
 
 
 def _after(start: "Pretrained", job: Job, asked: Asked) -> "Pretrained":

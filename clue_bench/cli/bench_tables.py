@@ -1,22 +1,23 @@
-"""What `clue-bench bench` prints: the row of each model, and what stands behind each of its numbers."""
+"""What `clue-bench bench` prints: the leaderboard of its own runs, their settings, and what failed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import typer
 
 from clue_bench.cli import terminal
 
 if TYPE_CHECKING:
-    from clue_bench.analysis.summary import Summary
+    from clue_bench.doors.records import RunRecord
     from clue_bench.finetuning.grid import Point
     from clue_bench.finetuning.sweep import Sweep
-
-MAJORITY_MARK, FLOOR_MARK = "†", "▽"
-LEAST_P = 1e-4
+    from clue_bench.leaderboards.leaderboard import Leaderboard
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The sweep of one model on one task, and what it comes to; `summary` is None if no run is complete.
+    """The sweep of one model on one task.
 
     `model` is what tables call it, `column` what they call the task; `most` has the bounds that the model sets.
     """
@@ -27,34 +28,36 @@ class Outcome:
     most: dict[str, float]
     sweep: "Sweep"
     candidates: list["Point"]
-    summary: "Summary | None"
 
 
-def print_outcomes(outcomes: list[Outcome], floors: list["Summary"]) -> None:
-    """Print the table of means, the table of conditions, and warnings in words."""
-    by_place = {(floor.model, floor.task): _mean_text(floor) for floor in floors}
-    for outcome in outcomes:
-        by_place[outcome.model, outcome.task] = "failed" if outcome.summary is None else _mean_text(outcome.summary)
-    columns = {outcome.task: outcome.column for outcome in outcomes}
-    names = dict.fromkeys(name for name, _ in [*((o.model, o.task) for o in outcomes), *by_place])
-    rows = [[name, *(by_place.get((name, task), "–") for task in columns)] for name in names]
-    terminal.print_table(["dev accuracy, %", *columns.values()], rows)
-    terminal.print_table([], [])
-    header = ["task", "model", "seeds", "mean ± sd", "95 % interval", "macro-F1", "over the best floor", "p"]
-    terminal.print_table([*header, "settings", "seconds", "data revision"], [_condition(o) for o in outcomes])
-    _say_marks([*(outcome.summary for outcome in outcomes if outcome.summary is not None), *floors])
+def board_of(outcomes: Sequence[Outcome], floors: Sequence["RunRecord"]) -> "Leaderboard":
+    """Return the leaderboard of the best setting of every model and of the floors."""
+    from clue_bench.leaderboards.leaderboard import leaderboard_of
+
+    return leaderboard_of([*(trial.record for outcome in outcomes for trial in outcome.sweep.of_best), *floors])
+
+
+def print_outcomes(outcomes: Sequence[Outcome], floors: Sequence["RunRecord"]) -> None:
+    """Print the leaderboard, the table of settings, and warnings in words."""
+    from clue_bench.tables import make_table
+
+    typer.echo(str(board_of(outcomes, floors)))
+    rows = [[o.column, o.model, len(o.sweep.of_best), _settings(o)] for o in outcomes]
+    typer.echo(f"\n{make_table('Settings', ['task', 'model', 'seeds', 'settings'], rows)}")
     if any(len(outcome.candidates) > 1 for outcome in outcomes):
         terminal.say("best of N: the first seed chose the setting and counts, so its mean and interval are flattering")
     _say_edges(outcomes)
 
 
-def as_json(outcomes: list[Outcome], floors: list["Summary"]) -> dict[str, Any]:
+def as_json(outcomes: Sequence[Outcome], floors: Sequence["RunRecord"]) -> dict[str, Any]:
     """Return everything as plain values."""
     from clue_bench.finetuning.grid import edges
 
+    by_run = board_of(outcomes, floors).by_run
     rows = []
     for outcome in outcomes:
         best = outcome.sweep.best
+        runs = [trial.record.run_id for trial in outcome.sweep.of_best]
         rows.append(
             {
                 "model": outcome.model,
@@ -62,53 +65,21 @@ def as_json(outcomes: list[Outcome], floors: list["Summary"]) -> dict[str, Any]:
                 "settings_tried": len(outcome.candidates),
                 "best_settings": best,
                 "on_the_edge": [] if best is None else edges(_grid_of(outcome), best, most=outcome.most),
-                "runs": [trial.record.run_id for trial in outcome.sweep.of_best],
+                "runs": runs,
                 "failed": {trial.record.run_id: trial.record.error for trial in outcome.sweep.failed},
-                "dev": None if outcome.summary is None else outcome.summary.as_json(),
+                "dev": by_run[runs[0]] if runs else None,
             }
         )
-    return {"rows": rows, "floors": [summary.as_json() for summary in floors]}
+    return {"rows": rows, "floors": [by_run[record.run_id] for record in floors]}
 
 
-def _mean_text(summary: "Summary") -> str:
-    from clue_bench.doors.records import MAJORITY_CLASS
-
-    spread = "" if summary.deviation is None else f" ± {100 * summary.deviation:.2f}"
-    mark = MAJORITY_MARK * (MAJORITY_CLASS in summary.flags) + FLOOR_MARK * summary.misses_floor
-    return f"{100 * summary.mean:.2f}{spread}{mark}"
-
-
-def _condition(outcome: Outcome) -> list[str]:
-    summary, best = outcome.summary, outcome.sweep.best
-    if summary is None:
-        return [outcome.column, outcome.model, "0", "failed"]
-    low, high = 100 * summary.interval.low, 100 * summary.interval.high
-    over, p = "no floor run", ""
-    if summary.over_floor is not None:
-        difference = summary.over_floor.difference
-        over, p = (
-            f"{100 * difference.difference:+.2f} ({summary.floor})",
-            _p_text(max(summary.over_floor.p_values.values())),
-        )
+def _settings(outcome: Outcome) -> str:
+    """Return the chosen settings, and of how many; "failed" where no run is complete."""
+    if not outcome.sweep.of_best:
+        return "failed"
     tried = len(outcome.candidates)
-    chosen = ", ".join(f"{key}={value}" for key, value in (best or {}).items()) or "defaults"
-    return [
-        summary.column,
-        summary.model,
-        str(len(summary.accuracies)),
-        _mean_text(summary),
-        f"{low:.2f} … {high:.2f}",
-        f"{summary.macro_f1:.4f}",
-        over,
-        p,
-        chosen if tried == 1 else f"best of {tried}: {chosen}",
-        f"{summary.seconds:.0f}",
-        summary.revision,
-    ]
-
-
-def _p_text(p_value: float) -> str:
-    return f"{p_value:.4f}" if p_value >= LEAST_P else f"< {LEAST_P:.4f}"
+    chosen = ", ".join(f"{key}={value}" for key, value in (outcome.sweep.best or {}).items()) or "defaults"
+    return chosen if tried == 1 else f"best of {tried}: {chosen}"
 
 
 def _grid_of(outcome: Outcome) -> dict[str, list[Any]]:
@@ -121,16 +92,7 @@ def _grid_of(outcome: Outcome) -> dict[str, list[Any]]:
     return {key: values for key, values in grid.items() if len(values) > 1}
 
 
-def _say_marks(summaries: list["Summary"]) -> None:
-    from clue_bench.doors.records import MAJORITY_CLASS
-
-    if any(MAJORITY_CLASS in summary.flags for summary in summaries):
-        terminal.say(f"{MAJORITY_MARK} in at least one run no better than always answering the majority class")
-    if any(summary.misses_floor for summary in summaries):
-        terminal.say(f"{FLOOR_MARK} not above the best floor, a model without any pretraining")
-
-
-def _say_edges(outcomes: list[Outcome]) -> None:
+def _say_edges(outcomes: Sequence[Outcome]) -> None:
     """Warn where the best setting lies on the edge of what was tried."""
     from clue_bench.finetuning.grid import beyond, edges
 

@@ -15,7 +15,7 @@ from clue_bench.cards import builtin_folder
 from clue_bench.doors.records import RunRecord
 from clue_bench.leaderboards.against_published import TITLE, PublishedComparison, compare_with_published
 from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable
-from clue_bench.leaderboards.measured import cell_table, measured_section, score_table, summary_table
+from clue_bench.leaderboards.measured import cell_table, cell_values, measured_section, score_table, summary_table
 from clue_bench.leaderboards.published.tables import PublishedTable, published_tables
 from clue_bench.leaderboards.ranks import Ranks, ranks_of
 from clue_bench.leaderboards.runs import UnfinishedRun, measured_tables, unfinished_runs
@@ -73,6 +73,14 @@ class Leaderboard:
     def ranks(self) -> tuple[list[Ranks], ...]:
         """The ranks of every measured table; each tests every pair of models, so they are computed once."""
         return tuple(map(ranks_of, self.measured))
+
+    @property
+    def by_run(self) -> dict[str, dict[str, Any]]:
+        """Run id → what its cell comes to, as plain values."""
+        cells = ((cell, table) for table in self.measured for cell in table.cells)
+        return {
+            run_id: values for cell, table in cells for values in [cell_values(cell, table)] for run_id in cell.runs
+        }
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a pandas frame with a row per measured cell and everything that qualifies its number."""

@@ -6,8 +6,10 @@ revision of each column, the ranks that paired tests allow, and the conditions o
 stays in sight of it.
 """
 
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from typing import Any
 
 from clue_bench.leaderboards.cells import (
     CLUE,
@@ -29,7 +31,7 @@ from clue_bench.leaderboards.scores import (
     percent_text,
     percentage,
 )
-from clue_bench.stats.significance import p_text, paired_test
+from clue_bench.stats.significance import LEVEL, PairedTest, p_text, paired_test
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
 
 LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
@@ -87,14 +89,15 @@ CELL_COLUMNS = (
 """Several values in one place are separated by blanks."""
 
 
-def score_table(table: MeasuredTable, ranks: Sequence[Ranks] = ()) -> Table:
+def score_table(table: MeasuredTable, ranks: Sequence[Ranks] = (), *, as_published: bool = False) -> Table:
     """Return the table of scores, its `ranks` below the numbers.
 
-    Score and its four columns are there where any of the four is.
+    Score is there where its four columns are; `as_published`, all of them are, if any of the four is.
     """
     columns = {column.name: column for column in table.columns}
-    of_score = list(SCORE_COLUMNS) if any(name in columns for name in SCORE_COLUMNS) else []
-    names = [*of_score, *(name for name in columns if name not in SCORE_COLUMNS)]
+    enough = any if as_published else all
+    of_score = list(SCORE_COLUMNS) if enough(name in columns for name in SCORE_COLUMNS) else []
+    names = [*of_score, *(name for name in columns if name not in of_score)]
     numbers = [*([SCORE] if of_score else []), *names]
     percents = {model.label: _percents(model) for model in table.models}
     best = {name: max((row[name] for row in percents.values() if name in row), default=None) for name in numbers}
@@ -151,10 +154,34 @@ def cell_table(tables: Iterable[MeasuredTable]) -> Table:
     return make_table("Measured cells", CELL_COLUMNS, rows)
 
 
+def cell_values(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
+    """Return what a cell of a bench comes to as plain values, shares of 1, with its test against the best floor."""
+    floor, over = table.floor_of(cell.column.name), table.over_floor(cell)
+    test = _test_against_floor(cell, table)
+    low, high = cell.interval
+    return {
+        "model": cell.model,
+        "task": cell.column.task,
+        "data_revision": cell.column.revision,
+        "seeds": len(cell.seeds),
+        "accuracies": [float(share) for share in cell.accuracies],
+        "mean": float(cell.accuracy),
+        "deviation": statistics.stdev(map(float, cell.accuracies)) if len(cell.accuracies) > 1 else None,
+        "interval": {"low": low, "high": high, "level": LEVEL},
+        "macro_f1": float(cell.macro_f1),
+        "majority_share": float(cell.majority_shares[0]),
+        "flags": [flag for flag, _ in cell.flags],
+        "seconds": cell.seconds,
+        "floor": None if floor is None or cell.is_floor else floor.name,
+        "over_floor": None if over is None else float(over),
+        "test": None if test is None else test._asdict(),
+    }
+
+
 def measured_section(table: MeasuredTable, ranks: Sequence[Ranks] | None = None) -> str:
     """Return a measured table with its split, its data revisions, its footnotes and the conditions of every cell."""
     ranks = ranks_of(table) if ranks is None else ranks
-    parts = [score_table(table).to_markdown(), LEGEND, _data_sentences(table)]
+    parts = [score_table(table, as_published=True).to_markdown(), LEGEND, _data_sentences(table)]
     parts += [FLOORS_NOTE] if any(model.is_floor for model in table.models) else []
     parts += mark_notes(table)
     if any(of_column.pairs for of_column in ranks):  # else no two models can be tested against each other
@@ -248,11 +275,7 @@ def _conditions(cell: MeasuredCell, table: MeasuredTable) -> list[str]:
 
 
 def _summary(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> list[object]:
-    floor = table.floor_of(cell.column.name)
-    other = None if floor is None else floor.cells[cell.column.name]
-    p_value = ""
-    if other is not None and other.correct is not None and cell.correct is not None:
-        p_value = p_text(paired_test(cell.correct, other.correct, is_fixed=(False, True)).p_value).removeprefix("= ")
+    test = _test_against_floor(cell, table)
     low, high = cell.interval
     return [
         cell.column.name,
@@ -262,11 +285,20 @@ def _summary(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> 
         f"{100 * low:.2f} … {100 * high:.2f}",
         percent_text(percentage(cell.macro_f1)),
         table.over_floor_text(cell),
-        p_value or MISSING,
+        MISSING if test is None else p_text(test.p_value).removeprefix("= "),
         cell.selection_text,
         Cell(f"{cell.seconds:.0f}", cell.seconds),
         cell.column.revision,
     ]
+
+
+def _test_against_floor(cell: MeasuredCell, table: MeasuredTable) -> PairedTest | None:
+    """Return the paired test against the best floor; None for a floor, without one, or if a record lacks its rows."""
+    floor = None if cell.is_floor else table.floor_of(cell.column.name)
+    other = None if floor is None else floor.cells[cell.column.name].correct
+    if other is None or cell.correct is None:
+        return None
+    return paired_test(cell.correct, other, is_fixed=(False, True))
 
 
 def _line(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> list[object]:

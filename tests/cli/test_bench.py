@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import statistics
@@ -92,21 +93,28 @@ def copy_of(checkpoint_folder, folder, *, shift=0.0):
     return folder
 
 
-def test_the_table_says_mean_deviation_interval_floor_and_settings(bench, tmp_path):
+def test_it_ends_with_the_leaderboard_of_its_runs_and_their_settings(bench, tmp_path):
     code, out, _ = bench("--seeds", 3)
     assert code == 0
     found = records(tmp_path / "runs", "-test-")
     assert [record.seed for record in found] == [1, 2, 3]
     scores = [100 * record.results["dev"]["accuracy"] for record in found]
-    mean = f"{statistics.fmean(scores):.2f} ± {statistics.stdev(scores):.2f}"
-    lines = out.splitlines()
-    assert lines[0].split() == ["dev", "accuracy,", "%", "AFQMC"]
-    assert [line.split()[0] for line in lines[1:4]] == ["test", "floor-majority", "floor-tfidf"]
-    assert lines[1].split(maxsplit=1)[1].startswith(mean)
-    assert lines[2].rstrip().endswith("†")
-    (row,) = [line for line in lines if line.startswith("AFQMC")]
-    for part in (mean, " 3 ", "…", "(floor-tfidf)", "batch_size=16, precision=fp32, learning_rate=0.005, steps=3"):
-        assert part in row
+    lines = rows_of(out)
+    assert sorted(lines) == sorted(["test", "TF-IDF", "多数类", "AFQMC"])
+    assert f"{statistics.fmean(scores):.2f}%" in lines["test"]
+    assert lines["多数类"].endswith("†")
+    summary, settings = [line for line in out.splitlines() if line.startswith("AFQMC")]
+    mean = f"{statistics.fmean(scores):.2f}% ± {statistics.stdev(scores):.2f}"
+    for part in (mean, " 3 ", "…", "(TF-IDF + 线性)"):
+        assert part in summary
+    assert settings.endswith("batch_size=16, precision=fp32, learning_rate=0.005, steps=3")
+    assert out.splitlines()[0].startswith("Measured on")
+
+
+def rows_of(out):
+    """The rows of the table of scores, and the first of the others, by their first word."""
+    lines = [line.rstrip() for line in out.splitlines() if re.match(r"(test|TF-IDF|多数类|AFQMC)\b", line)]
+    return {line.split()[0]: line for line in lines[:4]}
 
 
 def test_json_is_one_object_with_everything_and_runs_are_not_repeated(bench, tmp_path):
@@ -117,7 +125,8 @@ def test_json_is_one_object_with_everything_and_runs_are_not_repeated(bench, tmp
     found = records(tmp_path / "runs", "-test-")
     assert row["runs"] == [record.run_id for record in found]
     assert row["dev"]["accuracies"] == [record.results["dev"]["accuracy"] for record in found]
-    assert row["dev"]["over_floor"]["b"]["model"] == row["dev"]["floor"]
+    assert row["dev"]["floor"] in ("floor-majority", "floor-tfidf")
+    assert row["dev"]["test"]["name"] == "Welch"
     assert [floor["model"] for floor in first["floors"]] == ["floor-majority", "floor-tfidf"]
     before = contents(tmp_path / "runs")
     assert all((tmp_path / "runs" / run / "report.html").is_file() for run in row["runs"])
@@ -147,20 +156,18 @@ def test_without_floors_no_floor_is_run_and_the_table_says_so(bench, tmp_path):
 
 
 def test_what_is_no_better_than_floor_or_majority_is_marked_and_the_marks_explained(bench):
-    _, out, err = bench("--seeds", 1, "--steps", 1, "--set", "epochs=1", steps=None)
-    row = out.splitlines()[1]
-    assert row.startswith("test ")
-    assert row.rstrip().endswith("†▽")
-    assert "† in at least one run no better than always answering the majority class" in err
-    assert "▽ not above the best floor" in err
+    _, out, _ = bench("--seeds", 1, "--steps", 1, "--set", "epochs=1", steps=None)
+    assert rows_of(out)["test"].endswith("†▽")
+    assert "† The model predicts (nearly) only the majority class" in out
+    assert "▽ The model does not beat the floor" in out
 
 
 def test_the_mark_of_a_floor_is_explained_where_no_model_has_one(bench):
-    _, out, err = bench("--seeds", 1, "--set", "epochs=12", steps=90)
-    lines = out.splitlines()
-    assert "†" not in lines[1]
-    assert lines[2].rstrip().endswith("†")
-    assert "† in at least one run" in err
+    _, out, _ = bench("--seeds", 1, "--set", "epochs=12", steps=90)
+    lines = rows_of(out)
+    assert "†" not in lines["test"]
+    assert lines["多数类"].endswith("†")
+    assert "\n† The model predicts" in out
 
 
 def test_a_search_tries_every_point_once_and_more_seeds_only_for_the_best(bench, tmp_path):
@@ -276,7 +283,7 @@ def test_a_diverging_setting_is_a_failed_record_and_the_others_are_in_the_table(
 def test_a_task_on_which_everything_failed_is_a_row_that_says_so(bench):
     code, out, err = bench("--seeds", 2, "--set", "fgm_epsilon=1e38", tasks="afqmc")
     assert code == 1
-    assert out.splitlines()[1].split() == ["test", "failed"]
+    assert out.splitlines()[-1].split() == ["AFQMC", "test", "0", "failed"]
     assert "error: 1 of 1 runs failed" in err
 
 
@@ -318,13 +325,14 @@ def test_models_of_one_name_have_rows_of_their_own(bench, checkpoint_folder, tmp
     names = [row["model"] for row in rows]
     assert len(set(names)) == 2
     assert all(name.startswith("same-") and len(name) == len("same-") + 6 for name in names)
-    assert [row["dev"]["model"] for row in rows] == names
     assert not set(rows[0]["runs"]) & set(rows[1]["runs"])
     hashes = [{r.model.sha256 for r in records(tmp_path / "runs") if r.run_id in row["runs"]} for row in rows]
     assert [len(found) for found in hashes] == [1, 1]
     assert hashes[0] != hashes[1]
     table = bench("--seeds", 2, "--no-floor", model=models)[1].splitlines()
-    assert [line.split()[0] for line in table[1:3]] == names
+    labels = [line.split("  ")[0] for line in table if line.startswith("same (")]
+    assert sorted(labels) == sorted(f"same ({digest[:7]})" for (digest,) in hashes)
+    assert [line.split()[1] for line in table[-2:]] == names
 
 
 def test_a_model_that_is_given_twice_counts_once_and_is_said_aloud(bench, checkpoint_folder):

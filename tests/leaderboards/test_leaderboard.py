@@ -4,11 +4,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from clue_bench.doors import correct_rows
 from clue_bench.doors.records import RunRecord, read_records, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build, leaderboard_of
+from clue_bench.stats.significance import paired_test
 
 MakeRecord = Callable[..., RunRecord]
 TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
@@ -152,7 +155,7 @@ def test_the_board_of_given_runs_prints_means_intervals_and_tests_against_the_be
     board = leaderboard_of([*seeds, *floors])
     assert board.published == ()
     scores, summary = board.tables
-    assert [row.cells[0].text for row in scores.rows] == ["tiny", "TF-IDF + 线性", "多数类"]
+    assert [row.cells[0].text for row in scores.rows] == ["tiny", "多数类", "TF-IDF + 线性"]
     (row,) = summary.to_dataframe().to_dict("records")
     assert (row["seeds"], row["mean ± sd"], row["over the best floor"]) == (2, 72.5, "+2.50 (TF-IDF + 线性)")
     assert "72.50% ± 0.71" in str(board)
@@ -163,3 +166,25 @@ def test_the_board_of_given_runs_prints_means_intervals_and_tests_against_the_be
 
 def test_the_board_of_no_runs_says_so() -> None:
     assert str(leaderboard_of([])) == NOTHING_MEASURED
+
+
+def test_what_a_run_came_to_is_plain_json_with_the_test_against_the_best_floor(make_record: MakeRecord) -> None:
+    def made(correct: int, **facts: object) -> RunRecord:
+        record = make_record(correct=correct, rows=1000, **facts)
+        packed = correct_rows.pack(number < correct for number in range(1000))
+        return record.model_copy(update={"results": {**record.results, "dev_correct": packed}})
+
+    seeds = [made(correct, seed=seed, wall_seconds=10.0) for seed, correct in ((1, 720), (2, 730), (3, 740))]
+    best = made(700, model="floor-tfidf", sha256="f" * 64, is_floor=True, run_id="best")
+    floors = [best, made(690, model="floor-majority", sha256="e" * 64, is_floor=True)]
+    found = json.loads(json.dumps(leaderboard_of([*seeds, *floors]).by_run, allow_nan=False))
+    assert set(found) == {record.run_id for record in (*seeds, *floors)}
+    of_model = found[seeds[0].run_id]
+    assert of_model == found[seeds[2].run_id]
+    assert (of_model["accuracies"], of_model["seconds"]) == ([0.72, 0.73, 0.74], 30.0)
+    assert (of_model["mean"], of_model["deviation"]) == (pytest.approx(0.73), pytest.approx(0.01))
+    assert (of_model["floor"], of_model["over_floor"]) == ("floor-tfidf", pytest.approx(0.03))
+    right = np.array([[number < correct for number in range(1000)] for correct in (720, 730, 740)])
+    expected = paired_test(right, np.arange(1000) < 700, is_fixed=(False, True))
+    assert of_model["test"] == {"name": "Welch", "p_value": expected.p_value}
+    assert (found["best"]["floor"], found["best"]["over_floor"], found["best"]["test"]) == (None, None, None)
