@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clue_bench.doors.predictions import Prediction, check_as_written, predictions_path, read_predictions
-from clue_bench.doors.records import RunRecord, TaskFacts, read_record, record_paths
+from clue_bench.doors.records import RunRecord, TaskFacts, TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.rows import Rows, read_split
 from clue_bench.tasks.task import Task
@@ -24,7 +24,7 @@ class FinishedRun:
     """A completed run and its predictions of one labelled split, in the rows' order."""
 
     folder: Path
-    record: RunRecord
+    record: TaskRecord
     task: TaskFacts
     split: str
     predictions: list[Prediction]
@@ -47,7 +47,7 @@ def read_run(folder: Path, split: str) -> FinishedRun:
     predictions are not those that the record counted.
     """
     record = _only_record(folder)
-    if record.task is None or record.kind != "finetune":
+    if not isinstance(record, TaskRecord):
         raise ClueBenchError(f"{folder}: a {record.kind} run; expected a fine-tuning run", "clue-bench runs list")
     if record.status != "completed":
         raise ClueBenchError(f"{folder}: the run is {record.status}, it has no result", "repeat the run")
@@ -55,18 +55,17 @@ def read_run(folder: Path, split: str) -> FinishedRun:
         known = ", ".join(record.data.files)
         raise ClueBenchError(f"{folder}: the run read no split '{split}', but {known}", "--split dev")
     path = predictions_path(folder, split)
-    check_as_written(folder, split, record.results)
+    check_as_written(folder, split, record.completed_results)
     run = FinishedRun(folder, record, record.task, split, read_predictions(path))
     if any(prediction.gold is None for prediction in run.predictions):
         raise ClueBenchError(f"{path}: rows without a gold label: nothing can be right or wrong", "--split dev")
-    counted = record.results.get(split, {})
-    found = {"rows": len(run.predictions), "correct": int(run.correct.sum())}
-    for what, number in found.items():
-        if what in counted and counted[what] != number:
-            raise ClueBenchError(
-                f"{path}: {what} {number:,}, but the record says {counted[what]:,}: not this run's predictions",
-                "repeat the run",
-            )
+    dev, found = record.completed_results.dev, (len(run.predictions), int(run.correct.sum()))
+    if split == "dev" and found != (dev.rows, dev.correct):
+        raise ClueBenchError(
+            f"{path}: {found[1]:,} of {found[0]:,} rows right, but the record says {dev.correct:,} of {dev.rows:,}: "
+            "not this run's predictions",
+            "repeat the run",
+        )
     return run
 
 

@@ -102,16 +102,16 @@ def _tables(analysis: Analysis, names: list[str]) -> dict[str, Markup]:
         ["confidence", *(Column(name, is_number=True) for name in ("rows", "mean confidence", "accuracy"))],
         [(f"{low:.3f} – {high:.3f}", *(_cell(value) for value in values)) for low, high, *values in analysis.bins],
     )
-    best_step = analysis.run.record.results.get("best_step", 0)
+    results = analysis.run.record.completed_results
     evaluations = make_table(
         "Evaluations on dev while training; the checkpoint that was kept is in bold.",
         [Column(name, is_number=True) for name in ("step", "train loss", "dev loss", "accuracy", "macro-F1")],
         [
             [
-                _cell(each.get(key), is_best=each["step"] == best_step)
+                _cell(getattr(each, key), is_best=each.step == results.best_step)
                 for key in ("step", "train_loss", "loss", "accuracy", "macro_f1")
             ]
-            for each in analysis.run.record.results.get("evaluations", [])
+            for each in results.evaluations
         ],
     )
     tables = {"pairs": pairs, "classes": classes, "bins": bins, "evaluations": evaluations}
@@ -216,12 +216,12 @@ def risk_coverage_chart(risk: RiskCoverage) -> str:
 
 def learning_charts(analysis: Analysis) -> list[str]:
     """Draw losses, and dev scores with what always answering the majority class gives; nothing without evaluations."""
-    results = analysis.run.record.results
-    evaluations, best_step = results.get("evaluations", []), results.get("best_step", 0)
+    results = analysis.run.record.completed_results
+    evaluations, best_step = results.evaluations, results.best_step
 
     def points(key: str) -> list[tuple[float, float]]:
-        known = [(each["step"], each.get(key)) for each in evaluations]
-        return [(float(step), float(value)) for step, value in known if value is not None and math.isfinite(value)]
+        known = [(float(each.step), float(getattr(each, key))) for each in evaluations]
+        return [(step, value) for step, value in known if math.isfinite(value)]
 
     losses = {"train": ("two", points("train_loss")), "dev": ("one", points("loss"))}
     scores = {"accuracy": ("one", points("accuracy")), "macro-F1": ("two", points("macro_f1"))}

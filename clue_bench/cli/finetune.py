@@ -9,7 +9,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json, Set, Steps, overrides
 
 if TYPE_CHECKING:
-    from clue_bench.doors.records import RunRecord
+    from clue_bench.doors.records import FinetuneRecord
     from clue_bench.finetuning.run import Plan
 
 
@@ -58,12 +58,12 @@ def finetune_once(
     out: Path | None,
     asked: dict[str, Any],
     cuda_graphs: bool = False,
-) -> tuple["RunRecord", Path]:
+) -> tuple["FinetuneRecord", Path]:
     """Do one run with a progress bar, or find that it is done; return its record and folder.
 
     `model` is a folder or an id of the hub.
     """
-    from clue_bench.doors.records import read_record, record_path
+    from clue_bench.doors.records import FinetuneRecord, read_record_of, record_path
     from clue_bench.finetuning.base_models.pretrained import open_pretrained
     from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
     from clue_bench.finetuning.settings import make_settings
@@ -103,19 +103,20 @@ def finetune_once(
                 scores = report.evaluation.scores
                 detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
             bar.update(report.step, f"loss {report.loss:.3f}{detail}")
-    return read_record(record_path(folder, plan.run_id)), folder
+    return read_record_of(record_path(folder, plan.run_id), FinetuneRecord), folder
 
 
-def print_result(record: "RunRecord", folder: Path) -> None:
+def print_result(record: "FinetuneRecord", folder: Path) -> None:
     """Print a fine-tuning record's result, and say so if it hits the majority class."""
     from clue_bench.doors.records import MAJORITY_CLASS
 
-    dev = record.results["dev"]
+    results = record.completed_results
+    dev = results.dev
     rows = [
-        ("dev accuracy", f"{dev['accuracy']:.2%}"),
-        ("dev macro-F1", f"{dev['macro_f1']:.4f}"),
-        ("majority class", f"{dev['majority_share']:.2%} of dev is '{dev['majority_label']}'"),
-        ("best step", f"{record.results['best_step']} of {record.results['total_steps']}"),
+        ("dev accuracy", f"{dev.accuracy:.2%}"),
+        ("dev macro-F1", f"{dev.macro_f1:.4f}"),
+        ("majority class", f"{dev.majority_share:.2%} of dev is '{dev.majority_label}'"),
+        ("best step", f"{results.best_step} of {results.total_steps}"),
         ("data", f"{record.data.name}, revision {record.data.revision}"),
         ("seconds", f"{record.wall_seconds:.0f}"),
         ("folder", folder),
@@ -123,8 +124,8 @@ def print_result(record: "RunRecord", folder: Path) -> None:
     terminal.print_table(["finetuned", record.run_id], rows)
     if MAJORITY_CLASS in record.flags:
         terminal.say(
-            f"warning: majority class: {dev['top_share']:.1%} of the predictions are '{dev['top_label']}', and "
-            f"always answering '{dev['majority_label']}' scores {dev['majority_share']:.2%}"
+            f"warning: majority class: {dev.top_share:.1%} of the predictions are '{dev.top_label}', and "
+            f"always answering '{dev.majority_label}' scores {dev.majority_share:.2%}"
         )
 
 

@@ -9,7 +9,7 @@ from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
 
 if TYPE_CHECKING:
-    from clue_bench.doors.records import RunRecord
+    from clue_bench.doors.records import BaselineRecord
 
 
 def floor(
@@ -30,7 +30,7 @@ def floor(
     from clue_bench.tasks.task import load_task
 
     cards = {name: load_task(name) for name in task}
-    found: list[RunRecord] = []
+    found: list[BaselineRecord] = []
     again = "type the same command again: floors that are complete are not repeated"
     with terminal.bar("floor", len(cards) * len(FLOORS), count=True, on_interrupt=again) as bar:
         for name, card in cards.items():
@@ -50,14 +50,13 @@ def floor(
     )
 
 
-def _row(record: "RunRecord") -> list[str]:
-    dev = record.results["dev"]
-    assert record.task is not None
+def _row(record: "BaselineRecord") -> list[str]:
+    dev = record.completed_results.dev
     return [
         record.task.name,
         record.model.name,
-        f"{dev['accuracy']:.2%}",
-        f"{dev['macro_f1']:.4f}",
+        f"{dev.accuracy:.2%}",
+        f"{dev.macro_f1:.4f}",
         f"{record.model.parameters:,}",
         f"{record.wall_seconds:.1f}",
         record.data.revision,

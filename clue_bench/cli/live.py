@@ -1,6 +1,6 @@
 """What a pretraining run shows: a table that stays below the bar, a line where stderr is no terminal, the result."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -8,6 +8,7 @@ from rich.text import Text
 from clue_bench.cli import terminal
 
 if TYPE_CHECKING:
+    from clue_bench.doors.results import PretrainResults
     from clue_bench.pretraining.recipe import Recipe
     from clue_bench.pretraining.report import TrainingReport
 
@@ -117,12 +118,12 @@ def count(number: float) -> str:
     return f"{number:,.4g} T"
 
 
-def result_rows(results: dict[str, Any]) -> list[tuple[str, str]]:
+def result_rows(results: "PretrainResults") -> list[tuple[str, str]]:
     """Return what a finished run shows of its record's results, in words and with units."""
     shown = []
     for key, (words, form) in SHOWN.items():
-        value = results.get(key)
-        is_the_loss = key == "lm_loss" and value == results.get("loss")
+        value = getattr(results, key)
+        is_the_loss = key == "lm_loss" and value == results.loss
         if value is not None and not is_the_loss:
             shown.append((words, form(value)))
     return shown

@@ -10,7 +10,7 @@ from clue_bench.cli import live, terminal
 from clue_bench.cli.options import Json, Set, overrides
 
 if TYPE_CHECKING:
-    from clue_bench.doors.records import RunRecord
+    from clue_bench.doors.records import PretrainRecord
 
 
 def pretrain(
@@ -66,7 +66,7 @@ def pretrain(
         return
     rows: list[tuple[str, object]] = [("checkpoint", out / "checkpoint")]
     rows += [("loss curve", out / "loss.svg"), ("parameters", f"{record.model.parameters:,}")]
-    terminal.print_table(["pretrained", record.run_id], [*rows, *live.result_rows(record.results)])
+    terminal.print_table(["pretrained", record.run_id], [*rows, *live.result_rows(record.completed_results)])
 
 
 def pretrain_once(
@@ -81,14 +81,14 @@ def pretrain_once(
     pairs: Path | None = None,
     cuda_graphs: bool = False,
     tracker: Literal["auto", "none", "tensorboard", "trackio"] = "auto",
-) -> "RunRecord | None":
+) -> "PretrainRecord | None":
     """Do one run with a progress bar, or find that it is done; return its record, None if another process has it."""
     from clue_bench.pretraining.recipe import load_recipe
 
     loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
     from clue_bench.doors.checkpoint import read_checkpoint
-    from clue_bench.doors.records import read_record, record_path
+    from clue_bench.doors.records import PretrainRecord, read_record_of, record_path
     from clue_bench.doors.shards import Corpus
     from clue_bench.pretraining.run import METRICS, completed_record, run, run_id
     from clue_bench.pretraining.trackers import pick_tracker, tracked
@@ -126,4 +126,4 @@ def pretrain_once(
         watched = live.Watched(bar, loaded)
         for report in tracked(reports, picked, out=out, metrics=out / METRICS, name=name, config=config):
             watched.show(report)
-    return read_record(record_path(out, name))
+    return read_record_of(record_path(out, name), PretrainRecord)

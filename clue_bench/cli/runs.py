@@ -1,12 +1,15 @@
 """`clue-bench runs`: the records."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
+
+if TYPE_CHECKING:
+    from clue_bench.doors.results import Results
 
 app = typer.Typer(help="List and show run records. 运行记录。", no_args_is_help=True, rich_markup_mode=None)
 Records = Annotated[Path, typer.Option(help="Folder that is searched for run records, at any depth.")]
@@ -29,15 +32,19 @@ def list_runs(records: Records = Path("runs"), json: Json = False) -> None:
     terminal.print_table(["run", "status", "result", "data revision", "flags"], rows)
 
 
-def _result(results: dict[str, Any]) -> str:
+def _result(results: "Results | None") -> str:
     """Return a record's first number, of whatever kind it is."""
-    if "dev" in results:
-        return f"dev {results['dev']['accuracy']:.2%}"
-    if "loss" in results:
-        return f"loss {results['loss']:.3f}"
-    if results.get("training"):
-        return f"{results['training']['seconds_per_1000_steps']['median']:.3g} s/1k steps"
-    return f"{results['prediction']['rows_per_second']['median']:.3g} rows/s" if results.get("prediction") else ""
+    from clue_bench.doors.results import PretrainResults, SpeedResults, TaskResults
+
+    if isinstance(results, TaskResults):
+        return f"dev {results.dev.accuracy:.2%}"
+    if isinstance(results, PretrainResults):
+        return f"loss {results.loss:.3f}"
+    if isinstance(results, SpeedResults) and results.training:
+        return f"{results.training.seconds_per_1000_steps.median:.3g} s/1k steps"
+    if isinstance(results, SpeedResults) and results.prediction:
+        return f"{results.prediction.rows_per_second.median:.3g} rows/s"
+    return ""
 
 
 @app.command()

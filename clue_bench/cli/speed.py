@@ -67,7 +67,7 @@ def speed(
     for record in records:
         path = write_record(out, record)
         terminal.say(f"record: {path}")
-        for kind, reason in record.results.get("not_measured", {}).items():
+        for kind, reason in (record.results.not_measured if record.results else {}).items():
             terminal.say(f"{record.model.name}: {kind} was not measured: {reason}")
     failed = [record for record in records if record.status == "failed"]
     if len(failed) == len(records):

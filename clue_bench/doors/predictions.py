@@ -14,13 +14,13 @@ anything else. No tensors, no torch.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import pydantic
 
 from clue_bench import files
+from clue_bench.doors.results import TaskResults
 from clue_bench.errors import ClueBenchError
 
 FOLDER = "predictions"
@@ -56,22 +56,22 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def are_as_written(run: Path, results: Mapping[str, Any]) -> bool:
+def are_as_written(run: Path, results: TaskResults) -> bool:
     """Return whether every file of predictions that a record's `results` name is there, and as it was written.
 
     Records of before `predictions_sha256` only say that there was a file.
     """
-    hashes = results.get("predictions_sha256", {})
-    for split, file in results["predictions"].items():
+    hashes = results.predictions_sha256
+    for split, file in results.predictions.items():
         path = run / file
         if not path.is_file() or (split in hashes and _sha256(path) != hashes[split]):
             return False
     return True
 
 
-def check_as_written(run: Path, split: str, results: Mapping[str, Any]) -> None:
+def check_as_written(run: Path, split: str, results: TaskResults) -> None:
     """Raise ClueBenchError if a run's predictions of `split` are not those that its record is about."""
-    path, expected = predictions_path(run, split), results.get("predictions_sha256", {}).get(split)
+    path, expected = predictions_path(run, split), results.predictions_sha256.get(split)
     if expected is not None and path.is_file() and _sha256(path) != expected:
         raise ClueBenchError(
             f"{path}: not the predictions that the run wrote: its record has another sha256",

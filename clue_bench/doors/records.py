@@ -1,6 +1,7 @@
 """Door 3: run records. One JSON file per run; every number shown anywhere comes from one.
 
-Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `RunRecord` below:
+Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `Record` below
+(docs/schema/record.schema.json is the JSON schema):
 
     format_version  1
     kind            "pretrain" | "finetune" | "speed"
@@ -15,28 +16,32 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
     task            finetune only: name, title and column of the task card, and how its metric is called
     data            what was read: name, revision and, per file, rows and md5 found and expected
     model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
-                    is_floor (false where it is not said) for a floor, which started from none: the hash is then that
-                    of its specification, and parameters are the coefficients fitted on this task
+                    is_floor (false where it is not said) for a no-pretraining baseline, which started from none: the
+                    hash is then that of its specification, and parameters are the coefficients fitted on this task
     code, packages, hardware
-    results         kind-specific numbers; shares are fractions of 1, times are seconds.
-                    Of fine-tuning: dev_correct says which dev rows are right (`correct_rows`), as many as results.dev
-                    counts; older records lack it.
-                    Of speed: `speeds.SpeedResults`, one model of a session
+    results         {} unless completed; else the numbers of this kind of run, see `results`
     flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
 
-Writer: `write_record`, atomically; nothing else writes records. Reader: `read_record`, `read_records`; a file that is
-no valid record is an error naming it, never skipped.
+Four types stand for them, told apart by `kind` and `model.is_floor`: `RunRecord` is their union. Writer:
+`write_record`, atomically; nothing else writes records. Reader: `read_record`, `read_records`; a file that is no valid
+record is an error naming it, never skipped.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import pydantic
 
 from clue_bench import files
-from clue_bench.doors import correct_rows
-from clue_bench.doors.speeds import SpeedResults
+from clue_bench.doors.results import (
+    BaselineResults,
+    Facts,
+    FinetuneResults,
+    PretrainResults,
+    Results,
+    SpeedResults,
+)
 from clue_bench.errors import ClueBenchError
 
 FORMAT_VERSION = 1
@@ -48,14 +53,11 @@ MAJORITY_CLASS = "majority_class"
 NOISY_SPEED = "noisy_speed"
 """Flag: a speed's interval is wider than a tenth of its median."""
 
+FEW_REPETITIONS = "few_repetitions"
+"""Flag: there are too few repetitions of a speed measurement for intervals of 95 %."""
+
 OFFICIAL = "official"
 """Data revision: row counts and md5 of every file read equal those of the task card."""
-
-
-class Facts(pydantic.BaseModel):
-    """Base of a record's parts: frozen, no unknown keys."""
-
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
 
 
 class TaskFacts(Facts):
@@ -88,7 +90,7 @@ class DataFacts(Facts):
 
     name: str
     revision: str
-    files: dict[str, FileFacts] = {}
+    files: dict[str, FileFacts] = pydantic.Field(default_factory=dict)
     tokens: int | None = None
     corpus_sha256: str | None = None
     vocabulary_sha256: str | None = None
@@ -106,7 +108,11 @@ class ModelFacts(Facts):
     is_floor: bool = False  # without any pretraining, there to be beaten
 
 
-class RunRecord(Facts):
+R = TypeVar("R", bound=Results)
+T = TypeVar("T", bound="Record[Any]")
+
+
+class Record(Facts, Generic[R]):
     """One run: what was asked, what was effective, and what came of it. The module's docstring is the specification."""
 
     format_version: Literal[1] = 1
@@ -126,33 +132,96 @@ class RunRecord(Facts):
     code: dict[str, str | bool]
     packages: dict[str, str]
     hardware: dict[str, str | int]
-    results: dict[str, Any] = {}
-    flags: list[str] = []
+    results: R | None = pydantic.Field(default=None, validate_default=True)
+    flags: list[str] = pydantic.Field(default_factory=list)
 
-    @pydantic.model_validator(mode="after")
-    def _correct_rows_are_those_counted(self) -> "RunRecord":
-        if "dev_correct" not in self.results:
-            return self
-        try:
-            right = correct_rows.unpack(self.results["dev_correct"])
-        except ValueError as error:
-            raise ValueError(f"results.dev_correct: {error}") from error
-        dev = self.results.get("dev")
-        counted = (dev.get("rows"), dev.get("correct")) if isinstance(dev, dict) else (None, None)
-        if counted != (len(right), sum(right)):
-            found = f"{sum(right):,} right of {len(right):,} rows"
-            raise ValueError(f"results.dev_correct: {found}; results.dev says {counted[1]} of {counted[0]}")
-        return self
+    @property
+    def completed_results(self) -> R:
+        """The results. Raises ClueBenchError if there are none, since the run is not completed."""
+        if self.results is None:
+            raise ClueBenchError(f"run '{self.run_id}' is {self.status}: it has no results", "repeat the run")
+        return self.results
 
-    @pydantic.model_validator(mode="after")
-    def _speeds_are_whole(self) -> "RunRecord":
-        if self.kind == "speed" and self.status == "completed":
-            try:
-                SpeedResults.model_validate(self.results)
-            except pydantic.ValidationError as error:
-                first = error.errors()[0]
-                raise ValueError(".".join(map(str, ("results", *first["loc"]))) + f": {first['msg']}") from error
-        return self
+    @pydantic.field_validator("results", mode="before")
+    @classmethod
+    def _only_the_completed_have_results(cls, value: Any, info: pydantic.ValidationInfo) -> Any:
+        return (value or {}) if info.data.get("status") == "completed" else (value or None)
+
+    @pydantic.field_serializer("results", mode="wrap")
+    def _nothing_is_an_empty_object(self, value: Any, serialize: pydantic.SerializerFunctionWrapHandler) -> Any:
+        return {} if value is None else serialize(value)
+
+
+class PretrainRecord(Record[PretrainResults]):
+    """A pretraining run."""
+
+    kind: Literal["pretrain"] = "pretrain"
+
+
+class FinetuneRecord(Record[FinetuneResults]):
+    """A fine-tuning run."""
+
+    kind: Literal["finetune"] = "finetune"
+    task: TaskFacts
+
+
+class BaselineRecord(Record[BaselineResults]):
+    """A no-pretraining baseline on a task, recorded like a fine-tuning run; `model.is_floor` says so."""
+
+    kind: Literal["finetune"] = "finetune"
+    task: TaskFacts
+
+
+class SpeedRecord(Record[SpeedResults]):
+    """The speed of one model of a session."""
+
+    kind: Literal["speed"] = "speed"
+
+
+TaskRecord = FinetuneRecord | BaselineRecord
+RunRecord = PretrainRecord | FinetuneRecord | BaselineRecord | SpeedRecord
+
+
+def _tag(values: Any) -> str | None:
+    if isinstance(values, Record):
+        return "baseline" if isinstance(values, BaselineRecord) else values.kind
+    if not isinstance(values, Mapping):
+        return None
+    kind, model = values.get("kind"), values.get("model")
+    is_floor = model.get("is_floor") if isinstance(model, Mapping) else getattr(model, "is_floor", False)
+    return "baseline" if kind == "finetune" and is_floor is True else str(kind)
+
+
+_READER: pydantic.TypeAdapter[RunRecord] = pydantic.TypeAdapter(
+    Annotated[
+        Annotated[PretrainRecord, pydantic.Tag("pretrain")]
+        | Annotated[FinetuneRecord, pydantic.Tag("finetune")]
+        | Annotated[BaselineRecord, pydantic.Tag("baseline")]
+        | Annotated[SpeedRecord, pydantic.Tag("speed")],
+        pydantic.Discriminator(_tag),
+    ]
+)
+
+
+def parse_record(values: Mapping[str, Any]) -> RunRecord:
+    """Return the record that `values` are. Raises ValidationError."""
+    return _READER.validate_python(values)
+
+
+def record_schema() -> dict[str, Any]:
+    """Return the JSON schema of records, as docs/schema/record.schema.json has it."""
+    schema = _READER.json_schema()
+    for definition in schema["$defs"].values():
+        results = definition["properties"].get("results")
+        if results is not None and "status" in definition["properties"]:  # a record: without results it holds {}
+            results.update(anyOf=[results["anyOf"][0], {"type": "object", "maxProperties": 0}], default={})
+    schema["anyOf"] = schema.pop("oneOf")  # without results, records of two kinds look alike
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "clue-bench run record", **schema}
+
+
+def write_schema(path: Path = Path("docs/schema/record.schema.json")) -> None:
+    """Write the JSON schema of records to `path`."""
+    files.write_json(path, record_schema())
 
 
 def record_path(folder: Path, run_id: str) -> Path:
@@ -180,14 +249,14 @@ def claim_folder(folder: Path, run_id: str) -> None:
         raise ClueBenchError(f"{folder}: a checkpoint, but no record of this run", "give another --out")
 
 
-def completed_record(folder: Path, run_id: str) -> RunRecord | None:
+def completed_record(folder: Path, run_id: str, record_type: type[T]) -> T | None:
     """Return the record of `run_id` in `folder` if it says "completed". Its files are for the room to check.
 
     Raises ClueBenchError if the folder holds another run.
     """
     claim_folder(folder, run_id)
     path = record_path(folder, run_id)
-    record = read_record(path) if path.is_file() else None
+    record = read_record_of(path, record_type) if path.is_file() else None
     return record if record is not None and record.status == "completed" else None
 
 
@@ -207,14 +276,25 @@ def write_record(folder: Path, record: RunRecord) -> Path:
 def read_record(path: Path) -> RunRecord:
     """Read one record. Raises ClueBenchError naming the file and the first thing wrong with it."""
     try:
-        return RunRecord.model_validate_json(path.read_bytes())
+        return _READER.validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the file"
+        names_no_kind = first["type"] == "union_tag_invalid"
+        key = "kind" if names_no_kind else ".".join(map(str, first["loc"][1:])) or "the file"  # loc[0] is the tag
         raise ClueBenchError(
-            f"{path}: not a run record of format {FORMAT_VERSION}: {key}: {first['msg']}",
+            f"{path}: not a run record of format {FORMAT_VERSION}: {key}: {first['msg'].removeprefix('Value error, ')}",
             "move the file away, or repeat the run that wrote it",
         ) from error
+
+
+def read_record_of(path: Path, record_type: type[T]) -> T:
+    """Read one record of a kind. Raises ClueBenchError, also if it is one of another kind."""
+    record = read_record(path)
+    if not isinstance(record, record_type):
+        raise ClueBenchError(
+            f"{path}: a {type(record).__name__}, expected a {record_type.__name__}", "give the folder of another run"
+        )
+    return record
 
 
 def read_records(folder: Path) -> Iterator[RunRecord]:

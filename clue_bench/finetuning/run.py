@@ -25,13 +25,14 @@ from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import (
     MAJORITY_CLASS,
     DataFacts,
+    FinetuneRecord,
     ModelFacts,
-    RunRecord,
     claim_folder,
     write_record,
 )
+from clue_bench.doors.results import DevScores, EvaluationScores, FinetuneResults
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.answers import Classes, Floats, write_answers
+from clue_bench.finetuning.answers import Classes, Floats, dev_scores, write_answers
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
 from clue_bench.finetuning.encode import Encodings
@@ -112,16 +113,17 @@ class Plan:
         return tuple(self.task.labels)
 
 
-def completed_record(plan: Plan, out: Path) -> RunRecord | None:
+def completed_record(plan: Plan, out: Path) -> FinetuneRecord | None:
     """Return the record of this very run if `out` holds it, complete, with its checkpoint and predictions.
 
     Raises ClueBenchError if the folder holds another run.
     """
-    record = records.completed_record(out, plan.run_id)
+    record = records.completed_record(out, plan.run_id, FinetuneRecord)
     if record is None:
         return None
-    has_predictions = are_as_written(out, record.results)
-    is_whole = has_predictions and weights_sha256(out / FOLDER) == record.results["weights_sha256"]
+    results = record.completed_results
+    has_predictions = are_as_written(out, results)
+    is_whole = has_predictions and weights_sha256(out / FOLDER) == results.weights_sha256
     return record if is_whole else None
 
 
@@ -205,7 +207,7 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings)
         ),
     )
     return {
-        "results": {**_results(plan, finetuning, best, predicted), "weights_sha256": weights},
+        "results": _results(plan, finetuning, best, predicted, weights),
         "flags": [MAJORITY_CLASS] if best.scores.hits_majority else [],
     }
 
@@ -224,23 +226,22 @@ def write_failure(plan: Plan, out: Path, *, asked: dict[str, Any], error: str) -
     """
     claim_folder(out, plan.run_id)
     path = records.record_path(out, plan.run_id)
-    record = records.read_record(path) if path.is_file() else None
+    record = records.read_record_of(path, FinetuneRecord) if path.is_file() else None
     if record is None or record.status != "interrupted":
         record = _record(plan, asked)
     records.write_failed(out, record, error=error, finished_at=versions.now(), wall_seconds=record.wall_seconds)
 
 
-def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> RunRecord:
+def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> FinetuneRecord:
     """Return the record of a run that failed, without writing it: its folder may be what failed."""
     ended = {"status": "failed", "error": error, "finished_at": versions.now()}
     return _record(plan, asked).model_copy(update=ended)
 
 
-def _record(plan: Plan, asked: dict[str, Any]) -> RunRecord:
+def _record(plan: Plan, asked: dict[str, Any]) -> FinetuneRecord:
     start = plan.start
     precision = hardware.pick_precision(plan.settings.precision, hardware.pick_device())
-    return RunRecord(
-        kind="finetune",
+    return FinetuneRecord(
         run_id=plan.run_id,
         status="interrupted",
         started_at=versions.now(),
@@ -282,35 +283,28 @@ def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iter
         yield split, logits.argmax(axis=1), probabilities(logits)
 
 
-def _results(plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, Any]) -> dict[str, Any]:
-    def scores(evaluation: Evaluation) -> dict[str, Any]:
-        values = evaluation.scores
-        return {
-            "rows": values.rows,
-            "correct": values.correct,
-            "accuracy": values.accuracy,
-            "macro_f1": values.macro_f1,
-            "loss": evaluation.dev_loss,
-            "top_label": plan.task.labels[values.top_class],
-            "top_share": values.top_share,
-            "majority_label": plan.task.labels[values.majority_class],
-            "majority_share": values.majority_share,
-        }
+def _results(
+    plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, Any], weights_sha256: str
+) -> FinetuneResults:
+    def scores(evaluation: Evaluation) -> DevScores:
+        return dev_scores(plan.task, evaluation.scores, loss=evaluation.dev_loss)
 
-    return {
-        "dev": scores(best),
-        "best_step": best.step,
-        "best_epoch": best.epoch,
-        "total_steps": finetuning.total_steps,
-        "last_step": finetuning.last_step,
-        "stopped_early": finetuning.stopped_early,
-        "evaluation_rows_per_second": finetuning.evaluation_rows_per_second,
-        "evaluations": [
-            {"step": e.step, "epoch": e.epoch, "train_loss": e.loss, **scores(e)} for e in finetuning.evaluations
+    return FinetuneResults(
+        dev=scores(best),
+        best_step=best.step,
+        best_epoch=best.epoch,
+        total_steps=finetuning.total_steps,
+        last_step=finetuning.last_step,
+        stopped_early=finetuning.stopped_early,
+        evaluation_rows_per_second=finetuning.evaluation_rows_per_second,
+        evaluations=[
+            EvaluationScores(step=e.step, epoch=e.epoch, train_loss=e.loss, **scores(e).model_dump())
+            for e in finetuning.evaluations
         ],
-        "train_seconds": finetuning.train_seconds,
-        "train_rows_per_second": finetuning.trained_rows / finetuning.train_seconds,
-        "truncated_train_rows": finetuning.train.truncated_rows,
+        train_seconds=finetuning.train_seconds,
+        train_rows_per_second=finetuning.trained_rows / finetuning.train_seconds,
+        truncated_train_rows=finetuning.train.truncated_rows,
         **predicted,
-        "peak_memory_mib": hardware.peak_memory_mib(),
-    }
+        weights_sha256=weights_sha256,
+        peak_memory_mib=hardware.peak_memory_mib(),
+    )

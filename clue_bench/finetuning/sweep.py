@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clue_bench.doors.records import RunRecord, read_record, record_path
+from clue_bench.doors.records import FinetuneRecord, read_record_of, record_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.grid import Point
@@ -45,7 +45,7 @@ class Trial(NamedTuple):
 
     point: Point
     seed: int
-    record: RunRecord
+    record: FinetuneRecord
     folder: Path
 
     @property
@@ -126,7 +126,7 @@ def sweep(
     return done
 
 
-def attempt(order: Order, encodings: Encodings) -> Generator[FinetuningReport, None, RunRecord]:
+def attempt(order: Order, encodings: Encodings) -> Generator[FinetuningReport, None, FinetuneRecord]:
     """Do one run, unless it is done or has failed before; return its record, whatever came of it.
 
     Raises FolderInUseError if another process is doing it.
@@ -141,20 +141,20 @@ def attempt(order: Order, encodings: Encodings) -> Generator[FinetuningReport, N
             if found is None:
                 prepared = _prepared(plan, folder, asked, encodings)
                 yield from run(plan, prepared, out=folder, asked=asked, encodings=encodings)
-            return found or read_record(record_path(folder, plan.run_id))
+            return found or read_record_of(record_path(folder, plan.run_id), FinetuneRecord)
     except FolderInUseError:
         raise
     except Exception as error:  # noqa: BLE001  one run of a sweep: whatever stops it becomes its record
         return _failed(plan, folder, asked, one_line(error))
 
 
-def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> RunRecord | None:
+def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> FinetuneRecord | None:
     """Return the record that stands: of a complete run, or of one that failed and is not to be repeated."""
     found = completed_record(plan, folder)
     path = record_path(folder, plan.run_id)
     if found is not None or retry_failed or not path.is_file():
         return found
-    record = read_record(path)
+    record = read_record_of(path, FinetuneRecord)
     return record if record.status == "failed" else None
 
 
@@ -166,10 +166,10 @@ def _prepared(plan: Plan, folder: Path, asked: dict[str, Any], encodings: Encodi
         raise
 
 
-def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> RunRecord:
+def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> FinetuneRecord:
     """Return the record that the run has left, or one in its place that is written nowhere."""
     with suppress(ClueBenchError, OSError):
-        record = read_record(record_path(folder, plan.run_id))
+        record = read_record_of(record_path(folder, plan.run_id), FinetuneRecord)
         if (record.status, record.error) == ("failed", error):
             return record
     return failed_record(plan, asked=asked, error=error)
@@ -177,8 +177,8 @@ def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> RunR
 
 def _one_by_one(
     orders: Sequence[Order], before: float, encodings: Encodings
-) -> Generator[Moment, None, list[RunRecord]]:
-    records: list[RunRecord] = []
+) -> Generator[Moment, None, list[FinetuneRecord]]:
+    records: list[FinetuneRecord] = []
     for order in orders:
         yield Moment(before + len(records), order.plan, None)
         reports = attempt(order, encodings)
@@ -192,8 +192,10 @@ def _one_by_one(
     return records
 
 
-def _side_by_side(orders: Sequence[Order], before: float, workers: int) -> Generator[Moment, None, list[RunRecord]]:
-    records: dict[int, RunRecord] = {}
+def _side_by_side(
+    orders: Sequence[Order], before: float, workers: int
+) -> Generator[Moment, None, list[FinetuneRecord]]:
+    records: dict[int, FinetuneRecord] = {}
     shares: dict[int, float] = {}
     for number, order in enumerate(orders):
         with suppress(ClueBenchError, OSError):  # which its own attempt will meet, and record
@@ -220,6 +222,5 @@ def _side_by_side(orders: Sequence[Order], before: float, workers: int) -> Gener
 def _rank(trial: Trial) -> tuple[bool, float]:
     """Return the key by which settings are compared: a constant counts only if there is nothing else."""
     record = trial.record
-    dev = record.results["dev"]
-    metric = record.task.metric if record.task is not None else "accuracy"
-    return dev["top_share"] < CONSTANT_SHARE, float(dev[metric])
+    dev = record.completed_results.dev
+    return dev.top_share < CONSTANT_SHARE, float(getattr(dev, record.task.metric))

@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clue_bench.doors.records import RunRecord
+from clue_bench.doors.records import FinetuneRecord
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.untrained import Untrained
 from clue_bench.finetuning.encode import Encodings
@@ -48,10 +48,10 @@ class News(NamedTuple):
     """What a worker says of the order of this number: a report, the record that ends it, or why it cannot be."""
 
     number: int
-    what: FinetuningReport | RunRecord | ClueBenchError
+    what: FinetuningReport | FinetuneRecord | ClueBenchError
 
 
-Doing = Callable[[Order, Encodings], Generator[FinetuningReport, None, RunRecord]]
+Doing = Callable[[Order, Encodings], Generator[FinetuningReport, None, FinetuneRecord]]
 """Does one run; returns its record, whatever came of it."""
 
 

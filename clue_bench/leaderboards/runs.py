@@ -19,10 +19,9 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-import pydantic
 
-from clue_bench.doors import correct_rows
-from clue_bench.doors.records import FileFacts, RunRecord, TaskFacts
+from clue_bench.doors.records import FileFacts, RunRecord, TaskRecord
+from clue_bench.doors.results import TaskResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.cells import (
     CLUE,
@@ -37,50 +36,13 @@ from clue_bench.leaderboards.cells import (
 from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, exact
 from clue_bench.stats.significance import Bools
 
-# `accuracy` is written beside `correct` and `rows`; it may be rounded, it may not contradict them.
-ACCURACY_TOLERANCE = 1e-4
-
-
-class DevResults(pydantic.BaseModel):
-    """What the board needs of `results.dev`; other keys are left alone."""
-
-    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
-
-    rows: int = pydantic.Field(gt=0)
-    correct: int = pydantic.Field(ge=0)
-    accuracy: float = pydantic.Field(ge=0, le=1)
-    macro_f1: float = pydantic.Field(ge=0, le=1)
-    majority_share: float = pydantic.Field(ge=0, le=1)
-
-    @pydantic.model_validator(mode="after")
-    def _numbers_agree(self) -> "DevResults":
-        if self.correct > self.rows:
-            raise ValueError(f"{self.correct} correct of {self.rows} rows")
-        if abs(self.correct / self.rows - self.accuracy) > ACCURACY_TOLERANCE:
-            raise ValueError(f"accuracy {self.accuracy} is not {self.correct} of {self.rows} rows")
-        return self
-
-
-class FinetuneResults(pydantic.BaseModel):
-    """What the board needs of a fine-tuning record's `results`."""
-
-    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, strict=True)
-
-    dev: DevResults
-    best_step: int = pydantic.Field(ge=0)
-    total_steps: int = pydantic.Field(ge=0)
-    evaluations: list[Any] = []
-    tried: list[Any] = []  # of a floor: its settings, each scored on dev
-    dev_correct: dict[str, Any] | None = None  # checked by `records`
-
 
 @dataclass(frozen=True)
 class CompletedRun:
-    """A completed fine-tuning run, its task and its checked results."""
+    """A completed fine-tuning run and its results."""
 
-    record: RunRecord
-    task: TaskFacts
-    results: FinetuneResults
+    record: TaskRecord
+    results: TaskResults
 
     @property
     def settings(self) -> str:
@@ -96,17 +58,13 @@ class CompletedRun:
     @property
     def column(self) -> MeasuredColumn:
         """The column of the run's score."""
-        return MeasuredColumn(self.task.column, self.task.name, self.record.data.revision, self.results.dev.rows)
+        task = self.record.task
+        return MeasuredColumn(task.column, task.name, self.record.data.revision, self.results.dev.rows)
 
     @property
     def accuracy(self) -> Fraction:
         """Correct over rows."""
         return Fraction(self.results.dev.correct, self.results.dev.rows)
-
-    @property
-    def num_dev_scores(self) -> int:
-        """How many scores on dev the run's was chosen from."""
-        return max(1, len(self.results.evaluations), len(self.results.tried))
 
     @property
     def commit(self) -> str:
@@ -160,21 +118,23 @@ def measured_tables(records: Iterable[RunRecord]) -> list[MeasuredTable]:
 def completed_runs(records: Iterable[RunRecord]) -> list[CompletedRun]:
     """Return the completed fine-tuning runs among `records`, sorted by run_id.
 
-    Raises ClueBenchError naming the run_id if a record lacks a result, contradicts itself, comes twice, or is of a task
-    whose column would be that of the mean.
+    Raises ClueBenchError naming the run_id if a record comes twice, or its task has the column of the mean.
     """
     by_id: dict[str, RunRecord] = {}
     for record in records:
         if record.run_id in by_id:
             raise ClueBenchError(f"run '{record.run_id}' is given twice", "remove one of the two records")
-        if record.kind == "finetune" and record.task is not None and record.task.column == SCORE:
+        if isinstance(record, TaskRecord) and record.task.column == SCORE:
             raise ClueBenchError(
                 f"run '{record.run_id}': its task {record.task.name} has the column {SCORE}, that of the mean",
                 "change `column` in the task card and in the record",
             )
         by_id[record.run_id] = record
-    found = [record for record in by_id.values() if record.kind == "finetune" and record.status == "completed"]
-    return [CompletedRun(r, _task(r), _results(r)) for r in sorted(found, key=lambda record: record.run_id)]
+    return [
+        CompletedRun(record, record.completed_results)
+        for _, record in sorted(by_id.items())
+        if isinstance(record, TaskRecord) and record.status == "completed"
+    ]
 
 
 def unfinished_runs(records: Iterable[RunRecord]) -> list[UnfinishedRun]:
@@ -183,12 +143,12 @@ def unfinished_runs(records: Iterable[RunRecord]) -> list[UnfinishedRun]:
         UnfinishedRun(
             run_id=record.run_id,
             model=record.model.name,
-            task=record.task.name if record.task else "",
+            task=record.task.name,
             status=record.status,
             error=record.error or "",
         )
         for record in records
-        if record.kind == "finetune" and record.status != "completed"
+        if isinstance(record, TaskRecord) and record.status != "completed"
     ]
     return sorted(unfinished, key=lambda run: run.run_id)
 
@@ -281,7 +241,7 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
         total_steps=_distinct(run.results.total_steps for run in chosen),
         commits=_distinct(run.commit for run in chosen),
         flags=tuple(sorted(Counter(flag for record in records for flag in set(record.flags)).items())),
-        dev_scores=sum(max(run.num_dev_scores for run in seeds.values()) for seeds in settings.values()),
+        dev_scores=sum(max(run.results.num_dev_scores for run in seeds.values()) for seeds in settings.values()),
         precisions=_distinct(filter(None, (str(record.effective.get("precision", "")) for record in records))),
         machines=_distinct(filter(None, machines)),
         seconds=sum(record.wall_seconds for record in records),
@@ -293,10 +253,8 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
 
 def _correct(runs: Sequence[CompletedRun]) -> Bools | None:
     """Return which dev rows each run has right; None if one of the records lacks it."""
-    packed = [run.results.dev_correct for run in runs]
-    if None in packed:
-        return None
-    return np.array([correct_rows.unpack(rows) for rows in packed], dtype=np.bool_)
+    packed = [correct for run in runs if (correct := run.results.dev_correct) is not None]
+    return np.array([rows.unpack() for rows in packed], dtype=np.bool_) if len(packed) == len(runs) else None
 
 
 def _other_files(files: dict[str, FileFacts]) -> str:
@@ -309,26 +267,6 @@ def _other_files(files: dict[str, FileFacts]) -> str:
         what = f"{facts.rows:,} of {facts.expected_rows:,} rows" if is_short else "(another md5)"
         found.append(f"{split} {what}")
     return ", ".join(found)
-
-
-def _task(record: RunRecord) -> TaskFacts:
-    """Return the task of a fine-tuning record. Raises ClueBenchError if it has none."""
-    if record.task is None:
-        raise ClueBenchError(f"run '{record.run_id}': a fine-tuning record without a task", "repeat the run")
-    return record.task
-
-
-def _results(record: RunRecord) -> FinetuneResults:
-    """Return the results of a completed fine-tuning record. Raises ClueBenchError naming run and key."""
-    try:
-        return FinetuneResults.model_validate(record.results)
-    except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["results", *(str(part) for part in first["loc"])])
-        message = first["msg"].removeprefix("Value error, ")
-        raise ClueBenchError(
-            f"run '{record.run_id}': {key}: {message}", "repeat the run, or move its record away"
-        ) from error
 
 
 def _distinct(values: Iterable[Any]) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from clue_bench import files
 from clue_bench.charts import Axis, Chart, cut, sheet, short, ticks
+from clue_bench.doors.results import Curve
 
 FILE = "loss.svg"
 WIDTH, MARGINS = 880.0, (76.0, 48.0)  # units; room for learning rates and for the last number of tokens
@@ -62,23 +63,23 @@ def write_curve(metrics: Path, picture: Path, *, title: str) -> None:
         files.write_text(picture, draw(reports, title=title))
 
 
-def recorded_curve(reports: list[Report]) -> dict[str, list[Any]]:
+def recorded_curve(reports: list[Report]) -> Curve | None:
     """Return the curve of a run for its record: at most `MAX_RECORDED` points, each of neighbouring reports.
 
-    "tokens" seen at the last report of a point, "loss" (nats, mean of the finite ones), "held_out_loss" of the last
-    evaluation among them, None where there was none. A point without a finite loss is left out.
+    Tokens seen at the last report of a point, the mean of its finite losses (nats), the last held-out loss among them.
+    A point without a finite loss is left out; None if no point is left.
     """
-    curve: dict[str, list[Any]] = {"tokens": [], "loss": [], "held_out_loss": []}
+    tokens, means, held_out = [], [], []
     for group in np.array_split(np.arange(len(reports)), min(MAX_RECORDED, max(1, len(reports)))):
         inside = [reports[number] for number in group]
         losses = [report["loss"] for report in inside if np.isfinite(report["loss"])]
         if not losses:
             continue
-        held_out = [report["held_out_loss"] for report in inside if report["held_out_loss"] is not None]
-        curve["tokens"].append(inside[-1]["tokens"])
-        curve["loss"].append(round(float(np.mean(losses)), 5))
-        curve["held_out_loss"].append(round(held_out[-1], 5) if held_out else None)
-    return curve
+        evaluated = [x for report in inside if (x := report["held_out_loss"]) is not None and np.isfinite(x)]
+        tokens.append(inside[-1]["tokens"])
+        means.append(round(float(np.mean(losses)), 5))
+        held_out.append(round(evaluated[-1], 5) if evaluated else None)
+    return Curve(tokens=tokens, loss=means, held_out_loss=held_out) if tokens else None
 
 
 def read_reports(metrics: Path) -> list[Report]:

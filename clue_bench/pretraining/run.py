@@ -23,12 +23,13 @@ from clue_bench.doors.checkpoint import FOLDER, weights_sha256, write_checkpoint
 from clue_bench.doors.records import (
     DataFacts,
     ModelFacts,
-    RunRecord,
+    PretrainRecord,
     claim_folder,
     read_record,
     record_path,
     write_record,
 )
+from clue_bench.doors.results import PretrainResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import count_parameters
 from clue_bench.pretraining import curve
@@ -53,12 +54,12 @@ def run_id(pretraining: Pretraining) -> str:
     return f"pretrain-{pretraining.recipe.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
 
-def completed_record(pretraining: Pretraining) -> RunRecord | None:
+def completed_record(pretraining: Pretraining) -> PretrainRecord | None:
     """Return the record of this very run if it is complete and its checkpoint is there, unchanged.
 
     Raises ClueBenchError if the folder holds another run.
     """
-    record = records.completed_record(pretraining.out, run_id(pretraining))
+    record = records.completed_record(pretraining.out, run_id(pretraining), PretrainRecord)
     folder = pretraining.out / FOLDER
     if record is None or weights_sha256(folder) != record.model.sha256 or not (folder / "config.json").is_file():
         return None
@@ -125,11 +126,10 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
     write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
 
 
-def _record(pretraining: Pretraining, asked: dict[str, Any]) -> RunRecord:
+def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:
     manifest = pretraining.corpus.manifest
     recipe = pretraining.recipe
-    return RunRecord(
-        kind="pretrain",
+    return PretrainRecord(
         run_id=run_id(pretraining),
         status="interrupted",
         started_at=versions.now(),
@@ -176,25 +176,25 @@ def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
 
 
 def _completed(
-    pretraining: Pretraining, record: RunRecord, last: TrainingReport, sha256: str, wall_seconds: float
-) -> RunRecord:
+    pretraining: Pretraining, record: PretrainRecord, last: TrainingReport, sha256: str, wall_seconds: float
+) -> PretrainRecord:
     model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
-    results = {
+    gpu_memory = hardware.peak_gpu_memory_mib()
+    results = PretrainResults(
         **asdict(last),
-        "epochs": pretraining.epochs,
-        "mean_tokens_per_second": pretraining.tokens_seen / pretraining.seconds,
-        "matrix_product_flops_per_second": pretraining.ceiling,
-        "held_out_perplexity": last.held_out_perplexity,
-        "peak_memory_mib": hardware.peak_memory_mib(),
-        "curve": curve.recorded_curve(curve.read_reports(pretraining.out / METRICS)),
-    }
-    if (gpu_memory := hardware.peak_gpu_memory_mib()) is not None:
-        results["peak_gpu_memory_mib"] = gpu_memory
+        epochs=pretraining.epochs,
+        mean_tokens_per_second=pretraining.tokens_seen / pretraining.seconds,
+        matrix_product_flops_per_second=pretraining.ceiling,
+        held_out_perplexity=last.held_out_perplexity,
+        peak_memory_mib=hardware.peak_memory_mib(),
+        **({} if gpu_memory is None else {"peak_gpu_memory_mib": gpu_memory}),
+        curve=curve.recorded_curve(curve.read_reports(pretraining.out / METRICS)),
+    )
     ended = {"status": "completed", "finished_at": versions.now(), "wall_seconds": wall_seconds}
     return record.model_copy(update={**ended, "model": model, "results": results})
 
 
-def _write_checkpoint(pretraining: Pretraining, record: RunRecord, folder: Path) -> str:
+def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: Path) -> str:
     manifest, recipe = pretraining.corpus.manifest, pretraining.recipe
     return write_checkpoint(
         folder,

@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench import versions
-from clue_bench.doors.records import NOISY_SPEED, DataFacts, RunRecord
-from clue_bench.doors.speeds import (
-    FEW_REPETITIONS,
+from clue_bench.doors.records import FEW_REPETITIONS, NOISY_SPEED, DataFacts, SpeedRecord
+from clue_bench.doors.results import (
     MEASUREMENTS,
     FinetuningSpeed,
     Latency,
@@ -55,7 +54,7 @@ def measure(
     baseline: str | None = None,
     settings: dict[str, Any] | None = None,
     on_progress: OnProgress = lambda done, total, what: None,
-) -> list[RunRecord]:
+) -> list[SpeedRecord]:
     """Measure training, fine-tuning and prediction of `models`; return a record for each, in their order.
 
     A model is a checkpoint folder, a hub id, or a recipe (a name or a .toml file). A repetition takes at least
@@ -153,7 +152,7 @@ class Timing:
         return summarise([value(trial) for trial in self.trials])
 
 
-def _run(session: Session, on_progress: OnProgress) -> list[RunRecord]:
+def _run(session: Session, on_progress: OnProgress) -> list[SpeedRecord]:
     started_at, started = versions.now(), time.perf_counter()
     timings = {kind: [Timing(model, model.reasons.get(kind, "")) for model in session.models] for kind in MEASUREMENTS}
     waits = (session.repetitions + 1) * sum(not each.error for of_kind in timings.values() for each in of_kind)
@@ -206,7 +205,7 @@ def _record(
     ceilings: dict[str, float],
     name: str,
     times: dict[str, Any],
-) -> RunRecord:
+) -> SpeedRecord:
     model = session.models[number]
     errors: dict[str, str] = {kind: timing.error for kind, timing in timings.items() if timing.error}
     results = None
@@ -224,8 +223,7 @@ def _record(
             not_measured=errors,
         )
     opened = [timing.opening for timing in timings.values() if timing.opening]
-    return RunRecord(
-        kind="speed",
+    return SpeedRecord(
         run_id=f"speed-{name}-{model.facts.name}",
         status="failed" if results is None else "completed",
         error=None if results is not None else "; ".join(errors.values()),
@@ -244,7 +242,7 @@ def _record(
         code=versions.describe_code(),
         packages=versions.describe_packages(),
         hardware=opened[0]["hardware"] if opened else {},
-        results={} if results is None else results.model_dump(mode="json"),
+        results=results,
         flags=[] if results is None else _flags(results),
     )
 

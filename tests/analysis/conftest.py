@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.doors.records import ModelFacts, RunRecord, write_record
+from clue_bench.doors.records import ModelFacts, parse_record, write_record
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import load_task
@@ -55,6 +55,8 @@ def make_run(tmp_path: Path, data: Path) -> MakeRun:
         probability: list[float] | None = None,
         gold_probability: list[float | None] | None = None,
         effective: dict[str, Any] | None = None,
+        dev: dict[str, Any] | None = None,
+        with_evaluations: bool = True,
         data: Path = data,
         **changed: Any,
     ) -> Path:
@@ -71,8 +73,11 @@ def make_run(tmp_path: Path, data: Path) -> MakeRun:
         ]
         write_predictions(predictions_path(folder, "dev"), predictions)
         correct = sum(p.is_right for p in predictions)
+        scores = {"rows": len(rows), "macro_f1": 0.4, "loss": 1.5, "top_label": "104", "top_share": 0.5}
+        scores |= {"majority_label": "104", "majority_share": 1 / 3}
         evaluations = [
-            {"step": step, "train_loss": 2 / step, "loss": 1.5, "accuracy": 0.5, "macro_f1": 0.4} for step in (10, 20)
+            {**scores, "step": step, "epoch": 1.0, "train_loss": 2 / step, "correct": 3, "accuracy": 3 / len(rows)}
+            for step in (10, 20)
         ]
         values: dict[str, Any] = {
             "kind": "finetune",
@@ -89,12 +94,13 @@ def make_run(tmp_path: Path, data: Path) -> MakeRun:
             "packages": {},
             "hardware": {},
             "results": {
-                "dev": {"rows": len(rows), "correct": correct},
+                "dev": {**scores, "correct": correct, "accuracy": correct / len(rows), **(dev or {})},
                 "best_step": 20,
-                "evaluations": evaluations,
+                "total_steps": 20,
+                "evaluations": evaluations if with_evaluations else [],
             },
         }
-        write_record(folder, RunRecord(**{**values, **changed}))
+        write_record(folder, parse_record({**values, **changed}))
         return folder
 
     return make

@@ -40,7 +40,7 @@ def test_a_label_that_the_task_lacks_is_refused(make_run, data):
 
 
 def test_too_few_predictions_are_refused(make_run, data):
-    folder = make_run(GOLD, results={})
+    folder = make_run(GOLD, dev={"rows": 5, "correct": 5, "accuracy": 1.0})
     predictions = read_predictions(predictions_path(folder, "dev"))
     write_predictions(predictions_path(folder, "dev"), predictions[:-1])
     with pytest.raises(ClueBenchError, match="5 predictions for 6 rows"):
@@ -48,8 +48,8 @@ def test_too_few_predictions_are_refused(make_run, data):
 
 
 def test_predictions_that_the_record_did_not_count_are_refused(make_run):
-    folder = make_run(GOLD, results={"dev": {"rows": 6, "correct": 5}})
-    with pytest.raises(ClueBenchError, match="correct 6, but the record says 5: not this run's predictions"):
+    folder = make_run(GOLD, dev={"correct": 5, "accuracy": 5 / 6})
+    with pytest.raises(ClueBenchError, match="6 of 6 rows right, but the record says 5 of 6"):
         read_run(folder, "dev")
 
 
@@ -67,7 +67,7 @@ def test_a_run_without_a_result_is_refused(make_run, changed, message):
 
 def test_a_pretraining_run_is_refused(make_run):
     with pytest.raises(ClueBenchError, match="a pretrain run; expected a fine-tuning run"):
-        read_run(make_run(GOLD, kind="pretrain", task=None), "dev")
+        read_run(make_run(GOLD, kind="pretrain", task=None, status="interrupted", results={}), "dev")
 
 
 def test_a_split_without_gold_labels_is_refused(make_run):

@@ -145,7 +145,7 @@ def test_long_texts_are_folded_but_complete(make_run, tmp_path):
 
 
 def test_a_run_without_errors_and_one_without_evaluations_have_pages(make_run, data):
-    folder = make_run(GOLD, results={})
+    folder = make_run(GOLD, with_evaluations=False)
     text = Page(render(examine(folder, data))).text
     assert "No row of dev is wrong." in text
     assert "nothing was trained in steps" in text

@@ -98,7 +98,7 @@ def test_it_ends_with_the_leaderboard_of_its_runs_and_their_settings(bench, tmp_
     assert code == 0
     found = records(tmp_path / "runs", "-test-")
     assert [record.seed for record in found] == [1, 2, 3]
-    scores = [100 * record.results["dev"]["accuracy"] for record in found]
+    scores = [100 * record.completed_results.dev.accuracy for record in found]
     lines = rows_of(out)
     assert sorted(lines) == sorted(["test", "TF-IDF", "多数类", "AFQMC"])
     assert f"{statistics.fmean(scores):.2f}%" in lines["test"]
@@ -124,7 +124,7 @@ def test_json_is_one_object_with_everything_and_runs_are_not_repeated(bench, tmp
     (row,) = first["rows"]
     found = records(tmp_path / "runs", "-test-")
     assert row["runs"] == [record.run_id for record in found]
-    assert row["dev"]["accuracies"] == [record.results["dev"]["accuracy"] for record in found]
+    assert row["dev"]["accuracies"] == [record.completed_results.dev.accuracy for record in found]
     assert row["dev"]["floor"] in ("floor-majority", "floor-tfidf")
     assert row["dev"]["test"]["name"] == "Welch"
     assert [floor["model"] for floor in first["floors"]] == ["floor-majority", "floor-tfidf"]
@@ -182,10 +182,10 @@ def test_a_search_tries_every_point_once_and_more_seeds_only_for_the_best(bench,
     with_best = [r for r in found if {key: r.effective[key] for key in best} == best]
     assert [record.seed for record in with_best] == [1, 2]
     assert row["runs"] == [record.run_id for record in with_best]
-    firsts = [record.results["dev"] for record in found if record.seed == 1]
-    ranks = [(dev["top_share"] < 0.99, dev["accuracy"]) for dev in firsts]
-    dev = with_best[0].results["dev"]
-    assert (dev["top_share"] < 0.99, dev["accuracy"]) == max(ranks)
+    firsts = [record.completed_results.dev for record in found if record.seed == 1]
+    ranks = [(dev.top_share < 0.99, dev.accuracy) for dev in firsts]
+    dev = with_best[0].completed_results.dev
+    assert (dev.top_share < 0.99, dev.accuracy) == max(ranks)
     assert "best of 6: " in bench(*arguments)[1]
 
 
@@ -294,7 +294,7 @@ def test_untrained_is_a_row_of_the_same_size_that_saw_no_token(bench, tmp_path):
     (other, *_) = [record for record in records(tmp_path / "runs") if record not in bare]
     assert [record.model.pretraining_tokens for record in bare] == [0, 0]
     assert bare[0].model.parameters == other.model.parameters
-    assert len({record.results["weights_sha256"] for record in bare}) == 2
+    assert len({record.completed_results.weights_sha256 for record in bare}) == 2
     assert other.model.pretraining_tokens == 24 * 8 * 32
 
 
@@ -308,7 +308,7 @@ def test_an_intermediate_task_is_in_the_name_and_the_provenance(bench, tmp_path)
         made = tmp_path / "runs" / run_id / "checkpoint" / "provenance.json"
         provenance = json.loads(made.read_text(encoding="utf-8"))
         assert [run["task"] for run in provenance["earlier"]] == ["ocnli"]
-        assert provenance["started_from_sha256"] == first.results["weights_sha256"]
+        assert provenance["started_from_sha256"] == first.completed_results.weights_sha256
         assert provenance["earlier"][0]["started_from_sha256"] == first.model.sha256
     before = contents(tmp_path / "runs")
     assert bench("--seeds", 2, "--intermediate", "ocnli", "--no-floor", "--json")[:2] == (0, out)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from clue_bench.cli import main
-from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts, write_record
+from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 
 WRITTEN = {"README.md", "leaderboard.csv", "leaderboard.json", "speed.md", "index.html", "plots/score-tokens.svg"}
 
@@ -17,9 +17,9 @@ def records(tmp_path):
     folder = tmp_path / "records"
     for place, name in enumerate(("tiny", "base")):
         rows, correct = 100, 70 + place
-        dev = {"rows": rows, "correct": correct, "accuracy": correct / rows, "macro_f1": 0.5, "majority_share": 0.6}
-        record = RunRecord(
-            kind="finetune",
+        scores = {"rows": rows, "correct": correct, "accuracy": correct / rows, "macro_f1": 0.5, "loss": 0.7}
+        dev = {**scores, "top_label": "0", "top_share": 0.7, "majority_label": "0", "majority_share": 0.6}
+        record = FinetuneRecord(
             run_id=f"finetune-afqmc-{name}",
             status="completed",
             started_at="2026-01-01T00:00:00Z",

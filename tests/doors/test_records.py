@@ -6,23 +6,54 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from clue_bench.doors import correct_rows
 from clue_bench.doors.records import (
     DataFacts,
     FileFacts,
+    FinetuneRecord,
     ModelFacts,
+    PretrainRecord,
     RunRecord,
     TaskFacts,
+    parse_record,
     read_record,
     read_records,
     record_path,
+    record_schema,
     write_record,
 )
+from clue_bench.doors.results import CorrectRows
 from clue_bench.errors import ClueBenchError
 
 FILE = FileFacts(rows=4316, md5="0" * 32, expected_rows=4316, expected_md5="0" * 32)
+DEV = {
+    "rows": 4316,
+    "correct": 2977,
+    "accuracy": 2977 / 4316,
+    "macro_f1": 0.5,
+    "loss": 1e-300,
+    "top_label": "0",
+    "top_share": 1.0,
+    "majority_label": "0",
+    "majority_share": 0.69,
+}
+RESULTS = {"dev": DEV, "best_step": 1, "total_steps": 2}
+PRETRAINED = {
+    "step": 1,
+    "loss": 2.5,
+    "learning_rate": 1e-4,
+    "gradient_norm": 1.0,
+    "tokens": 10,
+    "tokens_per_second": 1.0,
+    "model_flops_per_second": 1.0,
+    "seconds": 1.0,
+    "epochs": 1.0,
+    "mean_tokens_per_second": 1.0,
+    "peak_memory_mib": 1,
+    "curve": {"tokens": [10], "loss": [2.5], "held_out_loss": [None]},
+}
 
 
 def record(run_id: str = "afqmc-tiny-1", **facts: Any) -> RunRecord:
@@ -42,18 +73,19 @@ def record(run_id: str = "afqmc-tiny-1", **facts: Any) -> RunRecord:
         "code": {"version": "0.1.0", "commit": "0123456789abcdef", "dirty": True},
         "packages": {"torch": "2.11.0"},
         "hardware": {"cpu": "some", "cores": 2},
-        "results": {"dev": {"accuracy": 2977 / 4316, "rows": 4316}, "curve": [0.1, 1e-300]},
+        "results": RESULTS,
         "flags": ["majority_class"],
     }
-    return RunRecord(**{**fields, **facts})
+    return parse_record({**fields, **facts})
 
 
 @pytest.mark.parametrize(
     "facts",
     [
         {},
-        {"kind": "pretrain", "task": None, "results": {}, "flags": []},
-        {"status": "failed", "error": "ValueError: 坏", "finished_at": None},
+        {"kind": "pretrain", "task": None, "results": PRETRAINED, "flags": []},
+        {"status": "failed", "error": "ValueError: 坏", "finished_at": None, "results": {}},
+        {"status": "interrupted", "results": {}},
         {"status": "interrupted"},
     ],
 )
@@ -68,7 +100,7 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path, facts: dict[str, Any
 def test_a_record_is_json_for_everybody(tmp_path: Path) -> None:
     text = write_record(tmp_path, record()).read_text(encoding="utf-8")
     value = json.loads(text)
-    assert list(value) == list(RunRecord.model_fields)
+    assert list(value) == list(FinetuneRecord.model_fields)
     assert value["format_version"] == 1
     assert value["results"]["dev"]["accuracy"] == 2977 / 4316
     assert "蚂蚁金融" in text
@@ -78,11 +110,13 @@ def test_a_record_is_json_for_everybody(tmp_path: Path) -> None:
 def test_a_number_that_is_none_is_not_lost_in_silence(tmp_path: Path, value: float) -> None:
     # JSON has no NaN. Whether it is refused or written as text, it must not be read back as "not measured".
     try:
-        path = write_record(tmp_path, record(results={"loss": value}))
+        path = write_record(tmp_path, record(kind="pretrain", results={**PRETRAINED, "loss": value}))
     except (ClueBenchError, ValueError):
         assert list(tmp_path.iterdir()) == []
     else:
-        assert read_record(path).results["loss"] is not None
+        found = read_record(path)
+        assert isinstance(found, PretrainRecord)
+        assert found.completed_results.loss == value or value != value
 
 
 def test_a_later_record_of_a_run_replaces_the_earlier_one(tmp_path: Path) -> None:
@@ -95,7 +129,7 @@ def test_a_later_record_of_a_run_replaces_the_earlier_one(tmp_path: Path) -> Non
 def test_a_record_that_cannot_be_written_leaves_the_earlier_one(tmp_path: Path) -> None:
     write_record(tmp_path, record(status="interrupted"))
     with pytest.raises(PydanticSerializationError):
-        write_record(tmp_path, record(results={"dev": object()}))
+        write_record(tmp_path, record(asked={"task": object()}))
     assert [found.status for found in read_records(tmp_path)] == ["interrupted"]
     assert [path.name for path in tmp_path.iterdir()] == ["afqmc-tiny-1.record.json"]
 
@@ -174,30 +208,94 @@ def test_a_file_is_official_by_rows_and_md5(facts: dict[str, Any], official: boo
 
 
 RIGHT = [True, False, True, True, False]
-COUNTED = {"rows": 5, "correct": 3}
+COUNTED = {"rows": 5, "correct": 3, "accuracy": 0.6}
+PACKED = CorrectRows.pack(RIGHT).model_dump()
 
 
 def test_a_record_keeps_which_dev_rows_were_right(tmp_path: Path) -> None:
-    results = {"dev": COUNTED, "dev_correct": correct_rows.pack(RIGHT)}
-    path = write_record(tmp_path, record(results=results))
-    assert correct_rows.unpack(read_record(path).results["dev_correct"]) == RIGHT
+    results = {**RESULTS, "dev": {**DEV, **COUNTED}, "dev_correct": CorrectRows.pack(RIGHT)}
+    found = read_record(write_record(tmp_path, record(results=results)))
+    assert isinstance(found, FinetuneRecord)
+    assert found.completed_results.dev_correct is not None
+    assert found.completed_results.dev_correct.unpack() == RIGHT
 
 
 @pytest.mark.parametrize(
     ("dev", "packed", "problem"),
     [
-        ({"rows": 5, "correct": 2}, correct_rows.pack(RIGHT), "3 right of 5 rows; results.dev says 2 of 5"),
-        ({"rows": 6, "correct": 3}, correct_rows.pack(RIGHT), "3 right of 5 rows; results.dev says 3 of 6"),
-        (None, correct_rows.pack(RIGHT), "results.dev says None of None"),
+        ({"rows": 5, "correct": 2, "accuracy": 0.4}, PACKED, "3 right of 5 rows; results.dev says 2 of 5"),
+        ({"rows": 6, "correct": 3, "accuracy": 0.5}, PACKED, "3 right of 5 rows; results.dev says 3 of 6"),
+        ({"rows": None}, PACKED, "results.dev.rows"),
         (COUNTED, {"rows": 5, "bits": "!"}, "not Base64"),
-        (COUNTED, [True, False], "expected rows and bits"),
+        (COUNTED, [True, False], "results.dev_correct"),
     ],
 )
 def test_rows_that_are_not_those_counted_are_an_error(tmp_path: Path, dev: Any, packed: Any, problem: str) -> None:
     fields = record().model_dump(mode="json")
-    fields["results"] = {"dev": dev, "dev_correct": packed}
+    fields["results"] = {**RESULTS, "dev": {**DEV, **dev}, "dev_correct": packed}
     path = record_path(tmp_path, "afqmc-tiny-1")
     path.write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(ClueBenchError, match=re.escape(problem)) as caught:
         read_record(path)
     assert str(path) in caught.value.message
+
+
+RECORDS = Path(__file__).parents[2] / "leaderboards" / "records"
+
+
+@pytest.mark.parametrize("path", sorted(RECORDS.rglob("*.record.json")), ids=lambda path: path.name)
+def test_an_old_record_is_written_as_it_was_read(path: Path) -> None:
+    written = json.loads(path.read_text(encoding="utf-8"))
+    found = read_record(path)
+    assert found.model_dump(mode="json", exclude_unset=True) == written
+    whole = found.model_dump(mode="json")  # with the values of keys that were not yet written then
+    assert whole["results"] == written["results"]
+    assert {**whole, "task": written["task"], "model": written["model"]} == written
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"results": {}},
+        {"results": None},
+        {"results": {**RESULTS, "novelty": 1}},
+        {"results": {**RESULTS, "dev": {**DEV, "correct": 5000}}},
+        {"results": {**RESULTS, "dev": {**DEV, "accuracy": 0.8}}},
+        {"results": {**RESULTS, "dev": {**DEV, "macro_f1": float("nan")}}},
+        {"results": {**RESULTS, "best_step": -1}},
+        {"results": PRETRAINED},
+        {"task": None},
+    ],
+)
+def test_a_completed_run_has_whole_results(facts: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        record(**facts)
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        {"tokens": [], "loss": []},
+        {"tokens": [1, 2], "loss": [1.0]},
+        {"tokens": [2, 1], "loss": [1.0, 1.0]},
+        {"tokens": [1], "loss": [float("inf")]},
+    ],
+)
+def test_a_curve_that_contradicts_itself_is_refused(curve: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="curve"):
+        record(kind="pretrain", task=None, results={**PRETRAINED, "curve": curve})
+
+
+@pytest.mark.parametrize("status", ["failed", "interrupted"])
+def test_a_run_without_results_says_so(status: str) -> None:
+    found = record(status=status, results={})
+    assert found.results is None
+    assert found.model_dump(mode="json")["results"] == {}
+    with pytest.raises(ClueBenchError, match=f"'afqmc-tiny-1' is {status}"):
+        _ = found.completed_results
+
+
+def test_the_schema_in_the_documentation_is_current() -> None:
+    path = Path(__file__).parents[2] / "docs" / "schema" / "record.schema.json"
+    again = 'python -c "from clue_bench.doors.records import write_schema; write_schema()"'
+    assert json.loads(path.read_text(encoding="utf-8")) == record_schema(), f"run {again}"

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clue_bench.doors import correct_rows
 from clue_bench.doors.predictions import predictions_path, read_predictions
 from clue_bench.doors.records import RunRecord, read_record, record_path
 from clue_bench.finetuning.base_models.pretrained import open_pretrained
@@ -36,7 +35,7 @@ def data(tmp_path: Path) -> Path:
 def check(record: RunRecord, out: Path) -> None:
     predictions = read_predictions(predictions_path(out, "dev"))
     assert len(predictions) == 45 - 4
-    found = correct_rows.unpack(record.results["dev_correct"])
+    found = record.completed_results.dev_correct.unpack()
     assert found == [prediction.is_right for prediction in predictions]
     assert 0 < sum(found) < len(found)
 

@@ -80,7 +80,7 @@ def test_the_linear_floor_sees_what_two_texts_share_where_a_bag_of_both_does_not
     joined = {split: ["".join(pair) for pair in part.texts] for split, part in rows.items()}
     model = LinearSVC().fit(bag.fit_transform(joined["train"]), rows["train"].labels)
     of_bag = accuracy_score(rows["dev"].labels, model.predict(bag.transform(joined["dev"])))
-    assert record.results["dev"]["accuracy"] > 0.99 > 0.9 > of_bag
+    assert record.completed_results.dev.accuracy > 0.99 > 0.9 > of_bag
 
 
 def test_the_majority_floor_is_scikit_learns(data, tmp_path):
@@ -90,7 +90,7 @@ def test_the_majority_floor_is_scikit_learns(data, tmp_path):
     oracle = DummyClassifier(strategy="prior").fit(np.zeros((600, 1)), rows["train"].labels)
     predicted = oracle.predict(np.zeros((200, 1)))
     assert labels(tmp_path) == [card.labels[label] for label in predicted]
-    assert record.results["dev"]["accuracy"] == accuracy_score(rows["dev"].labels, predicted)
+    assert record.completed_results.dev.accuracy == accuracy_score(rows["dev"].labels, predicted)
     first = read_predictions(predictions_path(tmp_path, "dev"))[0]
     assert first.probability == pytest.approx(oracle.predict_proba([[0]]).max(), abs=2 / 600)
     assert record.flags == [MAJORITY_CLASS]
@@ -105,9 +105,9 @@ def test_a_floor_is_recorded_and_predicted_like_any_run(data, tmp_path, kind):
     assert record.run_id.startswith(f"finetune-afqmc-floor-{kind}-")
     assert record.run_id.endswith("-s1")
     dev = read_predictions(predictions_path(tmp_path, "dev"))
-    assert sum(prediction.is_right for prediction in dev) == record.results["dev"]["correct"]
+    assert sum(prediction.is_right for prediction in dev) == record.completed_results.dev.correct
     assert -np.log([prediction.gold_probability for prediction in dev]).mean() == pytest.approx(
-        record.results["dev"]["loss"], abs=1e-3
+        record.completed_results.dev.loss, abs=1e-3
     )
     test = read_predictions(predictions_path(tmp_path, "test"))
     assert [prediction.id for prediction in test] == list(range(40))
@@ -120,14 +120,14 @@ def test_a_floor_is_one_model_whatever_the_task(data, tmp_path):
     first, second = run(data, tmp_path / "a", "tfidf"), run(data, tmp_path / "b", "tfidf", task="tnews")
     assert first.model.sha256 == second.model.sha256
     assert first.effective == second.effective
-    assert first.model.parameters == first.results["num_features"] + 1  # two classes: one margin
-    assert second.model.parameters == 3 * (second.results["num_features"] + 1)
+    assert first.model.parameters == first.completed_results.num_features + 1  # two classes: one margin
+    assert second.model.parameters == 3 * (second.completed_results.num_features + 1)
 
 
 def test_a_class_that_train_lacks_is_never_predicted_and_has_a_probability(data, tmp_path):
     record = run(data, tmp_path, "tfidf", task="tnews")
     assert set(labels(tmp_path)) == {"100", "103", "112"}
-    assert record.results["dev"]["accuracy"] == 0.75  # everything but class 116
+    assert record.completed_results.dev.accuracy == 0.75  # everything but class 116
     strangers = [p for p in read_predictions(predictions_path(tmp_path, "dev")) if p.gold == "116"]
     assert len(strangers) == 30
     assert all(0 < p.gold_probability <= p.probability for p in strangers)
@@ -254,8 +254,8 @@ def test_the_command_runs_both_floors_of_every_task_and_gives_one_json_object(da
 
 @pytest.mark.slow
 def test_on_real_data_the_linear_floor_learns_inference_and_is_at_the_majority_on_afqmc(real_data, tmp_path):
-    ocnli = run(real_data / "clue", tmp_path / "ocnli", "tfidf", task="ocnli").results["dev"]
+    ocnli = run(real_data / "clue", tmp_path / "ocnli", "tfidf", task="ocnli").completed_results.dev
     assert ocnli["accuracy"] > 0.55 > 0.4 > ocnli["majority_share"]
-    afqmc = [run(real_data / "clue", tmp_path / kind, kind).results["dev"]["accuracy"] for kind in FLOORS]
+    afqmc = [run(real_data / "clue", tmp_path / kind, kind).completed_results.dev.accuracy for kind in FLOORS]
     assert afqmc[0] == pytest.approx(0.68999, abs=1e-5)
     assert afqmc[1] == pytest.approx(afqmc[0], abs=0.01)

@@ -67,16 +67,16 @@ def finish(plan, out):
 
 def test_a_run_learns_and_records_everything(data, checkpoint_folder, tmp_path):
     record = finish(plan_of(data, checkpoint_folder), tmp_path)
-    dev = record.results["dev"]
+    dev = record.completed_results.dev
     assert record.status == "completed"
-    assert dev["accuracy"] > 0.95
-    assert dev["correct"] == round(dev["accuracy"] * dev["rows"])
+    assert dev.accuracy > 0.95
+    assert dev.correct == round(dev.accuracy * dev.rows)
     assert record.flags == []
     assert record.task is not None
     assert record.task.column == "AFQMC"
     assert record.effective["epochs"] == 4
     assert record.effective["steps"] == 100
-    assert len(record.results["evaluations"]) == 8
+    assert len(record.completed_results.evaluations) == 8
     assert record.model.sha256 == read_checkpoint(checkpoint_folder).sha256
     assert record.data.files["train"].rows == 400
 
@@ -84,7 +84,7 @@ def test_a_run_learns_and_records_everything(data, checkpoint_folder, tmp_path):
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(data, checkpoint_folder, tmp_path):
     plans = [plan_of(data, checkpoint_folder, seed=seed, epochs=1) for seed in (1, 1, 2)]
     results = [finish(plan, tmp_path / str(number)).results for number, plan in enumerate(plans)]
-    curves = [[evaluation["train_loss"] for evaluation in result["evaluations"]] for result in results]
+    curves = [[evaluation.train_loss for evaluation in result.evaluations] for result in results]
     assert curves[0] == curves[1] != curves[2]
     assert plans[0].run_id == plans[1].run_id != plans[2].run_id
 
@@ -182,7 +182,7 @@ def test_every_family_learns_repeats_itself_and_predicts_as_transformers(data, f
 
     plan = plan_of(data, small_model(family, tmp_path / f"small-{family}", vocabulary_file), epochs=2)
     records = [finish(plan, tmp_path / out) for out in ("a", "b")]
-    curves = [[evaluation["train_loss"] for evaluation in record.results["evaluations"]] for record in records]
+    curves = [[evaluation.train_loss for evaluation in record.completed_results.evaluations] for record in records]
     assert curves[0] == curves[1]
     assert curves[0][-1] < curves[0][0]
     assert records[0].model.name == f"small-{family}"
@@ -228,21 +228,21 @@ def test_the_best_evaluation_is_kept_not_the_last(data, checkpoint_folder, tmp_p
 @pytest.mark.parametrize("patience", [0, 2])
 def test_a_record_says_whether_patience_ended_the_run_and_after_which_step(data, checkpoint_folder, tmp_path, patience):
     results = finish(plan_of(data, checkpoint_folder, epochs=6, patience=patience), tmp_path).results
-    looks = [look["step"] for look in results["evaluations"]]
-    assert results["total_steps"] == 150
-    assert results["last_step"] == looks[-1]
-    assert results["stopped_early"] == (patience == 2)
+    looks = [look.step for look in results.evaluations]
+    assert results.total_steps == 150
+    assert results.last_step == looks[-1]
+    assert results.stopped_early == (patience == 2)
     if patience:
-        assert looks.index(results["best_step"]) == len(looks) - 1 - patience
-        assert results["last_step"] < 150
+        assert looks.index(results.best_step) == len(looks) - 1 - patience
+        assert results.last_step < 150
     else:
-        assert results["last_step"] == 150
+        assert results.last_step == 150
 
 
 def test_a_result_at_the_majority_class_is_flagged(data, checkpoint_folder, tmp_path):
     record = finish(plan_of(data, checkpoint_folder, steps=1, learning_rate=1e-9), tmp_path)
-    dev = record.results["dev"]
-    assert (MAJORITY_CLASS in record.flags) == (dev["accuracy"] <= dev["majority_share"])
+    dev = record.completed_results.dev
+    assert (MAJORITY_CLASS in record.flags) == (dev.accuracy <= dev.majority_share)
     assert record.flags == [MAJORITY_CLASS]
 
 

@@ -77,7 +77,7 @@ def contents(folder):
 def numbers(record):
     """What of a record does not depend on when and how fast it was made."""
     timed = ("train_seconds", "train_rows_per_second", "evaluation_rows_per_second", "peak_memory_mib")
-    return record.effective, {key: value for key, value in record.results.items() if key not in timed}
+    return record.effective, record.completed_results.model_dump(exclude=set(timed))
 
 
 def without(planner, broken):
@@ -100,7 +100,7 @@ def test_every_point_runs_with_the_first_seed_and_only_the_best_with_the_others(
         (candidates[1], 3),
     ]
     assert len(swept.trials) == num_runs(candidates, [1, 2, 3])
-    scores = [trial.record.results["dev"]["accuracy"] for trial in swept.trials[:3]]
+    scores = [trial.record.completed_results.dev.accuracy for trial in swept.trials[:3]]
     assert scores[1] == max(scores) > max(scores[0], scores[2])
     assert swept.best == candidates[1]
     assert [trial.seed for trial in swept.of_best] == [1, 2, 3]
@@ -109,7 +109,7 @@ def test_every_point_runs_with_the_first_seed_and_only_the_best_with_the_others(
 
 def test_the_best_is_by_the_tasks_metric_and_a_constant_comes_last(planner, tmp_path):
     constant, low, high = {"steps": 1}, {"steps": 2}, {"steps": 3}
-    results = {1: (0.9, 0.99, 0.9), 2: (0.7, 0.8, 0.4), 3: (0.6, 0.8, 0.5)}  # accuracy, top_share, macro-F1
+    results = {1: (9, 0.99, 0.9), 2: (7, 0.8, 0.4), 3: (6, 0.8, 0.5)}  # correct of 10, top_share, macro-F1
 
     def chosen(metric, points):
         out = tmp_path / f"{metric}-{len(points)}"
@@ -119,8 +119,10 @@ def test_the_best_is_by_the_tasks_metric_and_a_constant_comes_last(planner, tmp_
             list(run(plan, prepare(plan), out=out / plan.run_id, asked={}))
             path = record_path(out / plan.run_id, plan.run_id)
             values = json.loads(path.read_text(encoding="utf-8"))
-            names = ("accuracy", "top_share", "macro_f1")
-            values["results"]["dev"] |= dict(zip(names, results[point["steps"]], strict=True))
+            names = ("correct", "top_share", "macro_f1")
+            dev = values["results"]["dev"] | dict(zip(names, results[point["steps"]], strict=True)) | {"rows": 10}
+            values["results"]["dev"] = {**dev, "accuracy": dev["correct"] / 10}
+            del values["results"]["dev_correct"]
             path.write_text(json.dumps(values), encoding="utf-8")
 
         def planned(point, seed):
@@ -212,7 +214,7 @@ def test_a_complete_run_whose_files_are_gone_and_that_fails_keeps_no_results(pla
     done, _ = do(planner, [{}], [1], tmp_path)
     shutil.rmtree(done.trials[0].folder / "checkpoint")
     swept, _ = do(without(planner, {}), [{}], [1], tmp_path)
-    assert (swept.failed[0].record.status, swept.failed[0].record.results) == ("failed", {})
+    assert (swept.failed[0].record.status, swept.failed[0].record.results) == ("failed", None)
 
 
 def test_an_exception_of_any_kind_inside_training_is_named_in_the_record(planner, tmp_path):

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from clue_bench.cards import builtin_folder
-from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts
+from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts, parse_record
 
 COLUMNS = {"afqmc": "AFQMC", "tnews": "TNEWS'", "iflytek": "IFLYTEK'", "cmnli": "CMNLI"}
 
@@ -44,6 +44,8 @@ def make_record() -> MakeRecord:
             "accuracy": correct / rows,
             "macro_f1": 0.5,
             "loss": 0.7,
+            "top_label": "0",
+            "top_share": 0.7,
             "majority_share": 0.6899,
             "majority_label": "0",
         }
@@ -65,6 +67,6 @@ def make_record() -> MakeRecord:
             "hardware": {},
             "results": {"dev": dev, "best_step": 200, "total_steps": 600} if results is None else results,
         }
-        return RunRecord(**{**fields, **facts})
+        return parse_record({**fields, **facts})
 
     return make

@@ -24,7 +24,8 @@ def floor(make_record: MakeRecord) -> MakeRecord:
         made = make_record(
             task, correct, **{"model": f"floor-{kind}", "sha256": kind[0] * 64, "is_floor": True, **facts}
         )
-        return made.model_copy(update={"results": {**made.results, "best_step": 0, "total_steps": 0}})
+        results = made.completed_results.model_copy(update={"best_step": 0, "total_steps": 0})
+        return made.model_copy(update={"results": results})
 
     return make
 

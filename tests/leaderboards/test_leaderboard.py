@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from clue_bench.doors import correct_rows
 from clue_bench.doors.records import RunRecord, read_records, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build, leaderboard_of
@@ -39,7 +38,7 @@ def records(make_record: MakeRecord) -> list[RunRecord]:
         make_record("tnews", 9900, data="synthetic", revision="synthetic"),
         make_record("tnews", 1, run_id="dead", status="failed", error="CUDA | out of memory", results={}),
         make_record("tnews", 1, run_id="cut", status="interrupted", results={}),
-        make_record(run_id="long", kind="pretrain", results={}),
+        make_record(run_id="long", kind="pretrain", status="interrupted", results={}),
     ]
 
 
@@ -171,8 +170,10 @@ def test_the_board_of_no_runs_says_so() -> None:
 def test_what_a_run_came_to_is_plain_json_with_the_test_against_the_best_floor(make_record: MakeRecord) -> None:
     def made(correct: int, **facts: object) -> RunRecord:
         record = make_record(correct=correct, rows=1000, **facts)
-        packed = correct_rows.pack(number < correct for number in range(1000))
-        return record.model_copy(update={"results": {**record.results, "dev_correct": packed}})
+        packed = CorrectRows.pack(number < correct for number in range(1000))
+        return record.model_copy(
+            update={"results": record.completed_results.model_copy(update={"dev_correct": packed})}
+        )
 
     seeds = [made(correct, seed=seed, wall_seconds=10.0) for seed, correct in ((1, 720), (2, 730), (3, 740))]
     best = made(700, model="floor-tfidf", sha256="f" * 64, is_floor=True, run_id="best")

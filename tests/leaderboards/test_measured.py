@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from clue_bench.doors import correct_rows
 from clue_bench.doors.records import RunRecord
+from clue_bench.doors.results import CorrectRows
 from clue_bench.leaderboards.cells import MeasuredTable
 from clue_bench.leaderboards.measured import MAJORITY_NOTE, differing_conditions, measured_section, score_table
 from clue_bench.leaderboards.runs import measured_tables
@@ -140,7 +140,8 @@ def test_of_a_seed_that_was_run_twice_the_first_run_counts_for_accuracy_and_rows
     records = []
     for seed, (name, correct) in zip((1, 1, 2), right.items(), strict=True):
         made = make_record(correct=int(correct.sum()), rows=1000, seed=seed, run_id=name)
-        records.append(made.model_copy(update={"results": {**made.results, "dev_correct": correct_rows.pack(correct)}}))
+        results = made.completed_results.model_copy(update={"dev_correct": CorrectRows.pack(correct)})
+        records.append(made.model_copy(update={"results": results}))
     (table,) = measured_tables(records)
     cell = table.models[0].cells["AFQMC"]
     assert (cell.runs, cell.repeats, cell.seeds) == (("a", "c"), ("b",), (1, 2))

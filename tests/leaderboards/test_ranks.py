@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from clue_bench.doors import correct_rows
 from clue_bench.doors.records import RunRecord
+from clue_bench.doors.results import CorrectRows
 from clue_bench.leaderboards.cells import MeasuredTable
 from clue_bench.leaderboards.leaderboard import build
 from clue_bench.leaderboards.measured import measured_section
@@ -32,7 +32,8 @@ def make(make_record: MakeRecord) -> Make:
     def make(model: str, correct: Bools, task: str = "afqmc", **facts: object) -> RunRecord:
         facts = {"sha256": (model[0] * 64), **facts}
         made = make_record(task, int(correct.sum()), rows=len(correct), model=model, **facts)
-        return made.model_copy(update={"results": {**made.results, "dev_correct": correct_rows.pack(correct)}})
+        results = made.completed_results.model_copy(update={"dev_correct": CorrectRows.pack(correct)})
+        return made.model_copy(update={"results": results})
 
     return make
 

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 from scipy import integrate, stats
 
-from clue_bench.doors.records import RunRecord
+from clue_bench.doors.records import FinetuneRecord, RunRecord
+from clue_bench.doors.results import EvaluationScores, TriedC
 from clue_bench.leaderboards.cells import MeasuredCell
 from clue_bench.leaderboards.measured import SELECTION_NOTE, measured_section
 from clue_bench.leaderboards.runs import measured_tables
@@ -35,7 +36,11 @@ def test_the_expected_maximum_of_two_and_three_is_known(number: int, exact: floa
 
 
 def with_evaluations(record: RunRecord, number: int) -> RunRecord:
-    return record.model_copy(update={"results": {**record.results, "evaluations": [{}] * number}})
+    assert isinstance(record, FinetuneRecord)
+    assert record.results is not None
+    evaluation = EvaluationScores(**record.results.dev.model_dump(), step=1, epoch=1.0, train_loss=1.0)
+    results = record.results.model_copy(update={"evaluations": [evaluation] * number})
+    return record.model_copy(update={"results": results})
 
 
 def test_noise_is_that_of_seeds_and_sampling_and_scores_those_of_all_settings(make_record: MakeRecord) -> None:
@@ -69,7 +74,9 @@ def test_a_single_seed_has_no_sd_and_so_no_figure(make_record: MakeRecord) -> No
 
 def test_the_settings_that_a_floor_tried_count(make_record: MakeRecord) -> None:
     floor = make_record(is_floor=True, model="floor-tfidf")
-    floor = floor.model_copy(update={"results": {**floor.results, "evaluations": [], "tried": [{}, {}, {}]}})
+    tried = [TriedC(C=c, accuracy=0.5, macro_f1=0.5) for c in (0.1, 0.3, 1.0)]
+    results = floor.completed_results.model_copy(update={"tried": tried})
+    floor = floor.model_copy(update={"results": results})
     assert cell_of(floor).dev_scores == 3
 
 

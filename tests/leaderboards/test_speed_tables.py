@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts
+from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, SpeedRecord, TaskFacts
 from clue_bench.leaderboards.speed.columns import COLUMNS, shown
 from clue_bench.leaderboards.speed.tables import NOTHING_MEASURED, speed_json, speed_section, speed_tables
 from clue_bench.stats.timing import summarise
 
 MACHINE = {"system": "Linux x86_64", "processor": "some processor", "cores": 2, "memory_mib": 24105, "threads": 2}
-MakeSpeed = Callable[..., RunRecord]
+MakeSpeed = Callable[..., SpeedRecord]
 
 
 def interval(middle: float, spread: float = 0.01) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def make_speed() -> MakeSpeed:
         machine: dict[str, Any] | None = None,
         status: str = "completed",
         **results: Any,
-    ) -> RunRecord:
+    ) -> SpeedRecord:
         values = {
             "session": session,
             "position": position,
@@ -82,8 +82,7 @@ def make_speed() -> MakeSpeed:
             "prediction": PREDICTION,
             "not_measured": {},
         }
-        return RunRecord(
-            kind="speed",
+        return SpeedRecord(
             run_id=f"speed-{session}-{model}",
             status=status,
             error="out of memory" if status == "failed" else None,

@@ -10,7 +10,7 @@ import pytest
 
 from clue_bench.cli import main
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.doors.records import DataFacts, ModelFacts, RunRecord, TaskFacts, write_record
+from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.submission.check import check_submission
 from clue_bench.prediction.submission.names import known_slots
@@ -36,6 +36,10 @@ def known():
     return known_slots()
 
 
+DEV = {"rows": 4, "correct": 3, "accuracy": 0.75, "macro_f1": 0.5, "loss": 0.7, "top_label": "0", "top_share": 1.0}
+RESULTS = {"dev": {**DEV, "majority_label": "0", "majority_share": 0.5}, "best_step": 1, "total_steps": 2}
+
+
 def write_run(folder, task, ids_of_split, *, status="completed", label=None):
     """Write a run's record and predictions; they take turns over the task's labels."""
     card = load_task(task)
@@ -43,8 +47,7 @@ def write_run(folder, task, ids_of_split, *, status="completed", label=None):
         labels = [label or card.labels[n % len(card.labels)] for n in range(len(ids))]
         rows = [Prediction(id=i, label=each, probability=0.5) for i, each in zip(ids, labels, strict=True)]
         write_predictions(predictions_path(folder, split), rows)
-    record = RunRecord(
-        kind="finetune",
+    record = FinetuneRecord(
         run_id=f"finetune-{task}-{folder.name}",
         status=status,
         started_at="2026-01-01T00:00:00Z",
@@ -57,7 +60,7 @@ def write_run(folder, task, ids_of_split, *, status="completed", label=None):
         code={},
         packages={},
         hardware={},
-        results={"predictions": {split: f"predictions/{split}.jsonl" for split in ids_of_split}},
+        results={**RESULTS, "predictions": {split: f"predictions/{split}.jsonl" for split in ids_of_split}},
     )
     write_record(folder, record)
     return folder

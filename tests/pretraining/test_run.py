@@ -144,8 +144,8 @@ def test_a_completed_run_is_found_and_recorded(recipe_file, corpus_folder, tmp_p
     record = completed_record(again)
     assert record is not None
     assert record.status == "completed"
-    assert record.results["step"] == 24
-    assert record.results["loss"] == losses(out)[-1][1]
+    assert record.completed_results.step == 24
+    assert record.completed_results.loss == losses(out)[-1][1]
     assert record.effective["stage1"]["learning_rate"] == 1e-3
     assert record.model.pretraining_tokens == 24 * 8 * 32
 

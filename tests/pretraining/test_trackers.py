@@ -111,9 +111,9 @@ def test_a_run_leaves_its_picture_and_the_ceiling_it_was_held_against(recipe_fil
     (*_, last) = reports_of(recipe_file, corpus_folder, tmp_path, "none", held_out_share=0.2)
     assert (tmp_path / curve.FILE).read_bytes().startswith(b"<svg")
     (record,) = read_records(tmp_path)
-    ceiling = record.results["matrix_product_flops_per_second"]
+    ceiling = record.completed_results.matrix_product_flops_per_second
     assert last.mfu == pytest.approx(last.model_flops_per_second / ceiling)
-    assert record.results["held_out_perplexity"] == last.held_out_perplexity
+    assert record.completed_results.held_out_perplexity == last.held_out_perplexity
 
 
 def test_an_interrupted_run_leaves_its_picture_too(recipe_file, corpus_folder, tmp_path):

@@ -10,8 +10,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from clue_bench.cli import app
-from clue_bench.doors.records import RunRecord, read_records
-from clue_bench.doors.speeds import FEW_REPETITIONS, SYNTHETIC_ROWS, SpeedResults
+from clue_bench.doors.records import FEW_REPETITIONS, SpeedRecord, read_records
+from clue_bench.doors.results import SYNTHETIC_ROWS, SpeedResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.speed_measurement.models import MADE_UP, OWN_VOCABULARY, open_models
 from clue_bench.speed_measurement.worker import Worker, resident_peak_mib
@@ -33,11 +33,11 @@ def session(checkpoint_folder: Path, card: Path, tmp_path_factory: pytest.TempPa
     return CliRunner().invoke(app, ["speed", *models, "--out", str(out), "--json", *SHORT]), out
 
 
-def results_of(record: RunRecord) -> SpeedResults:
-    return SpeedResults.model_validate(record.results)
+def results_of(record: SpeedRecord) -> SpeedResults:
+    return record.completed_results
 
 
-def records_of(folder: Path) -> list[RunRecord]:
+def records_of(folder: Path) -> list[SpeedRecord]:
     """The records in the order in which the models were typed."""
     return sorted(read_records(folder), key=lambda record: results_of(record).position)
 

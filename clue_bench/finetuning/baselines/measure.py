@@ -16,9 +16,10 @@ import numpy as np
 from clue_bench import versions
 from clue_bench.doors import records
 from clue_bench.doors.predictions import are_as_written
-from clue_bench.doors.records import MAJORITY_CLASS, ModelFacts, RunRecord, write_record
+from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
+from clue_bench.doors.results import BaselineResults
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.finetuning.answers import write_answers
+from clue_bench.finetuning.answers import dev_scores, write_answers
 from clue_bench.finetuning.baselines.models import SPECIFICATIONS, Fitted, fit_majority, fit_tfidf, log_loss
 from clue_bench.finetuning.score import score
 from clue_bench.tasks.files import describe
@@ -40,20 +41,20 @@ def floor_run_id(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> 
     return f"finetune-{task.name}-floor-{kind}-{digest}-s{seed}"
 
 
-def completed_floor(out: Path, run_id: str) -> RunRecord | None:
+def completed_floor(out: Path, run_id: str) -> BaselineRecord | None:
     """Return the record of this very run if `out` holds it, complete, with its predictions.
 
     Raises ClueBenchError if the folder holds another run.
     """
-    record = records.completed_record(out, run_id)
-    if record is None or not are_as_written(out, record.results):
-        return None
-    return record
+    record = records.completed_record(out, run_id, BaselineRecord)
+    if record is not None and are_as_written(out, record.completed_results):
+        return record
+    return None
 
 
 def run_floor(
     task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, out: Path, asked: dict[str, Any]
-) -> RunRecord:
+) -> BaselineRecord:
     """Train the floor `kind`, predict, write everything into `out`; return its record, also of an earlier such run.
 
     `data` is the folder that `rows` were read from; `seed` is that of liblinear's order, the majority class has no use
@@ -71,7 +72,7 @@ def run_floor(
         train_seconds = time.perf_counter() - started
         answers = ((split, shares.argmax(axis=1), np.exp(shares)) for split, shares in fitted.log_shares.items())
         predicted = write_answers(out, task, rows, answers)
-        results, hits_majority = _results(task, rows, fitted)
+        results, hits_majority = _results(task, rows, fitted, train_seconds, predicted)
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=error.message, finished_at=versions.now(), wall_seconds=seconds)
@@ -82,7 +83,7 @@ def run_floor(
             "finished_at": versions.now(),
             "wall_seconds": time.perf_counter() - started,
             "model": record.model.model_copy(update={"parameters": fitted.parameters}),
-            "results": {**results, "train_seconds": train_seconds, **predicted},
+            "results": results,
             "flags": [MAJORITY_CLASS] if hits_majority else [],
         }
     )
@@ -96,14 +97,15 @@ def _specification(kind: str) -> dict[str, Any]:
     return SPECIFICATIONS[kind]
 
 
-def _record(task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, asked: dict[str, Any]) -> RunRecord:
+def _record(
+    task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, asked: dict[str, Any]
+) -> BaselineRecord:
     """Return the record of a run that has begun.
 
     The model's hash is that of its specification: a floor is one model, a row of the board, whatever the task.
     """
     specification = _specification(kind)
-    return RunRecord(
-        kind="finetune",
+    return BaselineRecord(
         run_id=floor_run_id(task, rows, kind=kind, seed=seed),
         status="interrupted",
         started_at=versions.now(),
@@ -132,29 +134,22 @@ def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
     return fit_tfidf(rows, num_classes=len(task.labels), metric=task.metric, seed=seed)
 
 
-def _results(task: Task, rows: dict[str, Rows], fitted: Fitted) -> tuple[dict[str, Any], bool]:
+def _results(
+    task: Task, rows: dict[str, Rows], fitted: Fitted, train_seconds: float, predicted: dict[str, Any]
+) -> tuple[BaselineResults, bool]:
     """Return the record's results, and whether dev is no better than the majority class."""
     gold, log_shares = rows["dev"].labels, fitted.log_shares["dev"]
     scores = score(gold, log_shares.argmax(axis=1))
-    dev = {
-        "rows": scores.rows,
-        "correct": scores.correct,
-        "accuracy": scores.accuracy,
-        "macro_f1": scores.macro_f1,
-        "loss": log_loss(log_shares, gold),
-        "top_label": task.labels[scores.top_class],
-        "top_share": scores.top_share,
-        "majority_label": task.labels[scores.majority_class],
-        "majority_share": scores.majority_share,
-    }
-    results = {
-        "dev": dev,
-        "best_step": 0,  # no steps: scored once, when trained
-        "best_epoch": 0,
-        "total_steps": 0,
-        "evaluations": [],
+    results = BaselineResults(
+        dev=dev_scores(task, scores, loss=log_loss(log_shares, gold)),
+        best_step=0,  # no steps: scored once, when trained
+        best_epoch=0,
+        total_steps=0,
+        evaluations=[],
         **fitted.choices,
-        "weights_sha256": fitted.weights_sha256,
-        "peak_memory_mib": hardware.peak_memory_mib(),
-    }
+        weights_sha256=fitted.weights_sha256,
+        peak_memory_mib=hardware.peak_memory_mib(),
+        train_seconds=train_seconds,
+        **predicted,
+    )
     return results, scores.hits_majority

@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clue_bench.doors.records import MAJORITY_CLASS, RunRecord
+from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, TaskRecord
 from clue_bench.leaderboards.against_published import ComparedScore, PublishedComparison, verdict_address
 from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable, cell_address
 from clue_bench.leaderboards.leaderboard import Leaderboard
@@ -34,7 +34,7 @@ NOT_OFFICIAL = (
 
 def provenance(board: Leaderboard, records: Iterable[RunRecord], speeds: Iterable[SpeedTable]) -> dict[str, Values]:
     """Return address → what stands behind the cell, for the whole board. `records` hold the runs of its cells."""
-    by_id = {record.run_id: record for record in records}
+    by_id = {record.run_id: record for record in records if isinstance(record, TaskRecord)}
     found = _compared_cells(board.against_published)
     for table, ranks in zip(board.measured, board.ranks, strict=True):
         found |= _measured_cells(table, by_id, ranks)
@@ -46,7 +46,7 @@ def provenance(board: Leaderboard, records: Iterable[RunRecord], speeds: Iterabl
 
 
 def _measured_cells(
-    table: MeasuredTable, records: Mapping[str, RunRecord], ranks: Sequence[Ranks]
+    table: MeasuredTable, records: Mapping[str, TaskRecord], ranks: Sequence[Ranks]
 ) -> dict[str, Values]:
     """Return address → what stands behind it, for every cell of a table and every Score."""
     found = {}
@@ -92,7 +92,7 @@ def _speed_cells(table: SpeedTable) -> dict[str, Values]:
 
 
 def _measured(
-    model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable, runs: Sequence[RunRecord], rank: list[str]
+    model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable, runs: Sequence[TaskRecord], rank: list[str]
 ) -> Values:
     spread = "" if cell.deviation is None else f" ± {cell.deviation}"
     return {
@@ -135,21 +135,22 @@ def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
     ]
 
 
-def _runs_section(runs: Sequence[RunRecord]) -> Values:
+def _runs_section(runs: Sequence[TaskRecord]) -> Values:
     header = [
         ["运行", "run"], ["种子", "seed"], ["正确 / 行数", "correct / rows"], ["准确率", "accuracy"],
         ["步", "best step / steps"], ["秒", "seconds"], ["完成", "finished"], ["提交", "commit"],
     ]  # fmt: skip
     rows = []
     for run in runs:
-        dev = run.results["dev"]
+        results = run.completed_results
+        dev = results.dev
         rows.append(
             [
                 run.run_id,
                 str(run.seed),
-                f"{dev['correct']:,} / {dev['rows']:,}",
-                f"{100 * dev['correct'] / dev['rows']:.2f}%",
-                f"{run.results['best_step']:,} / {run.results['total_steps']:,}",
+                f"{dev.correct:,} / {dev.rows:,}",
+                f"{100 * dev.correct / dev.rows:.2f}%",
+                f"{results.best_step:,} / {results.total_steps:,}",
                 f"{run.wall_seconds:,.0f}",
                 run.finished_at or MISSING,
                 _commit(run),
@@ -158,7 +159,7 @@ def _runs_section(runs: Sequence[RunRecord]) -> Values:
     return {"zh": "运行", "en": "Runs", "table": {"header": header, "rows": rows}}
 
 
-def _model_facts(model: MeasuredModel, runs: Sequence[RunRecord]) -> list[list[str]]:
+def _model_facts(model: MeasuredModel, runs: Sequence[TaskRecord]) -> list[list[str]]:
     shapes = {f"{run.model.layers} × {run.model.hidden_size}" for run in runs}
     tokens = {run.model.pretraining_tokens for run in runs}
     asked = {str(run.asked["model"]) for run in runs if "model" in run.asked}
@@ -173,7 +174,7 @@ def _model_facts(model: MeasuredModel, runs: Sequence[RunRecord]) -> list[list[s
     ]
 
 
-def _data_facts(cell: MeasuredCell, runs: Sequence[RunRecord]) -> list[list[str]]:
+def _data_facts(cell: MeasuredCell, runs: Sequence[TaskRecord]) -> list[list[str]]:
     facts = [
         ["任务", "task", " / ".join(sorted({run.task.title for run in runs if run.task}))],
         ["数据", "data", ", ".join(sorted({run.data.name for run in runs}))],

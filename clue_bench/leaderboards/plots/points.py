@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-import pydantic
-
-from clue_bench.doors.records import ModelFacts, RunRecord
+from clue_bench.doors.records import ModelFacts, PretrainRecord, RunRecord
+from clue_bench.doors.results import Curve
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.cells import MeasuredModel, MeasuredTable, cell_address
 from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, error_of_mean, score_of
@@ -49,39 +48,6 @@ class Speeds:
 
     by_sha256: Mapping[str, float]
     condition: str
-
-
-class Curve(pydantic.BaseModel):
-    """The losses of one run over the tokens that it had seen: `results.curve` of a pretraining record.
-
-    Lists of one length, at most a few hundred points: tokens rise, a loss (nats per predicted token) is the mean of the
-    reports in between, `held_out_loss` null where the run did not evaluate.
-    """
-
-    model_config = pydantic.ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-    tokens: list[int] = pydantic.Field(min_length=1)
-    loss: list[float]
-    held_out_loss: list[float | None] = []
-
-    @pydantic.model_validator(mode="after")
-    def _lists_agree(self) -> "Curve":
-        if len(self.loss) != len(self.tokens) or len(self.held_out_loss) not in (0, len(self.tokens)):
-            raise ValueError("lists of different lengths")
-        if any(later <= earlier for earlier, later in zip(self.tokens, self.tokens[1:], strict=False)):
-            raise ValueError("tokens do not rise")
-        return self
-
-    @property
-    def points(self) -> list[tuple[float, float]]:
-        """(tokens, loss)."""
-        return [(float(tokens), loss) for tokens, loss in zip(self.tokens, self.loss, strict=True)]
-
-    @property
-    def held_out_points(self) -> list[tuple[float, float]]:
-        """(tokens, held-out loss) where the run evaluated."""
-        pairs = zip(self.tokens, self.held_out_loss, strict=False)
-        return [(float(tokens), loss) for tokens, loss in pairs if loss is not None]
 
 
 @dataclass(frozen=True)
@@ -217,22 +183,14 @@ def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def read_curves(records: Iterable[RunRecord]) -> tuple[list[RunCurve], list[str]]:
-    """Return the curves of the completed pretraining runs, and the run_ids of those whose record carries none.
-
-    Raises ClueBenchError naming the run whose curve is not valid.
-    """
+    """Return the curves of the completed pretraining runs, and the run_ids of those whose record carries none."""
     found, without = [], []
     for record in sorted(records, key=lambda record: record.run_id):
-        if record.kind != "pretrain" or record.status != "completed":
+        if not isinstance(record, PretrainRecord) or record.status != "completed":
             continue
-        if "curve" not in record.results:
+        if (curve := record.completed_results.curve) is None:
             without.append(record.run_id)
             continue
-        try:
-            curve = Curve.model_validate(record.results["curve"])
-        except pydantic.ValidationError as error:
-            message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise ClueBenchError(f"run '{record.run_id}': results.curve: {message}", "repeat the run") from error
         objective = str(record.effective.get("objective", "not known"))
         vocabulary = (record.data.vocabulary_sha256 or "")[:8]
         found.append(RunCurve(record.model.name, objective, vocabulary, curve))

@@ -8,8 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from clue_bench.doors.records import RunRecord
-from clue_bench.doors.speeds import SpeedResults
+from clue_bench.doors.records import RunRecord, SpeedRecord
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
 from clue_bench.tables import MISSING, Cell, Table, escape, make_table
 
@@ -139,11 +138,11 @@ class SpeedTable:
 def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
     """Return a table per session and machine, the latest session first; records of other kinds are left alone."""
     groups: dict[tuple[str, Machine], tuple[list[Measured], list[RunRecord]]] = {}
-    speeds = [record for record in sorted(records, key=lambda each: each.run_id) if record.kind == "speed"]
+    speeds = [record for record in sorted(records, key=lambda each: each.run_id) if isinstance(record, SpeedRecord)]
     for record in sorted(speeds, key=lambda each: (each.status != "completed", not each.hardware)):
         machine: Machine = tuple(sorted(record.hardware.items()))
         if record.status == "completed":
-            row = Measured(record, SpeedResults.model_validate(record.results))
+            row = Measured(record, record.completed_results)
             groups.setdefault((row.results.session, machine), ([], []))[0].append(row)
         else:
             session = str(record.asked.get("session", record.run_id))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from clue_bench import files
 from clue_bench.doors.predictions import check_as_written, predictions_path, read_predictions
-from clue_bench.doors.records import RunRecord, read_record, record_paths
+from clue_bench.doors.records import TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.submission.check import Report, check_submission
 from clue_bench.prediction.submission.names import Slot
@@ -33,7 +33,7 @@ class RunAnswers:
     """What one run answers: file name → lines."""
 
     folder: Path
-    record: RunRecord
+    record: TaskRecord
     task: str
     files: dict[str, list[Answer]]
 
@@ -43,18 +43,19 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunAnswers:
 
     Raises ClueBenchError if the folder holds no such run, or one that predicted no test set.
     """
-    record, task = _finetuned(folder)
+    record = _finetuned(folder)
+    task = record.task.name
     own = [slot for slot in known.values() if slot.task.name == task]
     if not own:
         raise ClueBenchError(
             f"{folder}: a run of {task}, of which no known card has a submission",
             "--task CARD.toml names your own card",
         )
-    predicted = record.results.get("predictions", {})
+    predicted = record.completed_results.predictions
     files = {}
     for slot in own:
         if slot.split in predicted:
-            check_as_written(folder, slot.split, record.results)
+            check_as_written(folder, slot.split, record.completed_results)
             lines = read_predictions(predictions_path(folder, slot.split))
             files[slot.name] = [Answer(line.id, line.label) for line in lines]
     if not files:
@@ -80,19 +81,19 @@ def write_submission(out: Path, runs: Sequence[RunAnswers], *, known: dict[str, 
         return check_submission(temporary, known=known, data=data, called=out)
 
 
-def _finetuned(folder: Path) -> tuple[RunRecord, str]:
-    """Return the record in a run's folder, and its task."""
+def _finetuned(folder: Path) -> TaskRecord:
+    """Return the record in a run's folder."""
     paths = record_paths(folder)
     if len(paths) != 1:
         raise ClueBenchError(
             f"{folder}: {len(paths) or 'no'} run records, expected one", "give the folder that finetune wrote"
         )
     record = read_record(paths[0])
-    if record.task is None:
+    if not isinstance(record, TaskRecord):
         raise ClueBenchError(f"{folder}: a {record.kind} run, expected a fine-tuning run", "clue-bench finetune")
     if record.status != "completed":
         raise ClueBenchError(f"{folder}: the run is {record.status}, expected completed", "repeat the run")
-    return record, record.task.name
+    return record
 
 
 def _write_zip(path: Path, files: dict[str, list[Answer]]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from clue_bench.doors.records import DataFacts, FileFacts, ModelFacts, RunRecord
+from clue_bench.doors.records import DataFacts, FileFacts, ModelFacts, RunRecord, SpeedRecord
 from clue_bench.leaderboards.files import board_files
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -197,11 +197,10 @@ def records(make_record: Callable[..., RunRecord]) -> list[RunRecord]:
 
 
 @pytest.fixture
-def speed_record() -> RunRecord:
+def speed_record() -> SpeedRecord:
     """Return the record of a speed session with one model, which was not fine-tuned."""
     interval = {"median": 404.0, "low": 400.0, "high": 408.0, "coverage": 0.75, "values": [400.0, 404.0, 408.0]}
-    return RunRecord(
-        kind="speed",
+    return SpeedRecord(
         run_id="speed-20260101T000000Z-aaaa-tiny",
         status="completed",
         started_at="2026-01-01T00:00:00Z",

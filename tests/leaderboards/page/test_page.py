@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from clue_bench.doors.records import RunRecord
+from clue_bench.doors.records import RunRecord, SpeedRecord
 from clue_bench.leaderboards.files import CSV, board_files
 from clue_bench.leaderboards.leaderboard import build
 from clue_bench.leaderboards.page.render import page_tables, provenance
@@ -152,7 +152,7 @@ def test_without_records_the_page_says_that_nothing_was_measured(published_folde
 
 
 def test_measured_speeds_are_a_table_of_their_own(
-    published_folder: Path, speed_record: RunRecord, records: list[RunRecord]
+    published_folder: Path, speed_record: SpeedRecord, records: list[RunRecord]
 ) -> None:
     board = board_files([*records, speed_record], published_folder)
     data = data_of(board.texts["index.html"])
@@ -165,7 +165,7 @@ def test_measured_speeds_are_a_table_of_their_own(
 
 
 def test_a_speed_belongs_to_the_same_weights_else_to_the_same_name_and_shape(
-    records: list[RunRecord], speed_record: RunRecord
+    records: list[RunRecord], speed_record: SpeedRecord
 ) -> None:
     def speeds(**model: object) -> dict[str, float]:
         changed = speed_record.model_copy(update={"model": speed_record.model.model_copy(update=model)})
@@ -181,7 +181,7 @@ def test_a_speed_belongs_to_the_same_weights_else_to_the_same_name_and_shape(
 
 
 def test_the_session_with_most_of_the_models_is_drawn_and_never_two(
-    records: list[RunRecord], speed_record: RunRecord, published_folder: Path
+    records: list[RunRecord], speed_record: SpeedRecord, published_folder: Path
 ) -> None:
     def session(name: str, *models: tuple[str, str]) -> list[RunRecord]:
         return [
@@ -189,7 +189,9 @@ def test_the_session_with_most_of_the_models_is_drawn_and_never_two(
                 update={
                     "run_id": f"speed-{name}-{model}",
                     "model": speed_record.model.model_copy(update={"name": model, "sha256": digit * 64}),
-                    "results": {**speed_record.results, "session": name, "position": place, "is_baseline": place == 0},
+                    "results": speed_record.completed_results.model_copy(
+                        update={"session": name, "position": place, "is_baseline": place == 0}
+                    ),
                 }
             )
             for place, (model, digit) in enumerate(models)
@@ -249,7 +251,9 @@ def test_marks_are_explained_under_the_table_in_both_languages(
     assert not plain["tables"][0]["legend"]
 
 
-def test_no_heading_is_chinese_only(records: list[RunRecord], speed_record: RunRecord, published_folder: Path) -> None:
+def test_no_heading_is_chinese_only(
+    records: list[RunRecord], speed_record: SpeedRecord, published_folder: Path
+) -> None:
     board = build(records, published_folder)
     columns = [column for t in page_tables(board, speed_tables([speed_record])) for column in t.table.columns]
     assert len(columns) > 50

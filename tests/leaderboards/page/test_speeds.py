@@ -8,23 +8,22 @@ from typing import Any
 
 import pytest
 
-from clue_bench.doors.records import RunRecord, TaskFacts
-from clue_bench.doors.speeds import SpeedResults
+from clue_bench.doors.records import SpeedRecord, TaskFacts
 from clue_bench.leaderboards.files import BoardFiles, board_files
 from clue_bench.leaderboards.speed.columns import COLUMNS, FEW_MARK, NOTES
 from clue_bench.leaderboards.speed.tables import CONDITIONS, speed_tables
 from clue_bench.stats.timing import summarise
 
-MakeRow = Callable[..., RunRecord]
+MakeRow = Callable[..., SpeedRecord]
 
 
 @pytest.fixture
-def make_row(speed_record: RunRecord) -> MakeRow:
+def make_row(speed_record: SpeedRecord) -> MakeRow:
     """Return a function that gives a record of the session: a model at a place, with so many repetitions."""
 
-    def make(name: str, *, position: int = 0, repetitions: int = 7, middle: float = 404.0, **facts: Any) -> RunRecord:
+    def make(name: str, *, position: int = 0, repetitions: int = 7, middle: float = 404.0, **facts: Any) -> SpeedRecord:
         interval = summarise([middle + 0.01 * number for number in range(repetitions)]).model_dump()
-        results = json.loads(json.dumps(speed_record.results))
+        results = speed_record.completed_results.model_dump(mode="json")
         results |= {"position": position, "is_baseline": position == 0}
         for part, fields in (
             ("training", ("seconds_per_1000_steps", "useful_tokens_per_second", "mfu")),
@@ -44,7 +43,7 @@ def make_row(speed_record: RunRecord) -> MakeRow:
         }
         if facts.get("status", "completed") != "completed":
             fields["results"] = {}
-        return speed_record.model_copy(update={**fields, **facts})
+        return SpeedRecord.model_validate({**dict(speed_record), **fields, **facts})
 
     return make
 
@@ -98,7 +97,7 @@ def test_one_repetition_has_no_interval(make_row: MakeRow, board: Callable[..., 
 
 @pytest.mark.parametrize(("repetitions", "is_few"), [(1, True), (5, True), (6, False)])
 def test_fewer_than_six_repetitions_are_few(make_row: MakeRow, repetitions: int, is_few: bool) -> None:
-    results = SpeedResults.model_validate(make_row("tiny", repetitions=repetitions).results)
+    results = make_row("tiny", repetitions=repetitions).completed_results
     assert results.has_few_repetitions is is_few
 
 

@@ -1,0 +1,370 @@
+"""What run records hold in `results`, a model for each kind of run. Door 3 (`records`) says where they stand.
+
+Input: the JSON of a record. Output: checked, frozen values. Shares are fractions of 1, times are seconds. Keys that
+older records lack are optional; they are written only where they were given, so a record is written as it was read.
+
+    pretrain   PretrainResults   the last report, totals, and the loss curve
+    finetune   FinetuneResults   scores on dev at the chosen step and at every look, predictions, rates
+    finetune   BaselineResults   of a model without any pretraining: scores on dev, and what was tried
+    speed      SpeedResults      one model of a session: medians with intervals
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable
+from typing import Any, Literal, Self
+
+import pydantic
+
+from clue_bench.stats.timing import MedianInterval
+
+Measurement = Literal["training", "finetuning", "prediction"]
+MEASUREMENTS: tuple[Measurement, ...] = ("training", "finetuning", "prediction")
+
+SYNTHETIC_ROWS = "synthetic rows"
+"""Training data of a speed measurement: ids drawn at random from the vocabulary."""
+
+ACCURACY_TOLERANCE = 1e-4  # `accuracy` is written beside `correct` and `rows`: it may be rounded, not contradict them
+
+Count = pydantic.PositiveInt
+Share = pydantic.Field(ge=0.0, le=1.0)
+
+
+class Facts(pydantic.BaseModel):
+    """Base of a record's parts: frozen, no unknown keys."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class Results(Facts):
+    """Base of the results of a kind of run."""
+
+    @pydantic.model_serializer(mode="wrap")
+    def _only_what_was_given(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if key in self.model_fields_set}
+
+
+class Curve(Facts):
+    """The losses (nats per predicted token) of a pretraining run over the tokens that it had seen.
+
+    At most a few hundred points, each the mean of the reports in between; `held_out_loss` is None where the run did not
+    look at its held-out part.
+    """
+
+    model_config = pydantic.ConfigDict(allow_inf_nan=False)
+
+    tokens: list[int] = pydantic.Field(min_length=1)
+    loss: list[float]
+    held_out_loss: list[float | None] = []
+
+    @pydantic.model_validator(mode="after")
+    def _lists_agree(self) -> Self:
+        if len(self.loss) != len(self.tokens) or len(self.held_out_loss) not in (0, len(self.tokens)):
+            raise ValueError("lists of different lengths")
+        if any(later <= earlier for earlier, later in zip(self.tokens, self.tokens[1:], strict=False)):
+            raise ValueError("tokens do not rise")
+        return self
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """(tokens, loss)."""
+        return [(float(tokens), loss) for tokens, loss in zip(self.tokens, self.loss, strict=True)]
+
+    @property
+    def held_out_points(self) -> list[tuple[float, float]]:
+        """(tokens, held-out loss) where the run evaluated."""
+        pairs = zip(self.tokens, self.held_out_loss, strict=False)
+        return [(float(tokens), loss) for tokens, loss in pairs if loss is not None]
+
+
+class PretrainResults(Results):
+    """What a pretraining run ended with: its last report, whose fields `metrics.jsonl` has too, and totals."""
+
+    step: int
+    stage: int | None = None
+    loss: float
+    lm_loss: float | None = None
+    lm_accuracy: float | None = None
+    mlm_accuracy: float | None = None  # the name of lm_accuracy in the oldest records
+    sop_loss: float | None = None
+    sop_accuracy: float | None = None
+    pair_loss: float | None = None
+    pair_accuracy: float | None = None
+    held_out_loss: float | None = None
+    held_out_accuracy: float | None = None
+    held_out_sop_accuracy: float | None = None
+    learning_rate: float
+    gradient_norm: float
+    skipped: int | None = None
+    tokens: int
+    useful_share: float | None = None
+    tokens_per_second: float
+    model_flops_per_second: float
+    mfu: float | None = None
+    seconds: float
+    epochs: float
+    mean_tokens_per_second: float
+    matrix_product_flops_per_second: float | None = None
+    held_out_perplexity: float | None = None
+    peak_memory_mib: int
+    peak_gpu_memory_mib: int | None = None  # on a GPU
+    curve: Curve | None = None
+
+
+class CorrectRows(Facts):
+    """Which rows of a split a run has right, in the order of its predictions, so that paired tests need no more.
+
+    `bits` is Base64 of one bit per row, the first row in the highest bit of the first byte; the bits that fill the last
+    byte are 0. A dev set of 12,241 rows takes 2 KB.
+    """
+
+    model_config = pydantic.ConfigDict(strict=True)
+
+    rows: Count
+    bits: str
+
+    @classmethod
+    def pack(cls, correct: Iterable[bool]) -> Self:
+        """Return the packed form of one boolean per row."""
+        text = "".join("1" if right else "0" for right in correct)
+        padded = text + "0" * (-len(text) % 8)
+        packed = int(padded or "0", 2).to_bytes(len(padded) // 8, "big")
+        return cls(rows=len(text), bits=base64.b64encode(packed).decode("ascii"))
+
+    def unpack(self) -> list[bool]:
+        """Return one boolean per row. Raises ValueError if `bits` are not those of so many rows."""
+        try:
+            data = base64.b64decode(self.bits, validate=True)
+        except binascii.Error as error:
+            raise ValueError(f"bits are not Base64: {error}") from error
+        if len(data) != -(-self.rows // 8):
+            raise ValueError(f"{self.rows:,} rows take {-(-self.rows // 8):,} bytes, found {len(data):,}")
+        text = f"{int.from_bytes(data, 'big'):0{8 * len(data)}b}"
+        if "1" in text[self.rows :]:
+            raise ValueError(f"bits after the last of {self.rows:,} rows")
+        return [bit == "1" for bit in text[: self.rows]]
+
+    @pydantic.model_validator(mode="after")
+    def _unpacks(self) -> Self:
+        self.unpack()
+        return self
+
+
+class DevScores(Facts):
+    """Scores on dev. `top_label` is the most predicted one, `majority_label` the most frequent one among the rows."""
+
+    model_config = pydantic.ConfigDict(strict=True)
+
+    rows: Count
+    correct: int = pydantic.Field(ge=0)
+    accuracy: float = Share
+    macro_f1: float = Share
+    loss: float  # nats
+    top_label: str
+    top_share: float = Share
+    majority_label: str
+    majority_share: float = Share
+
+    @pydantic.model_validator(mode="after")
+    def _numbers_agree(self) -> Self:
+        if self.correct > self.rows:
+            raise ValueError(f"{self.correct} correct of {self.rows} rows")
+        if abs(self.correct / self.rows - self.accuracy) > ACCURACY_TOLERANCE:
+            raise ValueError(f"accuracy {self.accuracy} is not {self.correct} of {self.rows} rows")
+        return self
+
+
+class EvaluationScores(DevScores):
+    """Scores of one look at dev on the way; `train_loss` is the mean since the look before."""
+
+    step: int
+    epoch: float
+    train_loss: float
+
+
+class TaskResults(Results):
+    """What a run on a task ended with, fine-tuned or not: the scores of the chosen weights."""
+
+    dev: DevScores
+    best_step: int = pydantic.Field(ge=0)
+    best_epoch: float | None = None
+    total_steps: int = pydantic.Field(ge=0)
+    evaluations: list[EvaluationScores] = []
+    train_seconds: float | None = None
+    predictions: dict[str, str] = {}  # by split, the file in the run's folder
+    predictions_sha256: dict[str, str] = {}
+    dev_correct: CorrectRows | None = None
+    weights_sha256: str | None = None
+    peak_memory_mib: int | None = None
+
+    @property
+    def num_dev_scores(self) -> int:
+        """How many scores on dev the run's was chosen from."""
+        return max(1, len(self.evaluations))
+
+    @pydantic.model_validator(mode="after")
+    def _correct_rows_are_those_counted(self) -> Self:
+        right = None if self.dev_correct is None else self.dev_correct.unpack()
+        if right is not None and (self.dev.rows, self.dev.correct) != (len(right), sum(right)):
+            found = f"{sum(right):,} right of {len(right):,} rows"
+            raise ValueError(f"dev_correct: {found}; results.dev says {self.dev.correct} of {self.dev.rows}")
+        return self
+
+
+class FinetuneResults(TaskResults):
+    """What a fine-tuning run ended with."""
+
+    last_step: int | None = None
+    stopped_early: bool | None = None
+    evaluation_rows_per_second: float | None = None
+    train_rows_per_second: float | None = None
+    truncated_train_rows: int | None = None
+
+
+class TriedC(Facts):
+    """Scores on dev of a linear model with one strength of regularisation."""
+
+    C: float
+    accuracy: float = Share
+    macro_f1: float = Share
+
+
+class BaselineResults(TaskResults):
+    """What a no-pretraining baseline ended with; of the majority class without what follows."""
+
+    tried: list[TriedC] = []
+    C: float | None = None
+    temperature: float | None = None
+    num_features: int | None = None
+
+    @property
+    def num_dev_scores(self) -> int:
+        """How many scores on dev the run's was chosen from."""
+        return max(1, len(self.tried))
+
+
+class SpeedFacts(Results):
+    """Base of what follows: strict, no infinities."""
+
+    model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class Memory(SpeedFacts):
+    """Peaks of the process that did one measurement, Python and libraries included, in MiB.
+
+    `device_mib` is what torch had allocated on the GPU at most, None without one.
+    """
+
+    resident_mib: int = pydantic.Field(ge=0)
+    device_mib: int | None
+
+
+class TrainingSpeed(SpeedFacts):
+    """Pretraining by a recipe's first stage.
+
+    `measured_rows` is the batch that was timed. Where it is smaller than `global_batch`, the time of the card's step is
+    that of its first micro-batch with the update, plus that of each further micro-batch.
+    """
+
+    global_batch: Count  # rows per step
+    micro_batch: Count  # rows per forward pass
+    max_length: Count  # tokens per row
+    measured_rows: Count
+    steps_per_repetition: Count
+    data: str  # SYNTHETIC_ROWS, or the corpus's name
+    precision: str
+    matrix_product_flops_per_second: float = pydantic.Field(gt=0)  # the session's best, which MFU is held against
+    seconds_per_1000_steps: MedianInterval
+    useful_tokens_per_second: MedianInterval  # padding is not useful
+    mfu: MedianInterval
+    memory: Memory
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether less than the card's step was timed."""
+        return self.measured_rows < self.global_batch
+
+
+class FinetuningSpeed(SpeedFacts):
+    """Updates of fine-tuning on one task, tokenised beforehand."""
+
+    batch_size: Count  # rows per update
+    max_length: Count  # tokens
+    rows: Count  # different rows; a repetition goes over them once or several times
+    precision: str
+    rows_per_second: MedianInterval
+    memory: Memory
+
+
+class Latency(SpeedFacts):
+    """Time from the texts of `batch` rows to their labels, in ms; a repetition's p50 and p95 are over `calls` calls."""
+
+    batch: Count
+    calls: Count
+    p50_ms: MedianInterval
+    p95_ms: MedianInterval
+
+
+class PredictionSpeed(SpeedFacts):
+    """Prediction from texts to labels and probabilities, tokenisation included."""
+
+    max_length: Count  # tokens
+    rows: Count
+    precision: str
+    rows_per_second: MedianInterval
+    latencies: list[Latency]
+    memory: Memory
+
+    def latency(self, batch: int) -> Latency | None:
+        """Return the latency of batches of so many rows, None if it was not measured."""
+        return next((latency for latency in self.latencies if latency.batch == batch), None)
+
+
+class SpeedResults(SpeedFacts):
+    """One model of a session: of one invocation of clue-bench speed, whose models took turns on one machine.
+
+    Records of one session compare with each other and with no others. A part that is None has its reason in
+    `not_measured`.
+    """
+
+    session: str = pydantic.Field(min_length=1)
+    position: int = pydantic.Field(ge=0)  # in the session, as typed
+    is_baseline: bool
+    vocab_size: Count
+    weights_mib: float = pydantic.Field(gt=0)  # on disk
+    vocabulary: str  # where it comes from
+    training: TrainingSpeed | None
+    finetuning: FinetuningSpeed | None
+    prediction: PredictionSpeed | None
+    not_measured: dict[str, str]
+
+    @pydantic.model_validator(mode="after")
+    def _says_why(self) -> Self:
+        missing = {name for name in MEASUREMENTS if getattr(self, name) is None}
+        if missing != set(self.not_measured):
+            raise ValueError(f"without numbers: {sorted(missing)}; not_measured explains {sorted(self.not_measured)}")
+        return self
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether any measurement does not agree with itself."""
+        return any(interval.is_noisy for interval in self.intervals.values())
+
+    @property
+    def has_few_repetitions(self) -> bool:
+        """Whether there are too few repetitions to know if a measurement agrees with itself."""
+        return any(interval.has_few_values for interval in self.intervals.values())
+
+    @property
+    def intervals(self) -> dict[str, MedianInterval]:
+        """Every interval under its name, e.g. "training.mfu"."""
+        found: dict[str, MedianInterval] = {}
+        for name in MEASUREMENTS:
+            part = getattr(self, name)
+            for field in type(part).model_fields if part is not None else ():
+                if isinstance(value := getattr(part, field), MedianInterval):
+                    found[f"{name}.{field}"] = value
+        for latency in self.prediction.latencies if self.prediction else ():
+            found[f"prediction.latency_{latency.batch}_p50_ms"] = latency.p50_ms
+            found[f"prediction.latency_{latency.batch}_p95_ms"] = latency.p95_ms
+        return found
