@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 
 from scipy.stats import t as student
 
+from clue_bench.doors.records import FinetuneRecord, parse_record
+
 OURS, PEER = "ours", "Trainer"
 PREDICTING = "evaluation_rows_per_second"
 
@@ -36,8 +38,9 @@ class Result(NamedTuple):
 def ours(asked: argparse.Namespace, task: str, seed: int) -> Result:
     """Return the result of one run of ours."""
     command = [sys.executable, "-m", "clue_bench", "finetune", "--json"]
-    results = _output(command, asked, task, seed, out=asked.out / f"ours-{task}-s{seed}")["results"]
-    return _result(results)
+    record = parse_record(_output(command, asked, task, seed, out=asked.out / f"ours-{task}-s{seed}"))
+    assert isinstance(record, FinetuneRecord)
+    return _result(record.completed_results.model_dump())
 
 
 def peer(asked: argparse.Namespace, task: str, seed: int) -> Result:

@@ -33,6 +33,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clue_bench.doors.records import PretrainRecord, read_record_of
+
 OURS = [sys.executable, "-m", "clue_bench"]
 LENGTH = 128
 REPORTS = 3  # the first is not counted
@@ -197,13 +199,13 @@ class Ours:
             command += [f"--set={key}={value}" for key, value in settings.items()]
             memory = measured(command, self.folder)[1]
             lines = (Path(out) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-            results = json.loads(next(Path(out).glob("*record.json")).read_text(encoding="utf-8"))["results"]
+            record = read_record_of(next(Path(out).glob("*record.json")), PretrainRecord)
         reports = [json.loads(line) for line in lines][1:]
         rate, useful, flops = (
             statistics.median(report[key] for report in reports)
             for key in ("tokens_per_second", "useful_share", "model_flops_per_second")
         )
-        return Run(rate, useful, memory, flops, results["matrix_product_flops_per_second"])
+        return Run(rate, useful, memory, flops, record.completed_results.matrix_product_flops_per_second)
 
     def first_step(self, config: Config) -> float:
         """Return the seconds from starting the program to its report of the first step."""

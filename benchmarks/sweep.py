@@ -10,7 +10,6 @@ thread each, which changes sums in their last bits. With 2 rounds or more the or
 """
 
 import argparse
-import json
 import statistics
 import subprocess
 import tempfile
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import side_by_side
+
+from clue_bench.doors.records import FinetuneRecord, read_records
 
 RATES = ("2e-5", "3e-5", "5e-5", "8e-5", "1e-4", "1.5e-4", "2e-4", "3e-4")
 SEEDS = 5
@@ -66,9 +67,9 @@ def timed(commands: list[list[str]]) -> tuple[float, float]:
 def accuracies(folder: Path) -> dict[tuple[float, int], float]:
     """Return the dev accuracy of every run below `folder`."""
     found = {}
-    for path in folder.rglob("finetune-*.record.json"):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found[record["effective"]["learning_rate"], record["seed"]] = record["results"]["dev"]["accuracy"]
+    for record in read_records(folder):
+        if isinstance(record, FinetuneRecord):
+            found[record.effective["learning_rate"], record.seed] = record.completed_results.dev.accuracy
     return found
 
 
