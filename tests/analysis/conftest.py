@@ -75,8 +75,16 @@ def make_run(tmp_path: Path, data: Path) -> MakeRun:
         correct = sum(p.is_right for p in predictions)
         scores = {"rows": len(rows), "macro_f1": 0.4, "loss": 1.5, "top_label": "104", "top_share": 0.5}
         scores |= {"majority_label": "104", "majority_share": 1 / 3}
+        half = len(rows) // 2
         evaluations = [
-            {**scores, "step": step, "epoch": 1.0, "train_loss": 2 / step, "correct": 3, "accuracy": 3 / len(rows)}
+            {
+                **scores,
+                "step": step,
+                "epoch": 1.0,
+                "train_loss": 2 / step,
+                "correct": half,
+                "accuracy": half / len(rows),
+            }
             for step in (10, 20)
         ]
         values: dict[str, Any] = {
