@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from clue_bench.doors.records import RunRecord, read_records, write_record
+from clue_bench.doors.results import CorrectRows
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build, leaderboard_of
 from clue_bench.stats.significance import paired_test
