@@ -19,7 +19,7 @@ from clue_bench.cli.options import Json, Set, Steps, overrides
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
-    from clue_bench.doors.records import RunRecord
+    from clue_bench.doors.records import BaselineRecord
     from clue_bench.finetuning.base_models.pretrained import Pretrained
     from clue_bench.finetuning.grid import Point
     from clue_bench.finetuning.run import Plan
@@ -94,7 +94,7 @@ def bench(
         rows = read_rows(first, data)
         starts = [_after(start, Job(first, rows, [[{}]]), asked) for start in starts]
     outcomes: list[Outcome] = []
-    floors: list[RunRecord] = []
+    floors: list[BaselineRecord] = []
     for job in jobs:
         found = _bench_task(job, starts, asked, with_floor=floor)
         floors += found[0]
@@ -108,7 +108,7 @@ def bench(
 
 def _bench_task(
     job: Job, starts: list["Pretrained"], asked: Asked, *, with_floor: bool
-) -> tuple[list["RunRecord"], list[Outcome]]:
+) -> tuple[list["BaselineRecord"], list[Outcome]]:
     """Run floors and models on one task; return the records of the floors, and what the models come to."""
     from clue_bench.finetuning.sweep import num_runs
 
@@ -128,7 +128,7 @@ def _bench_task(
         return floors, outcomes
 
 
-def _run_floors(job: Job, asked: Asked) -> list["RunRecord"]:
+def _run_floors(job: Job, asked: Asked) -> list["BaselineRecord"]:
     """Run the floors that are missing; return their records."""
     from clue_bench.finetuning.baselines.measure import FLOORS, completed_floor, floor_run_id, run_floor
     from clue_bench.finetuning.run import held_folder
