@@ -15,6 +15,7 @@ class ClueBenchError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = " ".join(message.splitlines())  # names in it may be a damaged file's
         super().__init__(message)
         self.message = message
         self.hint = hint

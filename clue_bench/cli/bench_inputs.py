@@ -58,8 +58,7 @@ def refuse_both(settings: dict[str, Any], grid: "Grid") -> None:
 
 def open_models(references: list[str], *, with_untrained: bool) -> list["Pretrained"]:
     """Open every model, each followed by its untrained self if asked; one that is given twice counts once."""
-    from clue_bench.finetuning.base_models.pretrained import open_pretrained
-    from clue_bench.finetuning.base_models.untrained import untrained
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained, untrained
 
     starts: dict[str, Pretrained] = {}
     for reference in references:

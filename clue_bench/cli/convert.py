@@ -2,15 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from clue_bench.cli import terminal
 from clue_bench.cli.options import Json
-
-if TYPE_CHECKING:
-    from clue_bench.conversion.convert import Report
 
 
 class SourceKind(StrEnum):
@@ -52,43 +49,10 @@ def convert(
         vocabulary=vocab,
     )
     if json:
-        terminal.print_json(_as_json(report))
+        terminal.print_json(report.as_json())
         return
-    rows: list[tuple[object, ...]] = [
-        ("read", f"{report.source.tensors:,}", f"{report.source.parameters:,}", _bytes(report.bytes_before)),
-        *((f"dropped: {one.reason}", f"{one.tensors:,}", f"{one.parameters:,}", "") for one in report.dropped),
-        ("kept", f"{report.kept[0]:,}", f"{report.kept[1]:,}", ""),
-        ("written", f"{report.written[0]:,}", f"{report.written[1]:,}", _bytes(report.bytes_after)),
-    ]
-    terminal.print_table([report.architecture, "tensors", "parameters", "size"], rows)
-    typer.echo(f"{report.destination}: {report.target_kind} layout, weights {report.weights_sha256[:8]}")
+    table = report.table
+    terminal.print_table([column.name for column in table.columns], [[c.text for c in row.cells] for row in table.rows])
+    typer.echo(report.summary)
     for note in report.notes:
         terminal.say(f"note: {note}")
-
-
-def _bytes(size: int) -> str:
-    return f"{size:,} bytes"
-
-
-def _as_json(report: "Report") -> dict[str, Any]:
-    return {
-        "destination": str(report.destination),
-        "from": report.source_kind,
-        "to": report.target_kind,
-        "architecture": report.architecture,
-        "source": {
-            "files": [file.name for file in report.source.files],
-            "sha256": report.source.sha256,
-            "tensors": report.source.tensors,
-            "parameters": report.source.parameters,
-        },
-        "kept": {"tensors": report.kept[0], "parameters": report.kept[1]},
-        "dropped": [
-            {"reason": one.reason, "tensors": one.tensors, "parameters": one.parameters} for one in report.dropped
-        ],
-        "written": {"tensors": report.written[0], "parameters": report.written[1]},
-        "bytes_before": report.bytes_before,
-        "bytes_after": report.bytes_after,
-        "weights_sha256": report.weights_sha256,
-        "notes": list(report.notes),
-    }

@@ -1,24 +1,26 @@
 """Convert a checkpoint: read it, hold it against transformers, write it.
 
-Input: the path of a checkpoint, of what kind it is, and of what kind it shall be. Output: a new folder and a `Report`.
-The folder is complete or absent; an earlier one is never replaced.
+Input: the path of a checkpoint, of what kind it is, and of what kind it shall be. Output: a new folder and a
+`Conversion`. The folder is complete or absent; an earlier one is never replaced.
 """
 
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
-from clue_bench.conversion.dead import Count, Dropped, counted
-from clue_bench.conversion.huggingface import find_folder, read_huggingface
-from clue_bench.conversion.model import Model, Source
+from clue_bench.conversion.huggingface import read_huggingface
+from clue_bench.conversion.model import Dropped, DroppedGroup, Model, Source, grouped, verify
 from clue_bench.conversion.tensorflow import find_checkpoint, read_tensorflow
 from clue_bench.conversion.to_uer import UER_WEIGHTS, to_uer, write_uer
 from clue_bench.conversion.uer import find_weights, read_uer
-from clue_bench.conversion.verify import verify
-from clue_bench.doors.checkpoint import WEIGHTS, write_folder
+from clue_bench.doors.checkpoint import checkpoint_vocabulary, find_folder, write_folder
 from clue_bench.errors import ClueBenchError
+from clue_bench.tables import Column, Table, make_table
 from clue_bench.versions import describe_code, describe_packages, now
-from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
+from clue_bench.vocab import Vocabulary, read_vocabulary
+from clue_bench.weights.hf_config import claimed_class
+from clue_bench.weights.read import WEIGHTS
 
 SourceKind = Literal["uer", "tf", "hf"]
 TargetKind = Literal["hf", "uer"]
@@ -26,7 +28,7 @@ _READERS = {"uer": read_uer, "tf": read_tensorflow, "hf": read_huggingface}
 
 
 @dataclass(frozen=True)
-class Report:
+class Conversion:
     """What was converted. Tensors and parameters of the source are kept or dropped; `written` counts the result's.
 
     The two differ where matrices are joined or split, zeros are added, or a tied tensor is written twice.
@@ -38,12 +40,67 @@ class Report:
     target_kind: TargetKind
     architecture: str
     kept: tuple[int, int]  # tensors, parameters
-    dropped: tuple[Count, ...]
+    dropped: tuple[DroppedGroup, ...]
     written: tuple[int, int]
     bytes_before: int
     bytes_after: int
     weights_sha256: str
     notes: tuple[str, ...]
+
+    @property
+    def table(self) -> Table:
+        """What was read, dropped, kept and written."""
+
+        def row(what: str, tensors: int, parameters: int, size: int | None = None) -> tuple[str, ...]:
+            return what, f"{tensors:,}", f"{parameters:,}", "" if size is None else f"{size:,} bytes"
+
+        rows = [
+            row("read", self.source.tensors, self.source.parameters, self.bytes_before),
+            *(row(f"dropped: {group.reason}", group.tensors, group.parameters) for group in self.dropped),
+            row("kept", *self.kept),
+            row("written", *self.written, self.bytes_after),
+        ]
+        numbers = (Column(name, is_number=True) for name in ("tensors", "parameters", "size"))
+        return make_table("", (self.architecture, *numbers), rows)
+
+    @property
+    def summary(self) -> str:
+        """Where the result is, in one line."""
+        return f"{self.destination}: {self.target_kind} layout, weights {self.weights_sha256[:8]}"
+
+    def __str__(self) -> str:
+        """Return the table, the summary and the notes for a terminal."""
+        return "\n".join([str(self.table), self.summary, *(f"note: {note}" for note in self.notes)])
+
+    def _repr_html_(self) -> str:
+        lines = (self.summary, *(f"note: {note}" for note in self.notes))
+        return "\n".join([self.table.to_html(), *(f"<p>{escape(line)}</p>" for line in lines)])
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as one JSON object."""
+        source, (kept, kept_parameters), (written, written_parameters) = self.source, self.kept, self.written
+        return {
+            "destination": str(self.destination),
+            "from": self.source_kind,
+            "to": self.target_kind,
+            "architecture": self.architecture,
+            "source": {
+                "files": [file.name for file in source.files],
+                "sha256": source.sha256,
+                "tensors": source.tensors,
+                "parameters": source.parameters,
+            },
+            "kept": {"tensors": kept, "parameters": kept_parameters},
+            "dropped": [
+                {"reason": group.reason, "tensors": group.tensors, "parameters": group.parameters}
+                for group in self.dropped
+            ],
+            "written": {"tensors": written, "parameters": written_parameters},
+            "bytes_before": self.bytes_before,
+            "bytes_after": self.bytes_after,
+            "weights_sha256": self.weights_sha256,
+            "notes": list(self.notes),
+        }
 
 
 def convert(
@@ -54,7 +111,7 @@ def convert(
     target_kind: TargetKind = "hf",
     config: Path | None = None,
     vocabulary: Path | None = None,
-) -> Report:
+) -> Conversion:
     """Convert the checkpoint `path` into the new folder `destination`.
 
     `config` is the configuration the model was trained with, `vocabulary` its vocab.txt or sentencepiece .model; a
@@ -70,30 +127,32 @@ def convert(
     notes = (*model.notes, *(uer.notes if uer else ()))
     provenance = _provenance(model, dropped, notes, source_kind=source_kind, target_kind=target_kind)
     if uer is None:
-        positions = model.config.get("max_position_embeddings", model.config.get("n_positions", 512))
+        positions = model.config.get("max_position_embeddings", model.config.get("n_positions"))
         sha256 = write_folder(
             destination,
             model.tensors,
             config=model.config,
             vocabulary=tokens,
-            max_length=int(positions),
+            max_length=positions if isinstance(positions, int) else 512,
             provenance=provenance,
         )
-        tensors, size = model.tensors, (destination / WEIGHTS).stat().st_size
     else:
         sha256 = write_uer(destination, uer, tokens, provenance)
-        tensors, size = uer.tensors, (destination / UER_WEIGHTS).stat().st_size
-    return Report(
+    tensors = uer.tensors if uer else model.tensors
+    return Conversion(
         destination=destination,
         source=model.source,
         source_kind=source_kind,
         target_kind=target_kind,
-        architecture=str(model.config["architectures"][0]),
-        kept=_kept(model.source, dropped),
-        dropped=counted(dropped),
+        architecture=claimed_class(model.config),
+        kept=(
+            model.source.tensors - sum(one.tensors for one in dropped),
+            model.source.parameters - sum(one.parameters for one in dropped),
+        ),
+        dropped=grouped(dropped),
         written=(len(tensors), sum(tensor.numel() for tensor in tensors.values())),
         bytes_before=model.source.bytes,
-        bytes_after=size,
+        bytes_after=(destination / (UER_WEIGHTS if uer else WEIGHTS)).stat().st_size,
         weights_sha256=sha256,
         notes=notes,
     )
@@ -113,12 +172,13 @@ def _vocabulary(path: Path, kind: SourceKind, given: Path | None) -> Vocabulary:
     """Return the vocabulary that was given, else the one that lies beside the weights."""
     if given:
         return read_vocabulary(given)
-    folder = find_folder(path) if kind == "hf" else (find_weights if kind == "uer" else find_checkpoint)(path).parent
-    beside = [folder / "vocab.txt"] if (folder / "vocab.txt").is_file() else sorted(folder.glob("*.model"))
-    if len(beside) == 1 and (kind != "uer" or path.is_dir()):
-        return read_vocabulary(beside[0])
-    if kind == "hf" and (folder / "tokenizer.json").is_file():
-        return vocabulary_from_tokenizer_json(folder / "tokenizer.json")
+    if kind == "hf":
+        return checkpoint_vocabulary(find_folder(path))
+    if kind == "tf" or path.is_dir():
+        folder = (find_weights if kind == "uer" else find_checkpoint)(path).parent
+        beside = [folder / "vocab.txt"] if (folder / "vocab.txt").is_file() else sorted(folder.glob("*.model"))
+        if len(beside) == 1:
+            return read_vocabulary(beside[0])
     raise ClueBenchError(
         f"{path}: no vocabulary was given, and {kind} weights hold none",
         "give the one that the model was trained with: --vocab vocab.txt, or the .model of sentencepiece",
@@ -144,7 +204,7 @@ def _provenance(
         **model.facts,
         "dropped": [
             {"reason": one.reason, "tensors": one.tensors, "parameters": one.parameters, "first": list(one.examples)}
-            for one in counted(dropped)
+            for one in grouped(dropped)
         ],
         "notes": list(notes),
         "code": describe_code(),
@@ -152,9 +212,3 @@ def _provenance(
         "created": now(),
     }
     return {**model.inherited, "converted": done | ({"before": earlier} if earlier else {})}
-
-
-def _kept(source: Source, dropped: tuple[Dropped, ...]) -> tuple[int, int]:
-    """Return the tensors and parameters of the source that the result holds."""
-    tensors = source.tensors - sum(one.tensors for one in dropped)
-    return tensors, source.parameters - sum(one.parameters for one in dropped)

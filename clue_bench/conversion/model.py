@@ -1,16 +1,54 @@
-"""What every reader of this room gives and every writer takes: a model in the Hugging Face layout."""
+"""What every reader of this room gives and every writer takes: a model in the Hugging Face layout.
 
-from collections.abc import Mapping
+Input: the tensors of a source and a config.json. Output: a `Model`; counts of what was dropped, and why; nothing, or an
+error that names the tensor, where transformers would not load the model completely (`verify`).
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
+from transformers import PreTrainedModel
 
-from clue_bench.conversion.dead import Dropped
+from clue_bench.doors.checkpoint import label_names
 from clue_bench.errors import ClueBenchError
+from clue_bench.weights.hf_classes import build, shapes_of
+from clue_bench.weights.hf_config import claimed_class
+from clue_bench.weights.names import why_dead
+from clue_bench.weights.read import Weights
 
+TIED = "second copy of a tied tensor"
+PADDING = "segment row of padding, kept in provenance.json"
 PADDING_ROW = "uer_padding_segment"  # in provenance.json: numbers with blanks between, so that they take one line
+
+_OTHER_HEADS = re.compile(r"^(cls|predictions|sop_classifier|classifier|lm_head|qa_outputs)\.|(^|\.)pooler\.")
+# May be missing: classifiers train a pooler anew, which is said where it is missing; RoFormer computes its sinusoids.
+_OPTIONAL = re.compile(r"(^|\.)pooler\.|embed_positions\.weight$")
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A tensor that is not written, or a part of one (`tensors` is 0 then)."""
+
+    name: str
+    reason: str
+    parameters: int
+    tensors: int = 1
+
+
+@dataclass(frozen=True)
+class DroppedGroup:
+    """How much was dropped for one reason."""
+
+    reason: str
+    tensors: int
+    parameters: int
+    examples: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -41,20 +79,92 @@ class Model:
     inherited: Mapping[str, Any] = field(default_factory=dict)
 
 
+def source_of(files: Iterable[Path], shapes: Iterable[tuple[int, ...]]) -> Source:
+    """Return what was read: `files` are hashed; `shapes` are those of the tensors in them."""
+    paths, sizes = tuple(files), [prod(shape) for shape in shapes]
+    hashes = []
+    for path in paths:
+        with path.open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    lines = "".join(f"{one}  {path.name}\n" for one, path in zip(hashes, paths, strict=True))
+    return Source(
+        files=paths,
+        sha256=hashes[0] if len(hashes) == 1 else hashlib.sha256(lines.encode()).hexdigest(),
+        bytes=sum(path.stat().st_size for path in paths),
+        tensors=len(sizes),
+        parameters=sum(sizes),
+    )
+
+
+def live_tensors(weights: Weights) -> tuple[dict[str, Tensor], list[Dropped]]:
+    """Split what files hold into tensors that a model may want and what none uses."""
+    live: dict[str, Tensor] = {}
+    dropped = [Dropped(name, why_dead(name) or "not a tensor", 0, tensors=0) for name in weights.others]
+    for name, tensor in weights.tensors():
+        if reason := why_dead(name):
+            dropped.append(Dropped(name, reason, tensor.numel()))
+        else:
+            live[name] = tensor
+    return live, dropped
+
+
+def grouped(dropped: Iterable[Dropped]) -> tuple[DroppedGroup, ...]:
+    """Return what was dropped by reason, each with the first three names."""
+    groups: dict[str, list[Dropped]] = {}
+    for one in dropped:
+        groups.setdefault(one.reason, []).append(one)
+    return tuple(
+        DroppedGroup(
+            reason,
+            sum(one.tensors for one in group),
+            sum(one.parameters for one in group),
+            tuple(one.name for one in group[:3]),
+        )
+        for reason, group in groups.items()
+    )
+
+
 def labelled(config: Mapping[str, Any], number: int) -> dict[str, Any]:
     """Return config.json of a classifier with `number` labels, whose names the source does not know."""
-    names = [f"LABEL_{index}" for index in range(number)]
-    return {
-        **config,
-        "id2label": {str(index): name for index, name in enumerate(names)},
-        "label2id": {name: index for index, name in enumerate(names)},
-    }
+    return {**config, **label_names(tuple(f"LABEL_{index}" for index in range(number)))}
 
 
-def rows_of(words: Tensor, *, vocabulary: int, where: str) -> None:
+def check_rows(words: Tensor, *, vocabulary: int, where: str) -> None:
     """Raise ClueBenchError unless the word embedding has a row for each of the `vocabulary` tokens, and no other."""
-    if len(words) != vocabulary:
+    if words.dim() != 2 or len(words) != vocabulary:
+        rows = f"{len(words):,} rows" if words.dim() == 2 else f"shape {tuple(words.shape)}"
         raise ClueBenchError(
-            f"{where}: the word embedding has {len(words):,} rows, the vocabulary {vocabulary:,} tokens",
+            f"{where}: the word embedding has {rows}, the vocabulary {vocabulary:,} tokens",
             "give the vocabulary that the model was trained with: --vocab vocab.txt, or the .model of sentencepiece",
         )
+
+
+def verify(model: Model, built: PreTrainedModel | None = None) -> None:
+    """Hold `model` against its class in transformers, which is `built` if it was built already.
+
+    Raises ClueBenchError for a tensor that is missing, left over, of another shape, or holds NaN or infinity.
+    """
+    where, name = str(model.source.files[0]), claimed_class(model.config)
+    built = built or build(name, model.config, where=f"the configuration of {where}")
+    wanted, tied = shapes_of(built), dict(built.all_tied_weights_keys)
+    for one, shape in wanted.items():
+        found = model.tensors.get(one, model.tensors.get(tied.get(one, "")))
+        if found is None and not _OPTIONAL.search(one):
+            raise ClueBenchError(
+                f"{where}: nothing in it becomes {one}, which {name} needs", "copy the file again, or convert another"
+            )
+        if found is not None and tuple(found.shape) != shape:
+            raise ClueBenchError(
+                f"{where}: {one} would be {tuple(found.shape)}, {name} needs {shape} by the configuration",
+                "give the configuration that belongs to these weights",
+            )
+    for one, tensor in model.tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ClueBenchError(
+                f"{where}: {one} holds numbers that are not finite", "give a checkpoint from before the run diverged"
+            )
+        if one not in wanted and not _OTHER_HEADS.search(one):
+            raise ClueBenchError(
+                f"{where}: {one} has no place in {name} by the configuration",
+                "give the configuration that belongs to these weights",
+            )

@@ -7,30 +7,29 @@ Output: a `ModelConfig`, and notes on what neither of them says and was assumed.
 from collections.abc import Mapping
 from typing import Any
 
-from clue_bench.conversion.names import Family
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.config import Activation, ModelConfig
+from clue_bench.models.config import Activation, Family, ModelConfig
+from clue_bench.weights.hf_config import ACTIVATIONS, KEYS
+from clue_bench.weights.names import Head
 
-# Ours → the names that files use: UER-py, BERT's, GPT2's.
+_UER_KEYS = {
+    "embedding_size": "emb_size",
+    "feed_forward_size": "feedforward_size",
+    "hidden_size": "hidden_size",
+    "activation": "hidden_act",
+    "heads": "heads_num",
+    "layers": "layers_num",
+    "max_positions": "max_seq_length",
+    "dropout": "dropout",
+}
+"""Our names of sizes → UER-py's."""
+_MORE_KEYS = {"vocab_size": "vocab_size", "embedding_size": "embedding_size", "activation": "activation_function"}
+# Ours → the names that files use: UER-py's, BERT's, GPT2's.
 _KEYS = {
-    "vocab_size": ("vocab_size",),
-    "layers": ("layers_num", "num_hidden_layers", "n_layer"),
-    "heads": ("heads_num", "num_attention_heads", "n_head"),
-    "hidden_size": ("hidden_size", "n_embd"),
-    "feed_forward_size": ("feedforward_size", "intermediate_size", "n_inner"),
-    "embedding_size": ("emb_size", "embedding_size"),
-    "max_positions": ("max_seq_length", "max_position_embeddings", "n_positions"),
-    "activation": ("hidden_act", "activation_function"),
-    "dropout": ("dropout", "hidden_dropout_prob", "resid_pdrop"),
+    ours: [table[ours] for table in (_UER_KEYS, KEYS["bert"], KEYS["gpt2"], _MORE_KEYS) if ours in table]
+    for ours in ("vocab_size", *_UER_KEYS)
 }
-_ACTIVATIONS: dict[str, Activation] = {
-    "gelu": "gelu",
-    "gelu_fast": "gelu_tanh",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-}
-UER_ACTIVATION: dict[Activation, str] = {"gelu": "gelu", "gelu_tanh": "gelu_fast", "relu": "relu"}
+_UER_ACTIVATION: dict[Activation, str] = {"gelu": "gelu", "gelu_tanh": "gelu_fast", "relu": "relu"}
 # What UER-py's own configurations of each family say.
 _USUAL_ACTIVATION: dict[Family, Activation] = {"bert": "gelu", "albert": "relu", "gpt2": "gelu_tanh"}
 _USUAL_DROPOUT: dict[Family, float] = {"bert": 0.1, "albert": 0.0, "gpt2": 0.1}
@@ -46,32 +45,20 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "layernorm": ("normal",),
     "has_residual_attention": (False,),
 }
-_FIXED_BY_FAMILY: dict[Family, dict[str, tuple[Any, ...]]] = {
-    "bert": {
-        "mask": ("fully_visible",),
-        "layernorm_positioning": ("post",),
-        "parameter_sharing": (False,),
-        "factorized_embedding_parameterization": (False,),
-        "remove_embedding_layernorm": (False,),
-    },
-    "albert": {
-        "mask": ("fully_visible",),
-        "layernorm_positioning": ("post",),
-        "parameter_sharing": (True,),
-        "factorized_embedding_parameterization": (True,),
-        "remove_embedding_layernorm": (False,),
-    },
-    "gpt2": {
-        "mask": ("causal",),
-        "layernorm_positioning": ("pre",),
-        "parameter_sharing": (False,),
-        "factorized_embedding_parameterization": (False,),
-        "remove_embedding_layernorm": (True,),
-    },
-}
 
 
-def decided(
+def _fixed(family: Family) -> dict[str, tuple[Any, ...]]:
+    gpt2, albert = family == "gpt2", family == "albert"
+    return _FIXED | {
+        "mask": ("causal" if gpt2 else "fully_visible",),
+        "layernorm_positioning": ("pre" if gpt2 else "post",),
+        "parameter_sharing": (albert,),
+        "factorized_embedding_parameterization": (albert,),
+        "remove_embedding_layernorm": (gpt2,),
+    }
+
+
+def settled(
     stated: Mapping[str, Any], sizes: Mapping[str, int], family: Family, *, where: str, weights: str
 ) -> tuple[ModelConfig, list[str]]:
     """Return the architecture of a UER-py model, and notes on what was assumed.
@@ -85,7 +72,7 @@ def decided(
         key = next((key for key in keys if stated.get(key) is not None), None)
         if key is None:
             continue
-        if ours in sizes and stated[key] != sizes[ours] and type(stated[key]) is int:
+        if ours in sizes and type(stated[key]) is int and stated[key] != sizes[ours]:
             raise ClueBenchError(
                 f"{where}: {key} is {stated[key]!r}, the weights in {weights} have {sizes[ours]}",
                 "give the configuration that the model was trained with",
@@ -93,18 +80,18 @@ def decided(
         _check_kind(ours, key, stated[key], where)
         values[ours] = stated[key]
     assumed = _assume(values, family, weights)
-    if values["activation"] not in _ACTIVATIONS:
+    if values["activation"] not in ACTIVATIONS:
         raise ClueBenchError(
-            f"{where}: hidden_act is {values['activation']!r}, expected one of {', '.join(_ACTIVATIONS)}",
-            "no model of ours computes another one",
+            f"{where}: hidden_act is {values['activation']!r}, expected one of {', '.join(ACTIVATIONS)}",
+            "convert another model: none here computes this one",
         )
-    values["activation"] = _ACTIVATIONS[values["activation"]]
+    values["activation"] = ACTIVATIONS[values["activation"]]
     if family != "albert":
         values.pop("embedding_size", None)
     try:
         return ModelConfig(family=family, **values), assumed
     except (TypeError, ValueError) as error:
-        raise ClueBenchError(f"{where or weights}: {error}", "check heads and widths of the configuration") from error
+        raise ClueBenchError(f"{where or weights}: {error}", "correct heads and widths in the configuration") from error
 
 
 def _check_kind(ours: str, key: str, value: Any, where: str) -> None:
@@ -116,7 +103,7 @@ def _check_kind(ours: str, key: str, value: Any, where: str) -> None:
     else:
         expected, is_right = "a positive whole number", type(value) is int and value > 0
     if not is_right:
-        raise ClueBenchError(f"{where}: {key} is {value!r}, expected {expected}", "fix the configuration")
+        raise ClueBenchError(f"{where}: {key} is {value!r}, expected {expected}", "correct the configuration")
 
 
 def _assume(values: dict[str, Any], family: Family, weights: str) -> list[str]:
@@ -138,7 +125,7 @@ def _assume(values: dict[str, Any], family: Family, weights: str) -> list[str]:
         values["heads"] = width // _HEAD_SIZE
         assumed.append(f"{values['heads']} attention heads of {_HEAD_SIZE}")
     if "activation" not in values:
-        values["activation"] = next(name for name, ours in _ACTIVATIONS.items() if ours == _USUAL_ACTIVATION[family])
+        values["activation"] = _UER_ACTIVATION[_USUAL_ACTIVATION[family]]
         assumed.append(f"activation {values['activation']}")
     if "dropout" not in values:
         values["dropout"] = _USUAL_DROPOUT[family]
@@ -150,34 +137,29 @@ def _assume(values: dict[str, Any], family: Family, weights: str) -> list[str]:
 
 def _refuse_others(stated: Mapping[str, Any], family: Family, where: str) -> None:
     """Raise ClueBenchError for a setting of UER-py that transformers' model of `family` does not compute."""
-    for key, allowed in (_FIXED | _FIXED_BY_FAMILY[family]).items():
+    for key, allowed in _fixed(family).items():
         if key in stated and stated[key] not in allowed:
             raise ClueBenchError(
                 f"{where}: {key} is {stated[key]!r}; the weights are those of a {family}, which has {allowed[0]!r}",
-                "is this the configuration of another model? Else transformers has no class for it",
+                "give the configuration of this model; transformers has no class for another setting",
             )
-    heads, width, size = stated.get("heads_num"), stated.get("hidden_size"), stated.get("attention_head_size")
-    if size is not None and heads and width and size * heads != width:
+    sizes = [stated.get(key) for key in ("heads_num", "hidden_size", "attention_head_size")]
+    heads, width, size = (one if type(one) is int else 0 for one in sizes)
+    if heads and width and size and size * heads != width:
         raise ClueBenchError(
             f"{where}: attention_head_size is {size}, with {heads} heads expected {width // heads}",
-            "transformers has no such model",
+            "convert another model: transformers has no such class",
         )
 
 
-def uer_config(config: ModelConfig, heads: frozenset[str]) -> dict[str, Any]:
+def uer_config(config: ModelConfig, heads: frozenset[Head]) -> dict[str, Any]:
     """Return UER-py's configuration of `config`, with the targets that `heads` belong to."""
     gpt2, albert = config.family == "gpt2", config.family == "albert"
     targets = [target for target in ("mlm", "sp", "lm", "cls") if target in heads]
     processor = "lm" if gpt2 else "albert" if albert else "bert"
+    own = {"embedding_size": config.embedding_width, "activation": _UER_ACTIVATION[config.activation]}
     values: dict[str, Any] = {
-        "emb_size": config.embedding_width,
-        "feedforward_size": config.feed_forward_size,
-        "hidden_size": config.hidden_size,
-        "hidden_act": UER_ACTIVATION[config.activation],
-        "heads_num": config.heads,
-        "layers_num": config.layers,
-        "max_seq_length": config.max_positions,
-        "dropout": config.dropout,
+        **{key: own.get(ours, getattr(config, ours)) for ours, key in _UER_KEYS.items()},
         "data_processor": "mlm" if targets == ["mlm"] else "cls" if targets == ["cls"] else processor,
         "embedding": ["word", "pos"] if gpt2 else ["word", "pos", "seg"],
         "encoder": "transformer",

@@ -21,83 +21,66 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from clue_bench.conversion import names
-from clue_bench.conversion.dead import Dropped, why_dead
-from clue_bench.conversion.model import Model, Source, labelled, rows_of
-from clue_bench.conversion.names import Family
-from clue_bench.conversion.read import read_object, source_of
+from clue_bench.conversion.model import Dropped, Model, Source, check_rows, labelled, source_of
 from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary
+from clue_bench.weights import names
 from clue_bench.weights.hf_config import hugging_face_config, model_config
+from clue_bench.weights.names import why_dead
+from clue_bench.weights.read import read_config
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _PIP = "pip install tensorflow-cpu, or pip install 'clue-bench[tensorflow]'"
 _EPS = 1e-12  # of tf.contrib.layers.layer_norm
 
-_EMBEDDINGS = {
-    "bert/embeddings/word_embeddings": "embeddings.word_embeddings.weight",
-    "bert/embeddings/position_embeddings": "embeddings.position_embeddings.weight",
-    "bert/embeddings/token_type_embeddings": "embeddings.token_type_embeddings.weight",
-    "bert/embeddings/LayerNorm": "embeddings.LayerNorm",
-}
-_LAYER = {
-    "attention/self/query": "attention.self.query",
-    "attention/self/key": "attention.self.key",
-    "attention/self/value": "attention.self.value",
-    "attention/output/dense": "attention.output.dense",
-    "attention/output/LayerNorm": "attention.output.LayerNorm",
-    "intermediate/dense": "intermediate.dense",
-    "output/dense": "output.dense",
-    "output/LayerNorm": "output.LayerNorm",
-}
-_SHARED_LAYER = {
-    "attention/self/query": "attention.query",
-    "attention/self/key": "attention.key",
-    "attention/self/value": "attention.value",
-    "attention/output/dense": "attention.dense",
-    "attention/output/LayerNorm": "attention.LayerNorm",
-    "intermediate/dense": "ffn",
-    "output/dense": "ffn_output",
-    "output/LayerNorm": "full_layer_layer_norm",
-}
-_GROUP = {
-    "attention_1/self/query": "attention.query",
-    "attention_1/self/key": "attention.key",
-    "attention_1/self/value": "attention.value",
-    "attention_1/output/dense": "attention.dense",
-    "LayerNorm": "attention.LayerNorm",
-    "ffn_1/intermediate/dense": "ffn",
-    "ffn_1/intermediate/output/dense": "ffn_output",
-    "LayerNorm_1": "full_layer_layer_norm",
-}
-_ALBERT_LAYER = names.HUB_LAYER["albert"]
-# TensorFlow → transformers. A name that ends in a layer has kernel and bias, or gamma and beta, behind it.
+_LAYER = (  # in the order of transformers' parts
+    *(f"attention/self/{part}" for part in ("query", "key", "value")),
+    *("attention/output/dense", "attention/output/LayerNorm", "intermediate/dense", "output/dense", "output/LayerNorm"),
+)
+_GROUP = (
+    *(f"attention_1/self/{part}" for part in ("query", "key", "value")),
+    *("attention_1/output/dense", "LayerNorm", "ffn_1/intermediate/dense", "ffn_1/intermediate/output/dense"),
+    "LayerNorm_1",
+)
+
+
+def _names(family: Family, layers: dict[str, tuple[str, ...]], head: str, pooler: str, order: str) -> dict[str, str]:
+    """Return TensorFlow → transformers. A name that ends in a layer has kernel and bias, or gamma and beta, behind."""
+    tables = ("word_embeddings", "position_embeddings", "token_type_embeddings")
+    hf_layer = [row.hf for row in names.TABLES[family] if row.ours.startswith("encoder.layers.")]
+    return {
+        **{f"bert/embeddings/{table}": f"{family}.embeddings.{table}.weight" for table in tables},
+        "bert/embeddings/LayerNorm": f"{family}.embeddings.LayerNorm",
+        **{f"{scope}{tf}": hf for scope, parts in layers.items() for tf, hf in zip(parts, hf_layer, strict=True)},
+        "bert/pooler/dense": pooler,
+        "cls/predictions/transform/dense": names.stems(family, "mlm", "hf")[0],
+        "cls/predictions/transform/LayerNorm": f"{head}LayerNorm",
+        "cls/predictions/output_bias": names.decoder_bias(family),
+        "cls/seq_relationship/output_weights": f"{order}.weight",
+        "cls/seq_relationship/output_bias": f"{order}.bias",
+        "output_weights": "classifier.weight",
+        "output_bias": "classifier.bias",
+    }
+
+
 NAMES: dict[Family, dict[str, str]] = {
-    "bert": {
-        **{tf: f"bert.{hub}" for tf, hub in _EMBEDDINGS.items()},
-        **{f"bert/encoder/layer_{{n}}/{tf}": f"{names.HUB_LAYER['bert']}{hub}" for tf, hub in _LAYER.items()},
-        "bert/pooler/dense": "bert.pooler.dense",
-        "cls/predictions/transform/dense": "cls.predictions.transform.dense",
-        "cls/predictions/transform/LayerNorm": "cls.predictions.transform.LayerNorm",
-        "cls/predictions/output_bias": "cls.predictions.bias",
-        "cls/seq_relationship/output_weights": "cls.seq_relationship.weight",
-        "cls/seq_relationship/output_bias": "cls.seq_relationship.bias",
-        "output_weights": "classifier.weight",
-        "output_bias": "classifier.bias",
-    },
+    "bert": _names(
+        "bert",
+        {"bert/encoder/layer_{n}/": _LAYER},
+        head="cls.predictions.transform.",
+        pooler="bert.pooler.dense",
+        order="cls.seq_relationship",
+    ),
     "albert": {
-        **{tf: f"albert.{hub}" for tf, hub in _EMBEDDINGS.items()},
         "bert/encoder/embedding_hidden_mapping_in": "albert.encoder.embedding_hidden_mapping_in",
-        **{f"bert/encoder/transformer/group_0/inner_group_0/{tf}": f"{_ALBERT_LAYER}{h}" for tf, h in _GROUP.items()},
-        **{f"bert/encoder/layer_shared/{tf}": f"{_ALBERT_LAYER}{hub}" for tf, hub in _SHARED_LAYER.items()},
-        "bert/pooler/dense": "albert.pooler",
-        "cls/predictions/transform/dense": "predictions.dense",
-        "cls/predictions/transform/LayerNorm": "predictions.LayerNorm",
-        "cls/predictions/output_bias": "predictions.bias",
-        "cls/seq_relationship/output_weights": "sop_classifier.classifier.weight",
-        "cls/seq_relationship/output_bias": "sop_classifier.classifier.bias",
-        "output_weights": "classifier.weight",
-        "output_bias": "classifier.bias",
+        **_names(
+            "albert",
+            {"bert/encoder/transformer/group_0/inner_group_0/": _GROUP, "bert/encoder/layer_shared/": _LAYER},
+            head="predictions.",
+            pooler="albert.pooler",
+            order="sop_classifier.classifier",
+        ),
     },
 }
 _LEAVES = {"kernel": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
@@ -112,11 +95,13 @@ def read_tensorflow(path: Path, *, config: Path | None, vocabulary: Vocabulary) 
     missing, or a variable is unknown.
     """
     prefix = find_checkpoint(path)
-    stated = read_object(config or find_config(prefix))
+    stated = read_config(config or _find_config(prefix))
     arrays = _read(prefix)
     parts = sorted(prefix.parent.glob(f"{prefix.name}.data-*"))
     files = [prefix.with_name(f"{prefix.name}.index"), *parts]
-    return from_tensorflow(arrays, stated, source=source_of(files, arrays), vocabulary=vocabulary)
+    return from_tensorflow(
+        arrays, stated, source=source_of(files, (array.shape for array in arrays.values())), vocabulary=vocabulary
+    )
 
 
 def from_tensorflow(arrays: Arrays, stated: Mapping[str, Any], *, source: Source, vocabulary: Vocabulary) -> Model:
@@ -131,30 +116,30 @@ def from_tensorflow(arrays: Arrays, stated: Mapping[str, Any], *, source: Source
     family: Family = (
         "albert" if any("/embedding_hidden_mapping_in/" in n or "/layer_shared/" in n for n in live) else "bert"
     )
-    hub = _renamed(live, family, where)
+    hf = _renamed(live, family, where)
     facts: dict[str, Any] = {"family": family}
     values = {**stated, "model_type": family, "layer_norm_eps": _EPS, "tie_word_embeddings": True}
     notes = _notes(stated)
     if _SECOND_TABLE in live:
-        values["embedding_size"] = _widen(hub, live)
+        values["embedding_size"] = _widen(hf, live)
         facts["embedding"] = "product of word_embeddings and word_embeddings_2, as wide as the layers"
         notes.append("first albert_zh: its two embedding tables are written as their product, one wide table")
-    words = hub[names.WORDS[family]]
-    rows_of(words, vocabulary=len(vocabulary), where=where)
+    words = hf[f"{family}.embeddings.word_embeddings.weight"]
+    check_rows(words, vocabulary=len(vocabulary), where=where)
     if stated.get("vocab_size") != len(words):
         notes.append(f"vocab_size: the configuration says {stated.get('vocab_size')}, the weights have {len(words)}")
         values["vocab_size"] = len(words)
-    heads = names.heads_of(family, frozenset(hub))
+    heads = names.heads_of(family, hf)
     config = hugging_face_config(
         model_config(values, where=f"configuration of {where}"),
-        architecture=names.architecture(family, heads),
+        architecture=names.class_of(family, heads),
         pad=vocabulary.pad,
         start=vocabulary.start,
         end=vocabulary.separator,
     )
     if "cls" in heads:
-        config = labelled(config, len(hub["classifier.weight"]))
-    return Model(hub, config, source, tuple(dropped), tuple(notes), facts)
+        config = labelled(config, len(hf["classifier.weight"]))
+    return Model(hf, config, source, tuple(dropped), tuple(notes), facts)
 
 
 def find_checkpoint(path: Path) -> Path:
@@ -173,7 +158,7 @@ def find_checkpoint(path: Path) -> Path:
     return prefix
 
 
-def find_config(prefix: Path) -> Path:
+def _find_config(prefix: Path) -> Path:
     """Return the one configuration beside a checkpoint. Raises ClueBenchError if there are none or several."""
     found = sorted(prefix.parent.glob("*config*.json"))
     if len(found) != 1:
@@ -198,7 +183,7 @@ def _live(arrays: Arrays) -> tuple[dict[str, npt.NDArray[Any]], list[Dropped]]:
 
 
 def _renamed(live: Arrays, family: Family, where: str) -> dict[str, Tensor]:
-    hub: dict[str, Tensor] = {}
+    hf: dict[str, Tensor] = {}
     for name, array in live.items():
         if name == _SECOND_TABLE:
             continue
@@ -212,20 +197,20 @@ def _renamed(live: Arrays, family: Family, where: str) -> dict[str, Tensor]:
         else:
             raise ClueBenchError(
                 f"{where}: '{name}' is no variable of a {family} that is known",
-                "BERT and ALBERT with their pretraining heads or one classifier can be converted",
+                "give a BERT or ALBERT with its pretraining heads or one classifier",
             )
         tensor = torch.from_numpy(np.array(array, dtype=np.float32))
-        hub[target.format(n=number)] = (tensor.T if leaf == "kernel" else tensor).contiguous()
-    return hub
+        hf[target.format(n=number or "0")] = (tensor.T if leaf == "kernel" else tensor).contiguous()
+    return hf
 
 
-def _widen(hub: dict[str, Tensor], live: Arrays) -> int:
+def _widen(hf: dict[str, Tensor], live: Arrays) -> int:
     """Make one table of the two of the first albert_zh, and add a projection that changes nothing; return the width."""
     narrow, second = (live[name].astype(np.float64) for name in (_WORDS, _SECOND_TABLE))
     width = second.shape[1]
-    hub[names.WORDS["albert"]] = torch.from_numpy((narrow @ second).astype(np.float32))
-    hub["albert.encoder.embedding_hidden_mapping_in.weight"] = torch.eye(width)
-    hub["albert.encoder.embedding_hidden_mapping_in.bias"] = torch.zeros(width)
+    hf["albert.embeddings.word_embeddings.weight"] = torch.from_numpy((narrow @ second).astype(np.float32))
+    hf["albert.encoder.embedding_hidden_mapping_in.weight"] = torch.eye(width)
+    hf["albert.encoder.embedding_hidden_mapping_in.bias"] = torch.zeros(width)
     return int(width)
 
 
@@ -234,7 +219,7 @@ def _notes(stated: Mapping[str, Any]) -> list[str]:
     if stated.get("ln_type", "postln") != "postln":
         raise ClueBenchError(
             f"ln_type is {stated['ln_type']!r}: norms before the layers, as in albert_zh xxlarge",
-            "transformers has no class for it",
+            "convert another model: transformers has no class for this one",
         )
     if stated.get("hidden_act") == "gelu":
         return [

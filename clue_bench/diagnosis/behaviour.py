@@ -1,6 +1,6 @@
 """Ask the model: fill masks, continue sentences, and judge no further than the answers go.
 
-Input: a folder, a class name and a configuration. Output: `Filled` or `Continued` answers, and findings.
+Input: a folder, a class name and a configuration. Output: `FilledMask` or `Continuation`, and findings.
 """
 
 # S sequence, V vocabulary
@@ -15,10 +15,10 @@ import transformers
 from torch import Tensor
 from transformers import PretrainedConfig
 
-from clue_bench.diagnosis.architecture import BUILD_ERRORS, quiet
-from clue_bench.diagnosis.report import Answer, Continued, Filled, Finding
+from clue_bench.diagnosis.result import Candidate, Continuation, FilledMask, Finding
 from clue_bench.diagnosis.tokens import TokenizerFiles
 from clue_bench.errors import ClueBenchError
+from clue_bench.weights.hf_classes import explained
 
 MASK = "[MASK]"
 # Sentences with one plain answer each; for vocabularies of characters, and of words.
@@ -53,28 +53,36 @@ class Subject:
 
     def __init__(self, folder: Path, *, class_name: str, config: PretrainedConfig, files: TokenizerFiles) -> None:
         """Load them. Raises ClueBenchError if transformers cannot."""
-        try:
-            with quiet():
-                self.tokenizer: Any = _tokenizer_class(files).from_pretrained(folder)
-                self.model: Any = getattr(transformers, class_name).from_pretrained(
-                    folder, config=config, dtype=torch.float32
-                )
-        except (OSError, *BUILD_ERRORS) as error:
-            line = " ".join(str(error).split())[:200]
-            raise ClueBenchError(f"transformers cannot load it: {line}", "fix what is wrong first") from error
+        with explained("transformers cannot load it", "first repair what else is wrong"):
+            self.tokenizer: Any = _tokenizer_class(files).from_pretrained(folder)
+            self.model: Any = getattr(transformers, class_name).from_pretrained(
+                folder, config=config, dtype=torch.float32
+            )
         self.model.eval()
         self.files = files
 
     def ids(self, text: str) -> list[int]:
         """Return the ids of `text` with special tokens around it."""
-        ids: list[int] = self.tokenizer(text.replace(MASK, str(self.tokenizer.mask_token)))["input_ids"]
+        return self._tokenised(text.replace(MASK, str(self.tokenizer.mask_token)), special_tokens=True)
+
+    def prompt(self, text: str) -> list[int]:
+        """Return the ids of `text` behind [CLS], if there is one, and without [SEP]: as UER and we train GPT2."""
+        ids = self._tokenised(text, special_tokens=False)
+        start = self.tokenizer.cls_token_id
+        return ids if start is None else [start, *ids]
+
+    def _tokenised(self, text: str, *, special_tokens: bool) -> list[int]:
+        with explained("its tokenizer fails", "correct the tokenizer's files"):
+            ids: list[int] = self.tokenizer(text, add_special_tokens=special_tokens)["input_ids"]
         return ids
 
     @torch.no_grad()
     def logits(self, ids: Sequence[int]) -> Tensor:
-        """Return the logits (S, V) of one sequence; segments are all 0."""
-        with quiet():
+        """Return the logits (S, V) of one sequence; segments are 0. Raises ClueBenchError unless they are finite."""
+        with explained("transformers cannot compute its answers", "first repair what else is wrong"):
             logits: Tensor = self.model(input_ids=torch.tensor([list(ids)])).logits
+        if not bool(logits.isfinite().all()):
+            raise ClueBenchError("its answers are NaN or infinite", "copy the weights again, or take others")
         return logits[0].float()
 
     def token(self, index: int) -> str:
@@ -90,23 +98,23 @@ def _tokenizer_class(files: TokenizerFiles) -> Any:
     return transformers.AlbertTokenizer if files.style == "sentencepiece" else transformers.AutoTokenizer
 
 
-def fill(subject: Subject, text: str, *, expected: str = "") -> list[Filled]:
+def fill(subject: Subject, text: str, *, expected: str = "") -> list[FilledMask]:
     """Fill every mask of `text`. Raises ClueBenchError if it has none."""
     ids = subject.ids(text)
     mask = subject.tokenizer.mask_token_id
-    places = [place for place, index in enumerate(ids) if index == mask]
-    if not places:
+    positions = [position for position, index in enumerate(ids) if index == mask]
+    if not positions:
         raise ClueBenchError(f"--text {text}: no {MASK} in it", f"put {MASK} where the model shall answer")
     probabilities_SV = subject.logits(_within(subject, ids, text)).softmax(-1)
     unknown = sum(index == subject.tokenizer.unk_token_id for index in ids) / max(len(ids) - 2, 1)
     filled = []
-    for number, place in enumerate(places, 1):
-        values, indices = probabilities_SV[place].topk(min(TOP, probabilities_SV.shape[-1]))
+    for number, position in enumerate(positions, 1):
+        values, indices = probabilities_SV[position].topk(min(TOP, probabilities_SV.shape[-1]))
         answers = tuple(
-            Answer(subject.token(int(index)), float(value)) for value, index in zip(values, indices, strict=True)
+            Candidate(subject.token(int(index)), float(value)) for value, index in zip(values, indices, strict=True)
         )
-        entropy = float(torch.special.entr(probabilities_SV[place]).sum())
-        filled.append(Filled(text, number, answers, entropy, expected, unknown))
+        entropy = float(torch.special.entr(probabilities_SV[position]).sum())
+        filled.append(FilledMask(text, number, answers, entropy, expected, unknown))
     return filled
 
 
@@ -115,7 +123,7 @@ def built_in(files: TokenizerFiles) -> tuple[tuple[str, str], ...]:
     return WORDS if files.has_words else CHARACTERS
 
 
-def judge_filled(filled: Sequence[Filled], *, size: int) -> Finding:
+def judge_filled(filled: Sequence[FilledMask], *, size: int) -> Finding:
     """Judge the answers to the built-in sentences; `size` is the number of logits."""
     uniform = math.log(size)
     entropy = sum(one.entropy for one in filled) / len(filled)
@@ -138,9 +146,9 @@ def judge_filled(filled: Sequence[Filled], *, size: int) -> Finding:
     return Finding("answers", "note", text, hint)
 
 
-def continue_text(subject: Subject, text: str) -> Continued:
+def continue_text(subject: Subject, text: str) -> Continuation:
     """Continue `text` greedily and at random with a fixed seed, and measure the loss on `text` itself."""
-    ids = _prompt(subject, text)
+    ids = subject.prompt(text)
     logits_SV = subject.logits(_within(subject, ids, text))
     if len(ids) < 2:
         raise ClueBenchError(f"--text {text!r}: too short to measure", "give at least two characters")
@@ -148,21 +156,14 @@ def continue_text(subject: Subject, text: str) -> Continued:
     entropy = torch.special.entr(logits_SV[:-1].softmax(-1)).sum(-1).mean()
     chance = torch.Generator().manual_seed(SEED)
     greedy, sampled = _generate(subject, ids, None), _generate(subject, ids, chance)
-    return Continued(text, greedy, sampled, float(loss), float(entropy))
-
-
-def _prompt(subject: Subject, text: str) -> list[int]:
-    """Return the ids of `text` behind [CLS] where the tokenizer has one, as UER and we train GPT2, with no [SEP]."""
-    ids: list[int] = subject.tokenizer(text, add_special_tokens=False)["input_ids"]
-    start = subject.tokenizer.cls_token_id
-    return ids if start is None else [start, *ids]
+    return Continuation(text, greedy, sampled, float(loss), float(entropy))
 
 
 def _generate(subject: Subject, ids: list[int], chance: torch.Generator | None) -> str:
     """Return up to NEW_TOKENS tokens behind `ids`: the most probable each time, or drawn with `chance`."""
-    longest = subject.model.config.max_position_embeddings
+    max_length = subject.model.config.max_position_embeddings
     sequence = list(ids)
-    for _ in range(min(NEW_TOKENS, longest - len(ids))):
+    for _ in range(min(NEW_TOKENS, max_length - len(ids))):
         logits_V = subject.logits(sequence)[-1]
         draw = logits_V.argmax() if chance is None else logits_V.softmax(-1).multinomial(1, generator=chance)
         if int(draw) == subject.tokenizer.sep_token_id:
@@ -171,7 +172,7 @@ def _generate(subject: Subject, ids: list[int], chance: torch.Generator | None) 
     return " ".join(subject.token(index) for index in sequence[len(ids) :])
 
 
-def judge_continued(continued: Sequence[Continued], *, size: int) -> Finding:
+def judge_continued(continued: Sequence[Continuation], *, size: int) -> Finding:
     """Judge the built-in sentences' continuations."""
     uniform = math.log(size)
     loss = sum(one.loss for one in continued) / len(continued)
@@ -191,9 +192,11 @@ def judge_continued(continued: Sequence[Continued], *, size: int) -> Finding:
 
 def _within(subject: Subject, ids: list[int], text: str) -> list[int]:
     """Return `ids` if the model has embeddings for all of them and for so many. Raises ClueBenchError if not."""
-    longest, rows = subject.model.config.max_position_embeddings, subject.model.config.vocab_size
-    if len(ids) > longest:
-        raise ClueBenchError(f"--text {text[:20]}…: {len(ids):,} tokens, the model takes {longest:,}", "shorten it")
+    max_length, rows = subject.model.config.max_position_embeddings, subject.model.config.vocab_size
+    if len(ids) > max_length:
+        raise ClueBenchError(
+            f"--text {text[:20]}…: {len(ids):,} tokens, the model takes {max_length:,}", "shorten the text"
+        )
     if max(ids, default=0) >= rows:
         raise ClueBenchError(
             f"the tokenizer gives id {max(ids):,}, the embedding has {rows:,} rows", "fix the tokenizer's files"

@@ -1,10 +1,10 @@
 """Examine a checkpoint: read it, compare it with its config.json, ask it, and conclude.
 
-Input: a checkpoint folder, a run's folder or a Hugging Face id. Output: a `Report`. Changes nothing on disk.
+Input: a checkpoint folder, a run's folder or a Hugging Face id. Output: a `Diagnosis`. Changes nothing on disk.
 
-1. read config.json, the tokenizer's files and the header of the weights (read, tokens);
+1. read config.json, the tokenizer's files and the header of the weights (weights, tokens);
 2. recognise the family from names and shapes (family) and compare it with what config.json claims (claims);
-3. compare vocabulary, tokenizer, tensors, numbers, positions and segments, read as what the weights are;
+3. compare tokenizer (tokens), tensors, numbers, positions and segments (tensors), read as what the weights are;
 4. if nothing stands in the way, fill masks or continue sentences (behaviour).
 """
 
@@ -14,18 +14,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from clue_bench.diagnosis import architecture, behaviour, read, report
-from clue_bench.diagnosis.architecture import Architecture
-from clue_bench.diagnosis.claims import Reading, check_claims, claimed_class
-from clue_bench.diagnosis.embeddings import capacity, check_positions, check_segments, unused_length
-from clue_bench.diagnosis.family import LABELS, Family, recognise
-from clue_bench.diagnosis.report import Continued, Filled, Finding, Parameters, Report
-from clue_bench.diagnosis.tensors import check_head, check_numbers, check_tensors
-from clue_bench.diagnosis.tokens import TokenizerFiles, read_tokenizer
-from clue_bench.diagnosis.vocabulary import check_special_tokens, check_tokenizer, check_vocabulary
-from clue_bench.doors.checkpoint import PROVENANCE, WEIGHTS, weights_sha256
+from clue_bench.diagnosis import behaviour, result
+from clue_bench.diagnosis.claims import Architecture, Reading, architecture_of, check_claims, masked_class
+from clue_bench.diagnosis.family import Family, label_of, recognise
+from clue_bench.diagnosis.result import Continuation, Diagnosis, FilledMask, Finding, Parameters
+from clue_bench.diagnosis.tensors import (
+    capacity,
+    check_head,
+    check_numbers,
+    check_positions,
+    check_segments,
+    check_tensors,
+    unused_length,
+)
+from clue_bench.diagnosis.tokens import (
+    TokenizerFiles,
+    check_special_tokens,
+    check_tokenizer,
+    check_vocabulary,
+    read_tokenizer,
+)
+from clue_bench.doors.checkpoint import PROVENANCE, find_folder, read_provenance, weights_sha256
 from clue_bench.errors import ClueBenchError
-from clue_bench.weights.read import read_object
+from clue_bench.weights.hf_config import claimed_class
+from clue_bench.weights.read import CONFIG, WEIGHTS, Weights, open_weights, read_config
 
 
 @dataclass(frozen=True)
@@ -34,7 +46,7 @@ class Files:
 
     folder: Path
     values: dict[str, Any]  # of config.json
-    weights: read.Weights
+    weights: Weights
     tokenizer: TokenizerFiles
 
 
@@ -43,17 +55,17 @@ class Answers:
     """What the model answered, if it was asked."""
 
     finding: Finding
-    filled: list[Filled] = field(default_factory=list)
-    continued: list[Continued] = field(default_factory=list)
+    filled: list[FilledMask] = field(default_factory=list)
+    continued: list[Continuation] = field(default_factory=list)
 
 
-def examine(model: str, *, texts: Sequence[str] = ()) -> Report:
+def examine(model: str, *, texts: Sequence[str] = ()) -> Diagnosis:
     """Examine the checkpoint `model`; `texts` are sentences to ask it besides the built-in ones.
 
     Raises ClueBenchError if there is no checkpoint, a file is damaged, or a text cannot be asked.
     """
-    folder = read.find_folder(model)
-    files = Files(folder, read.read_config(folder), read.open_weights(folder), read_tokenizer(folder))
+    folder = find_folder(model)
+    files = Files(folder, read_config(folder / CONFIG), open_weights(folder), read_tokenizer(folder))
     family = _recognise(files.weights)
     findings, reading = check_claims(files.values, family)
     findings += _check_tokens(files, family, reading)
@@ -65,18 +77,18 @@ def examine(model: str, *, texts: Sequence[str] = ()) -> Report:
         findings += more
     answers = _ask(files, family, reading if built else None, findings, texts)
     findings.append(answers.finding)
-    ordered = report.in_order(findings)
+    ordered = result.in_order(findings)
     description = _describe(files, family, reading, ordered)
-    return Report(
+    return Diagnosis(
         model=model,
         folder=str(folder),
-        verdict=report.conclude(description, ordered, read_as=reading.in_words if built and reading else ""),
+        verdict=result.conclude(description, ordered, read_as=reading.in_words if built and reading else ""),
         read_as=reading.in_words if reading else "",
         description=description,
         parameters=Parameters(
             encoder=built.encoder_parameters if built else None,
             has_pooler=built is not None and built.has_pooler,
-            with_head=built.parameters if built and _has_head_class(built) else None,
+            with_head=built.parameters if built and built.has_head else None,
             in_file=sum(entry.size for entry in files.weights.entries.values()),
         ),
         bytes_on_disk=sum(file.stat().st_size for file in files.weights.files),
@@ -87,12 +99,8 @@ def examine(model: str, *, texts: Sequence[str] = ()) -> Report:
     )
 
 
-def _has_head_class(built: Architecture) -> bool:
-    return built.name.endswith("LMHeadModel") or not built.name.endswith("Model")
-
-
-def _recognise(weights: read.Weights) -> Family:
-    shapes = {name: entry.shape for name, entry in weights.entries.items()}
+def _recognise(weights: Weights) -> Family:
+    shapes = weights.shapes
     family = recognise(shapes)
     if family.kind in ("bert", "roberta") and family.positions and family.sizes["max_position_embeddings"] > 1:
         return recognise(shapes, zero_position_row=not bool(weights.tensor(family.positions)[1].any()))
@@ -103,7 +111,7 @@ def _check_provenance(folder: Path) -> list[Finding]:
     """Compare the weights with the hash that our provenance.json gives, if there is one."""
     if not (folder / PROVENANCE).is_file() or not (folder / WEIGHTS).is_file():
         return []
-    if read_object(folder / PROVENANCE).get("weights_sha256") == weights_sha256(folder):
+    if read_provenance(folder).get("weights_sha256") == weights_sha256(folder):
         return [Finding("provenance", "ok", f"{PROVENANCE} speaks of these weights")]
     text = f"{PROVENANCE} speaks of other weights: {WEIGHTS} has another sha256"
     return [Finding("provenance", "wrong", text, f"copy the two together, or remove {PROVENANCE}")]
@@ -114,7 +122,7 @@ def _check_tokens(files: Files, family: Family, reading: Reading | None) -> list
     holds = capacity(family, reading) if reading else None
     rows = family.sizes.get("vocab_size")
     return [
-        *check_vocabulary(tokenizer, reading, said=values.get("vocab_size"), rows=rows),
+        *check_vocabulary(tokenizer, reading, stated=values.get("vocab_size"), rows=rows),
         *check_special_tokens(tokenizer, values, reading),
         *check_tokenizer(tokenizer, values, capacity=holds),
     ]
@@ -124,12 +132,12 @@ def _check_model(files: Files, family: Family, reading: Reading) -> tuple[Archit
     """Build the class without memory and compare tensors, positions and segments with it."""
     weights = files.weights
     try:
-        built = architecture.build(reading.class_name, reading.config)
+        built = architecture_of(reading)
     except ClueBenchError as error:
         return None, [Finding("config", "wrong", error.message, error.hint)]
     learned = family.positions if reading.kind != "roformer" else None
-    positions_RH = weights.tensor(learned) if learned else None
-    segments_RH = weights.tensor(family.segments) if family.segments else None
+    positions_RH = weights.tensor(learned).float() if learned else None
+    segments_RH = weights.tensor(family.segments).float() if family.segments else None
     return built, [
         *check_tensors(weights, built),
         *check_positions(family, reading, positions_RH),
@@ -144,7 +152,7 @@ def _ask(
     reason = _obstacle(files, family, reading, findings)
     if reason or reading is None:
         return Answers(Finding("answers", "note", f"not asked: {reason}"))
-    name = architecture.masked_class(reading.model_type)
+    name = masked_class(reading.model_type)
     ask = _continue if reading.kind == "gpt2" else _fill
     try:
         subject = behaviour.Subject(files.folder, class_name=name, config=reading.config, files=files.tokenizer)
@@ -190,7 +198,7 @@ def _obstacle(files: Files, family: Family, reading: Reading | None, findings: l
 
 def _describe(files: Files, family: Family, reading: Reading | None, findings: tuple[Finding, ...]) -> str:
     """Return the checkpoint in words: family, size, vocabulary and head."""
-    label = report.article(LABELS[reading.kind] if reading else family.label)
+    label = result.article(label_of(reading.kind) if reading else family.label)
     layers = family.sizes.get("num_hidden_layers") or getattr(reading and reading.config, "num_hidden_layers", None)
     size = f" of {layers} layers" if layers else ""
     width = f", {family.sizes['hidden_size']:,} wide," if "hidden_size" in family.sizes else ""

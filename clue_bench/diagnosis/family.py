@@ -6,77 +6,65 @@ Input: names and shapes. Output: a `Family`: its kind, the evidence in words, an
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-Kind = Literal[
-    "bert",
-    "roberta",
-    "albert",
-    "roformer",
-    "roformer_v2",
-    "gpt2",
-    "electra",
-    "ernie",
-    "distilbert",
-    "megatron-bert",
-    "uer",
-    "unknown",
-]
+Kind = (
+    Literal["bert", "roberta", "albert", "roformer", "roformer_v2", "gpt2"]
+    | Literal["electra", "ernie", "distilbert", "megatron-bert", "uer", "unknown"]
+)
 Shapes = Mapping[str, tuple[int, ...]]
 
-LABELS: dict[Kind, str] = {
-    "bert": "BERT",
-    "roberta": "RoBERTa",
-    "albert": "ALBERT",
-    "roformer": "RoFormer",
-    "roformer_v2": "RoFormerV2",
-    "gpt2": "GPT2",
-    "electra": "ELECTRA",
-    "ernie": "ERNIE",
-    "distilbert": "DistilBERT",
-    "megatron-bert": "Megatron BERT",
-    "uer": "UER-py model",
-    "unknown": "model of unknown family",
+
+class _Signs(NamedTuple):
+    """What a kind is called, and what it alone has: a name of its layers (`mark`), told as `evidence`, and a head."""
+
+    label: str
+    head: str = ""
+    mark: str = ""
+    evidence: str = ""
+
+
+_BERT_HEAD = r"^cls\.predictions\.transform\.dense\.weight$"
+# The first kind whose mark occurs among the names is it; BERT and RoBERTa are weighed, RoFormer is asked for biases.
+_KINDS: dict[Kind, _Signs] = {
+    "uer": _Signs(
+        "UER-py model",
+        "",
+        r"(encoder\.transformer\.|embedding\.word[._]embedding\.|embedding\.word\.)",
+        "UER-py's own names",
+    ),
+    "albert": _Signs(
+        "ALBERT", r"^predictions\.dense\.weight$", r"\.albert_layer_groups\.", "layers are in albert_layer_groups"
+    ),
+    "gpt2": _Signs(  # the head is the embedding
+        "GPT2", r"wte\.weight$", r"(^|\.)h\.\d+\.attn\.c_attn\.", "layers have the fused attn.c_attn"
+    ),
+    "distilbert": _Signs("DistilBERT", r"^vocab_transform\.weight$", r"\.attention\.q_lin\.", "attention has q_lin"),
+    "megatron-bert": _Signs(
+        "Megatron BERT", _BERT_HEAD, r"\.attention\.ln\.", "norms stand before the attention, as attention.ln"
+    ),
+    "electra": _Signs(
+        "ELECTRA",
+        r"^generator_predictions\.dense\.weight$",
+        r"^electra\.|embeddings_project\.|^(discriminator|generator)_predictions\.",
+        "names are ELECTRA's",
+    ),
+    "ernie": _Signs("ERNIE", _BERT_HEAD, r"^ernie\.|task_type_embeddings\.", "names are ERNIE's"),
+    "roformer": _Signs("RoFormer", _BERT_HEAD),
+    "roformer_v2": _Signs("RoFormerV2", r"^cls\.predictions\.decoder\.weight$"),
+    "bert": _Signs("BERT", _BERT_HEAD),
+    "roberta": _Signs("RoBERTa", r"^lm_head\.dense\.weight$"),
+    "unknown": _Signs("model of unknown family"),
 }
-# model_type of config.json → what its weights look like.
+_ROFORMER = r"^roformer\.|encoder\.embed_positions\."
 KIND_OF_TYPE: dict[str, Kind] = {
-    "bert": "bert",
-    "roberta": "roberta",
-    "xlm-roberta": "roberta",
-    "camembert": "roberta",
-    "albert": "albert",
-    "roformer": "roformer",
-    "gpt2": "gpt2",
-    "electra": "electra",
-    "ernie": "ernie",
-    "distilbert": "distilbert",
+    **{"bert": "bert", "roberta": "roberta", "xlm-roberta": "roberta", "camembert": "roberta", "albert": "albert"},
+    **{"roformer": "roformer", "gpt2": "gpt2", "electra": "electra", "ernie": "ernie", "distilbert": "distilbert"},
     "megatron-bert": "megatron-bert",
 }
-_PREFIXES = ("bert.", "roberta.", "albert.", "roformer.", "electra.", "ernie.", "distilbert.", "transformer.")
+"""model_type of config.json → what its weights look like."""
 
-# Names that one family alone has; the first that occurs decides.
-_MARKS: tuple[tuple[Kind, str, str], ...] = (
-    ("uer", r"(encoder\.transformer\.|embedding\.word[._]embedding\.|embedding\.word\.)", "UER-py's own names"),
-    ("albert", r"\.albert_layer_groups\.", "layers are in albert_layer_groups"),
-    ("gpt2", r"(^|\.)h\.\d+\.attn\.c_attn\.", "layers have the fused attn.c_attn"),
-    ("distilbert", r"\.attention\.q_lin\.", "attention has q_lin"),
-    ("megatron-bert", r"\.attention\.ln\.", "norms stand before the attention, as attention.ln"),
-    ("electra", r"^electra\.|embeddings_project\.|^(discriminator|generator)_predictions\.", "names are ELECTRA's"),
-    ("ernie", r"^ernie\.|task_type_embeddings\.", "names are ERNIE's"),
-    ("roformer", r"^roformer\.|encoder\.embed_positions\.", "names are RoFormer's, positions are rotary"),
-)
-_HEADS: dict[Kind, str] = {
-    "bert": r"^cls\.predictions\.transform\.dense\.weight$",
-    "ernie": r"^cls\.predictions\.transform\.dense\.weight$",
-    "megatron-bert": r"^cls\.predictions\.transform\.dense\.weight$",
-    "roformer": r"^cls\.predictions\.transform\.dense\.weight$",
-    "roformer_v2": r"^cls\.predictions\.decoder\.weight$",
-    "roberta": r"^lm_head\.dense\.weight$",
-    "albert": r"^predictions\.dense\.weight$",
-    "electra": r"^generator_predictions\.dense\.weight$",
-    "distilbert": r"^vocab_transform\.weight$",
-    "gpt2": r"wte\.weight$",  # the head is the embedding
-}
+_PREFIXES = ("bert.", "roberta.", "albert.", "roformer.", "electra.", "ernie.", "distilbert.", "transformer.")
 _WORDS = (r"(^|\.)embeddings\.word_embeddings\.weight$", r"(^|\.)wte\.weight$")
 _POSITIONS = (r"embeddings\.position_embeddings\.weight$", r"(^|\.)wpe\.weight$", r"encoder\.embed_positions\.weight$")
 _SEGMENTS = (r"embeddings\.token_type_embeddings\.weight$",)
@@ -98,7 +86,12 @@ class Family:
     @property
     def label(self) -> str:
         """What people call it."""
-        return LABELS[self.kind]
+        return label_of(self.kind)
+
+
+def label_of(kind: Kind) -> str:
+    """Return what people call a kind."""
+    return _KINDS[kind].label
 
 
 def recognise(shapes: Shapes, *, zero_position_row: bool = False) -> Family:
@@ -107,8 +100,9 @@ def recognise(shapes: Shapes, *, zero_position_row: bool = False) -> Family:
     `zero_position_row` says that row 1 of the position embedding is all zeros: RoBERTa's padding position.
     """
     kind, evidence = _kind(shapes, zero_position_row=zero_position_row)
-    words, positions, segments = (_find(shapes, patterns) for patterns in (_WORDS, _POSITIONS, _SEGMENTS))
-    head = kind in _HEADS and any(re.search(_HEADS[kind], name) for name in shapes)
+    tables = _tables(shapes)
+    words, positions, segments = (_find(tables, patterns) for patterns in (_WORDS, _POSITIONS, _SEGMENTS))
+    head = _KINDS[kind].head
     return Family(
         kind=kind,
         evidence=evidence,
@@ -116,15 +110,15 @@ def recognise(shapes: Shapes, *, zero_position_row: bool = False) -> Family:
         words=words,
         positions=positions,
         segments=segments,
-        has_head=head,
+        has_head=bool(head) and _find(shapes, (head,)) is not None,
         sizes=_sizes(kind, shapes, words=words, positions=positions, segments=segments),
     )
 
 
 def _kind(shapes: Shapes, *, zero_position_row: bool) -> tuple[Kind, str]:
-    for kind, pattern, evidence in _MARKS:
-        if any(re.search(pattern, name) for name in shapes) and kind != "roformer":
-            return kind, evidence
+    for kind, signs in _KINDS.items():
+        if signs.mark and _find(shapes, (signs.mark,)):
+            return kind, signs.evidence
     if any(name.endswith("attention.self.query.weight") for name in shapes):
         # RoFormerV2 (JunnYu/RoFormer_pytorch, use_bias=False, norm_type="rms_norm"): linear layers have no bias, and
         # its norm divides by the root mean square and has no parameters. BERT's and RoFormer's have both.
@@ -132,15 +126,15 @@ def _kind(shapes: Shapes, *, zero_position_row: bool) -> tuple[Kind, str]:
         norms = any(".LayerNorm." in name for name in shapes)
         if not biases and not norms:
             return "roformer_v2", "linear layers have no biases, norms have no parameters"
-        if any(re.search(_MARKS[-1][1], name) for name in shapes):
-            return "roformer", _MARKS[-1][2]
+        if _find(shapes, (_ROFORMER,)):
+            return "roformer", "names are RoFormer's, positions are rotary"
         return _bert_or_roberta(shapes, zero_position_row=zero_position_row)
     return "unknown", "no names of a family that is known here"
 
 
 def _bert_or_roberta(shapes: Shapes, *, zero_position_row: bool) -> tuple[Kind, str]:
     """Weigh the signs: the layers of the two have the same names and shapes."""
-    position, segment = _find(shapes, _POSITIONS), _find(shapes, _SEGMENTS)
+    position, segment = (_find(_tables(shapes), patterns) for patterns in (_POSITIONS, _SEGMENTS))
     rows = shapes[position][0] if position else 0
     segments = shapes[segment][0] if segment else 0
     heads = any(name.startswith("cls.") for name in shapes)
@@ -179,6 +173,11 @@ def _compatible(kind: Kind, shapes: Shapes) -> frozenset[Kind]:
     return frozenset({kind})
 
 
+def _tables(shapes: Shapes) -> Shapes:
+    """Return the tensors that are matrices; a damaged file may have an embedding of another kind."""
+    return {name: shape for name, shape in shapes.items() if len(shape) == 2}
+
+
 def _find(names: Iterable[str], patterns: tuple[str, ...]) -> str | None:
     return next((name for name in names for pattern in patterns if re.search(pattern, name)), None)
 
@@ -194,13 +193,13 @@ def _sizes(
         sizes["max_position_embeddings"] = shapes[positions][0]
     if segments:
         sizes["type_vocab_size"] = shapes[segments][0]
-    numbers = [int(found[1]) for name in shapes if (found := re.search(r"(?:^|\.)(?:layer|h)\.(\d+)\.", name))]
+    numbers = [int(found[1]) for name in shapes if (found := re.search(r"(?:^|\.)(?:layer|h)\.(\d{1,3})\.", name))]
     if numbers and kind != "albert":
         sizes["num_hidden_layers"] = max(numbers) + 1
-    up = _find(shapes, (r"\.intermediate\.dense\.weight$", r"\.albert_layers\.0\.ffn\.weight$"))
+    up = _find(_tables(shapes), (r"\.intermediate\.dense\.weight$", r"\.albert_layers\.0\.ffn\.weight$"))
     if up:
         sizes["intermediate_size"], sizes["hidden_size"] = shapes[up]
-    fused = _find(shapes, (r"\.mlp\.c_fc\.weight$",))
+    fused = _find(_tables(shapes), (r"\.mlp\.c_fc\.weight$",))
     if fused:  # GPT2's Conv1D keeps its matrix the other way round
         sizes["hidden_size"], sizes["intermediate_size"] = shapes[fused]
     return sizes

@@ -1,23 +1,26 @@
-"""Names, shapes and values of tensors against what the class wants.
+"""Tensors against what the class wants: names and shapes, numbers, and the rows of positions and segments.
 
-Input: the header of the weights and an `Architecture`. Output: findings about the head, the tensors and the numbers.
+Input: `Weights`, an `Architecture` and a `Reading`. Output: findings. What is said of training is read from values
+alone, and says "look": a row that was never used keeps its random start.
 """
+
+# R rows, H hidden
 
 import re
 
 import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
 
-from clue_bench.diagnosis.architecture import Architecture
+from clue_bench.diagnosis.claims import Architecture, Reading
 from clue_bench.diagnosis.family import Family
-from clue_bench.diagnosis.read import Entry, Weights
-from clue_bench.diagnosis.report import Finding, some
+from clue_bench.diagnosis.result import Finding, shortened
+from clue_bench.diagnosis.tokens import TokenizerFiles
+from clue_bench.weights.names import todays, why_dead
+from clue_bench.weights.read import Entry, Weights
 
-_MIB = 2**20
-# In the file, wanted by no class or by another one; what they are, by pattern, tried in order.
-_DEAD: tuple[tuple[str, str], ...] = (
-    (r"(^|[./_])(adam_[mv]|adam[mv]|exp_avg(_sq)?|global_step|optimizer)", "optimizer slots"),
-    (r"(position_ids|token_type_ids)$", "buffers of older versions"),
-    (r"attn\.(masked_)?bias$", "attention masks of older versions"),
+# In the file, wanted by no class or by another one, besides what no model uses; by pattern, tried in order.
+_UNUSED: tuple[tuple[str, str], ...] = (
     (r"(seq_relationship|sop_classifier)", "the sentence-pair head"),
     (r"(^|\.)pooler\.", "the pooler"),
     (r"predictions\.decoder\.|lm_head\.(decoder\.)?(weight|bias)$", "the tied decoder"),
@@ -32,12 +35,15 @@ _OPTIONAL: tuple[tuple[str, str], ...] = (
     (r"(seq_relationship|sop_classifier)", "the sentence-pair head starts afresh"),
 )
 _HEAD = re.compile(r"^(cls\.predictions|predictions|lm_head|generator_|vocab_)")
+_MIN_DIMENSIONS = 64  # in fewer, random rows are not orthogonal enough to be told from trained ones
+_MIN_UNUSED = 8  # rows; the very last ones are rarely reached even by full-length training
+_SEGMENTS = "type_vocab_size"
+_POSITIONS = "max_position_embeddings"
 
 
 def plain_name(name: str, prefix: str) -> str:
     """Return `name` without the encoder's prefix, gamma and beta in today's words, as transformers loads it."""
-    name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
-    return name.removeprefix(f"{prefix}.")
+    return todays(name, "").removeprefix(f"{prefix}.")
 
 
 def check_tensors(weights: Weights, architecture: Architecture) -> list[Finding]:
@@ -64,32 +70,38 @@ def _missing(found: dict[str, Entry], wanted: dict[str, tuple[int, ...]], archit
     for pattern, why in _OPTIONAL:
         names = [name for name in absent if re.search(pattern, name)]
         if names:
-            findings.append(Finding("tensors", "note", f"not in the file: {some(names)}: {why}"))
+            findings.append(Finding("tensors", "note", f"not in the file: {shortened(names)}: {why}"))
         absent = [name for name in absent if name not in names]
     head = [name for name in absent if _HEAD.match(name)]
     absent = [name for name in absent if name not in head]
     if head and any(_HEAD.match(name) for name in found):  # a head that is wholly missing is check_head's
         absent += head
     if absent:
-        text = f"{architecture.name} wants {len(absent):,} tensors that the file lacks: {some(absent)}"
+        text = f"{architecture.name} wants {len(absent):,} tensors that the file lacks: {shortened(absent)}"
         findings.append(Finding("tensors", "wrong", text, "they would start from fresh weights: copy the file again"))
     return findings
 
 
 def _unexpected(found: dict[str, Entry], wanted: dict[str, tuple[int, ...]]) -> list[Finding]:
-    left = {name: entry for name, entry in found.items() if name not in wanted}
+    groups: dict[str, list[Entry]] = {}
+    unknown = []
+    for name, entry in found.items():
+        if name in wanted:
+            continue
+        what = why_dead(name) or next((what for pattern, what in _UNUSED if re.search(pattern, name)), None)
+        if what is None:
+            unknown.append(name)
+        else:
+            groups.setdefault(what, []).append(entry)
     findings = []
-    for pattern, what in _DEAD:
-        group = {name: entry for name, entry in left.items() if re.search(pattern, name)}
-        if group:
-            size = sum(entry.size for entry in group.values())
-            mib = sum(entry.bytes for entry in group.values()) / _MIB
-            text = f"{what}: {len(group)} tensors that are not used, {size:,} parameters, {mib:.1f} MiB"
-            findings.append(Finding("tensors", "note", text))
-        left = {name: entry for name, entry in left.items() if name not in group}
-    if left:
-        text = f"{len(left):,} tensors that the class does not know: {some(list(left))}"
-        findings.append(Finding("tensors", "wrong", text, "they would be left aside: is config.json another model's?"))
+    for what, entries in groups.items():
+        size, mib = sum(entry.size for entry in entries), sum(entry.bytes for entry in entries) / 2**20
+        text = f"{what}: {len(entries)} tensors that are not used, {size:,} parameters, {mib:.1f} MiB"
+        findings.append(Finding("tensors", "note", text))
+    if unknown:
+        text = f"{len(unknown):,} tensors that the class does not know: {shortened(unknown)}"
+        hint = "check that config.json is of this model: they would be left aside"
+        findings.append(Finding("tensors", "wrong", text, hint))
     return findings
 
 
@@ -103,7 +115,7 @@ def _misshapen(
     ]
     if not wrong:
         return []
-    text = f"{len(wrong)} tensors have another shape than {architecture.name} wants: {some(wrong)}"
+    text = f"{len(wrong)} tensors have another shape than {architecture.name} wants: {shortened(wrong)}"
     return [Finding("tensors", "wrong", text, "change the numbers of config.json to those of the file")]
 
 
@@ -138,10 +150,11 @@ def check_head(family: Family, claimed: str) -> Finding:
 
 
 def check_numbers(weights: Weights) -> list[Finding]:
-    """Look at every number: NaN, infinity, tensors of zeros, and norms and biases that were never trained."""
+    """Check every number: NaN, infinity, tensors of zeros, and norms and biases that were never trained."""
     broken, zeros = [], []
-    initial, looked = 0, 0
-    for name, tensor in weights.tensors():
+    initial, examined = 0, 0
+    for name, stored in weights.tensors():
+        tensor = stored.float()
         bad = int(tensor.numel() - tensor.isfinite().sum())
         if bad:
             broken.append(f"{name} ({bad:,} of {tensor.numel():,})")
@@ -151,22 +164,117 @@ def check_numbers(weights: Weights) -> list[Finding]:
         if is_zero and (tensor.dim() > 1 or is_norm) and not re.search(r"token_type|attn\.bias|position_ids", name):
             zeros.append(name)
         if is_norm or name.endswith(("bias", "beta")):
-            looked += 1
+            examined += 1
             initial += bool((tensor == 1).all()) if is_norm else is_zero
     findings = []
     if broken:
-        text = f"NaN or infinity in {len(broken)} tensors: {some(broken)}"
+        text = f"NaN or infinity in {len(broken)} tensors: {shortened(broken)}"
         findings.append(
             Finding("numbers", "wrong", text, "take an earlier checkpoint: training diverged, or a bad copy")
         )
     if zeros:
-        text = f"{len(zeros)} tensors are all zeros: {some(zeros)}"
+        text = f"{len(zeros)} tensors are all zeros: {shortened(zeros)}"
         findings.append(Finding("numbers", "wrong", text, "copy or convert the file again"))
-    if looked and initial == looked:
-        text = (
-            f"all {looked} norms and biases have their initial values, 1 and 0: never trained, or another model's part"
-        )
+    if examined and initial == examined:
+        text = f"all {examined} norms and biases have their initial values, 1 and 0: never trained, or made anew"
         findings.append(Finding("numbers", "note", text))
     if not broken and not zeros:
         findings.insert(0, Finding("numbers", "ok", "every number is finite, no matrix is all zeros"))
     return findings
+
+
+def capacity(family: Family, reading: Reading) -> int | None:
+    """Return how many tokens the positions hold."""
+    rows = family.sizes.get(_POSITIONS)
+    if rows is None or family.positions is None:
+        return None
+    # RoBERTa's positions start behind its padding index.
+    return rows - (reading.config.pad_token_id or 0) - 1 if reading.kind == "roberta" else rows
+
+
+def check_positions(family: Family, reading: Reading, positions_RH: Tensor | None) -> list[Finding]:
+    """Compare the rows with config.json; say how many look trained. `positions_RH` is None for computed positions."""
+    rows, stated = family.sizes.get(_POSITIONS), reading.claimed_sizes.get(_POSITIONS)
+    if rows is None:
+        computed = "positions are computed" if reading.kind == "roformer" else "there is no position embedding"
+        return [Finding("positions", "note" if reading.kind != "roformer" else "ok", computed)]
+    if stated != rows:
+        text = f"config.json says {_POSITIONS} {stated:,}, the weights have {rows:,} rows"
+        return [Finding("positions", "wrong", text, f'"{_POSITIONS}": {rows} in config.json')]
+    findings = []
+    if reading.kind == "roberta" and rows % 64 == 0:
+        text = f"{rows:,} rows hold {capacity(family, reading):,} tokens: RoBERTa's first positions are for padding"
+        findings.append(Finding("positions", "note", text, "is this a BERT that is called RoBERTa?"))
+    if positions_RH is None:
+        return [*findings, Finding("positions", "ok", f"{rows:,} rows of sinusoids")]
+    trained = trained_rows(positions_RH)
+    if trained is not None and rows - trained >= _MIN_UNUSED:
+        which = f"only the first {trained:,} of {rows:,} rows look" if trained else f"none of the {rows:,} rows looks"
+        others = "the others" if trained else "they"
+        text = f"{which} pretrained: {others} are unrelated to their neighbours and equally long"
+        hint = f"keep texts within {trained:,} tokens, or train on longer ones" if trained else "pretrain the model"
+        return [*findings, Finding("positions", "note", text, hint)]
+    return [*findings, Finding("positions", "ok", f"{rows:,} rows, as config.json says")]
+
+
+def trained_rows(positions_RH: Tensor) -> int | None:
+    """Return how many leading rows look trained; None where that cannot be told.
+
+    A row that was never used keeps its random start: its cosine with its neighbour is 0 ± 1/√H, and its length that of
+    the other unused ones, ± 1/√(2H) of it. Pretraining relates neighbours and changes lengths; fine-tuning is
+    too short to show.
+    """
+    rows, hidden = positions_RH.shape
+    if hidden < _MIN_DIMENSIONS or rows < 16 or not bool(positions_RH.isfinite().all()):
+        return None
+    lengths_R = positions_RH.norm(dim=1)
+    usual = lengths_R[-rows // 4 :].median()
+    # Eight and six standard deviations: no false alarm in a thousand rows.
+    by_length_R = (lengths_R - usual).abs() > 8 * usual / (2 * hidden) ** 0.5
+    related_R = cosine_similarity(positions_RH[1:], positions_RH[:-1]).abs() > min(6 / hidden**0.5, 0.5)
+    by_neighbour_R = torch.cat([related_R, related_R.new_zeros(1)]) | torch.cat([related_R.new_zeros(1), related_R])
+    trained = (by_length_R | by_neighbour_R).nonzero()
+    return int(trained.max()) + 1 if len(trained) else 0
+
+
+def unused_length(positions_RH: Tensor | None) -> float | None:
+    """Return the usual length of position rows that were never used; None if all look used."""
+    trained = None if positions_RH is None else trained_rows(positions_RH)
+    if positions_RH is None or trained is None or trained == len(positions_RH):
+        return None
+    return float(positions_RH[trained:].norm(dim=1).median())
+
+
+def check_segments(
+    family: Family, reading: Reading, segments_RH: Tensor | None, *, files: TokenizerFiles, unused: float | None
+) -> list[Finding]:
+    """Compare the rows with config.json; say whether segments mean anything. `unused`: see `unused_length`."""
+    rows, stated = family.sizes.get(_SEGMENTS), reading.claimed_sizes.get(_SEGMENTS)
+    if rows is None or segments_RH is None:
+        return [Finding("segments", "ok", "no segments: pairs are told apart by [SEP] alone")]
+    if stated is not None and stated != rows:
+        text = f"config.json says {_SEGMENTS} {stated:,}, the weights have {rows:,} rows"
+        return [Finding("segments", "wrong", text, f'"{_SEGMENTS}": {rows} in config.json')]
+    findings = [_meaning(segments_RH, unused)]
+    if rows == 1 and files.style == "wordpiece":
+        text = "one segment, but BertTokenizer numbers the second text of a pair 1: pairs would crash"
+        hint = '"model_input_names": ["input_ids", "attention_mask"] in tokenizer_config.json'
+        findings.append(Finding("segments", "note", text, hint))
+    if reading.kind == "roformer":
+        text = "RoFormer's authors give pairs segment 0 throughout; a tokenizer numbers the second text 1"
+        findings.append(Finding("segments", "note", text, "tokenizer(a, b, return_token_type_ids=False)"))
+    return findings
+
+
+def _meaning(segments_RH: Tensor, unused: float | None) -> Finding:
+    rows, hidden = segments_RH.shape
+    if not bool(segments_RH.any()):
+        return Finding("segments", "note", f"all {rows} segment rows are zero: segments mean nothing to the model")
+    if rows > 1 and bool((segments_RH[1:] == segments_RH[0]).all()):
+        text = f"all {rows} segment rows are identical: segments mean nothing, so the model was not trained with pairs"
+        return Finding("segments", "note", text)
+    # Unused rows of both tables start alike and decay alike.
+    if rows > 1 and unused and abs(float(segments_RH[1].norm()) - unused) < 6 * unused / (2 * hidden) ** 0.5:
+        text = "segment row 1 is as long as unused position rows: pretraining saw no pairs, as it looks"
+        return Finding("segments", "note", text, "fine-tuning on pairs trains it")
+    return Finding("segments", "ok", f"{rows} segment row{'s' if rows > 1 else ''}, as config.json says")

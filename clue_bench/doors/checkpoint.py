@@ -35,11 +35,11 @@ from clue_bench.doors.records import read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
-from clue_bench.weights import hf_config, hf_names
+from clue_bench.weights import hf_config, names
+from clue_bench.weights.read import CONFIG as CONFIG
 from clue_bench.weights.read import WEIGHTS as WEIGHTS
-from clue_bench.weights.read import read_object, read_weights, weight_files
+from clue_bench.weights.read import read_config, read_object, read_weights, weight_files
 
-CONFIG = "config.json"
 PROVENANCE = "provenance.json"
 FOLDER = "checkpoint"
 
@@ -123,7 +123,7 @@ def write_checkpoint(
         values |= label_names(labels)
     return write_folder(
         folder,
-        hf_names.to_hugging_face(state, config),
+        names.to_hugging_face(state, config),
         config=values,
         vocabulary=vocabulary,
         max_length=config.max_positions,
@@ -224,19 +224,24 @@ def find_folder(model: str | Path) -> Path:
         raise ClueBenchError(
             f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give a model's"
         )
+    if path.is_dir() and any(path.glob("*.ckpt.index")):
+        raise ClueBenchError(
+            f"{path}: no {CONFIG}, so a TensorFlow checkpoint", f"run clue-bench convert {path} DST --from tf"
+        )
     if path.exists():
         raise ClueBenchError(f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run")
     if not HUB_ID.fullmatch(str(model)):
         raise ClueBenchError(
-            f"{model}: no such folder", "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128"
+            f"{model}: no such folder, expected a checkpoint folder",
+            "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128",
         )
-    folder = hub_copy(str(model))
+    folder = _hub_copy(str(model))
     if not (folder / CONFIG).is_file():
         raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
     return folder
 
 
-def hub_copy(model: str) -> Path:
+def _hub_copy(model: str) -> Path:
     """Return the folder of a hub model, where transformers caches it too. Raises ClueBenchError: out of reach."""
     from huggingface_hub import snapshot_download
 
@@ -259,11 +264,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises ClueBenchError naming the file and what is wrong with it.
     """
     folder = find_folder(path)
-    values = read_object(folder / CONFIG)
+    values = read_config(folder / CONFIG)
     tensors = read_weights(folder)
     vocabulary = checkpoint_vocabulary(folder)
     notes: tuple[str, ...] = ()
-    if hf_names.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in tensors.items()}):
+    if names.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in tensors.items()}):
         values = {**values, "model_type": "bert"}
         tensors = {re.sub(r"^roberta\.", "bert.", name): tensor for name, tensor in tensors.items()}
         notes = (f"{folder / CONFIG} says roberta, the weights are BERT's (two segments, WordPiece): read as BERT",)
@@ -271,7 +276,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if len(vocabulary) > config.vocab_size:
         raise ClueBenchError(
             f"{folder}: the vocabulary has {len(vocabulary)} tokens, config.json says {config.vocab_size}",
-            "the tokenizer belongs to another model",
+            "copy the tokenizer that belongs to the weights",
         )
     unused = config.vocab_size - len(vocabulary)
     if unused >= PADDING:
@@ -282,7 +287,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         config=config,
-        tensors=hf_names.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])),
+        tensors=names.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])),
         vocabulary=vocabulary,
         provenance=read_provenance(folder),
         sha256=weights_sha256(folder) or "",
@@ -291,8 +296,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Return what provenance.json says, nothing if there is none."""
-    return read_object(folder / PROVENANCE) if (folder / PROVENANCE).is_file() else {}
+    """Return what provenance.json says, nothing if there is none. Raises ClueBenchError for other kinds of values."""
+    path = folder / PROVENANCE
+    if not path.is_file():
+        return {}
+    values = read_object(path)
+    runs = values.get("earlier")
+    is_sound = runs is None or (isinstance(runs, list) and all(isinstance(run, dict) and "task" in run for run in runs))
+    kinds = {"recipe": dict, "settings": dict, "converted": dict, "task": str, "model": str, "tokens_seen": int | None}
+    wrong = [key for key, kind in kinds.items() if key in values and not isinstance(values[key], kind)]
+    if wrong or not is_sound:
+        key = wrong[0] if wrong else "earlier"
+        raise ClueBenchError(f"{path}: {key} is {values[key]!r}", "copy the file again, or remove it")
+    return values
 
 
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:

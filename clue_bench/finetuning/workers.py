@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from clue_bench.doors.records import FinetuneRecord
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.untrained import Untrained
+from clue_bench.finetuning.base_models.pretrained import Untrained
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.run import Plan
 from clue_bench.finetuning.settings import Settings
@@ -172,8 +172,7 @@ def _work(line: Connection, shared: _Shared, do: Doing) -> None:
     """Be a worker: do errands until the other side is gone."""
     import torch
 
-    from clue_bench.finetuning.base_models.pretrained import open_pretrained
-    from clue_bench.finetuning.base_models.untrained import untrained
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained, untrained
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started this ends it
     os.environ["OMP_NUM_THREADS"] = str(shared.threads)

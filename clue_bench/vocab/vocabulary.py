@@ -182,14 +182,16 @@ def vocabulary_from_tokenizer_json(path: Path) -> Vocabulary:
     """
     try:
         model = json.loads(path.read_text(encoding="utf-8")).get("model", {})
-    except (ValueError, AttributeError) as error:
+        kind, ids = model.get("type"), dict(model.get("vocab") or {})
+        tokens = sorted(ids, key=ids.__getitem__)
+        "".join(tokens).encode()  # JSON can say half a character
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ClueBenchError(f"{path}: not a tokenizer: {error}", "copy the file again") from error
-    if model.get("type") != "WordPiece":
-        raise ClueBenchError(f"{path}: a {model.get('type')} tokenizer, expected WordPiece", "use a BERT checkpoint")
-    ids: dict[str, int] = model["vocab"]
-    if sorted(ids.values()) != list(range(len(ids))):
+    if kind != "WordPiece":
+        raise ClueBenchError(f"{path}: a {kind} tokenizer, expected WordPiece", "use a BERT checkpoint")
+    if [ids[token] for token in tokens] != list(range(len(ids))):
         raise ClueBenchError(f"{path}: ids are not 0 to {len(ids) - 1}", "use a checkpoint with a vocab.txt")
-    return _checked(sorted(ids, key=ids.__getitem__), path)
+    return _checked(tokens, path)
 
 
 def _find(folder: Path) -> Path:

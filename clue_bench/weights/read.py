@@ -1,32 +1,164 @@
-"""The weight files of a Hugging Face folder.
+"""The one reader of weight files and their JSON, for every room: nothing in them is trusted, none of their code is run.
 
-Input: a folder. Output: its tensors under the names they have there. safetensors before pickles, one file or several;
-pickles are read with weights_only=True, so no code of a checkpoint is ever run.
+Input: a folder in the Hugging Face layout, or one file of weights. Output: `Weights`: names, shapes and types from the
+headers, tensors when they are asked for. safetensors come before pickles, one file before several. Pickles are read
+with weights_only=True. Whatever is wrong with a file (cut short, of another kind, sizes that it cannot hold) is one
+ClueBenchError that names it; the advice in torch's own messages, to load the file with its code, is never passed on.
 """
 
 import json
+import re
 import struct
 import warnings
 import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
 import safetensors
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
 
+CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
 
-# What torch's unpickler raises for bytes that are no weights.
-_NOT_PLAIN = (
-    *(RuntimeError, UnpicklingError, EOFError, LookupError, ValueError, TypeError, AttributeError),
-    *(AssertionError, OSError, struct.error, zipfile.BadZipFile),
+DAMAGE = (
+    *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError),
+    *(NameError, OSError, RuntimeError, TypeError, ValueError),
+    *(UnpicklingError, struct.error, zipfile.BadZipFile, safetensors.SafetensorError),
 )
+"""What parsers raise on bytes that they cannot read."""
+
+# What is often saved in place of a file, by its first bytes; what to do about it.
+_IMPOSTORS = (
+    (rb"^version https://git-lfs", "a Git LFS pointer", "run git lfs pull, or download the file itself"),
+    (rb"(?i)^\s*<(!doctype|html|head|\?xml)", "a web page", "download the file itself, not the page that shows it"),
+)
+_LIMITS = {
+    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_hidden_groups", "inner_group_num"), 1_000),
+    **dict.fromkeys(("hidden_size", "n_embd", "dim", "embedding_size", "intermediate_size", "n_inner"), 2**20),
+    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "type_vocab_size", "num_labels"), 2**20),
+    **dict.fromkeys(("max_position_embeddings", "n_positions"), 2**24),
+    "vocab_size": 2**28,
+}
+"""No model is larger; building one takes for ever."""
+
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # torch's name for what a pickle would import
+_WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # where trainers keep the weights in what they save
+_MAX_NAMES = 1_000_000
+# Type names of safetensors (https://huggingface.co/docs/safetensors, Format) → torch's.
+_TYPES = {
+    **{"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "BOOL": "bool"},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A tensor in a file."""
+
+    shape: tuple[int, ...]
+    dtype: str  # as torch prints it, without "torch."
+    file: Path
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(torch.Size(self.shape).numel())
+
+    @property
+    def bytes(self) -> int:
+        """Bytes in the file."""
+        return self.size * int(getattr(torch, self.dtype).itemsize)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The tensors of a checkpoint, by name. `others` are the names of what is no tensor, such as a step number.
+
+    `wrapper` is the key of a trainer's wrapper that the weights lie under ("" without one): transformers reads no such
+    file.
+    """
+
+    files: tuple[Path, ...]
+    entries: dict[str, Entry]
+    others: tuple[str, ...] = ()
+    wrapper: str = ""
+    pickled: Mapping[str, Tensor] = field(default_factory=dict, repr=False)  # a pickle has no header
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Name → shape."""
+        return {name: entry.shape for name, entry in self.entries.items()}
+
+    def tensor(self, name: str) -> Tensor:
+        """Return one tensor as it is stored."""
+        return next(tensor for _, tensor in self._read([name]))
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield every tensor as it is stored, one in memory at a time."""
+        yield from self._read(list(self.entries))
+
+    def _read(self, names: list[str]) -> Iterator[tuple[str, Tensor]]:
+        for file in self.files:
+            here = [name for name in names if self.entries[name].file == file]
+            if file.suffix != ".safetensors":
+                yield from ((name, self.pickled[name]) for name in here)
+            elif here:
+                try:
+                    with safetensors.safe_open(file, framework="pt") as opened:
+                        yield from ((name, opened.get_tensor(name)) for name in here)
+                except DAMAGE as error:
+                    raise _damaged(file, error) from None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises ClueBenchError naming the file if it is missing or something else."""
+    refuse_impostor(path)
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(f"{path}: not JSON: {one_line(error)}", "copy the file again") from error
+    if not isinstance(values, dict):
+        raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
+    return values
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read a model's configuration. Raises ClueBenchError as `read_object` does, and for sizes that no model has."""
+    values = read_object(path)
+    for key, limit in _LIMITS.items():
+        value = values.get(key)
+        if isinstance(value, int | float) and not -limit <= value <= limit:
+            raise ClueBenchError(f"{path}: {key} is {value}, expected at most {limit:,}", "correct or copy the file")
+    return values
+
+
+def refuse_impostor(path: Path) -> None:
+    """Raise ClueBenchError if `path` is missing, empty, or what is often saved in its place."""
+    if not _is_file(path):
+        raise ClueBenchError(f"{path}: no such file", "give a file that exists")
+    with path.open("rb") as file:
+        start = file.read(256)
+    if not start:
+        raise ClueBenchError(f"{path}: the file is empty", "copy the file again")
+    for pattern, found, hint in _IMPOSTORS:
+        if re.search(pattern, start):
+            raise ClueBenchError(f"{path}: {found}, not the file itself", hint)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long
+        return False
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -34,63 +166,155 @@ def weight_files(folder: Path) -> list[Path]:
 
     Raises ClueBenchError if an index names files that are not there.
     """
-    for name in (WEIGHTS, PICKLE):
-        if (folder / name).is_file():
-            return [folder / name]
-        index = folder / f"{name}.index.json"
-        if index.is_file():
-            listed = read_object(index).get("weight_map")
-            # Only the last part of a name: an index must not lead out of its folder.
-            parts = {folder / Path(str(part)).name for part in listed.values()} if isinstance(listed, dict) else set()
-            missing = sorted(part.name for part in parts if not part.is_file())
-            if missing or not parts:
-                raise ClueBenchError(f"{index}: names {', '.join(missing) or 'no files'}, not there", "copy them too")
-            return sorted(parts)
-    return []
+    return _listed(folder)[0]
+
+
+def open_weights(folder: Path) -> Weights:
+    """List the weights of a folder.
+
+    Raises ClueBenchError if there are none, a file is damaged, missing or unsafe, or the weights lie in a wrapper.
+    """
+    files, names = _listed(folder)
+    if not files:
+        raise ClueBenchError(f"{folder}: neither {WEIGHTS} nor {PICKLE}", "copy the weights beside config.json")
+    weights = open_files(files)
+    absent = sorted(names - weights.entries.keys())
+    if absent:
+        raise ClueBenchError(f"{folder}: the index names tensor '{absent[0]}', in no file", "copy the files again")
+    if weights.wrapper:
+        raise ClueBenchError(
+            f"{files[0]}: a trainer's file, whose weights lie under '{weights.wrapper}'",
+            f"run clue-bench convert {folder} DST --from hf, which takes them out",
+        )
+    return weights
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Return the tensors of a folder. Raises ClueBenchError if there are none, or a file is damaged or unsafe."""
-    files = weight_files(folder)
-    if not files:
-        raise ClueBenchError(f"{folder}: neither {WEIGHTS} nor {PICKLE}", "copy the weights beside config.json")
-    tensors: dict[str, Tensor] = {}
+    """Return the tensors of a folder. Raises ClueBenchError as `open_weights` does."""
+    return dict(open_weights(folder).tensors())
+
+
+def open_files(files: list[Path]) -> Weights:
+    """List what is in `files`. Raises ClueBenchError if one is damaged or unsafe, or there are no tensors at all."""
+    entries: dict[str, Entry] = {}
+    pickled: dict[str, Tensor] = {}
+    others: list[str] = []
+    wrapper = ""
     for file in files:
-        tensors |= _unpickled(file) if file.suffix == ".bin" else _safe(file)
-    if not tensors:
+        refuse_impostor(file)
+        if file.suffix == ".safetensors":
+            entries |= _header(file)
+            continue
+        values, wrapper = _unpickled(file)
+        tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+        others += [name for name in values if name not in tensors]
+        for name, tensor in tensors.items():
+            _refuse_unusable(name, tensor, file)
+            entries[name] = Entry(tuple(tensor.shape), str(tensor.dtype)[6:], file)
+        pickled |= tensors
+    if not entries:
         raise ClueBenchError(f"{files[0]}: no tensors in it", "save the model again")
-    return tensors
+    return Weights(tuple(files), entries, tuple(others), wrapper, pickled)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises ClueBenchError naming the file."""
+def one_line(error: BaseException, *, max_length: int = 200) -> str:
+    """Return an error's text in one line, or its kind where the text is torch's advice to run a file's code."""
+    text = " ".join(str(error).split())
+    return type(error).__name__ if not text or "weights_only" in text else text[:max_length].rstrip(". ")
+
+
+def _listed(folder: Path) -> tuple[list[Path], set[str]]:
+    """Return the files of the weights, and the tensors that an index names."""
+    for name in (WEIGHTS, PICKLE):
+        if (folder / name).is_file():
+            return [folder / name], set()
+        index = folder / f"{name}.index.json"
+        if index.is_file():
+            listed = read_object(index).get("weight_map")
+            names: dict[str, Any] = listed if isinstance(listed, dict) else {}
+            # Only the last part of a name: an index must not lead out of its folder.
+            parts = sorted({folder / Path(str(part)).name for part in names.values()})
+            missing = [part.name for part in parts if not _is_file(part)]
+            if missing or not parts:
+                raise ClueBenchError(
+                    f"{index}: names {', '.join(missing[:3]) or 'no files'}, not there", "copy all files of the weights"
+                )
+            return parts, set(names)
+    return [], set()
+
+
+def _header(file: Path) -> dict[str, Entry]:
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ClueBenchError(f"{path}: not JSON: {error}", "copy the file again") from error
-    if not isinstance(values, dict):
-        raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
-    return values
+        with safetensors.safe_open(file, framework="pt") as opened:
+            slices = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118  it is no mapping
+            return {
+                name: Entry(tuple(part.get_shape()), _TYPES.get(part.get_dtype(), "uint8"), file)
+                for name, part in slices.items()
+            }
+    except DAMAGE as error:
+        raise _damaged(file, error) from None
 
 
-def _safe(file: Path) -> dict[str, Tensor]:
+def _damaged(file: Path, error: Exception) -> ClueBenchError:
+    return ClueBenchError(f"{file}: damaged or cut short: {one_line(error)}", "copy the file again")
+
+
+def _unpickled(file: Path) -> tuple[dict[str, Any], str]:
+    """Return what a pickle holds, by name, and the key of a trainer's wrapper; its other parts come along."""
+    with file.open("rb") as opened:
+        is_zip = opened.read(4) == b"PK\x03\x04"
     try:
-        return load_file(file)
-    except safetensors.SafetensorError as error:
-        raise ClueBenchError(f"{file}: damaged or cut short: {error}", "copy the file again") from error
-
-
-def _unpickled(file: Path) -> dict[str, Tensor]:
-    try:
+        if is_zip:
+            _refuse_compressed(file)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old formats; what cannot be read is an error all the same
-            values = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except _NOT_PLAIN as error:
-        # Only the kind: torch's own text advises to load the file with its code.
+            values = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip)
+        if not isinstance(values, Mapping):
+            raise ClueBenchError(
+                f"{file}: holds a {type(values).__name__}, expected a state dictionary of tensors",
+                "save it with torch.save(model.state_dict(), file)",
+            )
+        wrapper = next((key for key in _WRAPPERS if isinstance(values.get(key), Mapping)), "")
+        rest = {key: value for key, value in values.items() if not wrapper or key != wrapper}
+        return dict(islice(chain(_flat(values[wrapper] if wrapper else {}), _flat(rest)), _MAX_NAMES)), wrapper
+    except DAMAGE as error:
+        raise _unreadable(file, error) from None
+
+
+def _unreadable(file: Path, error: Exception) -> ClueBenchError:
+    """Return what is wrong with a pickle, without torch's words: they advise to run its code."""
+    if found := _GLOBAL.search(str(error)):
+        return ClueBenchError(
+            f"{file}: its pickle asks for '{found[1]}', which could run code, so it was not loaded",
+            "where you trust its origin, save the state dictionary alone: torch.save(model.state_dict(), file)",
+        )
+    return ClueBenchError(
+        f"{file}: not readable as plain weights, damaged or no file of torch.save ({type(error).__name__})",
+        "copy the file again, or save it with safetensors",
+    )
+
+
+def _refuse_compressed(file: Path) -> None:
+    """Raise ValueError for a zip that claims more than it holds; torch.save compresses nothing."""
+    with zipfile.ZipFile(file) as archive:
+        if sum(part.file_size for part in archive.infolist()) > file.stat().st_size:
+            raise ValueError("a compressed archive")
+
+
+def _flat(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}".encode(errors="replace").decode(), value
+
+
+def _refuse_unusable(name: str, tensor: Tensor, file: Path) -> None:
+    """Raise ClueBenchError unless a tensor is one of plain numbers, and no larger than its file."""
+    dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not dense or tensor.is_complex():
+        raise ClueBenchError(f"{file}: '{name}' is no dense tensor of real numbers", "save the model with safetensors")
+    if tensor.numel() * tensor.itemsize > file.stat().st_size:
         raise ClueBenchError(
-            f"{file}: not readable as plain weights ({type(error).__name__})",
-            "copy the file again, or save it with safetensors",
-        ) from error
-    if not isinstance(values, dict):
-        raise ClueBenchError(f"{file}: a {type(values).__name__}, expected tensors by name", "save a state_dict")
-    return {name: value for name, value in values.items() if isinstance(value, Tensor)}
+            f"{file}: '{name}' claims {tensor.numel():,} numbers, more than the file holds", "copy the file again"
+        )

@@ -10,10 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from clue_bench.conversion.convert import convert
-from clue_bench.conversion.dead import counted
-from clue_bench.conversion.model import Source
+from clue_bench.conversion.model import Source, grouped, verify
 from clue_bench.conversion.tensorflow import find_checkpoint, from_tensorflow
-from clue_bench.conversion.verify import verify
 from clue_bench.doors.checkpoint import write_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import read_vocabulary
@@ -148,7 +146,7 @@ def test_variables_of_tensorflow_give_the_same_outputs(family, prefix, tokens, i
     arrays = {prefix + name: array for name, array in variables(model, family).items()}
     slots = {f"{name}/{slot}": array for name, array in arrays.items() for slot in ("adam_m", "adam_v")}
     converted = from_tensorflow(arrays | slots | {"global_step": np.int64(3)}, stated, source=SOURCE, vocabulary=tokens)
-    [dropped] = counted(converted.dropped)
+    [dropped] = grouped(converted.dropped)
     assert dropped.reason == "optimizer state"
     assert dropped.tensors == 2 * len(arrays) + 1
     found = loaded(converted, tokens, tmp_path / "out")

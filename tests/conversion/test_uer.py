@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clue_bench.conversion.convert import convert
-from clue_bench.conversion.names import today
-from clue_bench.conversion.norms import folded, unfolded
+from clue_bench.conversion.uer import folded, unfolded
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
+from clue_bench.weights.names import todays_uer
 
 
 def converted(checkpoint, folder, **settings):
@@ -147,7 +147,7 @@ def test_names_of_earlier_releases_give_the_same_weights(release, kind, uer, tmp
         old = name
         for pattern, replacement in EARLIER[release]:
             old = re.sub(pattern, replacement, old)
-        assert today(old) == name
+        assert todays_uer(old) == name
         renamed[old] = tensor
     assert converted(uer(kind, state=renamed), tmp_path / "out").weights_sha256 == expected
 

@@ -82,11 +82,14 @@ def test_a_wrong_number_is_said_once_and_the_rest_is_read_with_the_right_one(ber
 NOTES = {
     "optimizer slots": (
         replace(UP + ".adam_m", lambda _: torch.ones(1024, 512)),
-        "optimizer slots: 1 tensors that are not used, 524,288 parameters, 2.0 MiB",
+        "optimizer state: 1 tensors that are not used, 524,288 parameters, 2.0 MiB",
     ),
     "sentence pairs": (replace("cls.seq_relationship.weight", lambda _: torch.ones(2, 64)), "the sentence-pair head"),
     "pooler": (replace("bert.pooler.dense.weight", lambda _: torch.ones(64, 64)), "the pooler: 1 tensors"),
-    "buffers": (replace("bert.embeddings.position_ids", lambda _: torch.arange(64)), "buffers of older versions"),
+    "buffers": (
+        replace("bert.embeddings.position_ids", lambda _: torch.arange(64)),
+        "positions and segments stored as buffers",
+    ),
     "same segments": (
         replace("bert.embeddings.token_type_embeddings.weight", lambda _: torch.ones(2, 64)),
         "segments mean nothing, so the model was not trained with pairs",
@@ -122,8 +125,8 @@ BROKEN = {
     "expected a JSON object": lambda f: (f / "config.json").write_text("[]", encoding="utf-8"),
     "neither model.safetensors": lambda f: (f / "model.safetensors").unlink(),
     "damaged or cut short": lambda f: (f / "model.safetensors").write_bytes(b"\x10" * 40),
-    r"\['model-2.safetensors'\]": unindex,
-    "not readable as plain weights": pickle,
+    "names model-2.safetensors, not there": unindex,
+    "asks for 'transformers.": pickle,
     "not UTF-8": lambda f: (f / "vocab.txt").write_bytes(b"\xff\xfe"),
 }
 

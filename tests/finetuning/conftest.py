@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from clue_bench.finetuning.base_models.heads import Classifier, new_classifier
-from clue_bench.finetuning.base_models.transformers_classifier import ForeignClassifier
+from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier, new_classifier
 from clue_bench.finetuning.encode import Encoded
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.train import Finetuning
@@ -67,7 +66,7 @@ def foreign_model(dropout: float) -> Classifier:
         attention_probs_dropout_prob=dropout,
         num_labels=CLASSES,
     )
-    return ForeignClassifier(BertForSequenceClassification(config), has_segments=True)
+    return TransformersClassifier(BertForSequenceClassification(config), has_segments=True)
 
 
 @pytest.fixture

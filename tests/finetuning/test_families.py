@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from clue_bench.doors.checkpoint import read_checkpoint, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import CausalClassifier, RotaryClassifier, SequenceClassifier
-from clue_bench.finetuning.base_models.pretrained import Own, open_pretrained, provenance_after
+from clue_bench.finetuning.base_models.pretrained import NativeModel, open_pretrained, provenance_after
 from clue_bench.finetuning.encode import TEXT
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
@@ -22,7 +22,7 @@ from clue_bench.training.counter_rng import row_keys
 from clue_bench.training.dropout import DropoutPool
 from clue_bench.vocab import read_vocabulary
 from clue_bench.weights.hf_config import classifier_class, pretraining_class
-from clue_bench.weights.hf_names import is_bert_called_roberta
+from clue_bench.weights.names import is_bert_called_roberta
 
 SIZES = {"layers": 3, "hidden_size": 36, "heads": 6, "feed_forward_size": 52, "max_positions": 40, "dropout": 0.1}
 FAMILIES = {
@@ -152,7 +152,7 @@ def test_models_of_transformers_are_starting_points(family, folder, tmp_path, ha
     if has_prefix:
         assert all("." in name for name in load_file(tmp_path / "theirs" / "model.safetensors"))
     start = open_pretrained(tmp_path / "theirs")
-    assert isinstance(start, Own)
+    assert isinstance(start, NativeModel)
     ours = saved(start, tmp_path / "out")
     same_logits(ours, tmp_path / "out", family)
     body = theirs.base_model if has_prefix else theirs
@@ -272,8 +272,8 @@ class Malicious:
     [
         (pickle.dumps({"a": Malicious()}), "not readable as plain weights"),
         (b"\x80\x02rubbish", "not readable as plain weights"),
-        (b"", "not readable as plain weights"),
-        (pickle.dumps([1, 2], protocol=2), "not readable as plain weights|a list, expected tensors by name"),
+        (b"", "the file is empty"),
+        (pickle.dumps([1, 2], protocol=2), "not readable as plain weights|a list, expected"),
     ],
     ids=["malicious", "rubbish", "empty", "list"],
 )
@@ -306,7 +306,7 @@ def test_bert_weights_that_call_themselves_roberta_are_taken_as_bert(folder, pre
     for file in ("tokenizer.json", "tokenizer_config.json"):
         (folder / file).unlink()
     start = open_pretrained(folder)
-    assert isinstance(start, Own)
+    assert isinstance(start, NativeModel)
     assert "read as BERT" in start.notes[0]
     assert all(torch.equal(tensor, expected[name]) for name, tensor in start.checkpoint.tensors.items())
     same_logits(saved(start, tmp_path / "out"), tmp_path / "out", "bert")
@@ -320,7 +320,7 @@ def test_a_cased_folder_keeps_capitals_and_so_does_what_comes_of_it(folder, tmp_
     (folder / "tokenizer.json").unlink()
     edit(folder, "tokenizer_config.json", do_lower_case=False)
     start = open_pretrained(folder)
-    assert isinstance(start, Own)
+    assert isinstance(start, NativeModel)
     assert start.tokeniser.encoder.ids(["A"]) == [[lines.index("A")]]
     assert start.tokeniser.encoder.ids(["a"]) == [[lines.index("a")]]
     saved(start, tmp_path / "out")

@@ -1,5 +1,6 @@
 """Models of transformers without a network of ours: the same rows, the same logits, nothing random in silence."""
 
+import gc
 import json
 import random
 
@@ -13,8 +14,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import Own, open_pretrained, provenance_after
-from clue_bench.finetuning.base_models.transformers_model import Foreign
+from clue_bench.finetuning.base_models.pretrained import NativeModel, open_live, open_pretrained, provenance_after
+from clue_bench.finetuning.base_models.transformers_model import TransformersModel
 from clue_bench.finetuning.encode import encode
 from clue_bench.tasks.rows import Rows
 
@@ -163,7 +164,7 @@ def rows(texts):
 @pytest.mark.parametrize("texts", [TEXTS, [(first,) for first, _ in TEXTS]], ids=["pairs", "single"])
 def test_rows_are_those_of_the_folders_own_tokenizer(folder, kind, texts, max_length):
     start = open_pretrained(folder)
-    assert isinstance(start, Foreign)
+    assert isinstance(start, TransformersModel)
     encoded = encode(rows(texts), start.tokeniser, max_length=max_length)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for number, row in enumerate(texts):
@@ -306,7 +307,7 @@ BROKEN = {
     "no config.json": remove("config.json"),
     "damaged or cut short": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 40),
     "cannot load the model": lambda folder: change(folder, model_type="nonesuch"),
-    "no class for sequence classification": lambda folder: change(folder, model_type="vit"),
+    "no class for this model_type": lambda folder: change(folder, model_type="vit"),
 }
 
 
@@ -342,7 +343,7 @@ def test_a_tokenizer_that_finds_no_file_of_its_own_is_refused(tmp_path):
     config = transformers.RobertaConfig(**SIZES, vocab_size=size, type_vocab_size=1)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "base")
     start = open_pretrained(tmp_path / "base")
-    assert isinstance(start, Foreign)
+    assert isinstance(start, TransformersModel)
     with pytest.raises(ClueBenchError, match="the tokenizer is empty"):
         _ = start.tokeniser
 
@@ -373,7 +374,7 @@ def test_a_roformer_cut_into_words_runs_here_with_the_folders_own_tokenizer(tmp_
     config = transformers.RoFormerConfig(**SIZES, vocab_size=size, embedding_size=32)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "base")
     start = open_pretrained(tmp_path / "base")
-    assert isinstance(start, Own)
+    assert isinstance(start, NativeModel)
     # Not from the folder: transformers 5.23 then looks words up in the name of the file.
     tokenizer = transformers.RoFormerTokenizer(vocab={token: number for number, token in enumerate(lines)})
     encoded = encode(rows([("我中国人", "在上")]), start.tokeniser, max_length=32)
@@ -398,3 +399,49 @@ def test_a_plain_albert_of_sentence_pieces_has_transformers_rows(tmp_path):
         part = slice(encoded.offsets[number], encoded.offsets[number + 1])
         assert encoded.ids[part].tolist() == expected["input_ids"]
         assert encoded.segments[part].tolist() == expected["token_type_ids"]
+
+
+def test_a_model_in_memory_is_as_from_the_folder_that_it_was_loaded_from(folder, kind):
+    stored = open_pretrained(folder)
+    model, tokenizer = (
+        transformers.AutoModel.from_pretrained(folder),
+        transformers.AutoTokenizer.from_pretrained(folder),
+    )
+    live = open_live(model, tokenizer, name="mine")
+    assert (live.name, type(live)) == ("mine", type(stored))
+    assert live.tokeniser.layout == stored.tokeniser.layout
+    assert (live.sizes, live.num_parameters) == (stored.sizes, stored.num_parameters)
+    logits = []
+    for base in (stored, live):
+        torch.manual_seed(4)
+        classifier = base.classifier(LABELS, dropout=0.0).eval()
+        with torch.no_grad():
+            logits.append(classifier(*padded(base, TEXTS)))
+    assert torch.equal(*logits)
+    left = live.folder
+    assert left.is_dir()
+    del live, base
+    gc.collect()
+    assert not left.exists()
+
+
+def test_a_native_model_in_memory_keeps_its_network_and_its_rows(checkpoint_folder):
+    folder = checkpoint_folder / "checkpoint"
+    stored = open_pretrained(folder)
+    model = transformers.AutoModelForMaskedLM.from_pretrained(folder)
+    live = open_live(model, transformers.AutoTokenizer.from_pretrained(folder))
+    assert isinstance(live, NativeModel)
+    assert live.name == "checkpoint"
+    texts = ["中国人的大 ab1", "[MASK]我"]
+    assert live.tokeniser.encoder.ids(texts) == stored.tokeniser.encoder.ids(texts)
+    assert live.tokeniser.layout == stored.tokeniser.layout
+    torch.manual_seed(4)
+    found = live.classifier(LABELS, dropout=0.0).state_dict()
+    torch.manual_seed(4)
+    expected = stored.classifier(LABELS, dropout=0.0).state_dict()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_what_is_no_model_of_transformers_is_refused():
+    with pytest.raises(ClueBenchError, match="a Linear as the model"):
+        open_live(torch.nn.Linear(2, 2), None)

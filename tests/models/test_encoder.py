@@ -15,7 +15,7 @@ from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.vocab import read_vocabulary
 from clue_bench.weights.hf_config import pretraining_class
-from clue_bench.weights.hf_names import from_hugging_face, to_hugging_face
+from clue_bench.weights.names import from_hugging_face, to_hugging_face
 
 SIZES = {"layers": 3, "hidden_size": 36, "heads": 6, "feed_forward_size": 52, "max_positions": 40, "dropout": 0.0}
 ALBERT = {"family": "albert", "embedding_size": 20}

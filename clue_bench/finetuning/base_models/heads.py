@@ -9,13 +9,15 @@ computation and names, so that the class loads the result:
 | roformer | [CLS], dropout, linear, the model's activation, dropout, linear | RoFormerForSequenceClassification |
 | gpt2 | last token, linear without bias | GPT2ForSequenceClassification |
 
-Models of `transformers` itself, in `foreign`, keep the same contract, `Classifier`.
+Models of `transformers` itself keep the same contract, `Classifier`: `TransformersClassifier`.
 
 Legend: B rows, S positions, D hidden size, C classes.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,9 +28,6 @@ from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import Encoder, Pooler, activate, initialise
 from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.training.dropout import RowDropout
-
-CLASSES = {"bert": "BertForSequenceClassification", "albert": "AlbertForSequenceClassification"}
-"""Classes of `transformers` that load a `SequenceClassifier`."""
 
 
 class Classifier(nn.Module, ABC):
@@ -61,7 +60,7 @@ class Classifier(nn.Module, ABC):
         """
 
 
-class OwnClassifier(Classifier):
+class NativeClassifier(Classifier):
     """A classifier on a network of ours. `head` begins the names of what is drawn anew for each task."""
 
     draws_own_dropout = False
@@ -80,6 +79,10 @@ class OwnClassifier(Classifier):
         embeddings = ("encoder.embeddings.", "decoder.word.", "decoder.position.")
         return 0 if parameter_name.startswith(embeddings) else self.num_layers + 1
 
+    def word_embedding(self) -> nn.Parameter:
+        """Return the word embedding matrix."""
+        return self.get_parameter("decoder.word.weight" if self.config.is_causal else "encoder.embeddings.word.weight")
+
     def checkpoint_state(self) -> dict[str, Tensor]:
         """Return the weights under the names that they have in pretraining."""
         return self.state_dict()
@@ -89,7 +92,7 @@ class OwnClassifier(Classifier):
         self.load_state_dict(state)
 
 
-class SequenceClassifier(OwnClassifier):
+class SequenceClassifier(NativeClassifier):
     """BERT's and ALBERT's: encoder, pooler, dropout and one linear layer."""
 
     head = "classifier."
@@ -109,11 +112,6 @@ class SequenceClassifier(OwnClassifier):
         logits: Tensor = self.classifier(pooled_BD if drop is None else drop(pooled_BD))
         return logits
 
-    def word_embedding(self) -> nn.Parameter:
-        """Return the word embedding matrix."""
-        weight: nn.Parameter = self.encoder.embeddings.word.get_parameter("weight")
-        return weight
-
 
 class RotaryHead(nn.Module):
     """RoFormer's head: dropout, linear, the model's own activation, dropout, linear."""
@@ -132,7 +130,7 @@ class RotaryHead(nn.Module):
         return logits
 
 
-class RotaryClassifier(OwnClassifier):
+class RotaryClassifier(NativeClassifier):
     """RoFormer's: encoder and a head of two layers on [CLS]; a pooler from sentence order is not used."""
 
     head = "classifier."
@@ -149,13 +147,8 @@ class RotaryClassifier(OwnClassifier):
         logits: Tensor = self.classifier(_first(self.encoder, ids_BS, segments_BS, keep_BS, drop), drop)
         return logits
 
-    def word_embedding(self) -> nn.Parameter:
-        """Return the word embedding matrix."""
-        weight: nn.Parameter = self.encoder.embeddings.word.get_parameter("weight")
-        return weight
 
-
-class CausalClassifier(OwnClassifier):
+class CausalClassifier(NativeClassifier):
     """GPT2's: the last token's hidden state and one linear layer without bias."""
 
     head = "score."
@@ -175,11 +168,6 @@ class CausalClassifier(OwnClassifier):
         last_B = torch.full_like(rows_B, ids_BS.shape[1] - 1) if keep_BS is None else keep_BS.sum(dim=1) - 1
         logits: Tensor = self.score(hidden_BSD[rows_B, last_B])
         return logits
-
-    def word_embedding(self) -> nn.Parameter:
-        """Return the word embedding matrix."""
-        weight: nn.Parameter = self.decoder.word.get_parameter("weight")
-        return weight
 
     def checkpoint_state(self) -> dict[str, Tensor]:
         """Return the weights under the names that they have in pretraining."""
@@ -201,7 +189,60 @@ def _first(
     return hidden_B1D[:, 0]
 
 
-def new_classifier(config: ModelConfig, num_classes: int) -> OwnClassifier:
+class TransformersClassifier(Classifier):
+    """A model of `transformers` with its own head."""
+
+    draws_own_dropout = True
+    dropout_sites = 0
+
+    def __init__(self, model: Any, *, has_segments: bool) -> None:
+        super().__init__()
+        self.model = model
+        self.num_classes = int(model.config.num_labels)
+        self.num_layers = int(model.config.num_hidden_layers)
+        self._has_segments = has_segments
+        names = [name for name, _ in model.named_parameters()]
+        self._layers = _layers_of(names, prefix=f"{model.base_model_prefix}.", num_layers=self.num_layers)
+
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, C)."""
+        assert drop is None, "transformers' models draw their own dropout"
+        keep_BS = torch.ones_like(ids_BS) if keep_BS is None else keep_BS.to(ids_BS.dtype)
+        segments = {"token_type_ids": segments_BS} if self._has_segments and segments_BS is not None else {}
+        logits: Tensor = self.model(input_ids=ids_BS, attention_mask=keep_BS, **segments).logits
+        return logits
+
+    def word_embedding(self) -> nn.Parameter:
+        """Return the word embedding matrix."""
+        weight: nn.Parameter = self.model.get_input_embeddings().weight
+        return weight
+
+    def layer_of(self, parameter_name: str) -> int:
+        """Return the layer that a parameter belongs to."""
+        return self._layers[parameter_name.removeprefix("model.")]
+
+
+def _layers_of(names: list[str], *, prefix: str, num_layers: int) -> dict[str, int]:
+    """Return the layer of every parameter, given in the order of the model.
+
+    What comes before the first numbered part of the base is an embedding. A group of shared layers (ALBERT) that is
+    numbered otherwise than the layers is the last one.
+    """
+    numbers = {name: int(found[1]) for name in names if (found := re.search(r"\.(\d+)\.", name))}
+    in_base = [name for name in names if name.startswith(prefix)]
+    numbered = [name for name in in_base if name in numbers]
+    are_shared = len({numbers[name] for name in numbered}) != num_layers
+    layers = dict.fromkeys(names, num_layers + 1)
+    for name in in_base[: in_base.index(numbered[0])] if numbered else []:
+        layers[name] = 0
+    for name in numbered:
+        layers[name] = num_layers if are_shared else numbers[name] + 1
+    return layers
+
+
+def new_classifier(config: ModelConfig, num_classes: int) -> NativeClassifier:
     """Return the family's classifier with new weights, drawn from torch's global generator."""
     if config.family == "roformer":
         return RotaryClassifier(config, num_classes)
@@ -210,7 +251,7 @@ def new_classifier(config: ModelConfig, num_classes: int) -> OwnClassifier:
 
 def classifier_from(
     checkpoint: Checkpoint, config: ModelConfig, num_classes: int, *, keep_head: bool = False
-) -> OwnClassifier:
+) -> NativeClassifier:
     """Return a classifier with the checkpoint's network, its pooler if it has one, and a new last layer.
 
     With `keep_head` the last layer too is the checkpoint's. Draws new weights from torch's global generator. Raises
@@ -231,20 +272,20 @@ def classifier_from(
         kind = "classifier" if all(name.startswith(("pooler.", model.head)) for name in missing) else "encoder"
         raise ClueBenchError(
             f"{checkpoint.folder}: {len(missing)} {kind} parameters are missing, e.g. {missing[0]}",
-            "is the checkpoint complete?" if kind == "encoder" else "give the --out of a fine-tuning run",
+            "copy the whole checkpoint" if kind == "encoder" else "give the --out of a fine-tuning run",
         )
     surplus = [name for name in checkpoint.tensors if name.startswith(("encoder.", "layers.")) and name not in wanted]
     if surplus:
         raise ClueBenchError(
             f"{checkpoint.folder}: {len(surplus)} encoder parameters have no place in config.json, e.g. {surplus[0]}",
-            "config.json and weights belong to different models",
+            "give the config.json that belongs to the weights",
         )
     wrong = [name for name, tensor in loaded.items() if tensor.shape != wanted[name].shape]
     if wrong:
         found, expected = tuple(loaded[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
         raise ClueBenchError(
             f"{checkpoint.folder}: {wrong[0]} has shape {found}, config.json says {expected}",
-            "config.json and weights belong to different models",
+            "give the config.json that belongs to the weights",
         )
     model.load_checkpoint_state({**wanted, **loaded})
     return model

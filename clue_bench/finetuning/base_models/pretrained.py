@@ -1,172 +1,129 @@
-"""What a fine-tuning run starts from: any checkpoint folder, or a model of the Hugging Face hub.
+"""What a fine-tuning run starts from: a checkpoint folder, a model of the Hugging Face hub, or one in memory.
 
-Input: a folder or an id. Output: a `Pretrained`: names, sizes, a tokeniser, classifiers with its weights, and the
-writer of a fine-tuned one. BERT, ALBERT, RoFormer and GPT2 run on our own networks, everything else on those of
-`transformers` (`foreign`). A checkpoint that was fine-tuned on another task serves too: its head is dropped, all else
-is kept, and the name says which task came before.
+Input: a folder, an id, or a model of `transformers` with its tokenizer. Output: a `Pretrained`: names, sizes, a
+tokeniser, classifiers with its weights, and the writer of a fine-tuned one. BERT, ALBERT, RoFormer and GPT2 run on our
+own networks, everything else on those of `transformers` (`transformers_model`). A checkpoint that was fine-tuned on
+another task serves too: its head is dropped, all else is kept, and the name says which task came before. A model
+without its pretraining (`untrained`) has the same architecture and vocabulary, and weights from each run's seed: the
+difference between the two is what pretraining is worth.
 """
 
+import hashlib
+import json
+import shutil
+import tempfile
+import weakref
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+from clue_bench import files
 from clue_bench.doors.checkpoint import (
     CONFIG,
+    PROVENANCE,
     Checkpoint,
     base_name,
     checkpoint_vocabulary,
     find_folder,
     finetunings,
+    model_name,
     read_checkpoint,
     write_checkpoint,
 )
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.heads import Classifier, OwnClassifier, classifier_from
+from clue_bench.finetuning.base_models.heads import Classifier, NativeClassifier, classifier_from, new_classifier
 from clue_bench.finetuning.base_models.tokenisers import FILES, FolderTokeniser, is_ours
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes, count_parameters
 from clue_bench.weights import hf_config
-from clue_bench.weights.hf_names import is_bert_called_roberta
-from clue_bench.weights.read import read_object, read_weights
+from clue_bench.weights.hf_classes import explained
+from clue_bench.weights.names import is_bert_called_roberta
+from clue_bench.weights.read import open_weights, read_config
 
 
-class Pretrained(Protocol):
-    """A model to start from, ours or of transformers. `notes` are for the user to see."""
+@dataclass(frozen=True)
+class Pretrained(ABC):
+    """A base model: what a run starts from.
 
-    @property
-    def folder(self) -> Path:
-        """Where it lies."""
-        ...
+    `sha256` is the hash of its weights, `num_parameters` leaves every head out, and `notes` are for the user: what was
+    read otherwise than it is written.
+    """
+
+    folder: Path
+    provenance: dict[str, Any]  # what provenance.json says
+    sha256: str
+    sizes: Sizes
+    num_parameters: int
+    notes: tuple[str, ...]
 
     @property
     def name(self) -> str:
         """What to call it, safe as a part of a file's name."""
-        ...
+        return model_name(self.folder, self.provenance)
 
     @property
-    def notes(self) -> tuple[str, ...]:
-        """What was taken otherwise than it is written."""
-        ...
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the weights."""
-        ...
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What made it, as far as provenance.json says."""
-        ...
-
-    @property
-    def sizes(self) -> Sizes:
-        """Layers, hidden size and positions."""
-        ...
-
-    @property
-    def num_parameters(self) -> int:
-        """Parameters without any head."""
-        ...
-
-    @property
+    @abstractmethod
     def identity(self) -> dict[str, Any]:
         """What distinguishes it from another model of the same name: architecture, vocabulary, weights."""
-        ...
 
     @property
+    @abstractmethod
     def tokeniser(self) -> Tokeniser:
         """What turns rows into ids."""
-        ...
 
+    @abstractmethod
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
-        """Return the model with a new head, drawn from torch's global generator."""
-        ...
+        """Return the model with a new head, drawn from torch's global generator.
 
+        Raises ClueBenchError if a part of the network is missing or of another shape than config.json says.
+        """
+
+    @abstractmethod
     def trained(self) -> Classifier:
-        """Return a fine-tuned model with the head that it was saved with."""
-        ...
+        """Return a fine-tuned model with the head that it was saved with. Raises ClueBenchError if there is none."""
 
+    @abstractmethod
     def write(
         self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
     ) -> str:
         """Write a classifier of this model as a checkpoint folder; return the sha256 of its weights."""
-        ...
 
 
 @dataclass(frozen=True)
-class Own:
-    """A checkpoint that runs on our networks; tokenised by our encoder if `foreign_tokenizer` is None."""
+class NativeModel(Pretrained):
+    """A checkpoint that runs on our networks; tokenised by our encoder if `folder_tokeniser` is None."""
 
     checkpoint: Checkpoint
-    foreign_tokenizer: FolderTokeniser | None = None
-
-    @property
-    def folder(self) -> Path:
-        """Where it lies."""
-        return self.checkpoint.folder
-
-    @property
-    def name(self) -> str:
-        """What to call it."""
-        return self.checkpoint.name
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was taken otherwise than it is written."""
-        return self.checkpoint.notes
-
-    @property
-    def sha256(self) -> str:
-        """Hash of the weights."""
-        return self.checkpoint.sha256
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """What made it."""
-        return self.checkpoint.provenance
-
-    @property
-    def sizes(self) -> Sizes:
-        """Layers, hidden size and positions."""
-        return self.checkpoint.config
-
-    @property
-    def num_parameters(self) -> int:
-        """Parameters without any head."""
-        return count_parameters(self.checkpoint.config)
+    folder_tokeniser: FolderTokeniser | None
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What distinguishes it from another model of the same name."""
-        files = self.foreign_tokenizer
-        return {
-            "architecture": vars(self.checkpoint.config),
-            "vocabulary": self.checkpoint.vocabulary.sha256 if files is None else files.sha256,
-            "weights": self.sha256,
-        }
+        """Architecture, vocabulary and weights."""
+        return {**_architecture(self.checkpoint, self.folder_tokeniser), "weights": self.checkpoint.sha256}
 
     @cached_property
     def tokeniser(self) -> Tokeniser:
         """What turns rows into ids."""
-        if self.foreign_tokenizer is not None:
-            return self.foreign_tokenizer.tokeniser
+        if self.folder_tokeniser is not None:
+            return self.folder_tokeniser.tokeniser
         config = self.checkpoint.config
         has_segments = config.family != "gpt2" and config.segment_types > 1
         return bert_tokeniser(self.checkpoint.vocabulary, has_segments=has_segments)
 
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
-        """Return the model with a new head. Raises ClueBenchError if its weights are not whole."""
+        """Return the model with a new head."""
         return classifier_from(self.checkpoint, replace(self.checkpoint.config, dropout=dropout), len(labels))
 
     def trained(self) -> Classifier:
-        """Return a fine-tuned model with its head. Raises ClueBenchError if there is none."""
-        labels = read_object(self.folder / CONFIG).get("id2label")
-        if not isinstance(labels, dict):
+        """Return a fine-tuned model with its head."""
+        labels = read_config(self.folder / CONFIG).get("id2label")
+        if not isinstance(labels, dict) or not labels:
             raise ClueBenchError(
                 f"{self.folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
-                f"clue-bench finetune --task T --model {self.folder}",
+                f"run clue-bench finetune --task T --model {self.folder}",
             )
         return classifier_from(self.checkpoint, self.checkpoint.config, len(labels), keep_head=True)
 
@@ -174,7 +131,7 @@ class Own:
         self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
     ) -> str:
         """Write a classifier of this model as a checkpoint folder; return the sha256 of its weights."""
-        assert isinstance(classifier, OwnClassifier)
+        assert isinstance(classifier, NativeClassifier)
         config = classifier.config
         return write_checkpoint(
             folder,
@@ -184,8 +141,25 @@ class Own:
             vocabulary=self.checkpoint.vocabulary,
             labels=labels,
             provenance=provenance,
-            save_tokenizer=None if self.foreign_tokenizer is None else self.foreign_tokenizer.save,
+            save_tokenizer=None if self.folder_tokeniser is None else self.folder_tokeniser.save,
         )
+
+
+class Untrained(NativeModel):
+    """A model without its pretraining: weights are drawn from the run's seed."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Architecture and vocabulary."""
+        return {**_architecture(self.checkpoint, self.folder_tokeniser), "weights": "drawn from the run's seed"}
+
+    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
+        """Return the model with new weights, drawn from torch's global generator."""
+        return new_classifier(replace(self.checkpoint.config, dropout=dropout), len(labels))
+
+    def trained(self) -> Classifier:
+        """There is none. Raises ClueBenchError."""
+        raise ClueBenchError(f"{self.name} has never been trained", "give the --out of a fine-tuning run")
 
 
 def open_pretrained(model: str | Path) -> Pretrained:
@@ -194,7 +168,7 @@ def open_pretrained(model: str | Path) -> Pretrained:
     Raises ClueBenchError naming the file and what is wrong with it.
     """
     folder = find_folder(model)
-    values = read_object(folder / CONFIG)
+    values = read_config(folder / CONFIG)
     if not any((folder / name).is_file() for name in FILES):
         raise ClueBenchError(
             f"{folder}: no tokenizer: neither vocab.txt, spiece.model nor tokenizer.json",
@@ -203,29 +177,93 @@ def open_pretrained(model: str | Path) -> Pretrained:
     if _runs_here(folder, values):
         checkpoint = read_checkpoint(folder)
         family = checkpoint.config.family
-        if is_ours(folder, family):
-            return Own(checkpoint)
         types = 0 if family == "gpt2" else checkpoint.config.segment_types
-        return Own(checkpoint, FolderTokeniser(folder, model_type=family, segment_types=types))
-    from clue_bench.finetuning.base_models.transformers_model import read_foreign
+        tokeniser = None if is_ours(folder, family) else FolderTokeniser(folder, model_type=family, segment_types=types)
+        return NativeModel(
+            folder=folder,
+            provenance=checkpoint.provenance,
+            sha256=checkpoint.sha256,
+            sizes=checkpoint.config,
+            num_parameters=count_parameters(checkpoint.config),
+            notes=checkpoint.notes,
+            checkpoint=checkpoint,
+            folder_tokeniser=tokeniser,
+        )
+    from clue_bench.finetuning.base_models.transformers_model import read_transformers_model
 
-    return read_foreign(folder)
+    return read_transformers_model(folder)
 
 
-def provenance_after(start: Pretrained, *, task: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the provenance of a model that was fine-tuned from `start`, with every task before this one."""
-    kept = {key: value for key, value in start.provenance.items() if key != "weights_sha256"}
-    made = {"task": task, "settings": dict(settings), "seed": seed, "started_from_sha256": start.sha256}
-    earlier = finetunings(start.provenance)
+def open_live(model: Any, tokenizer: Any, *, name: str = "") -> Pretrained:
+    """Open a model of `transformers` that is in memory, with its tokenizer: as from the folder that they save.
+
+    The copy lies in a temporary folder, for as long as the result is in use. Without `name` the model is called by
+    what it was loaded from, or by its model_type. Raises ClueBenchError for other objects, and as `open_pretrained`
+    does.
+    """
+    for what, given in (("model", model), ("tokenizer", tokenizer)):
+        if not hasattr(given, "save_pretrained"):
+            raise ClueBenchError(
+                f"a {type(given).__name__} as the {what}, expected one of transformers",
+                "give a folder, a hub id, or (model, tokenizer) as AutoModel and AutoTokenizer load them",
+            )
+    config = model.config
+    called = name or Path(str(getattr(config, "name_or_path", ""))).name or str(config.model_type)
+    folder = Path(tempfile.mkdtemp(prefix="clue-bench-"))
+    try:
+        with explained(f"{called}: the model cannot be saved", "give the folder that it was loaded from"):
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+        files.write_json(folder / PROVENANCE, {"model": called})
+        opened = open_pretrained(folder)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    # `untrained` shares the checkpoint, and with it the folder.
+    owner = opened.checkpoint if isinstance(opened, NativeModel) else opened
+    weakref.finalize(owner, shutil.rmtree, folder, ignore_errors=True)
+    return opened
+
+
+def untrained(base: Pretrained) -> Untrained:
+    """Return `base` without its weights. Raises ClueBenchError for a network of transformers."""
+    if not isinstance(base, NativeModel):
+        raise ClueBenchError(
+            f"{base.folder}: a network of transformers; only BERT, ALBERT, RoFormer and GPT2 can start untrained",
+            "leave out --untrained",
+        )
+    bare = Untrained(
+        folder=base.folder,
+        provenance={"model": f"{base_name(base.folder, base.provenance)}-untrained", "tokens_seen": 0},
+        sha256="",  # of architecture and vocabulary, since there are no weights: below
+        sizes=base.sizes,
+        num_parameters=base.num_parameters,
+        notes=base.notes,
+        checkpoint=base.checkpoint,
+        folder_tokeniser=base.folder_tokeniser,
+    )
+    identity = json.dumps(bare.identity, sort_keys=True).encode()
+    return replace(bare, sha256=hashlib.sha256(identity).hexdigest())
+
+
+def provenance_after(base: Pretrained, *, task: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Return the provenance of a model that was fine-tuned from `base`, with every task before this one."""
+    kept = {key: value for key, value in base.provenance.items() if key != "weights_sha256"}
+    made = {"task": task, "settings": dict(settings), "seed": seed, "started_from_sha256": base.sha256}
+    earlier = finetunings(base.provenance)
     chain = {"earlier": earlier} if earlier else {}
-    return {**kept, "model": base_name(start.folder, start.provenance), **made, **chain}
+    return {**kept, "model": base_name(base.folder, base.provenance), **made, **chain}
+
+
+def _architecture(checkpoint: Checkpoint, tokeniser: FolderTokeniser | None) -> dict[str, Any]:
+    vocabulary = checkpoint.vocabulary.sha256 if tokeniser is None else tokeniser.sha256
+    return {"architecture": vars(checkpoint.config), "vocabulary": vocabulary}
 
 
 def _runs_here(folder: Path, values: Mapping[str, Any]) -> bool:
     """Whether architecture and vocabulary are such as ours can be."""
     if values.get("model_type") == "roberta":  # BERT under a wrong name, perhaps; no RoBERTa has a vocab.txt
-        shapes = {name: tuple(tensor.shape) for name, tensor in read_weights(folder).items()}
-        return (folder / "vocab.txt").is_file() and is_bert_called_roberta(values, shapes)
+        return (folder / "vocab.txt").is_file() and is_bert_called_roberta(values, open_weights(folder).shapes)
     if not hf_config.computes(values):
         return False
     try:

@@ -7,8 +7,7 @@ tokenising two short texts and comparing with their parts.
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from typing import Any
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
 from clue_bench.vocab import SPECIAL_TOKENS
+from clue_bench.weights.hf_classes import explained, quiet
 from clue_bench.weights.read import read_object
 
 _CONFIG = "tokenizer_config.json"
@@ -52,7 +52,7 @@ class FolderTokeniser:
         """Return the ids of each text, without special tokens."""
         if not texts:
             return []
-        with quiet():
+        with explained(f"{self._folder}: its tokenizer fails", "copy the tokenizer's files again"):
             found: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
         return found
 
@@ -72,7 +72,7 @@ class FolderTokeniser:
                 f'add "pad_token" to {_CONFIG}, a token of the vocabulary that texts do not contain',
             )
         known = [(text, ids) for text, ids in zip(_PROBES, self.ids(list(_PROBES)), strict=True) if ids]
-        with quiet():
+        with explained(f"{self._folder}: its tokenizer fails", "copy the tokenizer's files again"):
             # Two texts of unknown characters serve too, but different ones are surer to be found.
             for (first, a), (second, b) in sorted(product(known, known), key=lambda two: two[0][1] == two[1][1]):
                 one = tokenizer(first, return_token_type_ids=True, verbose=False)
@@ -85,7 +85,7 @@ class FolderTokeniser:
                     return Layout(_plain(single, many), _plain(pair, many), int(tokenizer.pad_token_id))
         raise ClueBenchError(
             f"{self._folder}: a pair of texts does not hold the tokens of its texts in their order",
-            "clue-bench doctor says what the tokenizer does",
+            f"run clue-bench doctor {self._folder}, which says what the tokenizer does",
         )
 
 
@@ -93,8 +93,11 @@ def is_ours(folder: Path, model_type: str) -> bool:
     """Whether a folder is tokenised as our own checkpoints are, so that our own encoder gives its ids."""
     stated = _stated(folder)
     kind = str(stated.get("tokenizer_class") or "").removesuffix("Fast")
-    added = [token.get("content") for token in (stated.get("added_tokens_decoder") or {}).values()]
-    if (folder / "added_tokens.json").is_file() or not set(added) <= set(SPECIAL_TOKENS):
+    decoder = stated.get("added_tokens_decoder") or {}
+    added = list(decoder.values()) if isinstance(decoder, dict) else [decoder]
+    if (folder / "added_tokens.json").is_file():
+        return False
+    if not all(isinstance(token, dict) and token.get("content") in SPECIAL_TOKENS for token in added):
         return False
     if any(stated.get(f"{token.strip('[]').lower()}_token", token) != token for token in SPECIAL_TOKENS):
         return False
@@ -106,23 +109,6 @@ def is_ours(folder: Path, model_type: str) -> bool:
     is_bert = kind in ("BertTokenizer", "") and not (model_type == "roformer" and not kind)
     usual = {"do_lower_case": (True,), "tokenize_chinese_chars": (True,), "strip_accents": (None, True)}
     return is_bert and all(stated.get(key, values[0]) in values for key, values in usual.items())
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep transformers from printing reports and bars: what matters becomes an error here."""
-    from transformers.utils import logging as untyped
-
-    logging: Any = untyped
-    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bars:
-            logging.enable_progress_bar()
 
 
 def _stated(folder: Path) -> dict[str, Any]:
@@ -144,14 +130,8 @@ def _load(folder: Path, model_type: str) -> Any:
         fitting = [name for file, name in names.items() if (folder / file).is_file()]
         if model_type in ("bert", "albert", "gpt2", "roberta") and fitting:
             kind = getattr(transformers, fitting[0])
-    try:
-        with quiet():
-            tokenizer = kind.from_pretrained(folder)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ClueBenchError(
-            f"{folder}: transformers cannot load its tokenizer: {reason}", "are all tokenizer files there?"
-        ) from error
+    with explained(f"{folder}: transformers cannot load its tokenizer", "copy all of the tokenizer's files"):
+        tokenizer = kind.from_pretrained(folder)
     if type(tokenizer).__name__ == "RoFormerTokenizer":
         _cut_words(tokenizer)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
@@ -189,8 +169,8 @@ def _template(encoded: Mapping[str, Any], parts: list[list[int]]) -> Template | 
 
 def _second_segment(pair: Template) -> Template:
     """Return a template in which the second text, and what follows it, is segment 1."""
-    second = [place for place, (token, _) in enumerate(pair) if token == TEXT][1]
-    return tuple((token, int(place >= second)) for place, (token, _) in enumerate(pair))
+    second = [index for index, (token, _) in enumerate(pair) if token == TEXT][1]
+    return tuple((token, int(index >= second)) for index, (token, _) in enumerate(pair))
 
 
 def _plain(template: Template, many: bool) -> Template:

@@ -5,25 +5,26 @@ folder that is written when it is trained. The base must be there as a whole: tr
 that is random in part; here that is an error.
 """
 
+import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from pickle import UnpicklingError
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
+from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from clue_bench.doors.checkpoint import fill_folder, model_name, read_provenance, weights_sha256
+from clue_bench.doors.checkpoint import fill_folder, read_provenance, weights_sha256
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser, quiet
-from clue_bench.finetuning.base_models.transformers_classifier import ForeignClassifier
+from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier
+from clue_bench.finetuning.base_models.pretrained import Pretrained
+from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import TEXT, Tokeniser
-from clue_bench.weights.read import PICKLE, WEIGHTS
+from clue_bench.weights.hf_classes import explained, quiet
+from clue_bench.weights.read import open_weights
 
 UNLIMITED = 2**20  # tokens; of models whose positions are relative
 _DROPOUTS = (
@@ -41,79 +42,33 @@ _DROPOUTS = (
     "resid_pdrop",
     "summary_last_dropout",
 )  # as the configurations of transformers call it
-_FAILURES = (OSError, ValueError, TypeError, KeyError, AttributeError, ImportError, RuntimeError)
 _SAME = 1e-4  # how far logits may differ between a padded row and the same row without
 
 
-@dataclass(frozen=True)
-class ForeignSizes:
-    """Sizes as our own architectures name them. `parameters` are those of the base, without the head."""
+class TransformersSizes(NamedTuple):
+    """Sizes as our own architectures name them."""
 
     layers: int
     hidden_size: int
     max_positions: int
-    parameters: int
-    segment_types: int
-    has_segments: bool
 
 
 @dataclass(frozen=True)
-class Foreign:
-    """A checkpoint folder that `transformers` reads."""
+class TransformersModel(Pretrained):
+    """A checkpoint folder that `transformers` reads. `segment_types` is 0 where the model takes no segments."""
 
-    folder: Path
     config: Any
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def provenance(self) -> dict[str, Any]:
-        """What provenance.json says, nothing if there is none."""
-        return read_provenance(self.folder)
-
-    @property
-    def name(self) -> str:
-        """What to call the model."""
-        return model_name(self.folder, self.provenance)
-
-    @cached_property
-    def sha256(self) -> str:
-        """Hash of the weights."""
-        sha256 = weights_sha256(self.folder)
-        if sha256 is None:
-            raise ClueBenchError(
-                f"{self.folder}: neither {WEIGHTS} nor {PICKLE}", "copy the weights beside config.json"
-            )
-        return sha256
-
-    @cached_property
-    def sizes(self) -> ForeignSizes:
-        """Sizes, from the model without its weights."""
-        with torch.device("meta"), _explained(self.folder):
-            model = _class().from_config(self.config)
-        tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
-        padding = getattr(tables[0], "padding_idx", None) if tables else None
-        positions = getattr(self.config, "max_position_embeddings", None) or UNLIMITED
-        # RoBERTa and its kin count positions from the row after the padding's: 512 tokens of 514 rows.
-        positions = positions if padding is None else positions - padding - 1
-        segment_types = int(getattr(self.config, "type_vocab_size", 0) or 0)
-        return ForeignSizes(
-            layers=int(self.config.num_hidden_layers),
-            hidden_size=int(self.config.hidden_size),
-            max_positions=positions if positions > 0 else UNLIMITED,
-            parameters=sum(p.numel() for p in model.base_model.parameters()),
-            segment_types=segment_types,
-            has_segments=segment_types > 1 and _takes(model, "token_type_ids"),
-        )
+    segment_types: int
 
     @cached_property
     def _tokenizer(self) -> FolderTokeniser:
-        sizes = self.sizes
-        types = sizes.segment_types if sizes.has_segments else 0
-        tokenizer = FolderTokeniser(self.folder, model_type=self.config.model_type, segment_types=types)
-        if tokenizer.size > self.config.vocab_size:
+        kind = self.config.model_type
+        tokenizer = FolderTokeniser(self.folder, model_type=kind, segment_types=self.segment_types)
+        rows = getattr(self.config, "vocab_size", None)
+        if not isinstance(rows, int) or tokenizer.size > rows:
             raise ClueBenchError(
-                f"{self.folder}: the tokenizer has {tokenizer.size} tokens, config.json says {self.config.vocab_size}",
-                "the tokenizer belongs to another model",
+                f"{self.folder}: the tokenizer has {tokenizer.size} tokens, config.json says {rows}",
+                "copy the tokenizer that belongs to the weights",
             )
         return tokenizer
 
@@ -123,11 +78,6 @@ class Foreign:
         return self._tokenizer.tokeniser
 
     @property
-    def num_parameters(self) -> int:
-        """Parameters without the head."""
-        return self.sizes.parameters
-
-    @property
     def identity(self) -> dict[str, Any]:
         """What distinguishes the model from another of the same name."""
         architecture = self.config.to_dict()
@@ -135,7 +85,7 @@ class Foreign:
             architecture.pop(key, None)
         return {"architecture": architecture, "vocabulary": self._tokenizer.sha256, "weights": self.sha256}
 
-    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> ForeignClassifier:
+    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> TransformersClassifier:
         """Return the model with a new head, drawn from torch's global generator.
 
         Raises ClueBenchError if a part of the base is missing or of another shape than config.json says, or if padding
@@ -143,7 +93,7 @@ class Foreign:
         """
         config = self._config(labels, dropout)
         with _explained(self.folder):
-            fresh = _class().from_config(config)
+            fresh = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
             head = {name: tensor.clone() for name, tensor in fresh.state_dict().items() if _is_head(fresh, name)}
             del fresh
         model, faults = self._load(config)
@@ -151,7 +101,7 @@ class Foreign:
         model.load_state_dict(head, strict=False)
         return self._checked(model)
 
-    def trained(self) -> ForeignClassifier:
+    def trained(self) -> TransformersClassifier:
         """Return the classifier as it was saved, head and all. Raises ClueBenchError if a part of it is missing."""
         model, faults = self._load(self.config)
         _refuse(self.folder, model, faults, keep_head=True)
@@ -161,7 +111,7 @@ class Foreign:
         self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
     ) -> str:
         """Write a classifier of this model as a checkpoint folder; return the sha256 of its weights."""
-        assert isinstance(classifier, ForeignClassifier)
+        assert isinstance(classifier, TransformersClassifier)
         assert len(labels) == classifier.num_classes
 
         def fill(temporary: Path) -> None:
@@ -186,8 +136,8 @@ class Foreign:
         return config
 
     def _load(self, config: Any) -> tuple[Any, dict[str, Any]]:
-        with quiet(), _explained(self.folder):
-            model, faults = _class().from_pretrained(
+        with _explained(self.folder):
+            model, faults = AutoModelForSequenceClassification.from_pretrained(
                 self.folder,
                 config=config,
                 dtype=torch.float32,
@@ -197,9 +147,9 @@ class Foreign:
         return model, faults
 
     @torch.no_grad()
-    def _checked(self, model: Any) -> ForeignClassifier:
+    def _checked(self, model: Any) -> TransformersClassifier:
         """Return the classifier, after a look at whether it sees padding, which always stands at the end here."""
-        classifier = ForeignClassifier(model, has_segments=self.sizes.has_segments).eval()
+        classifier = TransformersClassifier(model, has_segments=self.segment_types > 0).eval()
         layout, text = self.tokeniser.layout, self._tokenizer.ids(["中国a1"])[0]
         row = [part for token, _ in layout.single for part in (text if token == TEXT else [token])]
         padded = [*row, *[layout.pad] * 3]
@@ -209,50 +159,51 @@ class Foreign:
             keep_1S = torch.arange(len(ids))[None] < len(row)
             with _explained(self.folder):
                 logits.append(classifier(ids_1S, torch.zeros_like(ids_1S), keep_1S))
+        if not bool(logits[0].isfinite().all()):
+            raise ClueBenchError(
+                f"{self.folder}: its outputs are NaN or infinite", f"run clue-bench doctor {self.folder}"
+            )
         if not torch.allclose(logits[0], logits[1], atol=_SAME, rtol=_SAME):
             raise ClueBenchError(
                 f"{self.folder}: padding at the end of a row changes what {type(model).__name__} says of it",
-                "is pad_token_id in config.json the tokenizer's? Models that pad on the left cannot be fine-tuned here",
+                "set pad_token_id in config.json to the tokenizer's; give no model that pads on the left",
             )
         return classifier.train()
 
 
-def read_foreign(folder: Path) -> Foreign:
+def read_transformers_model(folder: Path) -> TransformersModel:
     """Return the checkpoint folder, whose config.json transformers must know. Raises ClueBenchError."""
-    from transformers import AutoConfig
-
-    with quiet(), _explained(folder):
+    open_weights(folder)  # is there anything to load, and can it be read safely?
+    with _explained(folder):
         config = AutoConfig.from_pretrained(folder)
-    _ = Foreign(folder, config).sha256  # is there anything to load?
-    return Foreign(folder, config)
+        with torch.device("meta"):
+            model: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+        sizes = TransformersSizes(int(config.num_hidden_layers), int(config.hidden_size), _max_positions(model, config))
+        takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
+        segment_types = int(getattr(config, "type_vocab_size", 0) or 0)
+    return TransformersModel(
+        folder=folder,
+        provenance=read_provenance(folder),
+        sha256=weights_sha256(folder) or "",
+        sizes=sizes,
+        num_parameters=sum(p.numel() for p in model.base_model.parameters()),
+        notes=(),
+        config=config,
+        segment_types=segment_types if segment_types > 1 and takes_segments else 0,
+    )
 
 
-def _class() -> Any:
-    from transformers import AutoModelForSequenceClassification
-
-    return AutoModelForSequenceClassification
-
-
-@contextmanager
-def _explained(folder: Path) -> Iterator[None]:
-    """Turn the errors of transformers into one line."""
-    try:
-        yield
-    except (UnpicklingError, SafetensorError) as error:
-        raise ClueBenchError(f"{folder}: weights damaged or cut short: {error}", "copy the files again") from error
-    except _FAILURES as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "Unrecognized configuration class" in reason:
-            reason = "it has no class for sequence classification of this model_type"
-        raise ClueBenchError(
-            f"{folder}: transformers cannot load the model: {reason[:300]}", f"clue-bench doctor {folder}"
-        ) from error
+def _max_positions(model: Any, config: Any) -> int:
+    """Return the tokens of the longest row. RoBERTa and its kin count from the row after the padding's: 512 of 514."""
+    tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
+    padding = getattr(tables[0], "padding_idx", None) if tables else None
+    rows = getattr(config, "max_position_embeddings", None) or UNLIMITED
+    positions = rows if padding is None else rows - padding - 1
+    return int(positions) if positions > 0 else UNLIMITED
 
 
-def _takes(model: Any, argument: str) -> bool:
-    import inspect
-
-    return argument in inspect.signature(model.forward).parameters
+def _explained(folder: Path) -> AbstractContextManager[None]:
+    return explained(f"{folder}: transformers cannot load the model", f"run clue-bench doctor {folder}")
 
 
 def _is_head(model: Any, name: str) -> bool:
@@ -269,20 +220,20 @@ def _refuse(folder: Path, model: Any, faults: Mapping[str, Iterable[Any]], *, ke
     if wrong:
         raise ClueBenchError(
             f"{folder}: {wrong[0]} has another shape than config.json says",
-            "config.json and weights belong to different models",
+            "give the config.json that belongs to the weights",
         )
     missing = sorted(name for name in faults["missing_keys"] if not may_be_new(name))
     if missing:
         part = "classifier" if all(_is_head(model, name) for name in missing) else "encoder"
         raise ClueBenchError(
             f"{folder}: {len(missing)} {part} parameters are missing, e.g. {missing[0]}",
-            "is the checkpoint complete?" if part == "encoder" else "give the --out of a fine-tuning run",
+            "copy the whole checkpoint" if part == "encoder" else "give the --out of a fine-tuning run",
         )
     strangers = sorted(name for name in faults["unexpected_keys"] if _is_layer(name))
     if strangers:
         raise ClueBenchError(
             f"{folder}: {len(strangers)} parameters have no place in config.json, e.g. {strangers[0]}",
-            "config.json and weights belong to different models",
+            "give the config.json that belongs to the weights",
         )
 
 

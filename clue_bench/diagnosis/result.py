@@ -1,30 +1,23 @@
 """What the doctor says: findings, answers and a verdict, all frozen data.
 
-Input: findings in any order. Output: a `Report`, whose `verdict` is one sentence and whose `healthy` decides the exit
-code. Does no looking of its own.
+Input: findings in any order. Output: a `Diagnosis`, whose `verdict` is one sentence and whose `healthy` decides the
+exit code; its `tables` are what the terminal shows. Examines nothing itself.
 """
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from html import escape
+from typing import Any, Literal, get_args
+
+from clue_bench.tables import Table, make_table
 
 Severity = Literal["ok", "note", "wrong"]
 # The closed list of what is looked at, in the order in which a cause comes before its consequences: the verdict quotes
 # the first that is wrong.
-Check = Literal[
-    "family",
-    "config",
-    "vocabulary",
-    "head",
-    "tensors",
-    "numbers",
-    "positions",
-    "segments",
-    "special tokens",
-    "tokenizer",
-    "answers",
-    "provenance",
-]
-CHECKS: tuple[Check, ...] = Check.__args__  # type: ignore[attr-defined]
+Check = (
+    Literal["family", "config", "vocabulary", "head", "tensors", "numbers"]
+    | Literal["positions", "segments", "special tokens", "tokenizer", "answers", "provenance"]
+)
+CHECKS = tuple(check for part in get_args(Check) for check in get_args(part))
 
 
 @dataclass(frozen=True)
@@ -38,7 +31,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Answer:
+class Candidate:
     """A token and its probability."""
 
     token: str
@@ -46,19 +39,19 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Filled:
+class FilledMask:
     """A masked sentence and what the model puts there."""
 
     text: str
     mask: int  # which [MASK] of the text, from 1
-    answers: tuple[Answer, ...]  # the five most probable
+    answers: tuple[Candidate, ...]  # the five most probable
     entropy: float  # nats, of the whole distribution
     expected: str = ""  # "" for the user's own sentences
     unknown_share: float = 0.0  # of the sentence's tokens
 
 
 @dataclass(frozen=True)
-class Continued:
+class Continuation:
     """A sentence that the model continues."""
 
     text: str
@@ -79,7 +72,7 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class Report:
+class Diagnosis:
     """Everything that was found about a checkpoint."""
 
     model: str
@@ -91,16 +84,53 @@ class Report:
     bytes_on_disk: int
     dtypes: tuple[str, ...]  # that tensors are stored as
     findings: tuple[Finding, ...]
-    filled: tuple[Filled, ...]
-    continued: tuple[Continued, ...]
+    filled: tuple[FilledMask, ...]
+    continued: tuple[Continuation, ...]
 
     @property
     def healthy(self) -> bool:
         """True if nothing is wrong; notes do not count."""
         return not any(finding.severity == "wrong" for finding in self.findings)
 
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """What is shown below the verdict: the checkpoint, the findings, and what the model answered."""
+        findings = [(one.severity, one.check, one.text, one.hint) for one in self.findings]
+        filled = [
+            (one.text, one.mask, "  ".join(f"{answer.token} {answer.probability:.1%}" for answer in one.answers))
+            for one in self.filled
+        ]
+        continued = [(one.text, f"{one.loss:.2f}", one.greedy, one.sampled) for one in self.continued]
+        columns = ("sentence", "loss", "continued greedily", "at random, seed 0")
+        tables = (
+            make_table("", ("checkpoint", ""), self._checkpoint_rows()),
+            make_table("", ("", "check", "found", "what to do"), findings),
+            make_table("", ("sentence", "mask", "answers"), filled),
+            make_table("", columns, continued),
+        )
+        return tuple(table for table in tables if table.rows)
+
+    def __str__(self) -> str:
+        """Return the verdict and the tables for a terminal."""
+        return "\n\n".join([self.verdict, *map(str, self.tables)])
+
+    def _repr_html_(self) -> str:
+        return "\n".join([f"<p>{escape(self.verdict)}</p>", *(table.to_html() for table in self.tables)])
+
+    def _checkpoint_rows(self) -> list[tuple[str, str]]:
+        counts = self.parameters
+        size = f"{counts.in_file:,} parameters, {self.bytes_on_disk / 2**20:.1f} MiB, {', '.join(self.dtypes)}"
+        rows = [("folder", self.folder)]
+        if self.read_as:
+            rows.append(("read", self.read_as))
+        if counts.encoder is not None:
+            rows.append(("encoder", f"{counts.encoder:,} parameters{', with pooler' * counts.has_pooler}"))
+        if counts.with_head is not None:
+            rows.append(("with head", f"{counts.with_head:,} parameters"))
+        return [*rows, ("in the file", size)]
+
     def as_json(self) -> dict[str, Any]:
-        """Return the report as one JSON object."""
+        """Return the diagnosis as one JSON object."""
         return {"healthy": self.healthy, **asdict(self)}
 
 
@@ -131,7 +161,7 @@ def article(noun: str) -> str:
     return f"{'an' if noun[0] in 'AEIOaeio' else 'a'} {noun}"
 
 
-def some(names: list[str], *, most: int = 3) -> str:
+def shortened(names: list[str], *, shown: int = 3) -> str:
     """Return the first names, and how many more there are."""
-    rest = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + rest
+    rest = f" and {len(names) - shown:,} more" if len(names) > shown else ""
+    return ", ".join(names[:shown]) + rest
