@@ -14,6 +14,11 @@ from clue_bench.pretraining.run import run
 from clue_bench.pretraining.train import Pretraining
 
 CARDS = sorted(path.stem for path in builtin_folder("pretrain").glob("*.toml"))
+# Cards that are the same run at debug size as another one but for rates: the others are slow tests.
+ALIKE = {
+    *("albert-large", "roberta-large-clue", "roberta-large-pair", "roberta-tiny3l312-clue", "roberta-tiny3l768-clue"),
+    *("roberta-word-base", "roberta-word-medium", "roberta-word-mini", "roberta-word-small"),
+}
 KEPT = (
     "family",
     "vocab_size",
@@ -66,7 +71,7 @@ def test_debug_size_keeps_what_a_card_is_about(name):
     assert max(lengths) <= 64
 
 
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", [pytest.param(c, marks=[pytest.mark.slow] * (c in ALIKE)) for c in CARDS])
 def test_a_card_runs_at_debug_size_and_learns(name, pretrained):
     reports, out = pretrained(name)
     assert reports[-1].step == 50
