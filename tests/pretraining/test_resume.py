@@ -73,12 +73,15 @@ def weights(out):
     return [(out / name / "model.safetensors").read_bytes() for name in ("checkpoint-stage1", "checkpoint")]
 
 
-def test_a_run_broken_off_in_both_stages_and_between_them_continues_bit_for_bit(begin, overrides, tmp_path):
+@pytest.mark.parametrize(
+    "ends", [(6, 8, 10), pytest.param((2, 6, 8, 10, 14, 16), marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_a_run_broken_off_in_both_stages_and_between_them_continues_bit_for_bit(begin, overrides, ends, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(begin(whole, **overrides))
     assert [line["step"] for line in metrics(whole)] == [2, 4, 6, 8, 10, 12, 14, 16]
     assert [line["stage"] for line in metrics(whole)] == [1] * 4 + [2] * 4
-    for after_step in (2, 6, 8, 10, 14, 16):
+    for after_step in ends:
         break_off(begin(broken, **overrides), after_step=after_step)
     finish(begin(broken, **overrides))
     assert metrics(broken) == metrics(whole)
@@ -151,6 +154,7 @@ def test_orders_and_masks_of_the_two_stages_differ(begin, tmp_path):
     assert not torch.equal(first.ids_BS, second.ids_BS)
 
 
+@pytest.mark.slow
 def test_kill_9_in_stage_2_and_the_same_run_again(two_stage_file, corpus_folder, begin, tmp_path):
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "pretrain", str(two_stage_file)]
     command += ["--corpus", str(corpus_folder), "--set", "stage2.steps=60", "--set", "save_every=6"]

@@ -249,7 +249,7 @@ def test_one_model_twice_is_refused(pair_folder):
         Service([Predictor.open(pair_folder)] * 2, Limits())
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_command_once_the_requests_in_work_are_answered(pair_folder, until, number):
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "serve", "--model", str(pair_folder)]
     options = ["--port", "0", "--json", "--max-wait-ms", "700", "--rate", "0"]
