@@ -31,7 +31,7 @@ from clue_bench.training.counter_rng import Int64s, derive, permuted
 SEED = 1
 EVERY = 8  # of a pool's batches, one is timed
 BATCHES = (1, 32)  # rows of a call whose latency is taken
-CALLS = (10, 50)  # least and most of a batch size in a repetition
+CALLS = (10, 50)  # the fewest and the most calls of a batch size in a repetition
 MAX_TIMES = 5.0  # the seconds asked for, that the calls of one batch size may take before there are fewer of them
 
 # No epoch ends the run and no evaluation interrupts it.

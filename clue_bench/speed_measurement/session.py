@@ -118,7 +118,7 @@ class Session:
     asked: dict[str, Any]
 
     def job(self, model: SpeedModel, kind: Measurement) -> dict[str, Any]:
-        """Return what a worker is told."""
+        """Return what a worker is given."""
         job: dict[str, Any] = {"measurement": kind, "seconds": self.seconds}
         if kind != "training":
             return {**job, "model": str(model.checkpoint), "task": self.task_reference, "data": str(self.data)}
@@ -190,7 +190,7 @@ def _run(session: Session, on_progress: OnProgress) -> list[SpeedRecord]:
 
 
 def _ceilings(training: list[Timing]) -> dict[str, float]:
-    """Return the best matrix products of the session at each precision: what MFU is held against."""
+    """Return the best matrix products of the session at each precision: what MFU is measured against."""
     best: dict[str, float] = {}
     for facts in (timing.opening["facts"] for timing in training if timing.opening):
         reached = facts["matrix_product_flops_per_second"]

@@ -129,7 +129,7 @@ class WordPieceEncoder:
         return self._table.encode(codes)
 
     def _by_table(self, texts: list[str]) -> tuple[Placed, Int64s] | None:
-        """Return the tokens of the texts and where each text begins, None if only the library can tell."""
+        """Return the tokens of the texts and where each text begins, None if only the library can encode them."""
         joined = "\n".join(texts)
         if any(symbol in joined for symbol in self._symbols):
             return None

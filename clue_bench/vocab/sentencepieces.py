@@ -143,21 +143,21 @@ class SentencePieceEncoder:
         begins = ends - np.diff(ends, prepend=-1) + 1
         widths = self._widths.widths(codes)
         widths[ends] = 0
-        is_told = np.ones(len(texts), dtype=np.bool_)
-        untold = np.flatnonzero(widths < 0)
-        is_told[np.searchsorted(ends, untold)] = False
-        widths[untold] = 0
+        is_clear = np.ones(len(texts), dtype=np.bool_)
+        unclear = np.flatnonzero(widths < 0)
+        is_clear[np.searchsorted(ends, unclear)] = False
+        widths[unclear] = 0
         # What is cut is "▁" and the normalised text. `before`: (C+1,) of all texts without "▁", before a character.
         before = _offsets(widths)
         spans = self._spans(texts, ids, lengths)
         cuts = _offsets(spans)
         firsts = np.cumsum(lengths) - lengths
-        is_told &= cuts[firsts + lengths] - cuts[firsts] == before[ends] - before[begins] + 1
+        is_clear &= cuts[firsts + lengths] - cuts[firsts] == before[ends] - before[begins] + 1
         first_cuts = np.repeat(cuts[firsts] + 1 - before[begins], lengths)
         wanted = np.maximum(cuts[:-1] - first_cuts, np.repeat(before[begins], lengths))
         characters = np.append(np.repeat(np.arange(len(codes)), widths), len(codes) - 1)
         at = characters[np.minimum(wanted, len(characters) - 1)]
-        others = np.flatnonzero(~is_told & (lengths > 0)).tolist()
+        others = np.flatnonzero(~is_clear & (lengths > 0)).tolist()
         asked = self._processor.encode([texts[n] for n in others], return_type="offset_mapping", num_threads=1)
         for n, found in zip(others, asked, strict=True):
             starts = [start for start, _ in found["offsets"]]
@@ -191,7 +191,7 @@ class WidthTable:
         self._table = np.zeros(CODE_POINTS, dtype=np.int8)  # width + 2; 0 is unseen
 
     def widths(self, codes: Codes) -> npt.NDArray[np.int8]:
-        """Return (C,) the widths, -1 for a character that only the text around it can tell."""
+        """Return (C,) the widths, -1 for a character whose width depends on the text around it."""
         found = self._table[codes]
         if not found.all():
             new = np.unique(codes[found == 0])

@@ -15,7 +15,7 @@ from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES
 from clue_bench.leaderboards.speed.tables import SpeedTable
 from clue_bench.tables import MISSING, Cell, Column, Row, Table
 
-ARROWS = "箭头与基准行相比:↑ 更快或更大。 Arrows hold a cell against the row marked “基准 baseline”."
+ARROWS = "箭头与基准行相比:↑ 更快或更大。 Arrows compare a cell with the row marked “基准 baseline”."
 ENDED = {"failed": "失败 failed", "interrupted": "中断 interrupted"}
 MAJORITY_LEGEND = (
     f"{MAJORITY_MARK} 至少一次运行（几乎）只回答最多的一类，或不比这样做更好。",

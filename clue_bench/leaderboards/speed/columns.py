@@ -1,6 +1,6 @@
 """The columns of the measured speed table, in the layout of the cards: `8021(↓62.04%)`, `1k steps/350s(↑15.43%)`.
 
-Input: a model's record, and that of the model that it is held against. Output: cells. Arrows are computed from the
+Input: a model's record, and that of the model that it is compared with. Output: cells. Arrows are computed from the
 numbers shown, so that a reader can check them by hand.
 """
 
@@ -17,14 +17,14 @@ from clue_bench.tables import MISSING, Cell
 
 OVERLAP_MARK, NOISY_MARK, SCALED_MARK, OTHER_STEP_MARK, FEW_MARK = "≈", "‡", "§", "¶", "※"
 NOTES = {
-    OVERLAP_MARK: "The interval overlaps that of the row that it is held against: the difference may be noise.",
+    OVERLAP_MARK: "The interval overlaps that of the row it is compared with: the difference may be noise.",
     NOISY_MARK: f"Noisy: the interval is wider than {NOISY:.0%} of the median.",
     SCALED_MARK: "The card's step was too long to be timed. Shown is the time of a micro-batch with the update plus "
-    "that of each further micro-batch, from steps of one and of as many rows as the conditions say.",
-    OTHER_STEP_MARK: "No arrow: its step has another number of rows or tokens than that of the row it would be held "
-    "against.",
-    FEW_MARK: f"No arrow: too few repetitions for an interval of {COVERAGE:.0%}, here or in the row that it would be "
-    "held against.",
+    "that of each further micro-batch, from steps of one micro-batch and of as many rows as the conditions name.",
+    OTHER_STEP_MARK: "No arrow: its step has another number of rows or tokens than that of the row it would be "
+    "compared with.",
+    FEW_MARK: f"No arrow: too few repetitions for an interval of {COVERAGE:.0%}, here or in the row it would be "
+    "compared with.",
 }
 
 Change = Callable[[Decimal, Decimal], str]

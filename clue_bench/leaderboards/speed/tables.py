@@ -53,7 +53,7 @@ class SpeedTable:
 
     @property
     def baseline(self) -> Measured:
-        """The row that the others are held against: the session's, or the first where that is not there."""
+        """The row that the others are compared with: the session's, or the first where that one failed."""
         return next((row for row in self.rows if row.results.is_baseline), self.rows[0])
 
     @property
@@ -192,7 +192,7 @@ def _how(table: SpeedTable) -> str:
     turns, arrows = "Each measurement ran", ""
     if len(table.rows) > 1:
         turns = "The models took turns, each measurement"
-        arrows = f"; arrows hold it against {table.baseline.record.model.name}, and more speed points up"
+        arrows = f"; arrows compare it with {table.baseline.record.model.name}, and more speed points up"
     return (
         f"Machine: {machine}; {packages}. Started {record.started_at}. {turns} in a process of its own; after a "
         f"warm-up every repetition lasted at least {record.effective.get('seconds')} s. Shown is the median over "
