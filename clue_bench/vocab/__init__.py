@@ -5,7 +5,7 @@ lower-cased and Chinese split into characters, as in Google's and CLUE's Chinese
 (`spiece.model`, as in UER's word models). Text becomes ids through `Vocabulary.encoder`.
 """
 
-from clue_bench.vocab.encoders import Codes, Placed, TextEncoder, Tokens, codes_of, text_of
+from clue_bench.vocab.encoders import Codes, Placed, TextEncoder, codes_of, text_of
 from clue_bench.vocab.vocabulary import (
     CONTINUATION,
     LONGEST_WORD,
@@ -22,7 +22,6 @@ __all__ = [
     "Codes",
     "Placed",
     "TextEncoder",
-    "Tokens",
     "Vocabulary",
     "codes_of",
     "read_vocabulary",

@@ -34,23 +34,13 @@ Int64s = npt.NDArray[np.int64]
 
 
 class Placed(NamedTuple):
-    """Tokens of a text and where each begins."""
+    """Tokens of a text and where each begins, in characters of the text as it was given."""
 
     ids: Int64s
     """(T,)"""
     at: Int64s
-    """(T,) Characters of the text before a token; never falling. Tokens that share a character share it."""
-
-
-class Tokens(NamedTuple):
-    """The tokens of N texts, one after the other."""
-
-    ids: Int64s
-    """(T,)"""
-    lengths: Int64s
-    """(N,) Tokens of each text; 0 where nothing is left of it."""
-    starts: Int64s
-    """(T,) Characters of its text before a token. Tokens that share a character, "3" and "." of "⒊", share it."""
+    """(T,) Characters of the text before a token; never falling. Tokens that share a character, "3" and "." of "⒊",
+    share it."""
 
 
 class TextEncoder(Protocol):
@@ -58,10 +48,6 @@ class TextEncoder(Protocol):
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """Return the ids of each text."""
-        ...
-
-    def tokens(self, texts: list[str]) -> Tokens:
-        """Return the same ids, with the place in its text where each token begins."""
         ...
 
     def encode_lines(self, codes: Codes) -> Placed:
@@ -87,12 +73,6 @@ def lengths_of(texts: list[str]) -> Int64s:
     return np.fromiter(map(len, texts), np.int64, count=len(texts))
 
 
-def joined(arrays: list[npt.NDArray[np.int32]] | list[Int64s]) -> tuple[Int64s, Int64s]:
-    """Return all ids, (T,), and how many each text has, (N,)."""
-    lengths = np.fromiter(map(len, arrays), np.int64, count=len(arrays))
-    return np.concatenate([np.empty(0, dtype=np.int64), *arrays]), lengths
-
-
 class WordPieceEncoder:
     """Encodes by table what a table can tell, the rest with the Rust tokenizer of a WordPiece vocabulary."""
 
@@ -110,18 +90,6 @@ class WordPieceEncoder:
         (ids, at), firsts = found
         flat, cuts = ids.tolist(), [*np.searchsorted(at, firsts).tolist(), len(ids)]
         return [flat[start:end] for start, end in pairwise(cuts)]
-
-    def tokens(self, texts: list[str]) -> Tokens:
-        """Return ids and starts. Offsets refer to the text before it was lower-cased and stripped."""
-        found = self._by_table(texts)
-        if found is not None:
-            (ids, at), firsts = found
-            lengths = np.diff(np.searchsorted(at, firsts), append=len(ids))
-            return Tokens(ids, lengths, at - np.repeat(firsts, lengths))
-        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
-        arrays = [np.array(encoding.ids, dtype=np.int64) for encoding in encodings]
-        starts = [start for encoding in encodings for start, _ in encoding.offsets]
-        return Tokens(*joined(arrays), np.array(starts, dtype=np.int64))
 
     def encode_lines(self, codes: Codes) -> Placed:
         """Return ids and places: a line feed ends a word as any blank does."""

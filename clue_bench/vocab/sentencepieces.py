@@ -19,9 +19,6 @@ from clue_bench.vocab.encoders import (
     Codes,
     Int64s,
     Placed,
-    Tokens,
-    codes_of,
-    joined,
     lengths_of,
     text_of,
 )
@@ -125,21 +122,12 @@ class SentencePieceEncoder:
         ids: list[list[int]] = self._processor.encode(texts, num_threads=1)  # a build has a process per core already
         return ids
 
-    def tokens(self, texts: list[str]) -> Tokens:
-        """Return ids and starts; the "▁" before a text begins where the text does."""
-        ends = np.cumsum(lengths_of(texts) + 1) - 1
-        tokens, lengths = self._place(texts, codes_of("".join(f"{text}\n" for text in texts)), ends)
-        return Tokens(tokens.ids, lengths, tokens.at - np.repeat(ends - lengths_of(texts), lengths))
-
     def encode_lines(self, codes: Codes) -> Placed:
-        """Return ids and places, line by line."""
-        tokens, _ = self._place(text_of(codes).split("\n")[:-1], codes, np.flatnonzero(codes == LINE_FEED))
-        return tokens
-
-    def _place(self, texts: list[str], codes: Codes, ends: Int64s) -> tuple[Placed, Int64s]:
-        """Return the tokens and (N,) how many each text has. `codes`: (C,) the texts, each with one more at `ends`."""
+        """Return ids and places, line by line; the "▁" before a line begins where the line does."""
+        texts, ends = text_of(codes).split("\n")[:-1], np.flatnonzero(codes == LINE_FEED)
         arrays: list[npt.NDArray[np.int32]] = self._processor.encode(texts, num_threads=1, return_type="numpy")
-        ids, lengths = joined(arrays)
+        ids = np.concatenate([np.empty(0, dtype=np.int64), *arrays])
+        lengths = np.fromiter(map(len, arrays), np.int64, count=len(arrays))
         begins = ends - np.diff(ends, prepend=-1) + 1
         widths = self._widths.widths(codes)
         widths[ends] = 0
@@ -162,7 +150,7 @@ class SentencePieceEncoder:
         for n, found in zip(others, asked, strict=True):
             starts = [start for start, _ in found["offsets"]]
             at[firsts[n] : firsts[n] + lengths[n]] = begins[n] + np.array(starts, dtype=np.int64)
-        return Placed(ids, at), lengths
+        return Placed(ids, at)
 
     def _spans(self, texts: list[str], ids: Int64s, lengths: Int64s) -> Int64s:
         """Return (T,) how much of the normalised text each token stands for.

@@ -2,10 +2,15 @@
 
 import io
 import random
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import sentencepiece
+
+from clue_bench.vocab import TextEncoder, codes_of
 
 SYMBOLS = ["[MASK]", *(f"[unused{number}]" for number in range(1, 11))]
 SYLLABLES = ["中国", "首都", "北京", "的", "是", "一", "ab", "Bc", "é", "2020", "，", "。", "...", "℃", "我们", "他"]
@@ -35,3 +40,24 @@ def model_file(tmp_path_factory: pytest.TempPathFactory, training_lines: list[st
     path = tmp_path_factory.mktemp("model") / "spiece.model"
     path.write_bytes(writer.getvalue())
     return path
+
+
+class Tokens(NamedTuple):
+    """The tokens of texts, one after the other: ids, how many each text has, and characters of its text before each."""
+
+    ids: np.ndarray
+    lengths: np.ndarray
+    starts: np.ndarray
+
+
+@pytest.fixture(scope="session")
+def encode() -> Callable[[TextEncoder, list[str]], Tokens]:
+    """What encodes texts without line feeds as lines."""
+
+    def encode(encoder: TextEncoder, texts: list[str]) -> Tokens:
+        ids, at = encoder.encode_lines(codes_of("".join(f"{text}\n" for text in texts)))
+        firsts = np.cumsum([0, *(len(text) + 1 for text in texts)])
+        counts = np.diff(np.searchsorted(at, firsts))
+        return Tokens(ids, counts, at - np.repeat(firsts[:-1], counts))
+
+    return encode

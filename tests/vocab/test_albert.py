@@ -4,7 +4,9 @@ import json
 import lzma
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from transformers import AlbertTokenizer, AutoTokenizer, BertConfig
@@ -108,7 +110,7 @@ def piece_scores(vocabulary: Vocabulary) -> list[float]:
     return [library.get_score(index) for index in range(len(library))]
 
 
-def test_on_real_text_ids_and_places_are_the_librarys(real_data: Path) -> None:
+def test_on_real_text_ids_and_places_are_the_librarys(encode: Callable[..., Any], real_data: Path) -> None:
     from sentencepiece import SentencePieceProcessor
 
     model = real_data / "vocab" / "cluecorpussmall_spm.model"
@@ -116,7 +118,7 @@ def test_on_real_text_ids_and_places_are_the_librarys(real_data: Path) -> None:
     encoder = read_vocabulary(model).encoder(special_tokens=False)
     with lzma.open(real_data / "corpus" / "part-001.txt.xz", "rt", encoding="utf-8") as file:
         lines = [clean_line(line) for _, line in zip(range(20_000), file, strict=False)]
-    tokens = encoder.tokens(lines)
+    tokens = encode(encoder, lines)
     expected = library.encode(lines, return_type="offset_mapping")
     assert tokens.ids.tolist() == [index for found in expected for index in found["ids"]]
     assert tokens.starts.tolist() == [start for found in expected for start, _ in found["offsets"]]

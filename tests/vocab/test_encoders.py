@@ -1,7 +1,9 @@
 """The table path: any text has the library's ids and places, whatever is remembered, and in any thread."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -49,9 +51,11 @@ def bert() -> BertTokenizer:
 @given(texts=st.lists(ANY_TEXT, max_size=6))
 @example(["", "的\u0301\u0301", "e\u0301\u0301的e\u0338=\u0338", "\u0301", "中\u200b文", "a\u200bb", "x" * 101, "\n"])
 @example(["中" * 101 + "9" * 100, "的th\x00e的", "\u037e\u2126\u212b", "\U0002f800\U0002fa1d", "[MASK]的[PAD]"])
-def test_any_text_has_the_librarys_ids_and_places(library: Tokenizer, texts: list[str]) -> None:
+def test_any_text_has_the_librarys_ids_and_places(
+    encode: Callable[..., Any], library: Tokenizer, texts: list[str]
+) -> None:
     expected = library.encode_batch(texts, add_special_tokens=False)
-    tokens = ENCODER.tokens(texts)
+    tokens = encode(ENCODER, texts)
     assert ENCODER.ids(texts) == [encoding.ids for encoding in expected]
     assert tokens.ids.tolist() == [index for encoding in expected for index in encoding.ids]
     assert tokens.lengths.tolist() == [len(encoding.ids) for encoding in expected]
