@@ -154,6 +154,18 @@ class Timing:
 
 def _run(session: Session, on_progress: OnProgress) -> list[SpeedRecord]:
     started_at, started = versions.now(), time.perf_counter()
+    timings = _take_turns(session, on_progress)
+    name = f"{started_at.translate(str.maketrans('', '', '-:'))}-{secrets.token_hex(2)}"
+    times = {"started_at": started_at, "finished_at": versions.now(), "wall_seconds": time.perf_counter() - started}
+    ceilings = _ceilings(timings["training"])
+    return [
+        _record(session, number, {kind: timings[kind][number] for kind in MEASUREMENTS}, ceilings, name, times)
+        for number in range(len(session.models))
+    ]
+
+
+def _take_turns(session: Session, on_progress: OnProgress) -> dict[Measurement, list[Timing]]:
+    """Do every measurement of every model; return for each kind a timing per model."""
     timings = {kind: [Timing(model, model.reasons.get(kind, "")) for model in session.models] for kind in MEASUREMENTS}
     waits = (session.repetitions + 1) * sum(not each.error for of_kind in timings.values() for each in of_kind)
     done = 0
@@ -180,13 +192,7 @@ def _run(session: Session, on_progress: OnProgress) -> list[SpeedRecord]:
                 if timing.worker is not None and not timing.error:
                     timing.memory = timing.worker.memory()
     on_progress(waits, waits, "")
-    name = f"{started_at.translate(str.maketrans('', '', '-:'))}-{secrets.token_hex(2)}"
-    times = {"started_at": started_at, "finished_at": versions.now(), "wall_seconds": time.perf_counter() - started}
-    ceilings = _ceilings(timings["training"])
-    return [
-        _record(session, number, {kind: timings[kind][number] for kind in MEASUREMENTS}, ceilings, name, times)
-        for number in range(len(session.models))
-    ]
+    return timings
 
 
 def _ceilings(training: list[Timing]) -> dict[str, float]:
