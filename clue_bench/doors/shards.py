@@ -49,10 +49,14 @@ Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
 
-class Counts(pydantic.BaseModel):
-    """What a shard, or the whole corpus, holds, and what was left out on the way."""
+class _Facts(pydantic.BaseModel):
+    """No unknown keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
+
+
+class Counts(_Facts):
+    """What a shard, or the whole corpus, holds, and what was left out on the way."""
 
     documents: int = 0
     sentences: int = 0
@@ -75,19 +79,15 @@ class Counts(pydantic.BaseModel):
         return Counts(**sums, dropped_documents=dropped)
 
 
-class PartFile(pydantic.BaseModel):
+class PartFile(_Facts):
     """Size and checksum of one file."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
 
     bytes: int
     sha256: str
 
 
-class Shard(pydantic.BaseModel):
+class Shard(_Facts):
     """One shard: its counts, its files, and the sha256 of the cleaned text that it was made from."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
 
     index: int
     text_sha256: str
@@ -95,13 +95,11 @@ class Shard(pydantic.BaseModel):
     files: dict[str, PartFile]
 
 
-class Labels(pydantic.BaseModel):
+class Labels(_Facts):
     """Of a corpus of labelled pairs: every document is two sentences, one on each side, and has one of `classes`.
 
     `task` and `split` say where the pairs come from; `left_out` counts rows that were not taken, by reason.
     """
-
-    model_config = pydantic.ConfigDict(extra="forbid")
 
     task: str
     split: Literal["train"]
@@ -115,10 +113,8 @@ class Labels(pydantic.BaseModel):
         return (np.array(self.labels, dtype=np.int64),)
 
 
-class Manifest(pydantic.BaseModel):
+class Manifest(_Facts):
     """The whole corpus. `corpus_sha256` hashes the shards' text hashes in order; `tokenizer_sha256` the vocabulary."""
-
-    model_config = pydantic.ConfigDict(extra="forbid")
 
     format_version: Literal[1] = 1
     tokenizer_sha256: str
@@ -283,17 +279,17 @@ class Corpus:
     @cached_property
     def ids(self) -> list[Ids]:
         """Token ids of each shard."""
-        return [self._map(shard, "ids", np.dtype(self.manifest.id_type).newbyteorder("<")) for shard in self._shards]
+        return self._maps("ids", self.manifest.id_type)
 
     @cached_property
     def documents(self) -> list[Offsets]:
         """Document offsets of each shard, the last one its number of tokens."""
-        return [self._map(shard, "documents", np.dtype("<i8")) for shard in self._shards]
+        return self._maps("documents", "int64")
 
     @cached_property
     def sentences(self) -> list[Offsets]:
         """Sentence offsets of each shard, the last one its number of tokens."""
-        return [self._map(shard, "sentences", np.dtype("<i8")) for shard in self._shards]
+        return self._maps("sentences", "int64")
 
     @cached_property
     def labels(self) -> "Labels | None":
@@ -317,12 +313,13 @@ class Corpus:
     @cached_property
     def _words(self) -> list[npt.NDArray[np.uint8]]:
         """Word-start bitmap of each shard, eight tokens a byte."""
-        return [self._map(shard, "words", np.dtype("u1")) for shard in self._shards]
+        return self._maps("words", "uint8")
 
     @property
     def _shards(self) -> list[Shard]:
         """The shards that hold tokens: a memory map of nothing is an error."""
         return [shard for shard in self.manifest.shards if shard.counts.tokens]
 
-    def _map(self, shard: Shard, part: str, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        return np.memmap(part_path(self.folder, shard.index, part), dtype=dtype, mode="r")
+    def _maps(self, part: str, dtype: str) -> list[npt.NDArray[Any]]:
+        paths = [part_path(self.folder, shard.index, part) for shard in self._shards]
+        return [np.memmap(path, dtype=np.dtype(dtype).newbyteorder("<"), mode="r") for path in paths]
