@@ -32,11 +32,11 @@ from clue_bench.doors.records import (
 )
 from clue_bench.doors.results import DevScores, EvaluationScores, FinetuneResults
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.answers import Classes, Floats, dev_scores, write_answers
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.predict import predict_logits, probabilities
+from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
 from clue_bench.tasks.files import describe
@@ -197,7 +197,7 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings)
     best = finetuning.best
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
-    predicted = write_answers(out, plan.task, plan.rows, _predicted(plan, finetuning, encodings))
+    predicted = save_predictions(out, plan.task, plan.rows, _predicted(plan, finetuning, encodings))
     weights = plan.start.write(
         out / FOLDER,
         finetuning.model,
@@ -271,7 +271,7 @@ def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iter
     for split, rows in plan.rows.items():
         if split == "train":
             continue
-        logits = finetuning.best_logits  # of dev: the best look's own
+        logits = finetuning.best_logits  # of dev: those of the best evaluation
         if split != "dev":
             logits = predict_logits(
                 finetuning.model,
@@ -284,7 +284,7 @@ def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iter
 
 
 def _results(
-    plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: dict[str, Any], weights_sha256: str
+    plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: SavedPredictions, weights_sha256: str
 ) -> FinetuneResults:
     def scores(evaluation: Evaluation) -> DevScores:
         return dev_scores(plan.task, evaluation.scores, loss=evaluation.dev_loss)
@@ -304,7 +304,7 @@ def _results(
         train_seconds=finetuning.train_seconds,
         train_rows_per_second=finetuning.trained_rows / finetuning.train_seconds,
         truncated_train_rows=finetuning.train.truncated_rows,
-        **predicted,
+        **predicted._asdict(),
         weights_sha256=weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),
     )

@@ -1,17 +1,25 @@
-"""Scores of predictions.
+"""Scores of predictions, and what a run keeps of both; for neural models and no-pretraining baselines alike. No torch.
 
-Input: class numbers, gold and predicted. Output: accuracy and macro-F1 by scikit-learn, and what the majority class
-alone would give. The same scores stand behind the `evaluate` interface in `metrics/clue_classification.py`.
+Input: class numbers, gold and predicted, and their probabilities. Output: accuracy and macro-F1 by scikit-learn, and
+what the majority class alone would give; the run's files of predictions. The same scores stand behind the `evaluate`
+interface in `metrics/clue_classification.py`.
 """
 
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
+from clue_bench.doors.results import CorrectRows, DevScores
 from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.rows import UNLABELLED, Rows
+from clue_bench.tasks.task import Task
 
 Classes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 
 CONSTANT_SHARE = 0.99  # of predictions that fall on one class, from which on a model is called constant
 
@@ -62,3 +70,54 @@ def score(gold: Classes, predicted: Classes) -> Scores:
         majority_class=int(majority.argmax()),
         majority_share=float(majority.max() / len(gold)),
     )
+
+
+def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
+    """Return what a record says of `scores` on dev."""
+    return DevScores(
+        rows=scores.rows,
+        correct=scores.correct,
+        accuracy=scores.accuracy,
+        macro_f1=scores.macro_f1,
+        loss=loss,
+        top_label=task.labels[scores.top_class],
+        top_share=scores.top_share,
+        majority_label=task.labels[scores.majority_class],
+        majority_share=scores.majority_share,
+    )
+
+
+class SavedPredictions(NamedTuple):
+    """What a record says of predictions: their files and hashes by split, and which rows of dev are right."""
+
+    predictions: dict[str, str]
+    predictions_sha256: dict[str, str]
+    dev_correct: CorrectRows | None
+
+
+def save_predictions(
+    run: Path, task: Task, rows: dict[str, Rows], predicted: Iterable[tuple[str, Classes, Floats]]
+) -> SavedPredictions:
+    """Write the predictions of every split: its name, the classes (rows,), and the probabilities (rows, classes)."""
+    files, hashes, dev_correct = {}, {}, None
+    for split, classes, probabilities in predicted:
+        path = predictions_path(run, split)
+        if split == "dev":
+            dev_correct = CorrectRows.pack(classes == rows[split].labels)
+        hashes[split] = write_predictions(path, _predictions(task, rows[split], classes, probabilities))
+        files[split] = str(path.relative_to(run))
+    return SavedPredictions(files, hashes, dev_correct)
+
+
+def _predictions(task: Task, rows: Rows, classes: Classes, probabilities: Floats) -> Iterator[Prediction]:
+    """Yield a prediction for each row, in the rows' order."""
+    for number, best in enumerate(classes):
+        gold = int(rows.labels[number])
+        is_known = gold != UNLABELLED
+        yield Prediction(
+            id=rows.ids[number],
+            label=task.labels[best],
+            probability=round(float(probabilities[number, best]), 6),
+            gold=task.labels[gold] if is_known else None,
+            gold_probability=round(float(probabilities[number, gold]), 6) if is_known else None,
+        )

@@ -16,7 +16,7 @@ from clue_bench.tasks.task import Task
 
 SMALL_LAYERS = 4
 NARROW_HIDDEN, LARGE_HIDDEN = 128, 1024
-FEW_ROWS, FEW_UPDATES, MOST_EPOCHS = 2_000, 1_000, 50
+FEW_ROWS, FEW_UPDATES, MAX_EPOCHS = 2_000, 1_000, 50
 
 
 class Settings(Card):
@@ -80,7 +80,7 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
     epochs = math.ceil(FEW_UPDATES / math.ceil(train_rows / batch_size))
     return {
         "learning_rate": rate,
-        "epochs": min(MOST_EPOCHS, max(5 if small else 3, epochs)),
+        "epochs": min(MAX_EPOCHS, max(5 if small else 3, epochs)),
         "steps": None,
         "batch_size": batch_size,
         "max_length": min(task.max_length, sizes.max_positions),

@@ -30,9 +30,9 @@ from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 
-MOST_WORKERS = 8  # each holds a model, its gradients and moments
-WIDEST_HIDDEN = 512  # of wider models a step fills two cores
-FEWEST_UPDATES = 100  # a worker needs seconds to start
+MAX_WORKERS = 8  # each holds a model, its gradients and moments
+MAX_HIDDEN = 512  # of wider models a step fills two cores
+MIN_UPDATES = 100  # a worker needs seconds to start
 
 
 class Order(NamedTuple):
@@ -85,9 +85,9 @@ def num_workers(plans: Sequence[Plan]) -> int:
 
     if len(plans) < 2 or hardware.pick_device().type != "cpu":
         return 1
-    if plans[0].start.sizes.hidden_size > WIDEST_HIDDEN or min(plan.total_steps for plan in plans) < FEWEST_UPDATES:
+    if plans[0].start.sizes.hidden_size > MAX_HIDDEN or min(plan.total_steps for plan in plans) < MIN_UPDATES:
         return 1
-    return min(torch.get_num_threads(), len(plans), MOST_WORKERS)
+    return min(torch.get_num_threads(), len(plans), MAX_WORKERS)
 
 
 def side_by_side(orders: Sequence[Order], *, workers: int, do: Doing) -> Iterator[News]:

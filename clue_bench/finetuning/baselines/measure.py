@@ -19,9 +19,8 @@ from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
 from clue_bench.doors.results import BaselineResults
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.finetuning.answers import dev_scores, write_answers
 from clue_bench.finetuning.baselines.models import SPECIFICATIONS, Fitted, fit_majority, fit_tfidf, log_loss
-from clue_bench.finetuning.score import score
+from clue_bench.finetuning.score import SavedPredictions, dev_scores, save_predictions, score
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
@@ -70,8 +69,8 @@ def run_floor(
     try:
         fitted = _fit(task, rows, kind=kind, seed=seed)
         train_seconds = time.perf_counter() - started
-        answers = ((split, shares.argmax(axis=1), np.exp(shares)) for split, shares in fitted.log_shares.items())
-        predicted = write_answers(out, task, rows, answers)
+        found = ((split, shares.argmax(axis=1), np.exp(shares)) for split, shares in fitted.log_shares.items())
+        predicted = save_predictions(out, task, rows, found)
         results, hits_majority = _results(task, rows, fitted, train_seconds, predicted)
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
@@ -135,7 +134,7 @@ def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
 
 
 def _results(
-    task: Task, rows: dict[str, Rows], fitted: Fitted, train_seconds: float, predicted: dict[str, Any]
+    task: Task, rows: dict[str, Rows], fitted: Fitted, train_seconds: float, predicted: SavedPredictions
 ) -> tuple[BaselineResults, bool]:
     """Return the record's results, and whether dev is no better than the majority class."""
     gold, log_shares = rows["dev"].labels, fitted.log_shares["dev"]
@@ -150,6 +149,6 @@ def _results(
         weights_sha256=fitted.weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),
         train_seconds=train_seconds,
-        **predicted,
+        **predicted._asdict(),
     )
     return results, scores.hits_majority
