@@ -7,9 +7,10 @@ stays in sight of it.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple
 
 from clue_bench.leaderboards.cells import (
     CLUE,
@@ -53,40 +54,10 @@ SELECTION_NOTE = (
     "adds to a cell, in points: E[max of N standard normals] × √(sd over seeds² + sampling error²). Scores of one run "
     "have much in common, so the true figure is smaller as a rule; with one seed, there is no sd and no figure."
 )
-CONDITIONS = (
-    "模型",
-    "Task",
-    "Split, data",
-    "Seeds",
-    "Accuracy (mean ± sd)",
-    "Sampling error (1σ)",
-    "Macro-F1",
-    "Majority share",
-    "Points over the floor",
-    "Chosen from (selection bias)",
-    "Best step of steps",
-    "Commit",
-    "Flags",
+SUMMARY_NOTE = (
+    "The interval is Wilson's over dev rows alone; p is that of the leaderboard's paired test against the best floor, "
+    "before any correction: McNemar's of one run against one, otherwise Welch's over rows and seeds."
 )
-SUMMARY = (
-    "task",
-    "model",
-    "seeds",
-    "mean ± sd",
-    "95 % interval",
-    "macro-F1",
-    "over the best floor",
-    "p",
-    "chosen from",
-    "seconds",
-    "data revision",
-)
-CELL_COLUMNS = (
-    "data", "table", "split", "model", "model_sha256", "is_floor", "parameters", "column", "task", "data_revision",
-    "dev_rows", "accuracy_percent", "sd_points", "sampling_error_points", "macro_f1_percent", "majority_share_percent",
-    "points_over_floor", "misses_floor", "seeds", "num_settings", "settings", "runs", "commits", "flags",
-)  # fmt: skip
-"""Several values in one place are separated by blanks."""
 
 
 def score_table(table: MeasuredTable, ranks: Sequence[Ranks] = (), *, as_published: bool = False) -> Table:
@@ -131,18 +102,13 @@ def ranks_table(table: MeasuredTable, ranks: Sequence[Ranks]) -> Table:
 
 def conditions_table(table: MeasuredTable) -> Table:
     """Return what qualifies each cell: a row per cell, models in the table's order, columns from left to right."""
-    rows = [[model.label, *_conditions(cell, table)] for model, cell in _cells(table)]
-    return make_table("Conditions", CONDITIONS, rows)
+    return make_table("Conditions", CONDITIONS, _rows(CONDITIONS, _places(table)))
 
 
 def summary_table(table: MeasuredTable) -> Table:
     """Return a row per model and task: mean, interval, and the paired test against the best floor."""
-    rows = [_summary(model, cell, table) for model, cell in _cells(table) if not cell.is_floor]
-    notes = (
-        "The interval is Wilson's over dev rows alone; p is that of the leaderboard's paired test against the best "
-        "floor, before any correction: McNemar's of one run against one, otherwise Welch's over rows and seeds.",
-    )
-    return make_table(f"{table.title}, against the floors", SUMMARY, rows, notes=notes)
+    rows = _rows(SUMMARY, (place for place in _places(table) if not place.cell.is_floor))
+    return make_table(f"{table.title}, against the floors", SUMMARY, rows, notes=[SUMMARY_NOTE])
 
 
 def cell_table(tables: Iterable[MeasuredTable]) -> Table:
@@ -150,7 +116,7 @@ def cell_table(tables: Iterable[MeasuredTable]) -> Table:
 
     Published scores are not in it: they have files of their own, and no column holds both.
     """
-    rows = [_line(model, cell, table) for table in tables for model, cell in _cells(table)]
+    rows = _rows(CELL_COLUMNS, (place for table in tables for place in _places(table)))
     return make_table("Measured cells", CELL_COLUMNS, rows)
 
 
@@ -228,10 +194,25 @@ def differing_conditions(table: MeasuredTable) -> list[str]:
     return [escape(f"Not strictly comparable, since the rows differ in more than the model: {'; '.join(found)}.")]
 
 
-def _cells(table: MeasuredTable) -> Iterable[tuple[MeasuredModel, MeasuredCell]]:
-    """Yield every cell with its model, models in the table's order, columns from left to right."""
+class _Place(NamedTuple):
+    """A cell with its row and its table."""
+
+    model: MeasuredModel
+    cell: MeasuredCell
+    table: MeasuredTable
+
+
+_Columns = Mapping[str, Callable[[_Place], object]]
+
+
+def _places(table: MeasuredTable) -> Iterable[_Place]:
+    """Yield every cell, models in the table's order, columns from left to right."""
     names = [column.name for column in table.columns]
-    return ((model, model.cells[name]) for model in table.models for name in names if name in model.cells)
+    return (_Place(m, m.cells[name], table) for m in table.models for name in names if name in m.cells)
+
+
+def _rows(columns: _Columns, places: Iterable[_Place]) -> list[list[object]]:
+    return [[value(place) for value in columns.values()] for place in places]
 
 
 def _percents(model: MeasuredModel) -> dict[str, Decimal]:
@@ -254,44 +235,6 @@ def _column(table: MeasuredTable, name: str) -> Column:
     return Column(name, note, True, {"task": name, "revision": revision})
 
 
-def _conditions(cell: MeasuredCell, table: MeasuredTable) -> list[str]:
-    """Return one row of the conditions table, but for the model."""
-    runs = len(cell.runs)
-    flags = ", ".join(flag if num == runs else f"{flag} ({num} of {runs})" for flag, num in cell.flags)
-    return [
-        cell.column.name,
-        f"{SPLIT}, {cell.column.revision}",
-        f"{len(cell.seeds)}{_repeats(cell)}",
-        _mean_text(cell),
-        f"± {cell.sampling_error}",
-        percent_text(percentage(cell.macro_f1)),
-        " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in cell.majority_shares)),
-        table.over_floor_text(cell),
-        cell.selection_text,
-        f"{_range(cell.best_steps)} of {_range(cell.total_steps)}" if any(cell.total_steps) else MISSING,
-        cell.commit_text,
-        flags or MISSING,
-    ]
-
-
-def _summary(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> list[object]:
-    test = _test_against_floor(cell, table)
-    low, high = cell.interval
-    return [
-        cell.column.name,
-        model.label,
-        len(cell.seeds),
-        Cell(_mean_text(cell), cell.percent, table.mark(cell)),
-        f"{100 * low:.2f} … {100 * high:.2f}",
-        percent_text(percentage(cell.macro_f1)),
-        table.over_floor_text(cell),
-        MISSING if test is None else p_text(test.p_value).removeprefix("= "),
-        cell.selection_text,
-        Cell(f"{cell.seconds:.0f}", cell.seconds),
-        cell.column.revision,
-    ]
-
-
 def _test_against_floor(cell: MeasuredCell, table: MeasuredTable) -> PairedTest | None:
     """Return the paired test against the best floor; None for a floor, without one, or if a record lacks its rows."""
     floor = None if cell.is_floor else table.floor_of(cell.column.name)
@@ -299,37 +242,6 @@ def _test_against_floor(cell: MeasuredCell, table: MeasuredTable) -> PairedTest 
     if other is None or cell.correct is None:
         return None
     return paired_test(cell.correct, other, is_fixed=(False, True))
-
-
-def _line(model: MeasuredModel, cell: MeasuredCell, table: MeasuredTable) -> list[object]:
-    """Return one cell's values in the order of CELL_COLUMNS."""
-    over = table.over_floor(cell)
-    return [
-        table.dataset,
-        table.number,
-        SPLIT,
-        model.name,
-        model.sha256,
-        model.is_floor,
-        cell.parameters,
-        cell.column.name,
-        cell.column.task,
-        cell.column.revision,
-        cell.column.dev_rows,
-        cell.percent,
-        cell.deviation,
-        cell.sampling_error,
-        percentage(cell.macro_f1),
-        " ".join(str(percentage(share)) for share in cell.majority_shares),
-        None if over is None else half_up(over * 100),
-        table.misses_floor(cell),
-        " ".join(map(str, cell.seeds)),
-        cell.num_settings,
-        cell.settings,
-        " ".join(cell.runs),
-        " ".join(filter(None, cell.commits)),
-        " ".join(flag for flag, _ in cell.flags),
-    ]
 
 
 def _data_sentences(table: MeasuredTable) -> str:
@@ -350,12 +262,97 @@ def _mean_text(cell: MeasuredCell) -> str:
     return percent_text(cell.percent) + ("" if cell.deviation is None else f" ± {cell.deviation}")
 
 
-def _repeats(cell: MeasuredCell) -> str:
-    """Return ` (1 repeat left out)` where a seed was run more than once."""
+def _seeds_text(cell: MeasuredCell) -> str:
+    """Return `3`, or `3 (1 repeat left out)` where a seed was run more than once."""
     number = len(cell.repeats)
-    return f" ({number} repeat{'s' * (number > 1)} left out)" if number else ""
+    return f"{len(cell.seeds)}" + f" ({number} repeat{'s' * (number > 1)} left out)" * bool(number)
 
 
-def _range(steps: Sequence[int]) -> str:
-    """Return `300`, or `200–300` where seeds differ."""
-    return str(steps[0]) if len(steps) == 1 else f"{min(steps)}–{max(steps)}"
+def _steps_text(cell: MeasuredCell) -> str:
+    """Return `200 of 600`, or `200–300 of 600` where seeds differ; a dash for a floor."""
+
+    def ends(steps: Sequence[int]) -> str:
+        return str(steps[0]) if len(steps) == 1 else f"{min(steps)}–{max(steps)}"
+
+    return f"{ends(cell.best_steps)} of {ends(cell.total_steps)}" if any(cell.total_steps) else MISSING
+
+
+def _flags_text(cell: MeasuredCell) -> str:
+    runs = len(cell.runs)
+    return ", ".join(flag if num == runs else f"{flag} ({num} of {runs})" for flag, num in cell.flags) or MISSING
+
+
+def _interval_text(cell: MeasuredCell) -> str:
+    low, high = cell.interval
+    return f"{100 * low:.2f} … {100 * high:.2f}"
+
+
+def _shares_text(shares: Iterable[Fraction]) -> str:
+    return " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in shares))
+
+
+def _p_value_text(cell: MeasuredCell, table: MeasuredTable) -> str:
+    test = _test_against_floor(cell, table)
+    return MISSING if test is None else p_text(test.p_value).removeprefix("= ")
+
+
+def _points_over_floor(cell: MeasuredCell, table: MeasuredTable) -> Decimal | None:
+    over = table.over_floor(cell)
+    return None if over is None else half_up(over * 100)
+
+
+CONDITIONS: _Columns = {
+    "模型": lambda at: at.model.label,
+    "Task": lambda at: at.cell.column.name,
+    "Split, data": lambda at: f"{SPLIT}, {at.cell.column.revision}",
+    "Seeds": lambda at: _seeds_text(at.cell),
+    "Accuracy (mean ± sd)": lambda at: _mean_text(at.cell),
+    "Sampling error (1σ)": lambda at: f"± {at.cell.sampling_error}",
+    "Macro-F1": lambda at: percent_text(percentage(at.cell.macro_f1)),
+    "Majority share": lambda at: _shares_text(at.cell.majority_shares),
+    "Points over the floor": lambda at: at.table.over_floor_text(at.cell),
+    "Chosen from (selection bias)": lambda at: at.cell.selection_text,
+    "Best step of steps": lambda at: _steps_text(at.cell),
+    "Commit": lambda at: at.cell.commit_text,
+    "Flags": lambda at: _flags_text(at.cell),
+}
+SUMMARY: _Columns = {
+    "task": lambda at: at.cell.column.name,
+    "model": lambda at: at.model.label,
+    "seeds": lambda at: len(at.cell.seeds),
+    "mean ± sd": lambda at: Cell(_mean_text(at.cell), at.cell.percent, at.table.mark(at.cell)),
+    "95 % interval": lambda at: _interval_text(at.cell),
+    "macro-F1": lambda at: percent_text(percentage(at.cell.macro_f1)),
+    "over the best floor": lambda at: at.table.over_floor_text(at.cell),
+    "p": lambda at: _p_value_text(at.cell, at.table),
+    "chosen from": lambda at: at.cell.selection_text,
+    "seconds": lambda at: Cell(f"{at.cell.seconds:.0f}", at.cell.seconds),
+    "data revision": lambda at: at.cell.column.revision,
+}
+CELL_COLUMNS: _Columns = {
+    "data": lambda at: at.table.dataset,
+    "table": lambda at: at.table.number,
+    "split": lambda at: SPLIT,
+    "model": lambda at: at.model.name,
+    "model_sha256": lambda at: at.model.sha256,
+    "is_floor": lambda at: at.model.is_floor,
+    "parameters": lambda at: at.cell.parameters,
+    "column": lambda at: at.cell.column.name,
+    "task": lambda at: at.cell.column.task,
+    "data_revision": lambda at: at.cell.column.revision,
+    "dev_rows": lambda at: at.cell.column.dev_rows,
+    "accuracy_percent": lambda at: at.cell.percent,
+    "sd_points": lambda at: at.cell.deviation,
+    "sampling_error_points": lambda at: at.cell.sampling_error,
+    "macro_f1_percent": lambda at: percentage(at.cell.macro_f1),
+    "majority_share_percent": lambda at: " ".join(str(percentage(s)) for s in at.cell.majority_shares),
+    "points_over_floor": lambda at: _points_over_floor(at.cell, at.table),
+    "misses_floor": lambda at: at.table.misses_floor(at.cell),
+    "seeds": lambda at: " ".join(map(str, at.cell.seeds)),
+    "num_settings": lambda at: at.cell.num_settings,
+    "settings": lambda at: at.cell.settings,
+    "runs": lambda at: " ".join(at.cell.runs),
+    "commits": lambda at: " ".join(filter(None, at.cell.commits)),
+    "flags": lambda at: " ".join(flag for flag, _ in at.cell.flags),
+}
+"""Several values in one place are separated by blanks."""

@@ -12,7 +12,7 @@ others, in alphabetical order, to tables of their own.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -65,15 +65,6 @@ class CompletedRun:
     def accuracy(self) -> Fraction:
         """Correct over rows."""
         return Fraction(self.results.dev.correct, self.results.dev.rows)
-
-    @property
-    def commit(self) -> str:
-        """The commit, 7 characters and `+dirty`, or the version where the code was no git checkout."""
-        code = self.record.code
-        commit, version = str(code.get("commit", "")), str(code.get("version", ""))
-        if not commit:
-            return f"v{version}" if version else ""
-        return commit[:7] + "+dirty" * (code.get("dirty", False) is True)
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -239,7 +230,7 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
         majority_shares=_distinct(exact(each.majority_share) for each in dev),
         best_steps=_distinct(run.results.best_step for run in chosen),
         total_steps=_distinct(run.results.total_steps for run in chosen),
-        commits=_distinct(run.commit for run in chosen),
+        commits=_distinct(commit_text(record.code) for record in records),
         flags=tuple(sorted(Counter(flag for record in records for flag in set(record.flags)).items())),
         dev_scores=sum(max(run.results.num_dev_scores for run in seeds.values()) for seeds in settings.values()),
         precisions=_distinct(filter(None, (str(record.effective.get("precision", "")) for record in records))),
@@ -255,6 +246,14 @@ def _correct(runs: Sequence[CompletedRun]) -> Bools | None:
     """Return which dev rows each run has right; None if one of the records lacks it."""
     packed = [correct for run in runs if (correct := run.results.dev_correct) is not None]
     return np.array([rows.unpack() for rows in packed], dtype=np.bool_) if len(packed) == len(runs) else None
+
+
+def commit_text(code: Mapping[str, Any], *, whole: bool = False) -> str:
+    """Return the commit, 7 characters unless `whole`, and `+dirty`, or the version where the code was no checkout."""
+    commit, version = str(code.get("commit") or ""), str(code.get("version") or "")
+    if not commit:
+        return f"v{version}" if version else ""
+    return (commit if whole else commit[:7]) + "+dirty" * (code.get("dirty") is True)
 
 
 def _other_files(files: dict[str, FileFacts]) -> str:

@@ -5,7 +5,13 @@ import pytest
 
 from clue_bench.doors.records import RunRecord
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.runs import completed_runs, measured_tables, settings_fingerprint, unfinished_runs
+from clue_bench.leaderboards.runs import (
+    commit_text,
+    completed_runs,
+    measured_tables,
+    settings_fingerprint,
+    unfinished_runs,
+)
 
 MakeRecord = Callable[..., RunRecord]
 
@@ -14,7 +20,7 @@ def test_a_completed_run_keeps_exact_numbers(make_record: MakeRecord) -> None:
     (run,) = completed_runs([make_record(correct=2977, rows=4316, flags=["majority_class"], run_id="one")])
     assert run.accuracy == Fraction(2977, 4316)
     assert (run.record.run_id, run.column.name, run.column.dev_rows) == ("one", "AFQMC", 4316)
-    assert (run.commit, run.column.revision, run.dataset) == ("0123456", "official", "clue")
+    assert (commit_text(run.record.code), run.column.revision, run.dataset) == ("0123456", "official", "clue")
 
 
 def test_no_records_give_no_tables() -> None:

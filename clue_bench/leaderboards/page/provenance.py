@@ -15,6 +15,7 @@ from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredT
 from clue_bench.leaderboards.leaderboard import Leaderboard
 from clue_bench.leaderboards.published.tables import PublishedCell, PublishedTable, error_text
 from clue_bench.leaderboards.ranks import Ranks
+from clue_bench.leaderboards.runs import commit_text
 from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, SPLIT, error_of_mean, percent_text, percentage
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell
 from clue_bench.leaderboards.speed.tables import CONDITIONS, SpeedTable, conditions
@@ -97,7 +98,6 @@ def _measured(
     spread = "" if cell.deviation is None else f" ± {cell.deviation}"
     return {
         "title": f"{model.label} · {cell.column.name}",
-        "kind": "measured",
         "lead": f"{percent_text(cell.percent)}{spread}",
         "warnings": _warnings(cell, table),
         "sections": [
@@ -153,7 +153,7 @@ def _runs_section(runs: Sequence[TaskRecord]) -> Values:
                 f"{results.best_step:,} / {results.total_steps:,}",
                 f"{run.wall_seconds:,.0f}",
                 run.finished_at or MISSING,
-                _commit(run),
+                commit_text(run.code) or MISSING,
             ]
         )
     return {"zh": "运行", "en": "Runs", "table": {"header": header, "rows": rows}}
@@ -190,7 +190,7 @@ def _data_facts(cell: MeasuredCell, runs: Sequence[TaskRecord]) -> list[list[str
 
 def code_facts(runs: Sequence[RunRecord], settings: str = "") -> list[list[str]]:
     """Return commits and versions; `settings` is the fingerprint of what was in force."""
-    commits = sorted({_commit(run, whole=True) for run in runs})
+    commits = sorted({commit_text(run.code, whole=True) or MISSING for run in runs})
     return [
         ["提交", "commit", ", ".join(commits)],
         *([["设置指纹", "fingerprint of the settings", settings]] if settings else []),
@@ -213,7 +213,6 @@ def _score(model: MeasuredModel, table: MeasuredTable, rank: list[str]) -> Value
     header = [["任务", "task"], ["准确率", "accuracy"], ["抽样误差", "sampling error, 1σ"], ["版本", "revision"]]
     return {
         "title": f"{model.label} · {SCORE}",
-        "kind": "measured",
         "lead": percent_text(model.score),
         "warnings": [] if all(cell.column.is_official for cell in cells) else [NOT_OFFICIAL],
         "sections": [
@@ -248,7 +247,6 @@ def _quoted(name: str, column: str, cell: PublishedCell, table: PublishedTable) 
     quoted = "引用，不是 clue-bench 测得的。 Quoted, not measured by clue-bench."
     return {
         "title": f"{name} · {column}",
-        "kind": "published",
         "lead": cell.text,
         "warnings": [quoted, *cell.notes],
         "sections": [section("出处", "Source", facts)],
@@ -272,7 +270,6 @@ def _compared(row: ComparedScore) -> Values:
     ]
     return {
         "title": f"{row.model} · {row.cell.column.name}",
-        "kind": "compared",
         "lead": f"{row.difference:+} · {row.chinese} {row.verdict}",
         "warnings": list(row.notes),
         "sections": [section("这里", "Here", here), section("那里", "There", there)],
@@ -295,7 +292,6 @@ def _speed(column: str, cell: SpeedCell, row: Measured, table: SpeedTable) -> Va
     warnings = [note for mark, note in NOTES.items() if mark in cell.marks]
     return {
         "title": f"{record.model.name} · {column}",
-        "kind": "measured",
         "lead": f"{cell.text}{cell.change}",
         "warnings": [*warnings, *(flag.replace("_", " ") for flag in record.flags)],
         "sections": [
@@ -317,13 +313,6 @@ def speed_address(table: SpeedTable) -> str:
 def section(chinese: str, english: str, facts: Iterable[Sequence[str]]) -> Values:
     """Return a section of facts: (Chinese, English, value)."""
     return {"zh": chinese, "en": english, "facts": [list(fact) for fact in facts]}
-
-
-def _commit(run: RunRecord, *, whole: bool = False) -> str:
-    commit = str(run.code.get("commit") or "")
-    if not commit:
-        return f"v{run.code['version']}" if run.code.get("version") else MISSING
-    return (commit if whole else commit[:7]) + ("+dirty" if run.code.get("dirty") is True else "")
 
 
 def _text(value: Any) -> str:
