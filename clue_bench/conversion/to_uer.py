@@ -5,10 +5,8 @@ its configuration, and what it has no place for. Gains of norms are unfolded; th
 the one that provenance.json kept, else zeros, which no output at a real token depends on.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from clue_bench import files
 from clue_bench.conversion.model import PADDING_ROW, TIED, Dropped, Model
 from clue_bench.conversion.settings import uer_config
 from clue_bench.conversion.uer import TIED_MATRICES, UER_EPS, unfolded
-from clue_bench.doors.checkpoint import PROVENANCE
+from clue_bench.doors.checkpoint import fill_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary
@@ -125,22 +123,11 @@ def _padded(rows: Tensor, kept: str) -> tuple[Tensor, str]:
 
 
 def write_uer(folder: Path, model: UerModel, vocabulary: Vocabulary, provenance: Mapping[str, Any]) -> str:
-    """Write model.bin, UER-py's config.json, the vocabulary and provenance.json; return the sha256 of the weights.
+    """Write model.bin, UER-py's config.json, the vocabulary and provenance.json; return the sha256 of the weights."""
 
-    The folder is complete or absent.
-    """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    weights = temporary / UER_WEIGHTS
-    torch.save(model.tensors, weights)
-    files.sync(weights)
-    files.write_json(temporary / CONFIG, model.config)
-    vocabulary.save(temporary, max_length=model.config["max_seq_length"])
-    with weights.open("rb") as file:
-        sha256 = file_digest(file, "sha256").hexdigest()
-    files.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
-    if folder.is_dir():
-        folder.rmdir()  # it is empty, as `convert` made sure
-    temporary.rename(folder)
-    return sha256
+    def fill(temporary: Path) -> None:
+        torch.save(model.tensors, temporary / UER_WEIGHTS)
+        files.write_json(temporary / CONFIG, model.config)
+        vocabulary.save(temporary, max_length=model.config["max_seq_length"])
+
+    return fill_folder(folder, fill, provenance=provenance, weights=UER_WEIGHTS)

@@ -64,11 +64,6 @@ class Checkpoint:
     sha256: str
     notes: tuple[str, ...] = ()
 
-    @property
-    def name(self) -> str:
-        """What to call the model."""
-        return model_name(self.folder, self.provenance)
-
 
 def model_name(folder: Path, provenance: Mapping[str, Any]) -> str:
     """Return what to call a model, safe as a part of a file's name.
@@ -167,17 +162,19 @@ def write_folder(
     return fill_folder(folder, fill, provenance=provenance)
 
 
-def fill_folder(folder: Path, fill: Callable[[Path], None], *, provenance: Mapping[str, Any]) -> str:
+def fill_folder(
+    folder: Path, fill: Callable[[Path], None], *, provenance: Mapping[str, Any], weights: str | None = None
+) -> str:
     """Write a checkpoint folder, replacing an earlier one; return the sha256 of the weights.
 
-    `fill` writes everything but provenance.json into the folder that it is given.
+    `fill` writes everything but provenance.json into the folder that it is given; `weights` is the file's name where it
+    is not one of the Hugging Face layout.
     """
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     fill(temporary)
-    sha256 = weights_sha256(temporary)
-    assert sha256 is not None, "a folder was filled without weights"
+    sha256 = _sha256(weight_files(temporary) if weights is None else [temporary / weights])
     files.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
     for path in temporary.iterdir():
         path.chmod(0o644)  # safetensors makes its files readable by their owner only
@@ -199,8 +196,11 @@ def weights_sha256(folder: Path) -> str | None:
     Of several files: that of their bytes, one file after the other in the order of their names.
     """
     files = weight_files(folder)
-    if not files:
-        return None
+    return _sha256(files) if files else None
+
+
+def _sha256(files: list[Path]) -> str:
+    assert files, "a folder was filled without weights"
     digest = hashlib.sha256()
     for path in files:
         with path.open("rb") as file:

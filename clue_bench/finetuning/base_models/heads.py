@@ -16,7 +16,8 @@ Legend: B rows, S positions, D hidden size, C classes.
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -267,25 +268,37 @@ def classifier_from(
         for name, tensor in checkpoint.tensors.items()
         if name in wanted and (keep_head or not name.startswith(model.head))
     }
-    missing = [name for name in wanted if name not in loaded and not name.startswith(drawn)]
-    if missing:
-        kind = "classifier" if all(name.startswith(("pooler.", model.head)) for name in missing) else "encoder"
-        raise ClueBenchError(
-            f"{checkpoint.folder}: {len(missing)} {kind} parameters are missing, e.g. {missing[0]}",
-            "copy the whole checkpoint" if kind == "encoder" else "give the --out of a fine-tuning run",
-        )
-    surplus = [name for name in checkpoint.tensors if name.startswith(("encoder.", "layers.")) and name not in wanted]
-    if surplus:
-        raise ClueBenchError(
-            f"{checkpoint.folder}: {len(surplus)} encoder parameters have no place in config.json, e.g. {surplus[0]}",
-            "give the config.json that belongs to the weights",
-        )
-    wrong = [name for name, tensor in loaded.items() if tensor.shape != wanted[name].shape]
-    if wrong:
-        found, expected = tuple(loaded[wrong[0]].shape), tuple(wanted[wrong[0]].shape)
-        raise ClueBenchError(
-            f"{checkpoint.folder}: {wrong[0]} has shape {found}, config.json says {expected}",
-            "give the config.json that belongs to the weights",
-        )
+    heads = ("pooler.", model.head)
+    refuse_other_weights(
+        checkpoint.folder,
+        missing=[name for name in wanted if name not in loaded and not name.startswith(drawn)],
+        surplus=[n for n in checkpoint.tensors if n.startswith(("encoder.", "layers.")) and n not in wanted],
+        misshapen=[(n, t.shape, wanted[n].shape) for n, t in loaded.items() if t.shape != wanted[n].shape],
+        is_head=lambda name: name.startswith(heads),
+    )
     model.load_checkpoint_state({**wanted, **loaded})
     return model
+
+
+Misshapen = tuple[str, Sequence[int], Sequence[int]]
+"""A parameter, its shape in the file, and the one that config.json asks for."""
+
+
+def refuse_other_weights(
+    folder: Path, *, missing: list[str], surplus: list[str], misshapen: list[Misshapen], is_head: Callable[[str], bool]
+) -> None:
+    """Raise ClueBenchError if parameters are missing, have no place in the model, or another shape than its own."""
+    hint = "give the config.json that belongs to the weights"
+    if missing:
+        part = "classifier" if all(map(is_head, missing)) else "encoder"
+        raise ClueBenchError(
+            f"{folder}: {len(missing)} {part} parameters are missing, e.g. {missing[0]}",
+            "copy the whole checkpoint" if part == "encoder" else "give the --out of a fine-tuning run",
+        )
+    if surplus:
+        raise ClueBenchError(
+            f"{folder}: {len(surplus)} encoder parameters have no place in config.json, e.g. {surplus[0]}", hint
+        )
+    if misshapen:
+        name, found, expected = misshapen[0]
+        raise ClueBenchError(f"{folder}: {name} has shape {tuple(found)}, config.json says {tuple(expected)}", hint)

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from clue_bench.doors.checkpoint import fill_folder, read_provenance, weights_sha256
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier
+from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier, refuse_other_weights
 from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import TEXT, Tokeniser
@@ -216,25 +216,13 @@ def _refuse(folder: Path, model: Any, faults: Mapping[str, Iterable[Any]], *, ke
     def may_be_new(name: str) -> bool:
         return not keep_head and (_is_head(model, name) or ".pooler." in f".{name}")
 
-    wrong = sorted(name for name, *_ in faults["mismatched_keys"] if not may_be_new(name))
-    if wrong:
-        raise ClueBenchError(
-            f"{folder}: {wrong[0]} has another shape than config.json says",
-            "give the config.json that belongs to the weights",
-        )
-    missing = sorted(name for name in faults["missing_keys"] if not may_be_new(name))
-    if missing:
-        part = "classifier" if all(_is_head(model, name) for name in missing) else "encoder"
-        raise ClueBenchError(
-            f"{folder}: {len(missing)} {part} parameters are missing, e.g. {missing[0]}",
-            "copy the whole checkpoint" if part == "encoder" else "give the --out of a fine-tuning run",
-        )
-    strangers = sorted(name for name in faults["unexpected_keys"] if _is_layer(name))
-    if strangers:
-        raise ClueBenchError(
-            f"{folder}: {len(strangers)} parameters have no place in config.json, e.g. {strangers[0]}",
-            "give the config.json that belongs to the weights",
-        )
+    refuse_other_weights(
+        folder,
+        missing=sorted(name for name in faults["missing_keys"] if not may_be_new(name)),
+        surplus=sorted(name for name in faults["unexpected_keys"] if _is_layer(name)),
+        misshapen=sorted(fault for fault in faults["mismatched_keys"] if not may_be_new(fault[0])),
+        is_head=lambda name: _is_head(model, name),
+    )
 
 
 def _is_layer(name: str) -> bool:
