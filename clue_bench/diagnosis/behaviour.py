@@ -142,7 +142,7 @@ def judge_filled(filled: Sequence[FilledMask], *, size: int) -> Finding:
     text = f"the expected token is among the first five in {right} of {len(readable)} sentences ({spread})"
     if 2 * right >= len(readable):
         return Finding("answers", "ok", text)
-    hint = "little training, another kind of text, or damaged weights: this does not tell which"
+    hint = "give sentences of your own with --text: little training, other text and damaged weights look alike"
     return Finding("answers", "note", text, hint)
 
 
@@ -186,7 +186,7 @@ def judge_continued(continued: Sequence[Continuation], *, size: int) -> Finding:
         return Finding("answers", "wrong", text, "train longer; it knows at most which tokens are frequent")
     if loss < FREQUENCIES_ONLY * uniform:
         return Finding("answers", "ok", spread)
-    hint = "little training, another kind of text, or damaged weights: this does not tell which"
+    hint = "give sentences of your own with --text: little training, other text and damaged weights look alike"
     return Finding("answers", "note", f"{spread}: hardly better than knowing which tokens are frequent", hint)
 
 
@@ -199,6 +199,6 @@ def _within(subject: Subject, ids: list[int], text: str) -> list[int]:
         )
     if max(ids, default=0) >= rows:
         raise ClueBenchError(
-            f"the tokenizer gives id {max(ids):,}, the embedding has {rows:,} rows", "fix the tokenizer's files"
+            f"the tokenizer gives id {max(ids):,}, the embedding has {rows:,} rows", "correct the tokenizer's files"
         )
     return ids

@@ -117,7 +117,7 @@ def _check_family(values: Mapping[str, Any], family: Family) -> Finding:
         hint = "transformers has no RoFormerV2 and would fill the gaps with fresh norms: use the roformer package"
         return Finding("family", "wrong", text, hint)
     if family.kind == "uer":
-        hint = "clue-bench convert --from uer"
+        hint = "run clue-bench convert --from uer"
         return Finding("family", "wrong", f"the weights have {family.evidence}, transformers finds none of them", hint)
     if family.kind == "unknown":
         text = f"the weights have {family.evidence}; config.json says {model_type!r}"

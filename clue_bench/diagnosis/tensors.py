@@ -204,7 +204,7 @@ def check_positions(family: Family, reading: Reading, positions_RH: Tensor | Non
     findings = []
     if reading.kind == "roberta" and rows % 64 == 0:
         text = f"{rows:,} rows hold {capacity(family, reading):,} tokens: RoBERTa's first positions are for padding"
-        findings.append(Finding("positions", "note", text, "is this a BERT that is called RoBERTa?"))
+        findings.append(Finding("positions", "note", text, "check whether this is a BERT that is called RoBERTa"))
     if positions_RH is None:
         return [*findings, Finding("positions", "ok", f"{rows:,} rows of sinusoids")]
     trained = trained_rows(positions_RH)

@@ -132,7 +132,7 @@ def test_uer_weights_name_the_command_that_converts_them(bert):
     rewrite(bert, lambda _: {"encoder.transformer.0.self_attn.linear_layers.0.weight": torch.ones(8, 8)})
     (finding,) = [one for one in examine(str(bert)).findings if one.check == "family"]
     assert finding.severity == "wrong"
-    assert finding.hint == "clue-bench convert --from uer"
+    assert finding.hint == "run clue-bench convert --from uer"
 
 
 def test_a_21128_config_with_another_vocabulary_names_both_numbers(bert):
@@ -257,7 +257,7 @@ def test_a_constant_model_is_called_constant(bert):
 def test_a_model_that_knows_other_text_gets_no_verdict_on_its_answers(bert):
     replace(WORDS, lambda one: one.roll(7, 0))(bert)
     report = examine(str(bert))
-    assert "this does not tell which" in next(one.hint for one in report.findings if one.check == "answers")
+    assert "--text" in next(one.hint for one in report.findings if one.check == "answers")
     assert "a trained" not in report.verdict
 
 
