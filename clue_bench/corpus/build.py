@@ -83,9 +83,8 @@ def build_corpus(
             tokens=state.tokens + shard.counts.tokens,
         )
         yield state
-    beyond = shards.part_path(out, len(finished), "json")
-    if beyond.is_file():
-        raise ClueBenchError(f"{beyond}: the text it was made from has changed", f"delete {out} and build again")
+    if shards.part_path(out, len(finished), "json").is_file():
+        raise _changed_text(out, len(finished))
     finished.sort(key=lambda shard: shard.index)
     if not state.tokens:
         (out / shards.PLAN).unlink()  # nothing was built, so the folder is free for other text
@@ -165,7 +164,8 @@ def _made(
             for unit in units:
                 shard = shards.finished_shard(out, unit.index)
                 if shard is not None:
-                    _check_text(out, unit, shard)
+                    if shard.text_sha256 != unit.text_sha256:
+                        raise _changed_text(out, unit.index)
                     yield shard, True
                     continue
                 pending.add(pool.submit(_make, unit, out))
@@ -185,10 +185,9 @@ def _made(
                 future.cancel()
 
 
-def _check_text(out: Path, unit: Unit, shard: shards.Shard) -> None:
-    if shard.text_sha256 != unit.text_sha256:
-        path = shards.part_path(out, unit.index, "json")
-        raise ClueBenchError(f"{path}: the text it was made from has changed", f"delete {out} and build again")
+def _changed_text(out: Path, index: int) -> ClueBenchError:
+    path = shards.part_path(out, index, "json")
+    return ClueBenchError(f"{path}: the text it was made from has changed", f"delete {out} and build again")
 
 
 _worker: dict[str, Any] = {}  # set once in each worker process: a tokenizer is slow to build and cannot be passed
