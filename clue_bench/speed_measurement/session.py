@@ -62,6 +62,8 @@ def measure(
     without `data` the task's rows are synthetic. `settings` are laid over every recipe.
     Raises ClueBenchError, before anything is measured, for a mistake in these.
     """
+    if not models:
+        raise ClueBenchError("no model to measure", "give at least one")
     if baseline is not None and baseline not in models:
         raise ClueBenchError(f"--baseline {baseline}: none of the models", f"give --baseline {models[0]}")
     asked: dict[str, Any] = {
@@ -147,6 +149,14 @@ class Timing:
         else:
             self.trials.append(self.worker.repetition())
 
+    def end(self) -> None:
+        """End the worker, and ask for its peak of memory."""
+        if self.worker is not None and not self.error:
+            try:
+                self.memory = self.worker.memory()
+            except ClueBenchError as error:
+                self.error = error.message
+
     def interval(self, value: Callable[[dict[str, Any]], float]) -> MedianInterval:
         """Return the interval of `value` of each repetition."""
         return summarise([value(trial) for trial in self.trials])
@@ -189,8 +199,7 @@ def _take_turns(session: Session, on_progress: OnProgress) -> dict[Measurement, 
                 for timing in of_kind if number % 2 == 0 else reversed(of_kind):
                     attempt(timing, kind, f"repetition {number + 1}", stack)
             for timing in of_kind:
-                if timing.worker is not None and not timing.error:
-                    timing.memory = timing.worker.memory()
+                timing.end()
     on_progress(waits, waits, "")
     return timings
 

@@ -14,6 +14,7 @@ from clue_bench.doors.records import FEW_REPETITIONS, SpeedRecord, read_records
 from clue_bench.doors.results import SYNTHETIC_ROWS, SpeedResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.speed_measurement.models import MADE_UP, OWN_VOCABULARY, open_models
+from clue_bench.speed_measurement.session import measure
 from clue_bench.speed_measurement.worker import Worker, resident_peak_mib
 
 SHORT = ["--repetitions", "2", "--seconds", "0.01"]
@@ -150,6 +151,11 @@ def test_mistakes_are_found_before_anything_is_measured(
     assert isinstance(result.exception, ClueBenchError), result.output
     assert complaint in result.exception.message
     assert not (tmp_path / "out").exists()
+
+
+def test_without_a_model_there_is_nothing_to_measure() -> None:
+    with pytest.raises(ClueBenchError, match="no model"):
+        measure([])
 
 
 def test_a_job_that_fails_says_what_and_how(corpus_folder: Path, checkpoint_folder: Path) -> None:
