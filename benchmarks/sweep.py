@@ -75,7 +75,7 @@ def accuracies(folder: Path) -> dict[tuple[float, int], float]:
 
 def swept(asked: argparse.Namespace, out: Path) -> Outcome:
     """Do the sweep as one command."""
-    command = ["bench", "--tasks", asked.task, "--seeds", str(SEEDS), f"--grid=learning_rate={','.join(RATES)}"]
+    command = ["bench", "--task", asked.task, "--seeds", str(SEEDS), f"--grid=learning_rate={','.join(RATES)}"]
     command += ["--no-floor", "--json", *common(asked), "--out", str(out)]
     with side_by_side.held(asked.lock):
         return Outcome(*timed([command]), accuracies(out))

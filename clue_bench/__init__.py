@@ -1,7 +1,85 @@
 """clue-bench: pretrain Chinese language models and say, in numbers one can defend, how good they are on CLUE.
 
-Four rooms (`corpus`, `engine`, `finetune`, `board`) that never import each other and talk through three doors
-(`shards`, `checkpoint`, `records`), each of which owns one versioned file format. See README, "Dive into the code".
+    import clue_bench as cb
+
+    vocabulary = cb.train_vocabulary("text", out="vocab.txt")
+    corpus = cb.build_corpus("text", vocabulary=vocabulary, out="corpus")
+    tiny = cb.pretrain("roberta-tiny-clue", corpus=corpus, out="runs/tiny")
+    run = cb.finetune("tnews", tiny, data="clue")          # or rows: a Dataset, frames, dictionaries
+    cb.load_model(run).predict(["今天的股市大涨"])
+    cb.bench([tiny, "hfl/chinese-macbert-base"], data="clue", seeds=3)
+    cb.leaderboard("runs")
+
+Names are looked up when they are first used, so that this import takes milliseconds and loads neither torch nor pandas.
+Whatever a user can fix is a `ClueBenchError`, with a message and a hint. README, "Dive into the code", shows the rooms.
 """
 
+TYPE_CHECKING = False  # what editors and mypy read is below; importing typing would take longer than all the rest
+if TYPE_CHECKING:
+    from clue_bench.analysis.comparison import Comparison as Comparison
+    from clue_bench.api.benchmark import bench as bench
+    from clue_bench.api.boards import compare as compare
+    from clue_bench.api.boards import leaderboard as leaderboard
+    from clue_bench.api.checkpoints import Speeds as Speeds
+    from clue_bench.api.checkpoints import convert as convert
+    from clue_bench.api.checkpoints import doctor as doctor
+    from clue_bench.api.checkpoints import speed as speed
+    from clue_bench.api.corpora import BuiltCorpus as BuiltCorpus
+    from clue_bench.api.corpora import TrainedVocabulary as TrainedVocabulary
+    from clue_bench.api.corpora import build_corpus as build_corpus
+    from clue_bench.api.corpora import train_vocabulary as train_vocabulary
+    from clue_bench.api.finetuning import finetune as finetune
+    from clue_bench.api.finetuning import floor as floor
+    from clue_bench.api.models import Model as Model
+    from clue_bench.api.models import Predictions as Predictions
+    from clue_bench.api.models import load_model as load_model
+    from clue_bench.api.pretraining import pretrain as pretrain
+    from clue_bench.api.quickstart import ExampleData as ExampleData
+    from clue_bench.api.quickstart import example_data as example_data
+    from clue_bench.api.runs import Run as Run
+    from clue_bench.api.runs import Runs as Runs
+    from clue_bench.api.runs import load_runs as load_runs
+    from clue_bench.errors import ClueBenchError as ClueBenchError
+    from clue_bench.leaderboards.leaderboard import Leaderboard as Leaderboard
+    from clue_bench.tables import Table as Table
+    from clue_bench.tasks.task import Task as Task
+
 __version__ = "0.2.0"
+
+_HOMES = {
+    "api.benchmark": ("bench",),
+    "api.boards": ("compare", "leaderboard"),
+    "api.checkpoints": ("Speeds", "convert", "doctor", "speed"),
+    "api.corpora": ("BuiltCorpus", "TrainedVocabulary", "build_corpus", "train_vocabulary"),
+    "api.finetuning": ("finetune", "floor"),
+    "api.models": ("Model", "Predictions", "load_model"),
+    "api.pretraining": ("pretrain",),
+    "api.quickstart": ("ExampleData", "example_data"),
+    "api.runs": ("Run", "Runs", "load_runs"),
+    "analysis.comparison": ("Comparison",),
+    "leaderboards.leaderboard": ("Leaderboard",),
+    "errors": ("ClueBenchError",),
+    "tables": ("Table",),
+    "tasks.task": ("Task",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [*sorted(_HOME_OF), "__version__"]
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """Import a name of the face when it is first asked for."""
+        from importlib import import_module
+
+        if name not in _HOME_OF:
+            raise AttributeError(f"module 'clue_bench' has no attribute '{name}'")
+        value = getattr(import_module(f"clue_bench.{_HOME_OF[name]}"), name)
+        globals()[name] = value  # the next time it is found without this function
+        return value
+
+
+def __dir__() -> list[str]:
+    """List the face, whether it has been used or not."""
+    return sorted({*globals(), *_HOME_OF})

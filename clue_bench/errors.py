@@ -21,6 +21,15 @@ class ClueBenchError(Exception):
         self.hint = hint
 
 
+class Interrupted(KeyboardInterrupt):
+    """An interruption from the keyboard, which says what was interrupted and how to go on."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'?" for the closest of `known`, or the list of all of them."""
     choices = sorted(known)

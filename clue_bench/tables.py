@@ -189,6 +189,21 @@ class Table:
             yield f'<{name}{scope} style="text-align: {_side(column)}"{title}>{text}</{name}>'
 
 
+class Shown:
+    """Base of results: they print as their `tables` in a terminal, and show them in a notebook."""
+
+    @property
+    def tables(self) -> Sequence[Table]:
+        """The tables that a person is shown."""
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table.to_html() for table in self.tables)
+
+
 def make_table(
     title: str,
     columns: Iterable[str | Column],

@@ -1,4 +1,4 @@
-"""The command line: one file per verb, which parses, calls a plain function and prints.
+"""The command line: it parses, calls the verbs in `clue_bench.api`, and prints what they return.
 
 Exit codes: 0 done, 1 the user can fix it (one line what, one line how), 2 usage, 3 a bug of ours.
 Results go to stdout, as a plain table or with --json as one JSON object; progress and messages go to stderr.
@@ -9,29 +9,31 @@ import io
 import os
 import sys
 import traceback
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from clue_bench import __version__
-from clue_bench.cli import cards, corpus, data, runs, vocab
-from clue_bench.cli.analyse import analyse
-from clue_bench.cli.bench import bench
-from clue_bench.cli.compare import CONTEXT, compare
-from clue_bench.cli.convert import convert
-from clue_bench.cli.doctor import doctor
-from clue_bench.cli.finetune import finetune
-from clue_bench.cli.floor import floor
-from clue_bench.cli.leaderboard import leaderboard
-from clue_bench.cli.predict import predict
-from clue_bench.cli.pretrain import pretrain
-from clue_bench.cli.quickstart import quickstart
-from clue_bench.cli.serve import serve
-from clue_bench.cli.speed import speed
-from clue_bench.cli.submit import submit
-from clue_bench.errors import ClueBenchError
+from clue_bench.cli import inputs, models, results
+from clue_bench.cli.options import Verb
+from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
+from clue_bench.errors import ClueBenchError, Interrupted
+
+
+class _Commands(TyperGroup):
+    """All verbs; an interruption that says how to go on is reported like any other message to the user."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Interrupted as interruption:
+            raise ClueBenchError(interruption.message, interruption.hint) from interruption
+
 
 app = typer.Typer(
     name="clue-bench",
+    cls=_Commands,
     help="Pretrain Chinese language models and measure them on CLUE. 预训练中文语言模型,并在 CLUE 上评测。",
     no_args_is_help=True,
     add_completion=False,
@@ -39,26 +41,26 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart")(quickstart)
-app.add_typer(cards.tasks, name="tasks")
-app.add_typer(cards.recipes, name="recipes")
-app.add_typer(data.app, name="data")
-app.add_typer(vocab.app, name="vocab")
-app.add_typer(corpus.app, name="corpus")
-app.command("pretrain")(pretrain)
-app.command("finetune")(finetune)
-app.command("bench")(bench)
-app.command("predict")(predict)
-app.command("submit")(submit)
-app.command("serve")(serve)
-app.command("floor")(floor)
-app.command("analyse")(analyse)
-app.command("compare", context_settings=CONTEXT)(compare)
-app.command("speed")(speed)
-app.command("leaderboard")(leaderboard)
-app.add_typer(runs.app, name="runs")
-app.command("doctor")(doctor)
-app.command("convert")(convert)
+app.command("quickstart", cls=Verb)(quickstart)
+app.add_typer(inputs.tasks, name="tasks")
+app.add_typer(inputs.recipes, name="recipes")
+app.add_typer(inputs.data, name="data")
+app.add_typer(inputs.vocab, name="vocab")
+app.add_typer(inputs.corpus, name="corpus")
+app.command("pretrain", cls=Verb)(pretrain)
+app.command("finetune", cls=Verb)(finetune)
+app.command("bench", cls=Verb)(bench)
+app.command("predict", cls=Verb)(models.predict)
+app.command("submit", cls=Verb)(models.submit)
+app.command("serve", cls=Verb)(models.serve)
+app.command("floor", cls=Verb)(floor)
+app.command("analyse", cls=Verb)(results.analyse)
+app.command("compare", cls=Verb, context_settings=results.CONTEXT)(results.compare)
+app.command("speed", cls=Verb)(models.speed)
+app.command("leaderboard", cls=Verb)(results.leaderboard)
+app.add_typer(results.runs, name="runs")
+app.command("doctor", cls=Verb)(models.doctor)
+app.command("convert", cls=Verb)(models.convert)
 
 
 @app.callback(invoke_without_command=True)

@@ -213,7 +213,7 @@ class TaskAudit:
     splits: dict[str, SplitAudit]
     overlaps: list[Overlap]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
         splits = {}
         for name, split in self.splits.items():

@@ -21,8 +21,8 @@ from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.download import MAX_BYTES, NotServed, Patience, download, shown
 from clue_bench.tasks.files import OFFICIAL_NAME, OWN_NAME, archive_name, describe, locate
-from clue_bench.tasks.hub import Load, write_splits
 from clue_bench.tasks.rows import LABELLED_SPLITS, read_split
+from clue_bench.tasks.sources import Load, write_splits
 from clue_bench.tasks.task import Archive, Task
 
 CORE_SPLITS = ("train", "dev", "test")

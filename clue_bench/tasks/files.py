@@ -54,7 +54,7 @@ def find(task: Task, split: str, data: Path) -> Found:
         archive = f" or {archive_name(task)}" if task.archive is not None else ""
         raise ClueBenchError(
             f"{data}: no {task.name}/{file}, {task.name}/{file}.gz{archive}",
-            f"give --data the folder that holds the task folders, or: clue-bench data fetch {task.name} --data {data}",
+            f"give --data the folder of the tasks, or run: clue-bench data fetch --task {task.name} --data {data}",
         )
     return found
 

@@ -47,7 +47,7 @@ def bench(capfd, monkeypatch, data, checkpoint_folder, tmp_path):
 
     def type_it(*more, model=checkpoint_folder, tasks="afqmc", steps=3, out="runs"):
         models = [part for each in (model if isinstance(model, list) else [model]) for part in ("--model", each)]
-        arguments = ["bench", *models, "--tasks", tasks, "--data", data, "--out", tmp_path / out, *FAST]
+        arguments = ["bench", *models, "--task", tasks, "--data", data, "--out", tmp_path / out, *FAST]
         arguments += ["--steps", steps] if steps else []
         monkeypatch.setattr(sys, "argv", ["clue-bench", *map(str, [*arguments, *more])])
         code = 0
@@ -359,7 +359,7 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
     bench, data, checkpoint_folder, tmp_path, how
 ):
     more = ["--seeds", 2, "--no-floor", "--set", "epochs=60", "--json"]
-    typed = ["bench", "--model", checkpoint_folder, "--tasks", "afqmc", "--data", data, "--out", tmp_path / "runs"]
+    typed = ["bench", "--model", checkpoint_folder, "--task", "afqmc", "--data", data, "--out", tmp_path / "runs"]
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", *typed, *FAST, "--steps", 120, *more]
     with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_for_second_run(process, tmp_path / "runs")

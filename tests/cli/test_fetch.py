@@ -67,6 +67,10 @@ def cards(tmp_path):
     return paths
 
 
+def asked(cards):
+    return ["--task", ",".join(map(str, cards))]
+
+
 def run(capfd, monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["clue-bench", "data", "fetch", *map(str, arguments)])
     with pytest.raises(SystemExit) as exited:
@@ -77,7 +81,7 @@ def run(capfd, monkeypatch, *arguments):
 
 def test_json_says_which_source_served_a_task_with_md5_rows_and_revision(capfd, monkeypatch, tmp_path, mirror, cards):
     data = tmp_path / "data"
-    arguments = [cards[0], "--data", data, "--mirror", f"{mirror}/none", "--mirror", mirror, "--json"]
+    arguments = ["--task", cards[0], "--data", data, "--mirror", f"{mirror}/none", "--mirror", mirror, "--json"]
     code, out, _ = run(capfd, monkeypatch, *arguments)
     assert code == 0
     found = json.loads(out)["first"]
@@ -94,7 +98,7 @@ def test_what_one_task_lacks_does_not_stop_the_others_and_is_the_error_in_the_en
     capfd, monkeypatch, tmp_path, mirror, cards
 ):
     data = tmp_path / "data"
-    code, out, err = run(capfd, monkeypatch, cards[1], cards[0], "--data", data, "--mirror", mirror)
+    code, out, err = run(capfd, monkeypatch, *asked([cards[1], cards[0]]), "--data", data, "--mirror", mirror)
     assert code == 1
     assert "first" in out
     assert "second" not in out
@@ -105,7 +109,17 @@ def test_what_one_task_lacks_does_not_stop_the_others_and_is_the_error_in_the_en
 
 
 def test_a_failure_is_part_of_the_one_json_object(capfd, monkeypatch, tmp_path, mirror, cards):
-    code, out, _ = run(capfd, monkeypatch, *cards, "--data", tmp_path / "data", "--mirror", mirror, "--json")
+    code, out, _ = run(
+        capfd,
+        monkeypatch,
+        "--task",
+        ",".join(map(str, cards)),
+        "--data",
+        tmp_path / "data",
+        "--mirror",
+        mirror,
+        "--json",
+    )
     found = json.loads(out)
     assert code == 1
     assert found["first"]["source"] == f"{mirror}/first.zip"
@@ -113,7 +127,7 @@ def test_a_failure_is_part_of_the_one_json_object(capfd, monkeypatch, tmp_path, 
 
 
 def test_a_bad_mirror_is_refused_before_anything_is_fetched(capfd, monkeypatch, tmp_path, mirror, cards):
-    arguments = [cards[0], "--data", tmp_path / "data", "--mirror", mirror, "--mirror", "ftp://host"]
+    arguments = ["--task", cards[0], "--data", tmp_path / "data", "--mirror", mirror, "--mirror", "ftp://host"]
     code, _, err = run(capfd, monkeypatch, *arguments)
     assert code == 1
     assert "error: --mirror ftp://host: expected a URL" in err
@@ -150,7 +164,19 @@ def test_ctrl_c_ends_the_command_at_once_and_leaves_nothing(tmp_path, cards):
         thread.start()
         mirror = f"http://127.0.0.1:{server.server_port}"
         process = subprocess.Popen(
-            [sys.executable, "-c", code, "data", "fetch", *cards, "--data", tmp_path / "data", "--mirror", mirror],
+            [
+                sys.executable,
+                "-c",
+                code,
+                "data",
+                "fetch",
+                "--task",
+                ",".join(map(str, cards)),
+                "--data",
+                tmp_path / "data",
+                "--mirror",
+                mirror,
+            ],
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "NO_PROXY": "127.0.0.1"},
@@ -179,7 +205,7 @@ def test_ctrl_c_while_the_bar_moves_does_not_go_on_to_the_next_task(capfd, monke
         raise KeyboardInterrupt
 
     monkeypatch.setattr(requests.Response, "iter_content", press)
-    code, _, err = run(capfd, monkeypatch, *cards, "--data", tmp_path / "data", "--mirror", mirror)
+    code, _, err = run(capfd, monkeypatch, *asked(cards), "--data", tmp_path / "data", "--mirror", mirror)
     assert code == 1
     assert "error: first: first.zip: interrupted" in err
     assert "second" not in err

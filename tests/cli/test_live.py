@@ -8,7 +8,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from clue_bench.cli import live, main, terminal
+from clue_bench.api import pretraining, progress, runs
+from clue_bench.cli import main
+from clue_bench.doors.results import PretrainResults
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.report import TrainingReport
 
@@ -38,7 +40,7 @@ REPORT = TrainingReport(
 NOT_LOOKED = {"held_out_loss": None, "held_out_accuracy": None, "held_out_sop_accuracy": None}
 
 
-class Shown(terminal.Bar):
+class Shown(progress.Bar):
     """A bar that keeps what it was told."""
 
     def __init__(self):
@@ -53,7 +55,7 @@ class Shown(terminal.Bar):
 def shown(*reports, recipe="albert-base"):
     """Return what the last of `reports` shows: tokens, the line, and the table's lines."""
     bar = Shown()
-    watched = live.Watched(bar, load_recipe(recipe, {"stage1.steps": 6000, "stage2.steps": 4000}))
+    watched = pretraining.Watched(bar, load_recipe(recipe, {"stage1.steps": 6000, "stage2.steps": 4000}))
     for report in reports:
         watched.show(report)
     return bar.told[-1]
@@ -93,7 +95,7 @@ def test_the_last_look_at_the_held_out_part_stays_until_the_next():
 def test_what_a_run_does_not_have_is_not_shown():
     bare = replace(REPORT, stage=1, sop_loss=None, sop_accuracy=None, **NOT_LOOKED)
     bar = Shown()
-    live.Watched(bar, load_recipe("roberta-tiny-clue")).show(bare)
+    pretraining.Watched(bar, load_recipe("roberta-tiny-clue")).show(bare)
     _, line, table = bar.told[-1]
     for words in ("held-out", "order", "sum", "stage"):
         assert words not in line
@@ -101,8 +103,17 @@ def test_what_a_run_does_not_have_is_not_shown():
 
 
 def test_a_sum_of_losses_is_told_with_its_parts():
-    rows = live.result_rows({"loss": 2.715, "lm_loss": 2.315, "sop_loss": 0.4, "pair_loss": None})
-    assert rows == [("loss (nats)", "2.715"), ("loss, tokens", "2.315"), ("loss, sentence order", "0.400")]
+    counts = dict.fromkeys(("step", "tokens", "peak_memory_mib"), 1)
+    rates = dict.fromkeys(
+        ("learning_rate", "gradient_norm", "tokens_per_second", "model_flops_per_second", "seconds", "epochs"), 1.0
+    )
+    losses = {"loss": 2.715, "lm_loss": 2.315, "sop_loss": 0.4, "pair_loss": None}
+    results = PretrainResults(**counts, **rates, **losses, mean_tokens_per_second=1.0)
+    assert [row for row in runs.pretraining_rows(results) if row[0].startswith("loss")] == [
+        ("loss (nats)", "2.715"),
+        ("loss, tokens", "2.315"),
+        ("loss, sentence order", "0.400"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +128,7 @@ def test_a_sum_of_losses_is_told_with_its_parts():
     ],
 )
 def test_a_perplexity_that_says_nothing_is_cut(loss, words):
-    assert live.perplexity(replace(REPORT, held_out_loss=loss)) == words
+    assert runs.perplexity_text(replace(REPORT, held_out_loss=loss).held_out_perplexity) == words
 
 
 @pytest.mark.parametrize(
@@ -125,15 +136,15 @@ def test_a_perplexity_that_says_nothing_is_cut(loss, words):
     [(0, "0"), (999, "999"), (1500, "1.5 k"), (999_700, "1 M"), (4.56e10, "45.6 G"), (9e14, "900 T")],
 )
 def test_large_numbers_have_three_digits(number, words):
-    assert live.count(number) == words
+    assert runs.number_text(number) == words
 
 
 def test_on_a_terminal_the_table_stands_below_the_bar(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
-    monkeypatch.setattr(terminal, "stderr", console)
+    monkeypatch.setattr(progress, "stderr", console)
     recipe = load_recipe("albert-base", {"stage1.steps": 6000, "stage2.steps": 4000})
-    with terminal.bar("pretrain albert-base", live.total_tokens(recipe)) as bar:
-        live.Watched(bar, recipe).show(REPORT)
+    with progress.Progress(True).bar("pretrain albert-base", pretraining.total_tokens(recipe)) as bar:
+        pretraining.Watched(bar, recipe).show(REPORT)
     written = console.file.getvalue()
     assert written.index("pretrain albert-base") < written.index("masked tokens")
     assert "ETA" in written

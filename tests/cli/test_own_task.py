@@ -46,7 +46,7 @@ def test_a_card_without_row_counts_is_fine_tuned(task, checkpoint_folder, tmp_pa
 
 
 def bench(task, checkpoint_folder, out, *more):
-    arguments = ["bench", "--tasks", task["card"], "--data", task["data"], "--model", str(checkpoint_folder)]
+    arguments = ["bench", "--task", task["card"], "--data", task["data"], "--model", str(checkpoint_folder)]
     return CliRunner().invoke(app, [*arguments, "--out", str(out), "--seeds", "1", "--json", *FAST, *more])
 
 

@@ -25,7 +25,7 @@ from clue_bench.tasks.audit import (
     shared,
     tokens_of,
 )
-from clue_bench.tasks.findings import findings
+from clue_bench.tasks.audit_report import findings
 from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.vocab import read_vocabulary
@@ -212,7 +212,7 @@ def invoke(*arguments):
 
 
 def test_json_is_one_object_with_everything_in_it(card_file, tmp_path, vocabulary_file):
-    done = invoke(card_file, "--data", tmp_path, "--vocab", vocabulary_file, "--json")
+    done = invoke("--task", card_file, "--data", tmp_path, "--vocab", vocabulary_file, "--json")
     assert done.exit_code == 0
     printed = json.loads(done.stdout)
     assert printed["vocabulary"] == {
@@ -239,21 +239,21 @@ def test_json_is_one_object_with_everything_in_it(card_file, tmp_path, vocabular
 
 
 def test_without_a_vocabulary_the_missing_columns_are_named(card_file, tmp_path, vocabulary_file):
-    without = invoke(card_file, "--data", tmp_path)
+    without = invoke("--task", card_file, "--data", tmp_path)
     assert without.exit_code == 0
     assert "without --vocab there are no token counts" in without.stdout
     assert "max_length  rows cut" not in without.stdout
-    with_one = invoke(card_file, "--data", tmp_path, "--vocab", vocabulary_file)
+    with_one = invoke("--task", card_file, "--data", tmp_path, "--vocab", vocabulary_file)
     assert "without --vocab" not in with_one.stdout
     assert "max_length  rows cut" in with_one.stdout
     assert "warning: " in with_one.stdout.splitlines()[-1]
 
 
 def test_tables_show_histogram_and_baseline(card_file, tmp_path):
-    printed = [line.split() for line in invoke(card_file, "--data", tmp_path).stdout.splitlines()]
+    printed = [line.split() for line in invoke("--task", card_file, "--data", tmp_path).stdout.splitlines()]
     assert [*f"{card_file} dev 'b' 3/4 75.00 % 75.00 % b 乙 3, a 甲 1, c 丙 0".split()] in printed
-    assert [*f"{card_file} train 6 1 5 1 1 2 0 -".split()] in printed
-    assert [*f"{card_file} test 2 0 2 0 - - 0 -".split()] in printed
+    assert [*f"{card_file} train 6 1 5 1 1 2 0 –".split()] in printed
+    assert [*f"{card_file} test 2 0 2 0 – – 0 –".split()] in printed
     assert [*f"{card_file} train / dev 1 1 2 2 / 2 / 3".split()] in printed
 
 
@@ -266,7 +266,7 @@ def test_a_long_histogram_is_shortened_to_the_most_frequent_and_the_rarest(tmp_p
     for split in ("train", "dev"):
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (tmp_path / "tnews" / f"{split}.json").write_text(lines, encoding="utf-8")
-    printed = invoke("tnews", "--data", tmp_path).stdout
+    printed = invoke("--task", "tnews", "--data", tmp_path).stdout
     assert "116 news_game 15, 115 news_agriculture 14, 114 news_stock 13, 113 news_world 12, 10 more, " in printed
     assert "10 more, 100 news_story 1" in printed
 
@@ -283,7 +283,7 @@ def test_tasks_that_are_not_there_are_named_and_an_error_if_asked_for(tmp_path):
     assert "no tnews/train.json" in printed["missing"]["tnews"]
     assert "not audited: tnews: " in invoke("--data", tmp_path).stdout
     with pytest.raises(ClueBenchError, match=r"no tnews/train\.json"):
-        CliRunner().invoke(app, ["data", "audit", "tnews", "--data", str(tmp_path)], catch_exceptions=False)
+        CliRunner().invoke(app, ["data", "audit", "--task", "tnews", "--data", str(tmp_path)], catch_exceptions=False)
     with pytest.raises(ClueBenchError, match="no data of any task, looked for afqmc, cluewsc2020"):
         CliRunner().invoke(app, ["data", "audit", "--data", str(tmp_path / "x")], catch_exceptions=False)
 
@@ -293,7 +293,7 @@ def test_help_says_how_everything_is_counted():
     assert "rows minus distinct texts" in printed
     assert "distinct texts with more than one label" in printed
     assert "distinct texts in both splits" in printed
-    assert "Example: clue-bench data audit afqmc tnews --data clue --vocab vocab.txt" in printed
+    assert "Example: clue-bench data audit --task afqmc,tnews --data clue --vocab vocab.txt" in printed
 
 
 # The real data: published findings, and which count each of them is

@@ -8,8 +8,8 @@ import pytest
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.download import NotServed, Patience
 from clue_bench.tasks.fetch import ALREADY_THERE, fetch_task
-from clue_bench.tasks.hub import load_from_hub, write_splits
 from clue_bench.tasks.rows import read_split
+from clue_bench.tasks.sources import load_from_hub, write_splits
 from clue_bench.tasks.task import Task, load_task
 
 NLI_OF_THE_HUB = ["neutral", "entailment", "contradiction"]

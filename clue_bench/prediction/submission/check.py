@@ -136,7 +136,7 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
         if rows is not None and len(ids) != rows:
             raise ClueBenchError(
                 f"{data}: the {slot.split} split of {slot.task.name} has {len(ids):,} rows, the official one {rows:,}",
-                f"get the official file: clue-bench data fetch {slot.task.name}",
+                f"get the official file: clue-bench data fetch --task {slot.task.name}",
             )
         return Expected(len(ids), ids, "those of the test file")
     if rows is not None and slot.name in FIRST_IDS:

@@ -1,0 +1,432 @@
+"""Models on tasks, with every seed and setting that is still missing.
+
+1. Open models and tasks, and decide every setting, so that what cannot be is an error before anything runs.
+2. Per task: the no-pretraining baselines, then each model's sweep, then the reports.
+3. Everything that was run becomes one leaderboard.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clue_bench.api.inputs import TaskData, open_model, task_data
+from clue_bench.api.progress import Bar, Progress
+from clue_bench.api.runs import Run, Runs
+from clue_bench.cards import card_paths
+from clue_bench.errors import ClueBenchError
+from clue_bench.tables import Table, make_table
+
+if TYPE_CHECKING:
+    from clue_bench.api.inputs import Data, Model
+    from clue_bench.finetuning.base_models.pretrained import Pretrained
+    from clue_bench.finetuning.grid import Grid, Point
+    from clue_bench.finetuning.run import Plan
+    from clue_bench.finetuning.sweep import Moment, Sweep, Trial
+    from clue_bench.leaderboards.leaderboard import Leaderboard
+    from clue_bench.tasks.task import Task
+
+HASH_DIGITS = 6
+AGAIN = "type the same command again: complete runs are kept, the one that was interrupted starts over"
+FLATTERED = "best of N: the first seed chose the setting and counts, so its mean and interval are flattering"
+
+
+class Outcome(NamedTuple):
+    """The sweep of one model on one task; `bounds` are the largest values that the model allows."""
+
+    model: str
+    task: str
+    column: str  # what tables call the task
+    bounds: dict[str, float]
+    sweep: "Sweep"
+    candidates: "list[Point]"
+
+    @property
+    def grid(self) -> dict[str, list[Any]]:
+        """The values that were tried of every key that varied."""
+        grid: dict[str, list[Any]] = {}
+        for point in self.candidates:
+            for key, value in point.items():
+                if value not in grid.setdefault(key, []):
+                    grid[key].append(value)
+        return {key: values for key, values in grid.items() if len(values) > 1}
+
+    @property
+    def setting(self) -> str:
+        """The setting that did best, in words."""
+        if self.sweep.best is None or not self.sweep.of_best:
+            return "failed"
+        chosen = ", ".join(f"{key}={value}" for key, value in self.sweep.best.items()) or "defaults"
+        return chosen if len(self.candidates) == 1 else f"best of {len(self.candidates)}: {chosen}"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """What models came to on tasks, with the baselines; `leaderboard` is made of the runs of the best settings."""
+
+    outcomes: tuple[Outcome, ...]
+    baselines: Runs
+
+    @property
+    def runs(self) -> Runs:
+        """The complete runs of the best settings."""
+        return Runs(tuple(Run(trial.record, trial.folder) for each in self.outcomes for trial in each.sweep.of_best))
+
+    @cached_property
+    def leaderboard(self) -> "Leaderboard":
+        """The leaderboard of these runs and the baselines."""
+        from clue_bench.leaderboards.leaderboard import leaderboard_of
+
+        return leaderboard_of([run.record for run in (*self.runs, *self.baselines)])
+
+    @property
+    def settings(self) -> Table:
+        """Which setting each model was run with on each task."""
+        rows = [(each.column, each.model, str(len(each.sweep.of_best)), each.setting) for each in self.outcomes]
+        return make_table("Settings", ["task", "model", "seeds", "settings"], rows)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person must know beside the numbers."""
+        from clue_bench.finetuning.grid import beyond, edges
+
+        notes = [FLATTERED] if any(len(each.candidates) > 1 for each in self.outcomes) else []
+        for each in self.outcomes:
+            best = each.sweep.best
+            if best is not None and (found := edges(each.grid, best, most=each.bounds)):
+                notes.append(
+                    f"warning: {each.task}, {each.model}: {'; '.join(found)}: the optimum may lie beyond. "
+                    f"Search on: {beyond(each.grid, best, most=each.bounds)}"
+                )
+        return notes + [
+            f"failed: {trial.record.run_id}: {trial.record.error}"
+            for each in self.outcomes
+            for trial in each.sweep.failed
+        ]
+
+    def raise_failures(self) -> None:
+        """Raise ClueBenchError if a run has failed; the notes say why."""
+        failed = sum(len(each.sweep.failed) for each in self.outcomes)
+        if failed:
+            total = sum(len(each.sweep.trials) for each in self.outcomes)
+            raise ClueBenchError(
+                f"{failed} of {total} runs failed, for the reasons above",
+                "fix what they name, then type the same command with --retry-failed",
+            )
+
+    def __str__(self) -> str:
+        return f"{self.leaderboard}\n\n{self.settings}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        from clue_bench.finetuning.grid import edges
+
+        by_run, rows = self.leaderboard.by_run, []
+        for each in self.outcomes:
+            best, runs = each.sweep.best, [trial.record.run_id for trial in each.sweep.of_best]
+            rows.append(
+                {
+                    "model": each.model,
+                    "task": each.task,
+                    "settings_tried": len(each.candidates),
+                    "best_settings": best,
+                    "on_the_edge": [] if best is None else edges(each.grid, best, most=each.bounds),
+                    "runs": runs,
+                    "failed": {trial.record.run_id: trial.record.error for trial in each.sweep.failed},
+                    "dev": by_run[runs[0]] if runs else None,
+                }
+            )
+        return {"rows": rows, "floors": [by_run[run.run_id] for run in self.baselines]}
+
+
+def bench(
+    models: "Model | Sequence[Model]",
+    tasks: "str | Task | Sequence[str | Task] | None" = None,
+    *,
+    data: "Data" = "data",
+    out: Path | str = "runs",
+    seeds: int | Sequence[int] = 3,
+    progress: bool = True,
+    **more: Any,
+) -> "Leaderboard":
+    """Fine-tune models on tasks over several seeds; return the leaderboard of these runs and the baselines.
+
+    `models` and `data` are as for `finetune`; without `tasks` it is every card whose data is there. Runs that are
+    complete are not repeated. `more` is what `run_benchmark` takes: settings, steps, search, grid, untrained, … Raises
+    ClueBenchError for what cannot be planned, before anything runs, and if no run is complete.
+    """
+    done = run_benchmark(models, tasks, data=data, out=out, seeds=seeds, progress=progress, **more)
+    Progress(progress).notes(done.notes)
+    if not done.runs:
+        done.raise_failures()
+    return done.leaderboard
+
+
+def run_benchmark(
+    models: "Model | Sequence[Model]",
+    tasks: "str | Task | Sequence[str | Task] | None" = None,
+    *,
+    data: "Data" = "data",
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    out: Path | str = "runs",
+    seeds: int | Sequence[int] = 3,
+    settings: Mapping[str, Any] | None = None,
+    steps: int | None = None,
+    search: bool = False,
+    grid: "Grid | None" = None,
+    untrained: bool = False,
+    intermediate: str | None = None,
+    floor: bool = True,
+    retry_failed: bool = False,
+    progress: bool = True,
+) -> Benchmark:
+    """Do every run of `bench` that is missing; return all of them with their settings.
+
+    `search` tries learning rate × batch × epochs × dropout around the defaults with the first seed, `grid` these values
+    instead. `untrained` also runs each architecture from random weights, `intermediate` first fine-tunes each model on
+    that task (STILTs), and `floor` runs the baselines. A run that fails is recorded, and the others go on;
+    `retry_failed` repeats it. Raises ClueBenchError for what cannot be planned, and if another process does a run.
+    """
+    show = Progress(progress)
+    asked = _Asked(
+        out=Path(out),
+        seeds=list(range(1, seeds + 1)) if isinstance(seeds, int) else list(seeds),
+        settings={**(settings or {}), **({} if steps is None else {"steps": steps})},
+        grid=dict(grid or {}),
+        is_search=search or bool(grid),
+        retry_failed=retry_failed,
+        show=show,
+    )
+    asked.refuse_both()
+    given = [models] if isinstance(models, str | Path | Run | tuple) else list(models)
+    with ExitStack() as stack:
+        named = _find_tasks(tasks, data, show)
+        opened = [stack.enter_context(task_data(task, data, text=text, label=label)) for task in named]
+        starts = _open_models(given, with_untrained=untrained, show=show)
+        jobs = [_Job(each, [_candidates(each, start, asked) for start in starts]) for each in opened]
+        if intermediate:
+            before = stack.enter_context(task_data(intermediate, data))
+            starts = [_after(start, before, asked) for start in starts]
+        done = [_bench_task(job, starts, asked, with_floor=floor) for job in jobs]
+    outcomes = tuple(outcome for _, found in done for outcome in found)
+    return Benchmark(outcomes, Runs(tuple(run for floors, _ in done for run in floors)))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for, decoded."""
+
+    out: Path
+    seeds: list[int]
+    settings: dict[str, Any]
+    grid: "Grid"
+    is_search: bool
+    retry_failed: bool
+    show: Progress
+
+    def refuse_both(self) -> None:
+        """Raise ClueBenchError if a key is both set and searched."""
+        both = [key for key in self.settings if key in self.grid]
+        if both:
+            key, values = both[0], ",".join(str(value) for value in self.grid[both[0]])
+            raise ClueBenchError(
+                f"--set {key}={self.settings[key]} and --grid {key}={values}: both decide {key}", "keep one of them"
+            )
+
+
+class _Job(NamedTuple):
+    """A task with its data, and the settings to try, a list for every model."""
+
+    given: TaskData
+    candidates: "list[list[Point]]"
+
+
+def _open_models(models: "Sequence[Model]", *, with_untrained: bool, show: Progress) -> "list[Pretrained]":
+    """Open every model, each followed by its untrained self if asked; one that is given twice counts once."""
+    from clue_bench.finetuning.base_models.pretrained import untrained
+
+    starts: dict[str, Pretrained] = {}
+    for model in models:
+        start = open_model(model, show)
+        for each in (start, untrained(start)) if with_untrained else (start,):
+            key = f"{each.name} {_identity(each)}"
+            if key in starts:
+                show.note(f"{each.name}: given twice, the same architecture, vocabulary and weights: counted once")
+            starts.setdefault(key, each)
+    return list(starts.values())
+
+
+def _labels_of(starts: "Sequence[Pretrained]") -> list[str]:
+    """Return what to call each model: its name, with digits of its hash if another has the same."""
+    counts = Counter(start.name for start in starts)
+    return [
+        start.name if counts[start.name] == 1 else f"{start.name}-{_identity(start)[:HASH_DIGITS]}" for start in starts
+    ]
+
+
+def _identity(start: "Pretrained") -> str:
+    return hashlib.sha256(json.dumps(start.identity, sort_keys=True).encode()).hexdigest()
+
+
+def _find_tasks(tasks: "str | Task | Sequence[str | Task] | None", data: "Data", show: Progress) -> "list[str | Task]":
+    """Return the tasks that are meant; without any, those whose data is there, and the others are named."""
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.task import load_task
+
+    if tasks:
+        named = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else list(tasks)
+        names = [task if isinstance(task, str) else task.name for task in named]
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ClueBenchError(f"--task {','.join(names)}: {twice[0]} comes twice", "give every task once")
+        return named
+    if not isinstance(data, str | Path):
+        raise ClueBenchError("rows in memory, and no task that they are of", 'give the task, e.g. tasks=["tnews"]')
+    found: list[str | Task] = []
+    missing = []
+    for name in card_paths("tasks"):
+        card = load_task(name)
+        try:
+            available_splits(card, Path(data))
+            found.append(card)
+        except ClueBenchError as error:
+            missing.append(f"{name} ({error.message})")
+    if not found:
+        raise ClueBenchError(f"{data}: data of no task", "clue-bench data fetch")
+    show.notes(f"left aside: {reason}" for reason in missing)
+    return found
+
+
+def _candidates(given: TaskData, start: "Pretrained", asked: _Asked) -> "list[Point]":
+    """Return the settings to try: the points of the grid together with what was set. Raises ClueBenchError."""
+    from clue_bench.finetuning.grid import default_grid, points
+    from clue_bench.finetuning.settings import make_settings
+
+    train_rows = len(given.rows["train"])
+    candidates = [dict(asked.settings)]
+    if asked.is_search:
+        grid = asked.grid
+        if not grid:
+            defaults = make_settings(given.card, start.sizes, asked.settings, train_rows=train_rows).model_dump()
+            grid = {key: values for key, values in default_grid(defaults).items() if key not in asked.settings}
+        candidates = [{**asked.settings, **point} for point in points(grid)]
+    for point in candidates:
+        make_settings(given.card, start.sizes, point, train_rows=train_rows)
+    return candidates
+
+
+def _bench_task(
+    job: _Job, starts: "Sequence[Pretrained]", asked: _Asked, *, with_floor: bool
+) -> tuple[list[Run], list[Outcome]]:
+    """Run baselines and models on one task, and write the reports."""
+    from clue_bench.finetuning.sweep import num_runs
+
+    given = job.given
+    total = sum(num_runs(points, asked.seeds) for points in job.candidates)
+    outcomes: list[Outcome] = []
+    before = 0
+    with asked.show.bar(f"bench {given.card.name}", total, on_interrupt=AGAIN) as bar:
+        floors = _run_floors(given, asked) if with_floor else []
+        for start, points, label in zip(starts, job.candidates, _labels_of(starts), strict=True):
+            swept = _sweep(given, start, points, asked, bar, before, label)
+            before += num_runs(points, asked.seeds)
+            bar.update(before, label)
+            bounds = {"max_length": float(start.sizes.max_positions)}
+            outcomes.append(Outcome(label, given.card.name, given.card.column, bounds, swept, points))
+        _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], given)
+    return floors, outcomes
+
+
+def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:
+    """Run the baselines that are missing; return those that there are."""
+    from clue_bench.finetuning.baselines.measure import FLOORS, completed_floor, floor_run_id, run_floor
+    from clue_bench.finetuning.run import held_folder
+
+    found = []
+    for kind in FLOORS:
+        run_id = floor_run_id(given.card, given.rows, kind=kind, seed=1)
+        folder = asked.out / run_id
+        record = completed_floor(folder, run_id)
+        if record is None:
+            typed = {"floor": kind, "task": given.card.name}
+            try:
+                with held_folder(folder):
+                    record = run_floor(
+                        given.card, given.rows, data=given.folder, kind=kind, seed=1, out=folder, asked=typed
+                    )
+            except ClueBenchError as error:
+                asked.show.note(f"{given.card.name}: no floor of the kind {kind}: {error.message}")
+                continue
+        found.append(Run(record, folder))
+    return found
+
+
+def _after(start: "Pretrained", given: TaskData, asked: _Asked) -> "Pretrained":
+    """Return `start` after fine-tuning on another task first, with the same settings and the first seed."""
+    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+
+    with asked.show.bar(f"intermediate task {given.card.name}", 1) as bar:
+        first = replace(asked, seeds=asked.seeds[:1])
+        (trial,) = _sweep(given, start, [dict(asked.settings)], first, bar, 0, start.name).trials
+        bar.update(1, start.name)
+    if not trial.is_complete:
+        raise ClueBenchError(
+            f"intermediate task {given.card.name}: {trial.record.run_id}: {trial.record.error}",
+            "fix it, then type the same command with --retry-failed",
+        )
+    return open_pretrained(trial.folder)
+
+
+def _sweep(
+    given: TaskData,
+    start: "Pretrained",
+    candidates: "list[Point]",
+    asked: _Asked,
+    bar: Bar,
+    before: int,
+    label: str,
+) -> "Sweep":
+    """Do the runs of one model, moving the bar on from `before`."""
+    from clue_bench.finetuning.run import Plan
+    from clue_bench.finetuning.settings import make_settings
+    from clue_bench.finetuning.sweep import sweep
+
+    def planner(point: "Point", seed: int) -> "Plan":
+        settings = make_settings(given.card, start.sizes, point, train_rows=len(given.rows["train"]))
+        return Plan(given.card, start, settings, seed=seed, rows=given.rows, data=given.folder)
+
+    typed = {"task": given.card.name, "model": start.name, "data": given.name}
+    moments = sweep(planner, candidates, asked.seeds, out=asked.out, asked=typed, retry_failed=asked.retry_failed)
+    ended: list[Sweep] = []
+
+    def followed() -> "Iterator[Moment]":
+        ended.append((yield from moments))
+
+    detail = ""
+    for moment in followed():
+        report = moment.report
+        if report is None:
+            detail = ""
+            continue
+        if report.evaluation is not None:
+            detail = f"  dev accuracy {report.evaluation.scores.accuracy:.4f}"
+        done = before + moment.done + report.step / moment.plan.total_steps
+        bar.update(done, f"{label} seed {moment.plan.seed}  loss {report.loss:.3f}{detail}")
+    return ended[0]
+
+
+def _write_reports(trials: "Sequence[Trial]", given: TaskData) -> None:
+    """Write the report of every run that has none, or one from before it was repeated."""
+    from clue_bench.analysis.report import FILE, write_report
+    from clue_bench.doors.records import record_path
+
+    for trial in trials:
+        report, record = trial.folder / FILE, record_path(trial.folder, trial.record.run_id)
+        if not report.is_file() or report.stat().st_mtime_ns < record.stat().st_mtime_ns:
+            write_report(trial.folder, given.folder, report, card=given.card)

@@ -1,0 +1,159 @@
+"""What runs come to: comparisons, leaderboards and reports."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clue_bench.api.progress import Progress
+from clue_bench.api.runs import Run, Runs
+from clue_bench.errors import ClueBenchError
+from clue_bench.tables import Shown, Table, make_table
+
+if TYPE_CHECKING:
+    from clue_bench.analysis.comparison import Comparison
+    from clue_bench.analysis.examine import Analysis
+    from clue_bench.leaderboards.leaderboard import Leaderboard
+
+Side = Run | Path | str | Runs | Sequence[Run | Path | str]
+
+
+def compare(a: Side, b: Side, *, split: str = "dev") -> "Comparison":
+    """Compare two runs, or two settings over several seeds, on the same rows: McNemar and paired bootstrap.
+
+    Several runs on a side are seeds of one setting. Raises ClueBenchError unless both were on the same rows.
+    """
+    from clue_bench.analysis.comparison import compare_runs
+
+    return compare_runs(_folders(a), _folders(b), split=split)
+
+
+def leaderboard(
+    records: Path | str | Runs = "runs", *, out: Path | str | None = None, check: bool = False
+) -> "Leaderboard":
+    """Return the leaderboard of run records, and of the published scores apart from them.
+
+    With `out` its files are written there, or with `check` only compared. Raises ClueBenchError if a file of `out`
+    differs, or belongs to somebody else.
+    """
+    from clue_bench.cards import builtin_folder
+    from clue_bench.doors.records import read_records
+    from clue_bench.leaderboards.files import board_files, differing_files
+
+    folder = None if out is None else Path(out)
+    if folder is None and check:
+        raise ClueBenchError("--check needs the folder to check", "add --out FOLDER")
+    if folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix == ".md"):
+        raise ClueBenchError(f"{folder}: --out is a folder, with the Markdown in its README.md", f"--out {folder.stem}")
+    if folder is not None and not check:
+        check_ours(folder)
+    found = [run.record for run in records] if isinstance(records, Runs) else list(read_records(Path(records)))
+    built = board_files(found, builtin_folder("leaderboards/published"))
+    if folder is not None and check:
+        if differing := differing_files(folder, built.texts):
+            raise ClueBenchError(
+                f"{folder} differs from what the records in {records} give: {', '.join(differing)}",
+                f"clue-bench leaderboard --records {records} --out {folder}",
+            )
+    elif folder is not None:
+        write_board(folder, built.texts)
+    return built.board
+
+
+def write_board(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write the files of a board; those of an earlier one that the records no longer give are removed.
+
+    Raises ClueBenchError for a folder with such files that no board wrote.
+    """
+    from clue_bench import files
+    from clue_bench.leaderboards.files import FILES, JSON
+
+    check_ours(folder)
+    for name in sorted(texts, key=lambda each: each != JSON):  # first what tells that the folder is a board's
+        files.write_text(folder / name, texts[name])
+    for name in FILES:
+        if name not in texts:
+            (folder / name).unlink(missing_ok=True)
+
+
+def check_ours(folder: Path) -> None:
+    """Raise ClueBenchError if `folder` has files called like a board's without a board's JSON beside them."""
+    from clue_bench.leaderboards.files import FILES, JSON
+
+    try:
+        values = json.loads((folder / JSON).read_bytes())
+    except (OSError, ValueError):
+        values = None
+    if isinstance(values, dict) and {"measured", "published"} <= values.keys():
+        return
+    if foreign := [name for name in FILES if (folder / name).exists()]:
+        raise ClueBenchError(
+            f"{folder}: has {', '.join(foreign)}, and no board wrote it: nothing is overwritten",
+            f"move it away, or give a folder of its own, e.g. --out {folder / 'leaderboard'}",
+        )
+
+
+@dataclass(frozen=True)
+class Analyses(Shown):
+    """The errors of finished runs as numbers; each has a page that shows them."""
+
+    pages: "dict[Path, Analysis]"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything as plain values."""
+        return {"runs": [{**each.to_json(), "report": str(page)} for page, each in self.pages.items()]}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table with a line for each run."""
+        rows = [
+            (
+                each.run.record.run_id,
+                f"{each.accuracy:.2%}",
+                f"{each.interval.low:.2%} … {each.interval.high:.2%}",
+                f"{each.macro_f1:.4f}",
+                f"{each.calibration_error:.4f}",
+                f"{each.risk.area:.4f}",
+                str(page),
+            )
+            for page, each in self.pages.items()
+        ]
+        return [make_table("", ["run", "dev accuracy", "95% interval", "macro-F1", "ECE", "AURC", "report"], rows)]
+
+
+def analyse(
+    runs: Side,
+    *,
+    data: Path | str = "data",
+    task: str | None = None,
+    out: Path | str | None = None,
+    progress: bool = True,
+) -> Analyses:
+    """Write a report for each run: confusions, scores per label, hardest dev rows, calibration, learning curve.
+
+    `data` is the folder that the runs read, `task` their card if it is not found by its name, and `out` the file of a
+    single page; by default it is report.html in the run's folder. Raises ClueBenchError.
+    """
+    from clue_bench import files
+    from clue_bench.analysis.examine import examine
+    from clue_bench.analysis.report import FILE, render
+    from clue_bench.tasks.task import load_task
+
+    folders = _folders(runs)
+    if out is not None and len(folders) > 1:
+        raise ClueBenchError(f"--out names one file, but {len(folders)} runs are given", "leave --out away")
+    pages: dict[Path, Analysis] = {}
+    with Progress(progress).bar("analyse", len(folders), count=True) as bar:
+        for folder in folders:
+            analysis = examine(folder, Path(data), card=load_task(task) if task else None)
+            page = folder / FILE if out is None else Path(out)
+            files.write_text(page, render(analysis))
+            pages[page] = analysis
+            bar.update(len(pages))
+    return Analyses(pages)
+
+
+def _folders(side: Side) -> list[Path]:
+    runs: Sequence[Any] = [side] if isinstance(side, Run | Path | str) else side
+    return [run.folder if isinstance(run, Run) else Path(run) for run in runs]

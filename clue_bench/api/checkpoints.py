@@ -1,0 +1,134 @@
+"""Checkpoints: converted from one toolkit's layout to another's, examined, and timed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clue_bench.api.progress import Progress
+from clue_bench.api.runs import Run, Runs
+from clue_bench.doors.records import SpeedRecord, write_record
+from clue_bench.errors import ClueBenchError
+
+if TYPE_CHECKING:
+    from clue_bench.conversion.convert import Conversion, SourceKind, TargetKind
+    from clue_bench.diagnosis.result import Diagnosis
+    from clue_bench.leaderboards.speed.tables import SpeedTable
+
+
+def convert(
+    source: Path | str,
+    destination: Path | str,
+    *,
+    source_kind: "SourceKind",
+    target_kind: "TargetKind" = "hf",
+    config: Path | str | None = None,
+    vocabulary: Path | str | None = None,
+) -> "Conversion":
+    """Convert a checkpoint of UER-py ("uer"), TensorFlow ("tf") or Hugging Face ("hf"), with the same outputs.
+
+    `destination` is a new folder. `config` is the configuration that the model was trained with, and `vocabulary` its
+    vocab.txt or sentencepiece model, where the source does not bring them. Raises ClueBenchError if something in the
+    source would be lost or contradicts the rest.
+    """
+    from clue_bench.conversion.convert import convert as convert_checkpoint
+
+    return convert_checkpoint(
+        Path(source),
+        Path(destination),
+        source_kind=source_kind,
+        target_kind=target_kind,
+        config=None if config is None else Path(config),
+        vocabulary=None if vocabulary is None else Path(vocabulary),
+    )
+
+
+def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis":
+    """Say whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers.
+
+    `texts` are sentences with [MASK], or for GPT2 ones to continue. Raises ClueBenchError for what is no checkpoint.
+    """
+    from clue_bench.diagnosis.examine import examine
+
+    return examine(str(model.folder if isinstance(model, Run) else model), texts=list(texts))
+
+
+@dataclass(frozen=True)
+class Speeds:
+    """The speeds of the models of one session, a record for each; they compare with no other session's."""
+
+    runs: Runs
+
+    @property
+    def notes(self) -> list[str]:
+        """What was not measured, and why."""
+        return [
+            f"{run.model}: {kind} was not measured: {reason}"
+            for run in self.runs
+            if isinstance(run.record, SpeedRecord) and run.record.results
+            for kind, reason in run.record.results.not_measured.items()
+        ]
+
+    @property
+    def tables(self) -> "list[SpeedTable]":
+        """A table for each machine and session."""
+        from clue_bench.leaderboards.speed.tables import speed_tables
+
+        return speed_tables([run.record for run in self.runs])
+
+    def __str__(self) -> str:
+        return "\n\n".join(map(str, self.tables))
+
+    def _repr_html_(self) -> str:
+        return "\n".join(table._repr_html_() for table in self.tables)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the tables as plain values."""
+        from clue_bench.leaderboards.speed.tables import speed_json
+
+        return speed_json([run.record for run in self.runs])
+
+
+def speed(
+    models: str | Sequence[str],
+    *,
+    corpora: Sequence[Path | str] = (),
+    task: str = "afqmc",
+    data: Path | str | None = None,
+    out: Path | str = "runs/speed",
+    repetitions: int = 9,
+    seconds: float = 2.0,
+    baseline: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Speeds:
+    """Measure training, fine-tuning and prediction of models in turns, with intervals; write a record each into `out`.
+
+    A model is a checkpoint folder, a hub id, or a recipe, whose weights are then untrained. Without `corpora` they
+    train on random ids, without `data` the task's rows are synthetic. A repetition takes at least `seconds`, and
+    `baseline` is the model that the others are compared with. Raises ClueBenchError if nothing could be measured.
+    """
+    from clue_bench.speed_measurement.session import measure
+
+    show = Progress(progress)
+    again = "type the same command again: nothing is kept of this session"
+    with show.bar("speed", 1.0, on_interrupt=again) as bar:
+        records = measure(
+            [models] if isinstance(models, str) else list(models),
+            corpora=[Path(path) for path in corpora],
+            task=task,
+            data=None if data is None else Path(data),
+            repetitions=repetitions,
+            seconds=seconds,
+            baseline=baseline,
+            settings=dict(settings or {}),
+            on_progress=lambda done, total, what: bar.update(done / total, what),
+        )
+    for record in records:
+        show.note(f"record: {write_record(Path(out), record)}")
+    measured = Speeds(Runs(tuple(Run(record, Path(out)) for record in records)))
+    show.notes(measured.notes)
+    failed = [record for record in records if record.status == "failed"]
+    if len(failed) == len(records):
+        raise ClueBenchError(f"nothing was measured: {failed[0].error}", f"read the errors in the records in {out}")
+    return measured

@@ -1,0 +1,352 @@
+"""Vocabularies and corpora: text in, the files that pretraining reads out."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from clue_bench.api.progress import Progress
+from clue_bench.errors import ClueBenchError
+from clue_bench.tables import Shown, Table, make_table
+
+if TYPE_CHECKING:
+    from clue_bench.doors.shards import Corpus
+    from clue_bench.vocab import Vocabulary, token_types
+
+Kind = Literal["wordpiece", "sentencepiece"]
+SIZES: dict[Kind, int] = {"wordpiece": 8_000, "sentencepiece": 100_000}  # sentencepiece: of UER's word models
+READING = 0.1  # share of the time that sentencepiece needs
+AGAIN = "type the same command again: it starts anew"
+WORD_STARTS = {"wordpiece": "tokens without ##", "pieces": "every token", "rjieba": "cut by rjieba"}
+MAX_TOKENS_SHOWN = 40  # of a list that is printed in a table
+
+Texts = Path | str | Sequence[Path | str]
+
+
+@dataclass(frozen=True)
+class TrainedVocabulary(Shown):
+    """A vocabulary file that was written. `facts` say what it was trained on."""
+
+    file: Path
+    vocabulary: "Vocabulary"
+    facts: dict[str, int]
+
+    def __len__(self) -> int:
+        return len(self.vocabulary)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was written as plain values."""
+        return {"file": str(self.file), "tokens": len(self), "sha256": self.vocabulary.sha256, **self.facts}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table."""
+        return [make_table("", ["vocabulary", ""], [(key, str(value)) for key, value in self.to_json().items()])]
+
+
+@dataclass(frozen=True)
+class BuiltCorpus(Shown):
+    """A corpus folder: what it holds, and how it was made."""
+
+    corpus: "Corpus"
+
+    @property
+    def folder(self) -> Path:
+        """Where it lies."""
+        return self.corpus.folder
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens it has."""
+        return self.corpus.manifest.counts.tokens
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the manifest without its shards."""
+        facts = {"folder": str(self.folder), "vocabulary_kind": self._vocabulary_kind}
+        return {**facts, **self.corpus.manifest.model_dump(exclude={"shards"})}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table of counts and conditions."""
+        manifest = self.corpus.manifest
+        counts = manifest.counts
+        rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
+        rows += [(f"dropped documents, {reason}", f"{number:,}") for reason, number in counts.dropped_documents.items()]
+        rows += [("unknown share", f"{counts.unknown_tokens / counts.tokens:.2%}")]
+        rows += [("shards", str(len(manifest.shards)))]
+        vocabulary = f"{self._vocabulary_kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}"
+        rows += [("vocabulary", vocabulary), ("words are", WORD_STARTS[manifest.word_starts])]
+        rows += [("text", manifest.corpus_sha256[:8]), ("inputs", ", ".join(manifest.inputs))]
+        return [make_table("", ["corpus", str(self.folder)], rows)]
+
+    @property
+    def _vocabulary_kind(self) -> Kind:
+        return "wordpiece" if self.corpus.vocabulary_file.suffix == ".txt" else "sentencepiece"
+
+
+def train_vocabulary(
+    texts: Texts,
+    *,
+    out: Path | str,
+    kind: Kind = "wordpiece",
+    size: int | None = None,
+    sentences: int | None = None,
+    characters: int | None = None,
+    progress: bool = True,
+) -> TrainedVocabulary:
+    """Train a vocabulary on text files or folders of them, and write it to `out`; the same text gives the same one.
+
+    WordPiece (Chinese by character, lower case) keeps at most `size` tokens and may stop after `characters`;
+    sentencepiece has exactly `size`, and may train on so many random `sentences`. Raises ClueBenchError.
+    """
+    out = Path(out)
+    if (kind == "sentencepiece") != (out.suffix == ".model"):
+        ending = ".model" if kind == "sentencepiece" else ".txt"
+        raise ClueBenchError(f"{out}: a {kind} vocabulary is a {ending} file", f"--out vocab{ending}")
+    if kind == "wordpiece" and sentences is not None:
+        raise ClueBenchError("--sentences is for --kind sentencepiece", "leave it out: WordPiece counts words only")
+    if out.is_dir():
+        raise ClueBenchError(f"{out} is a folder", "give --out the name of the file to write, e.g. vocab.txt")
+    show = Progress(progress)
+    files = _inputs(texts, show)
+    facts: dict[str, int] = {}
+    if kind == "wordpiece":
+        vocabulary = _train_wordpiece(files, size or SIZES[kind], characters, show)
+    else:
+        vocabulary, facts = _train_sentencepiece(files, size or SIZES[kind], sentences, show)
+    vocabulary.write(out)
+    return TrainedVocabulary(out, vocabulary, facts)
+
+
+def build_corpus(
+    texts: Texts,
+    *,
+    vocabulary: Path | str | TrainedVocabulary,
+    out: Path | str,
+    workers: int | None = None,
+    words: Literal["rjieba"] | None = None,
+    progress: bool = True,
+) -> BuiltCorpus:
+    """Turn text (a sentence or paragraph per line, a blank line between documents) into the corpus folder `out`.
+
+    The same call again goes on with an interrupted build. `words` cuts the text into words, for whole-word masking;
+    without it the vocabulary says what a word is. Raises ClueBenchError.
+    """
+    from clue_bench.corpus.build import build_corpus as build
+    from clue_bench.doors.shards import Corpus
+
+    show, out = Progress(progress), Path(out)
+    file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else Path(vocabulary)
+    files = _inputs(texts, show)
+    found = 0
+    with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
+        for done in build(files, vocabulary=file, out=out, workers=workers or os.cpu_count() or 1, words=words):
+            found = done.shards_found
+            bar.update(done.bytes_read, f"{done.shards_done} shards, {done.tokens:,} tokens")
+    if found:
+        show.note(f"{found} shards were there already")
+    return BuiltCorpus(Corpus.open(out))
+
+
+def open_corpus(folder: Path | str) -> BuiltCorpus:
+    """Return a corpus folder after checking every file against its checksum. Raises ClueBenchError."""
+    from clue_bench.doors.shards import Corpus
+
+    corpus = Corpus.open(Path(folder))
+    damaged = corpus.damaged_files()
+    if damaged:
+        names = ", ".join(str(path) for path in damaged)
+        raise ClueBenchError(f"damaged, the checksum differs: {names}", "delete the folder and build it again")
+    return BuiltCorpus(corpus)
+
+
+def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Path | str) -> BuiltCorpus:
+    """Turn the training rows of a task over two texts into labelled pairs, for `pretrain(pairs=…)`.
+
+    Only training rows are taken, and of these none that is also in the task's dev or test set, in either order.
+    """
+    from clue_bench.corpus import pairs
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.rows import read_split
+    from clue_bench.tasks.task import load_task
+
+    card, data = load_task(task), Path(data)
+    if len(card.text_fields) != 2:
+        raise ClueBenchError(f"{card.name} is a task over one text", "give a task over two, e.g. --task afqmc")
+    rows = read_split(card, "train", data)
+    others = [read_split(card, split, data) for split in available_splits(card, data) if split != "train"]
+    labelled = zip(rows.texts, rows.labels, strict=True)
+    corpus = pairs.build_pairs(
+        (pairs.LabelledPair(texts[0], texts[1], int(label)) for texts, label in labelled),
+        task=card.name,
+        classes=card.labels,
+        evaluated_on=((texts[0], texts[1]) for other in others for texts in other.texts),
+        vocabulary=Path(vocabulary),
+        out=Path(out),
+    )
+    return BuiltCorpus(corpus)
+
+
+@dataclass(frozen=True)
+class TokenCounts(Shown):
+    """Tokens of vocabularies by type, with the published counts where a file is a known one."""
+
+    vocabularies: dict[Path, "Vocabulary"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the counts as plain values."""
+        return {"vocabularies": [self._facts(path, each) for path, each in self.vocabularies.items()]}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table, a column for each vocabulary."""
+        from clue_bench.vocab.token_types import TYPES
+
+        columns, notes = [], []
+        for path, facts in zip(self.vocabularies, self.to_json()["vocabularies"], strict=True):
+            columns.append([path.name, *(f"{count:,}" for count in facts["counts"].values())])
+            if "published" in facts:
+                counts = facts["published"].values()
+                columns.append([f"{facts['published_as']}, published", *(f"{count:,}" for count in counts)])
+                notes += [f"{path.name}: {facts['note']}"] * bool(facts["note"])
+        names = [("type", "类型"), *TYPES.values(), ("total", "总计")]
+        header, *rows = [[*name, *row] for name, row in zip(names, zip(*columns, strict=True), strict=True)]
+        return [make_table("", header, rows, notes=notes)]
+
+    def _facts(self, path: Path, vocabulary: "Vocabulary") -> dict[str, Any]:
+        from clue_bench.vocab.token_types import PUBLISHED, count_types
+
+        counts: dict[str, int] = {**dict(count_types(vocabulary).items()), "total": len(vocabulary)}
+        facts = {"file": str(path), "kind": vocabulary.kind, "sha256": vocabulary.sha256, "counts": counts}
+        published = PUBLISHED.get(vocabulary.sha256)
+        if published is None:
+            return facts
+        numbers = dict(zip(counts, [*published.counts, sum(published.counts)], strict=True))
+        return facts | {"published": numbers, "published_as": published.name, "note": published.note}
+
+
+def count_tokens(vocabularies: Sequence[Path | str]) -> TokenCounts:
+    """Count the tokens of vocabularies by type, as CLUECorpus2020 does. Raises ClueBenchError."""
+    from clue_bench.vocab import read_vocabulary
+
+    return TokenCounts({Path(path): read_vocabulary(Path(path)) for path in vocabularies})
+
+
+@dataclass(frozen=True)
+class PrunedVocabulary(Shown):
+    """A smaller vocabulary that was written, and how it compares with another one."""
+
+    file: Path
+    pruned: "token_types.Pruned"
+    other: Path | None
+    compared: "token_types.Comparison | None"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was dropped, added and compared as plain values."""
+        from clue_bench.vocab.token_types import NO_RULE
+
+        pruned = self.pruned
+        facts: dict[str, Any] = {"file": str(self.file), "tokens": len(pruned.vocabulary), "dropped": pruned.dropped}
+        facts |= {"added": pruned.added, "unknown_rule": NO_RULE}
+        return facts | ({} if self.compared is None else {"compared": self.compared._asdict()})
+
+    @property
+    def tables(self) -> list[Table]:
+        """A table of what each rule did, and one of the comparison."""
+        from clue_bench.vocab.token_types import NO_RULE
+
+        pruned, note = self.pruned, f"unknown: {NO_RULE}"
+        rows = [(rule, f"-{len(tokens):,}", _some(tokens, 6)) for rule, tokens in pruned.dropped.items()]
+        rows += [("added", f"+{len(pruned.added):,}", _some(pruned.added, 6))]
+        rows += [("kept", f"{len(pruned.vocabulary):,}", str(self.file))]
+        header = ["rule", "tokens", "for example"]
+        if self.compared is None or self.other is None:
+            return [make_table("", header, rows, notes=[note])]
+        common, missing, extra = self.compared.common, self.compared.missing, self.compared.extra
+        order = "in the same order" if self.compared.same_order else "in another order"
+        against = [
+            ("in both", f"{common:,} of {common + len(missing):,}", order),
+            ("missing", f"{len(missing):,}", _some(missing, MAX_TOKENS_SHOWN)),
+            ("extra", f"{len(extra):,}", _some(extra, MAX_TOKENS_SHOWN)),
+        ]
+        compared = make_table("", ["compared with", self.other.name, ""], against, notes=[note])
+        return [make_table("", header, rows), compared]
+
+
+def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path | str | None = None) -> PrunedVocabulary:
+    """Keep what simplified Chinese needs, by the rules that made CLUE's 8,021 tokens of Google's 21,128; write `out`.
+
+    `compare` is another vocabulary, to say what is missing and extra. Raises ClueBenchError.
+    """
+    from clue_bench.vocab import read_vocabulary, token_types
+
+    out = Path(out)
+    if out.is_dir() or out.suffix == ".model":
+        raise ClueBenchError(f"{out}: no name for a vocab.txt", "give --out the name of the file to write")
+    other = None if compare is None else read_vocabulary(Path(compare))
+    pruned = token_types.prune(read_vocabulary(Path(vocabulary)))
+    compared = None if other is None else token_types.compare(pruned.vocabulary, other)
+    pruned.vocabulary.write(out)
+    return PrunedVocabulary(out, pruned, None if compare is None else Path(compare), compared)
+
+
+def _inputs(texts: Texts, show: Progress) -> list[Path]:
+    from clue_bench.corpus.read import find_inputs
+
+    given = [texts] if isinstance(texts, Path | str) else texts
+    files, ignored = find_inputs([Path(path) for path in given])
+    if ignored:
+        show.note(f"left aside, not text files of a known kind: {', '.join(path.name for path in ignored)}")
+    return files
+
+
+def _train_wordpiece(files: list[Path], size: int, characters: int | None, show: Progress) -> "Vocabulary":
+    from clue_bench.corpus.read import Tally, read_lines
+    from clue_bench.vocab.training import train_wordpiece
+
+    tally = Tally()
+    with show.bar("vocabulary", sum(file.stat().st_size for file in files), on_interrupt=AGAIN) as bar:
+        lines = read_lines(files, tally=tally, characters=characters, on_line=lambda: bar.update(tally.bytes_read))
+        return train_wordpiece(lines, size=size)
+
+
+def _train_sentencepiece(
+    files: list[Path], size: int, sample: int | None, show: Progress
+) -> "tuple[Vocabulary, dict[str, int]]":
+    from clue_bench.corpus.read import Tally, read_lines
+    from clue_bench.corpus.text import split_sentences
+    from clue_bench.vocab.training import train_sentencepiece
+
+    if sample is not None:
+        show.note(f"training on a random sample of {sample:,} sentences, not on all of the text")
+    tally, total = Tally(), sum(file.stat().st_size for file in files)
+    rounds: list[int] = []
+    with show.bar("vocabulary", 1.0, on_interrupt=AGAIN) as bar:
+
+        def on_round(pieces: int) -> None:
+            rounds.append(pieces)
+            # Each round drops a quarter, down to the size and a tenth.
+            whole = math.log(max(rounds[0] / (1.1 * size), 1.001))
+            done = min(math.log(rounds[0] / pieces) / whole, 0.99)
+            bar.update(READING + (1 - READING) * done, f"{pieces:,} pieces left")
+
+        def on_line() -> None:
+            bar.update(READING * tally.bytes_read / total, "reading")
+
+        lines = read_lines(files, tally=tally, characters=None, on_line=on_line)
+        cut = (sentence for line in lines for sentence in split_sentences(line))
+        trained = train_sentencepiece(cut, size=size, sample=sample, on_round=on_round)
+        bar.update(1.0, f"{size:,} pieces")
+    return trained.vocabulary, {
+        "sentences": min(trained.sentences, sample or trained.sentences),
+        "sentences in the text": trained.sentences + trained.too_long,
+        "left out, over 1,024 bytes": trained.too_long,
+    }
+
+
+def _some(tokens: list[str], number: int) -> str:
+    """Return the first `number` of `tokens`, characters that are not to be seen as escapes."""
+    shown = " ".join(token if token.isprintable() else repr(token)[1:-1] for token in tokens[:number])
+    return shown + (" …" if len(tokens) > number else "")

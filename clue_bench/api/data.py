@@ -1,0 +1,263 @@
+"""Task data: fetched, compared with the cards, and examined; and the cards themselves."""
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clue_bench import files
+from clue_bench.api.progress import Bar, Progress
+from clue_bench.cards import Card, Kind, card_paths, find_card
+from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.tables import Shown, Table, make_table
+
+if TYPE_CHECKING:
+    from clue_bench.doors.records import DataFacts, FileFacts
+    from clue_bench.tasks.audit_report import AuditReport
+    from clue_bench.tasks.fetch import Fetched
+
+AGAIN = "type the same command again: tasks that are complete are not fetched twice"
+
+
+@dataclass(frozen=True)
+class FetchedData(Shown):
+    """Where the data of each task came from, and why those of others could not be had."""
+
+    fetched: Mapping[str, "Fetched"]
+    failed: Mapping[str, ClueBenchError]
+
+    def raise_failures(self) -> None:
+        """Raise one ClueBenchError for all tasks whose data could not be had."""
+        if self.failed:
+            hints = list(dict.fromkeys(error.hint for error in self.failed.values()))
+            raise ClueBenchError("\n".join(error.message for error in self.failed.values()), hints[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return one key for each task; failures have an "error" instead of a source."""
+        values: dict[str, Any] = {
+            name: {
+                "source": one.source,
+                "path": str(one.path),
+                "archive_md5": one.archive_md5,
+                "revision": one.data.revision,
+                "files": {split: file.model_dump() for split, file in one.data.files.items()},
+                "passed_over": dict(one.passed_over),
+            }
+            for name, one in self.fetched.items()
+        }
+        return values | {name: {"error": error.message} for name, error in self.failed.items()}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table, nothing if no data could be had."""
+        rows = [
+            (
+                name,
+                " / ".join(f"{file.rows:,}" for file in one.data.files.values()),
+                one.data.revision,
+                one.source,
+                str(one.path),
+            )
+            for name, one in self.fetched.items()
+        ]
+        return [make_table("", ["task", "rows", "revision", "from", "lies in"], rows)] if rows else []
+
+
+def fetch_data(
+    tasks: Sequence[str] = (), *, data: Path | str = "data", mirrors: Sequence[str] = (), progress: bool = True
+) -> FetchedData:
+    """Fetch task data that are missing into the folder `data`: of `tasks`, or of every card that names a source.
+
+    `mirrors` are URLs of folders that hold the zips, or templates with {file}, asked first. Raises ClueBenchError for a
+    bad mirror or task, before anything is fetched; a source that does not serve the data is part of the result.
+    """
+    from clue_bench.tasks.download import Patience
+    from clue_bench.tasks.fetch import fetch_task, mirror_url
+    from clue_bench.tasks.sources import load_from_hub
+    from clue_bench.tasks.task import load_task
+
+    show = Progress(progress)
+    for url in mirrors:
+        mirror_url(url, "")  # a bad one is refused before anything is fetched
+    cards = [load_task(name) for name in tasks or card_paths("tasks")]
+    fetched: dict[str, Fetched] = {}
+    failed: dict[str, ClueBenchError] = {}
+    try:
+        for task in cards:
+            if not tasks and task.archive is None:
+                show.note(f"{task.name}: passed over, its card names no source")
+                continue
+            try:
+                with ExitStack() as stack:
+                    fetched[task.name] = fetch_task(
+                        task,
+                        Path(data),
+                        mirrors=list(mirrors),
+                        patience=Patience(),
+                        load_hub=load_from_hub,
+                        watch=_Watch(show, stack),
+                    )
+            except ClueBenchError as error:
+                failed[task.name] = error
+    except KeyboardInterrupt as interruption:
+        if isinstance(interruption, Interrupted):
+            raise
+        raise Interrupted("interrupted; nothing half fetched is left", AGAIN) from interruption
+    return FetchedData(fetched, failed)
+
+
+class _Watch:
+    """Notes, and one bar for each source."""
+
+    def __init__(self, show: Progress, stack: ExitStack) -> None:
+        self._show, self._stack = show, stack
+        self._bar: Bar | None = None
+        self._what = ""
+
+    def note(self, text: str) -> None:
+        self._close()
+        self._show.note(text)
+
+    def progress(self, what: str, done: int, total: int | None, unit: str) -> None:
+        if not total:  # a server that does not say how much there is
+            return
+        if self._bar is None or what != self._what:
+            self._close()
+            self._bar, self._what = self._stack.enter_context(self._show.bar(what, total, on_interrupt=AGAIN)), what
+        shown = f"{done / 1e6:.1f} of {total / 1e6:.1f} MB" if unit == "bytes" else f"{done:,} of {total:,} rows"
+        self._bar.update(done, shown)
+
+    def _close(self) -> None:
+        self._stack.close()
+        self._bar = None
+
+
+@dataclass(frozen=True)
+class VerifiedData(Shown):
+    """The files of each task, compared with its card; `missing` says why there are none of the others."""
+
+    found: Mapping[str, "DataFacts"]
+    splits: Mapping[str, list[str]]
+    missing: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts of each task's files."""
+        return {name: facts.model_dump() for name, facts in self.found.items()}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table with a line for each file."""
+        rows = []
+        for name, splits in self.splits.items():
+            if name in self.missing:
+                rows.append((name, "", "", self.missing[name], ""))
+                continue
+            files = self.found[name].files
+            rows += [(name, split, f"{file.rows:,}", _compared(file), file.md5) for split, file in files.items()]
+            rows += [(name, split, "", "missing", "") for split in splits if split not in files]
+        return [make_table("", ["task", "split", "rows", "compared with the card", "md5 found"], rows)]
+
+
+def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> VerifiedData:
+    """Read every row of `tasks`, or of all, and compare row counts and md5 with the cards.
+
+    Raises ClueBenchError if a task that was named is not there, or a file is damaged.
+    """
+    from clue_bench.tasks.files import available_splits, describe
+    from clue_bench.tasks.rows import read_split
+    from clue_bench.tasks.task import load_task
+
+    found, splits, missing = {}, {}, {}
+    for name in tasks or card_paths("tasks"):
+        task = load_task(name)
+        splits[name] = list(task.splits)
+        try:
+            present = available_splits(task, Path(data))
+        except ClueBenchError as error:
+            if tasks:
+                raise
+            missing[name] = error.message
+            continue
+        files = {split: read_split(task, split, Path(data)).facts for split in present}
+        found[name] = describe(task, Path(data), files)
+    return VerifiedData(found, splits, missing)
+
+
+def _compared(file: "FileFacts") -> str:
+    """Return in words how a file differs from its card, and what the card does not say."""
+    if file.is_official:
+        return "official"
+    differing = []
+    if file.expected_rows is not None and file.rows != file.expected_rows:
+        differing.append(f"{file.expected_rows:,} rows")
+    if file.expected_md5 is not None and file.md5 != file.expected_md5:
+        differing.append(f"md5 {file.expected_md5}")
+    absent = [key for key, value in (("rows", file.expected_rows), ("md5", file.expected_md5)) if value is None]
+    parts = [f"differs: the card has {', '.join(differing)}"] if differing else []
+    parts += [f"the card has no {' and no '.join(absent)}"] if absent else []
+    return "; ".join(parts)
+
+
+def audit_data(
+    tasks: Sequence[str] = (),
+    *,
+    data: Path | str = "data",
+    vocabulary: Path | str | None = None,
+    progress: bool = True,
+) -> "AuditReport":
+    """Examine the data of `tasks`, or of all that are there: rows, lengths, labels, duplicates, leaks between splits.
+
+    With a `vocabulary` tokens are counted, too. Raises ClueBenchError if a task that was named is not there.
+    """
+    from clue_bench.tasks.audit_report import audit_tasks
+
+    again = "name one task: clue-bench data audit --task afqmc"
+    with Progress(progress).bar("audit", 1.0, on_interrupt=again) as bar:
+        return audit_tasks(
+            list(tasks),
+            Path(data),
+            vocabulary_file=None if vocabulary is None else Path(vocabulary),
+            on_split=lambda done, total, what: bar.update(done / total, what),
+        )
+
+
+def load_any_card(kind: Kind, reference: str) -> Card:
+    """Return a task or a recipe by its name or path. Raises ClueBenchError."""
+    if kind == "tasks":
+        from clue_bench.tasks.task import load_task
+
+        return load_task(reference)
+    from clue_bench.pretraining.recipe import load_recipe
+
+    return load_recipe(reference, {})
+
+
+def list_cards(kind: Kind) -> list[dict[str, str | None]]:
+    """Return name, title, path and error of every card that is found."""
+    rows: list[dict[str, str | None]] = []
+    for name, paths in card_paths(kind).items():
+        try:
+            title, error = getattr(load_any_card(kind, name), "title", ""), None
+        except ClueBenchError as broken:
+            title, error = "", broken.message
+        rows.append({"name": name, "title": title, "path": str(paths[0]), "error": error})
+    return rows
+
+
+def check_cards(kind: Kind, references: Sequence[str] = ()) -> list[str]:
+    """Decode cards, or all if none is named; return their names. Raises ClueBenchError for the first mistake."""
+    names = list(references or card_paths(kind))
+    for name in names:
+        load_any_card(kind, name)
+    return names
+
+
+def copy_card(kind: Kind, reference: str, to: Path) -> Path:
+    """Copy a card to the new file `to`; return where it was. Raises ClueBenchError."""
+    source = find_card(kind, reference)
+    if to.suffix != ".toml" or to.exists():
+        problem = "exists already" if to.exists() else "does not end in .toml"
+        raise ClueBenchError(f"{to} {problem}", "give a new file name ending in .toml")
+    files.write_text(to, source.read_text(encoding="utf-8"))
+    return source

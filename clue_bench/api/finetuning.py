@@ -1,0 +1,112 @@
+"""Fine-tuning on tasks: one run, and the no-pretraining baselines."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clue_bench.api.inputs import model_name, note_revision, open_model, task_data
+from clue_bench.api.progress import Progress
+from clue_bench.api.runs import Run, Runs
+
+if TYPE_CHECKING:
+    from clue_bench.api.inputs import Data, Model
+    from clue_bench.tasks.task import Task
+
+
+def finetune(
+    task: "str | Task",
+    model: "Model",
+    *,
+    data: "Data" = "data",
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    out: Path | str | None = None,
+    seed: int = 1,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    cuda_graphs: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Fine-tune a model on a task and score it on dev; return the run, which lies in `out` or runs/<run id>.
+
+    `model` is a folder, a hub id, a run, or (model, tokenizer) of transformers. `data` is a folder with a folder or zip
+    per task, or rows: a Dataset, a pandas frame or dictionaries, by split or all together. Rows without a card name
+    their columns: `text` (one, or two for pairs) and `label`; `task` is then a name for them. `settings` override the
+    defaults, which follow the model's size, and `steps` are the updates of the whole run.
+
+    A run that is complete is not repeated; one that was interrupted starts over and gives the same numbers. Raises
+    ClueBenchError.
+    """
+    from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
+    from clue_bench.finetuning.settings import make_settings
+
+    show = Progress(progress)
+    asked = {**(settings or {}), **({} if steps is None else {"steps": steps})}
+    with task_data(task, data, text=text, label=label) as given:
+        card, rows = given.card, given.rows
+        start = open_model(model, show)
+        chosen = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
+        plan = Plan(card, start, chosen, seed=seed, rows=rows, data=given.folder, cuda_graphs=cuda_graphs)
+        folder = Path("runs") / plan.run_id if out is None else Path(out)
+        record = completed_record(plan, folder)
+        if record is not None:
+            show.note(f"{plan.run_id} is complete already")
+            return Run(record, folder)
+        note_revision(card.name, plan.data_facts, show)
+        finetuning = prepare(plan)
+        typed: dict[str, Any] = {
+            "task": task if isinstance(task, str) else task.name,
+            "model": model_name(model, start),
+        }
+        typed |= {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}
+        again = "type the same command again: a fine-tuning run starts over, and gives the same numbers"
+        bar = show.bar(f"finetune {card.name}", finetuning.total_steps, count=True, on_interrupt=again)
+        detail = ""
+        with held_folder(folder), bar as shown:
+            for report in run(plan, finetuning, out=folder, asked=typed):
+                if report.evaluation is not None:
+                    scores = report.evaluation.scores
+                    detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
+                shown.update(report.step, f"loss {report.loss:.3f}{detail}")
+    done = Run.read(folder, plan.run_id)
+    if done.warning:
+        show.note(done.warning)
+    return done
+
+
+def floor(
+    task: "str | Task | Sequence[str | Task]",
+    *,
+    data: "Data" = "data",
+    text: str | Sequence[str] | None = None,
+    label: str | None = None,
+    out: Path | str = "runs",
+    seed: int = 1,
+    progress: bool = True,
+) -> Runs:
+    """Score tasks without any pretraining: the majority class, and TF-IDF n-grams with a linear model.
+
+    Each run gets a folder in `out`; those that are complete are not repeated. `data`, `text` and `label` are as for
+    `finetune`. Raises ClueBenchError.
+    """
+    from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
+    from clue_bench.tasks.task import load_task
+
+    names = [task] if isinstance(task, str) or not isinstance(task, Sequence) else list(task)
+    cards = [load_task(name) if isinstance(name, str) and text is None else name for name in names]
+    found: list[Run] = []
+    again = "type the same command again: baselines that are complete are not repeated"
+    with Progress(progress).bar("floor", len(cards) * len(FLOORS), count=True, on_interrupt=again) as bar:
+        for name, card in zip(names, cards, strict=True):
+            typed = name if isinstance(name, str) else name.name
+            with task_data(card, data, text=text, label=label) as given:
+                bar.update(len(found), given.card.name)
+                for kind in FLOORS:
+                    asked = {"task": typed, "data": given.name, "seed": seed, "floor": kind}
+                    where = Path(out) / floor_run_id(given.card, given.rows, kind=kind, seed=seed)
+                    record = run_floor(
+                        given.card, given.rows, data=given.folder, kind=kind, seed=seed, out=where, asked=asked
+                    )
+                    found.append(Run(record, where))
+                    bar.update(len(found), given.card.name)
+    return Runs(tuple(found))

@@ -1,0 +1,91 @@
+"""What verbs are given, opened: models from folders, the hub or memory; tasks with or without a card; their data."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from clue_bench.api.progress import Progress
+from clue_bench.api.runs import Run
+
+if TYPE_CHECKING:
+    import datasets
+    import pandas as pd
+
+    from clue_bench.doors.records import DataFacts
+    from clue_bench.finetuning.base_models.pretrained import Pretrained
+    from clue_bench.tasks.rows import Rows
+    from clue_bench.tasks.task import Task
+
+    SplitRows: TypeAlias = pd.DataFrame | datasets.Dataset | Sequence[Mapping[str, Any]]
+    Data: TypeAlias = Path | str | SplitRows | Mapping[str, SplitRows] | datasets.DatasetDict
+    Model: TypeAlias = Path | str | Run | tuple[Any, Any]
+
+
+class TaskData(NamedTuple):
+    """A task, the folder that its files lie in, and its rows by split."""
+
+    card: "Task"
+    folder: Path
+    name: str  # what records call the data
+    rows: "dict[str, Rows]"
+
+
+@contextmanager
+def task_data(
+    task: "str | Task", data: "Data", *, text: str | Sequence[str] | None = None, label: str | None = None
+) -> Iterator[TaskData]:
+    """Open a task with its data: a folder, or rows in memory, which lie in a folder while the block runs.
+
+    With `text` and `label`, the columns of rows without a card, `task` is a name for them. Raises ClueBenchError.
+    """
+    from clue_bench.errors import ClueBenchError
+    from clue_bench.tasks.rows import read_rows
+    from clue_bench.tasks.sources import data_folder, data_name, own_task
+    from clue_bench.tasks.task import load_task
+
+    if (text is None) != (label is None):
+        raise ClueBenchError("found one of text and label", "give both columns, or neither and a task with a card")
+    if isinstance(task, str) and text is not None and label is not None:
+        card = own_task(task, data, text=text, label=label)
+    else:
+        card = load_task(task) if isinstance(task, str) else task
+    with data_folder(card, data) as folder:
+        yield TaskData(card, folder, data_name(data), read_rows(card, folder))
+
+
+def open_model(model: "Model", show: Progress) -> "Pretrained":
+    """Open a model to fine-tune: a folder, a hub id, a run, or (model, tokenizer) of transformers in memory.
+
+    Raises ClueBenchError.
+    """
+    from clue_bench.finetuning.base_models.pretrained import open_live, open_pretrained
+
+    if isinstance(model, tuple):
+        opened = open_live(*model)
+    else:
+        opened = open_pretrained(model.folder if isinstance(model, Run) else model)
+    show.notes(opened.notes)
+    return opened
+
+
+def model_name(model: "Model", opened: "Pretrained") -> str:
+    """Return what records say was asked for."""
+    if isinstance(model, tuple):
+        return opened.name
+    path = model.folder if isinstance(model, Run) else Path(model)
+    return path.name if path.exists() else str(model)
+
+
+def note_revision(task: str, facts: "DataFacts", show: Progress) -> None:
+    """Say which files are not the official ones: a score on them is not comparable with published scores."""
+    from clue_bench.doors.records import OFFICIAL
+
+    if facts.revision == OFFICIAL:
+        return
+    differing = [
+        f"{split} ({file.rows:,} rows" + (f", official {file.expected_rows:,})" if file.expected_rows else ")")
+        for split, file in facts.files.items()
+        if not file.is_official
+    ]
+    show.note(f"{task}: data revision {facts.revision}, not official: {', '.join(differing)}")

@@ -1,0 +1,183 @@
+"""Pretraining: a recipe and a corpus in, a run with its checkpoint out; and what a run shows on the way."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from clue_bench.api.progress import Bar, Progress
+from clue_bench.api.runs import Run, number_text, percent_text, perplexity_text
+
+if TYPE_CHECKING:
+    from clue_bench.doors.shards import Corpus
+    from clue_bench.pretraining.recipe import Recipe
+    from clue_bench.pretraining.report import TrainingReport
+    from clue_bench.pretraining.trackers import Choice
+
+PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}
+
+
+def pretrain(
+    recipe: str,
+    *,
+    corpus: "Path | str | Corpus",
+    out: Path | str,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    debug_size: bool = False,
+    start: Path | str | None = None,
+    pairs: "Path | str | Corpus | None" = None,
+    cuda_graphs: bool = False,
+    tracker: "Choice" = "auto",
+    progress: bool = True,
+) -> Run:
+    """Pretrain a model by `recipe`, a name or a .toml file, into the folder `out`; return the run.
+
+    A run that is complete is not repeated, and one that was interrupted goes on. `steps` are the updates of the whole
+    run, `settings` override keys of the recipe, `start` is a checkpoint to go on from, and `pairs` are labelled pairs
+    for recipes that take some. Several processes (torchrun) share one run: the first shows it and writes the files,
+    and all return it. Raises ClueBenchError.
+    """
+    from clue_bench.pretraining.recipe import load_recipe
+
+    asked = dict(settings or {})
+    loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)  # before torch is imported
+
+    from clue_bench.doors.checkpoint import read_checkpoint
+    from clue_bench.doors.shards import Corpus
+    from clue_bench.pretraining.run import METRICS, completed_record, run, run_id
+    from clue_bench.pretraining.trackers import pick_tracker, tracked
+    from clue_bench.pretraining.train import Pretraining
+
+    out = Path(out)
+    picked = pick_tracker(tracker)
+    opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
+    labelled = Corpus.open(Path(pairs)) if isinstance(pairs, str | Path) else pairs
+    pretraining = Pretraining(
+        loaded,
+        opened,
+        out,
+        start=None if start is None else read_checkpoint(Path(start)),
+        pairs=labelled,
+        cuda_graphs=cuda_graphs,
+    )
+    show = Progress(progress and pretraining.processes.is_first)
+    if loaded.held_out_share and pretraining.feeds.held_out is None:
+        show.note("nothing is held out: the corpus is too small for it")
+    record = completed_record(pretraining)
+    if record is not None:
+        pretraining.leave()
+        show.note(f"{record.run_id} is complete already")
+        return Run(record, out)
+    typed = {
+        "recipe": Path(recipe).name,
+        "corpus": opened.folder.name,
+        "settings": asked,
+        "steps": steps,
+        "debug_size": debug_size,
+        "cuda_graphs": cuda_graphs,
+        "from": start and Path(start).name,
+        "pairs": labelled and labelled.folder.name,
+    }
+    name, config, reports = run_id(pretraining), loaded.model_dump(), run(pretraining, asked=typed)
+    if pretraining.processes.is_first:
+        reports = tracked(reports, picked, out=out, metrics=out / METRICS, name=name, config=config)
+    with show.bar(f"pretrain {loaded.name}", total_tokens(loaded)) as bar:
+        watched = Watched(bar, loaded)
+        for report in reports:
+            if show.is_shown:
+                watched.show(report)
+    return Run.read(out, name)
+
+
+class Watched:
+    """The reports of one run as they are shown. The last evaluation of the held-out part stays until the next."""
+
+    def __init__(self, bar: Bar, recipe: "Recipe") -> None:
+        """Show on `bar`, whose total is `total_tokens`."""
+        self._bar, self._recipe = bar, recipe
+        self._evaluated: TrainingReport | None = None
+
+    def show(self, report: "TrainingReport") -> None:
+        """Show a report in place of the one before."""
+        if report.held_out_loss is not None:
+            self._evaluated = report
+        self._bar.update(report.tokens, self.line(report), below=self.table(report))
+
+    def line(self, report: "TrainingReport") -> str:
+        """Return a report as one line of progress."""
+        parts = [f"step {report.step:,}"]
+        parts += [f"stage {report.stage}"] if self._recipe.stage2 else []
+        parts += [f"loss {report.loss:.3f}"]
+        if report.sop_loss is not None and report.sop_accuracy is not None:
+            parts += [f"lm {report.lm_loss:.3f}", f"sop {report.sop_loss:.3f}"]
+            parts += [f"accuracy {report.lm_accuracy:.1%}", f"sop accuracy {report.sop_accuracy:.1%}"]
+        else:
+            parts += [f"accuracy {report.lm_accuracy:.1%}"]
+        if self._evaluated is not None and self._evaluated.held_out_loss is not None:
+            parts += [f"held-out {self._evaluated.held_out_loss:.3f}", f"perplexity {_perplexity(self._evaluated)}"]
+        parts += [f"skipped {report.skipped}"] if report.skipped else []
+        parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {report.mfu:.0%}"]
+        return "  ".join([*parts, f"lr {report.learning_rate:.2e}"])
+
+    def table(self, report: "TrainingReport") -> Table:
+        """Return a report as a table of losses over two lines of numbers."""
+        losses = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
+        losses.add_column("", min_width=16)
+        for name in ("loss", "accuracy", "perplexity"):
+            losses.add_column(name, justify="right")
+        losses.add_row(PREDICTED[self._recipe.objective], f"{report.lm_loss:.3f}", _percent(report.lm_accuracy))
+        if report.sop_loss is not None:
+            losses.add_row("sentence order", f"{report.sop_loss:.3f}", _percent(report.sop_accuracy))
+        if report.pair_loss is not None:
+            losses.add_row("labelled pairs", f"{report.pair_loss:.3f}", _percent(report.pair_accuracy))
+        if report.sop_loss is not None or report.pair_loss is not None:
+            losses.add_row("sum", Text(f"{report.loss:.3f}", "bold"))
+        if self._evaluated is not None:
+            self._add_held_out(losses, self._evaluated)
+        shown = Table.grid()
+        shown.add_row("")
+        shown.add_row(losses)
+        for words in (self._position(report), self._speed(report)):
+            shown.add_row(Text(" · ".join(words), "dim"))
+        return shown
+
+    def _add_held_out(self, losses: Table, report: "TrainingReport") -> None:
+        loss = "" if report.held_out_loss is None else f"{report.held_out_loss:.3f}"
+        cells = (loss, _percent(report.held_out_accuracy), _perplexity(report))
+        losses.add_row(f"held-out, at step {report.step:,}", *cells, style="green")
+        if report.held_out_sop_accuracy is not None:
+            losses.add_row("held-out order", "", _percent(report.held_out_sop_accuracy), style="green")
+
+    def _position(self, report: "TrainingReport") -> list[str]:
+        stages = len(self._recipe.stages)
+        return [
+            f"step {report.step:,} of {self._recipe.total_steps:,}",
+            *([f"stage {report.stage} of {stages}"] if stages > 1 else []),
+            f"{number_text(report.tokens)} tokens",
+            f"learning rate {report.learning_rate:.2e}",
+        ]
+
+    def _speed(self, report: "TrainingReport") -> list[str]:
+        return [
+            f"{report.tokens_per_second:,.0f} tokens/s",
+            f"MFU {report.mfu:.0%} of {number_text(report.model_flops_per_second / report.mfu)}FLOP/s",
+            f"gradient norm {report.gradient_norm:.2f}",
+            f"{report.skipped:,} steps skipped",
+        ]
+
+
+def total_tokens(recipe: "Recipe") -> int:
+    """Return the positions that `recipe` trains on: time goes with them, not with steps, which a stage makes longer."""
+    return sum(stage.tokens for stage in recipe.stages)
+
+
+def _perplexity(report: "TrainingReport") -> str:
+    value = report.held_out_perplexity
+    return "" if value is None else perplexity_text(value)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else percent_text(share)

@@ -1,0 +1,124 @@
+"""The whole way once, from text to a leaderboard."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from clue_bench.api.boards import leaderboard
+from clue_bench.api.corpora import build_corpus, train_vocabulary
+from clue_bench.api.finetuning import finetune
+from clue_bench.api.pretraining import pretrain
+from clue_bench.api.progress import Progress
+from clue_bench.api.runs import Run, load_runs
+
+if TYPE_CHECKING:
+    from clue_bench.leaderboards.leaderboard import Leaderboard
+
+TASKS = ("afqmc", "tnews", "iflytek", "cmnli")
+SEED = 1
+SYNTHETIC_DOCUMENTS = 4_000
+VOCABULARY_SIZE = 8_000
+VOCABULARY_CHARACTERS = 8_000_000  # of text that the vocabulary is trained on: more changes only rare characters
+NARROW = "debug"
+# For the debug recipe: so narrow a model needs a larger rate than the default, and the synthetic tasks are easy.
+FINETUNE = {"learning_rate": 5e-4, "epochs": 5, "evaluations_per_epoch": 2}
+
+
+@dataclass(frozen=True)
+class Quickstart:
+    """What the whole way led to."""
+
+    runs: tuple[Run, ...]
+    board: "Leaderboard"
+
+
+def quickstart(
+    *,
+    data: Path | str | None = None,
+    corpus: Path | str | None = None,
+    out: Path | str | None = None,
+    recipe: str = NARROW,
+    steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    progress: bool = True,
+) -> Quickstart:
+    """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, and write a leaderboard into `out`.
+
+    Without `data` and `corpus` everything is done on a small synthetic data set that is made on the spot. The same call
+    again continues where it stopped. Raises ClueBenchError.
+    """
+    from clue_bench.leaderboards.files import PAGE
+    from clue_bench.pretraining.recipe import load_recipe
+    from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.task import load_task
+
+    show = Progress(progress)
+    folder = Path(out or ("quickstart" if data is None and corpus is None else "quickstart-real"))
+    rows = _example_tasks(folder) if data is None else Path(data)
+    text = _example_text(folder, SYNTHETIC_DOCUMENTS) if corpus is None else Path(corpus)
+    show.notes([f"task data: synthetic, in {rows}"] if data is None else [])
+    show.notes([f"text: synthetic, in {text}"] if corpus is None else [])
+    load_recipe(recipe, dict(settings or {}), steps=steps)  # mistakes are found before anything long begins
+    for task in TASKS:
+        available_splits(load_task(task), rows)
+    vocabulary = folder / "vocab.txt"
+    if not vocabulary.is_file():
+        train_vocabulary(
+            text, out=vocabulary, size=VOCABULARY_SIZE, characters=VOCABULARY_CHARACTERS, progress=progress
+        )
+    shards = folder / "corpus"
+    build_corpus(text, vocabulary=vocabulary, out=shards, workers=os.cpu_count() or 1, progress=progress)
+    pretrain(recipe, corpus=shards, out=folder / "pretrain", steps=steps, settings=settings, progress=progress)
+    runs = tuple(
+        finetune(
+            task,
+            folder / "pretrain",
+            data=rows,
+            seed=SEED,
+            out=folder / f"finetune-{task}",
+            settings=FINETUNE if recipe == NARROW else {},
+            progress=progress,
+        )
+        for task in TASKS
+    )
+    board = leaderboard(load_runs(folder), out=folder / "leaderboard")
+    show.note(f"leaderboard: {folder / 'leaderboard' / PAGE}")
+    return Quickstart(runs, board)
+
+
+class ExampleData(NamedTuple):
+    """Synthetic text and task data: a file for `build_corpus`, and a folder for `finetune`."""
+
+    text: Path
+    tasks: Path
+
+
+def example_data(out: Path | str, *, documents: int | None = None) -> ExampleData:
+    """Write a small synthetic data set into the folder `out`, unless it is there: text, and the data of four tasks.
+
+    The same call gives the same bytes. No score on it says anything about CLUE.
+    """
+    return ExampleData(_example_text(Path(out), documents or SYNTHETIC_DOCUMENTS), _example_tasks(Path(out)))
+
+
+def _example_text(folder: Path, documents: int) -> Path:
+    from clue_bench.synthetic.corpus import write_corpus
+
+    text = folder / "synthetic-corpus.txt"
+    if not text.is_file():
+        write_corpus(text, seed=SEED, num_documents=documents)
+    return text
+
+
+def _example_tasks(folder: Path) -> Path:
+    from clue_bench.synthetic.tasks import write_tasks
+    from clue_bench.tasks.task import load_task
+
+    tasks = folder / "synthetic-tasks"
+    if not (tasks / "DATASET.json").is_file():
+        cards = {name: load_task(name) for name in TASKS}
+        labels = {n: dict(zip(c.labels, c.label_descriptions, strict=True)) for n, c in cards.items()}
+        write_tasks(tasks, seed=SEED, labels=labels)
+    return tasks

@@ -1,0 +1,95 @@
+"""The zip for CLUE's score server, written from runs or checked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clue_bench.api.runs import Run
+from clue_bench.tables import Shown, Table, make_table
+
+if TYPE_CHECKING:
+    from clue_bench.prediction.submission.check import Report
+    from clue_bench.prediction.submission.write import RunAnswers
+
+
+@dataclass(frozen=True)
+class Submission(Shown):
+    """A valid zip, what it holds, and the runs that it was written from."""
+
+    zip: Path
+    report: "Report"
+    answers: "tuple[RunAnswers, ...]" = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person must know: flags of runs, other revisions of test files, what is missing."""
+        found = []
+        for run in self.answers:
+            if run.record.flags:
+                found.append(f"warning: {run.folder}: flagged {', '.join(run.record.flags)}")
+            for split, facts in run.record.data.files.items():
+                if split not in ("train", "dev") and not facts.is_official:
+                    found.append(f"warning: {run.folder}: predicted another {split} file than the official one")
+        found += [f"note: {note}" for note in self.report.notes]
+        missing = ", ".join(self.report.missing) or "none"
+        return [*found, f"{self.zip}: valid, {len(self.report.files)} files; CLUE's that are not in it: {missing}"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the files and what is missing as plain values."""
+        files = [
+            {
+                "name": file.slot.name,
+                "task": file.slot.task.name,
+                "split": file.slot.split,
+                "rows": file.rows,
+                "ids": file.ids,
+                "run_id": self._run_of.get(file.slot.name),
+            }
+            for file in self.report.files
+        ]
+        facts = {"zip": str(self.zip), "valid": True, "files": files}
+        return {**facts, "missing": self.report.missing, "notes": self.report.notes}
+
+    @property
+    def tables(self) -> list[Table]:
+        """One table with a line for each file."""
+        rows = [
+            (file.slot.name, file.slot.task.name, file.slot.split, f"{file.rows:,}", file.ids, run)
+            for file in self.report.files
+            for run in [self._run_of.get(file.slot.name, "")]
+        ]
+        return [make_table("", ["file", "task", "split", "rows", "ids", "run" if self.answers else ""], rows)]
+
+    @property
+    def _run_of(self) -> dict[str, str]:
+        return {name: run.record.run_id for run in self.answers for name in run.files}
+
+
+def submit(
+    runs: Sequence[Run | Path | str],
+    *,
+    out: Path | str = "submit.zip",
+    data: Path | str | None = None,
+    cards: Sequence[str] = (),
+) -> Submission:
+    """Write CLUE's submission from fine-tuning runs, one a task, and check it. Raises ClueBenchError.
+
+    `data` is a folder with the test files, to compare ids with; `cards` are .toml files of tasks of your own.
+    """
+    from clue_bench.prediction.submission.names import known_slots
+    from clue_bench.prediction.submission.write import read_run, write_submission
+
+    known = known_slots(list(cards))
+    answers = [read_run(run.folder if isinstance(run, Run) else Path(run), known) for run in runs]
+    folder = None if data is None else Path(data)
+    return Submission(Path(out), write_submission(Path(out), answers, known=known, data=folder), tuple(answers))
+
+
+def check_submission(path: Path | str, *, data: Path | str | None = None, cards: Sequence[str] = ()) -> Submission:
+    """Check a submission: names, counts, order, ids, labels. Raises ClueBenchError for the first mistake."""
+    from clue_bench.prediction.submission.check import check_submission
+    from clue_bench.prediction.submission.names import known_slots
+
+    folder = None if data is None else Path(data)
+    return Submission(Path(path), check_submission(Path(path), known=known_slots(list(cards)), data=folder))

@@ -1,0 +1,234 @@
+"""What comes before training: `tasks`, `recipes`, `data`, `vocab` and `corpus`."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from clue_bench.api import corpora
+from clue_bench.api import data as task_data
+from clue_bench.cli.options import TASK, Data, Json, Tasks, Verb, names
+from clue_bench.cli.terminal import print_json, print_table, show
+
+if TYPE_CHECKING:
+    from clue_bench.cards import Kind
+
+Reference = Annotated[str, typer.Argument(metavar="CARD", help="A card's name, or a path ending in .toml.")]
+Texts = Annotated[
+    list[Path],
+    typer.Argument(metavar="TEXT…", help="Text files (.txt, .jsonl, also .gz and .xz) or folders of them."),
+]
+Vocabulary = Annotated[
+    Path, typer.Option(metavar="FILE", help="vocab.txt or spiece.model, or a folder that holds one.")
+]
+Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write.")]
+
+
+def _app(words: str) -> typer.Typer:
+    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+
+
+def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
+    """Return the four verbs over one kind of card."""
+    app = _app(f"List, show, copy and check {noun} cards. {chinese}")
+
+    @app.command("list", cls=Verb)
+    def list_cards(json: Json = False) -> None:
+        """List every card that is found; a broken one is listed with its error."""
+        rows = task_data.list_cards(kind)
+        if json:
+            print_json({kind: rows})
+        else:
+            print_table(["name", "title"], ((row["name"], row["error"] or row["title"]) for row in rows))
+
+    @app.command("show", cls=Verb)
+    def show_card(card: Reference, json: Json = False) -> None:
+        """Print every key of a card with its value."""
+        values = task_data.load_any_card(kind, card).model_dump(mode="json")
+        if json:
+            print_json(values)
+        else:
+            print_table(["key", "value"], values.items())
+
+    @app.command(cls=Verb)
+    def copy(
+        card: Reference,
+        to: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, ending in .toml.")],
+        json: Json = False,
+    ) -> None:
+        """Copy a card to a file of your own, to change it there."""
+        source = task_data.copy_card(kind, card, to)
+        if json:
+            print_json({"from": str(source), "to": str(to)})
+        else:
+            print_table(["copied", "to"], [(source, to)])
+
+    @app.command(cls=Verb)
+    def check(
+        cards: Annotated[
+            list[str] | None, typer.Argument(metavar="CARD…", help="Cards; all of them if none is named.")
+        ] = None,
+        json: Json = False,
+    ) -> None:
+        """Decode cards strictly; the first mistake is an error naming file and key."""
+        checked = task_data.check_cards(kind, cards or [])
+        if json:
+            print_json({"checked": checked})
+        else:
+            print_table(["checked"], ((name,) for name in checked))
+
+    return app
+
+
+tasks = _cards("tasks", "task", "任务卡片。")
+recipes = _cards("pretrain", "recipe", "预训练配方。")
+data = _app("Fetch, check and examine task data. 下载、检查、审查任务数据。")
+vocab = _app("Train, count and prune vocabularies. 训练、统计与裁剪词表。")
+corpus = _app("Build and inspect corpora. 构建与查看语料。")
+
+
+@data.command(cls=Verb, epilog="Example: clue-bench data fetch --task afqmc,tnews --data clue")
+def fetch(
+    task: Tasks = None,
+    data: Data = Path("data"),
+    mirror: Annotated[
+        list[str] | None,
+        typer.Option(metavar="URL", help="Folder that holds the zips, or a URL with {file} in it, asked first."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Fetch task data that are missing, read every row, and keep only what is whole (下载任务数据).
+
+    Sources are the card's mirrors of the official zip, in order, then the Hugging Face hub. What is there and can be
+    read is kept. A proxy is taken from HTTPS_PROXY, another hub from HF_ENDPOINT.
+    """
+    found = task_data.fetch_data(names(task), data=data, mirrors=mirror or [])
+    show(found, as_json=json)
+    found.raise_failures()
+
+
+@data.command(cls=Verb, epilog="Example: clue-bench data verify --task afqmc,tnews --data clue")
+def verify(task: Tasks = None, data: Data = Path("data"), json: Json = False) -> None:
+    """Read every row and compare row counts and md5 with the cards: official data, or another revision."""
+    show(task_data.verify_data(names(task), data=data), as_json=json)
+
+
+@data.command(cls=Verb, epilog="Example: clue-bench data audit --task afqmc,tnews --data clue --vocab vocab.txt")
+def audit(
+    task: Tasks = None,
+    data: Data = Path("data"),
+    vocab: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="vocab.txt, .model, or a folder that holds one; counts tokens, too."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Examine task data: rows, lengths, labels, duplicates, conflicting labels, leaks between splits (检查数据质量).
+
+    Texts are the same if every character of every text agrees, the two of a pair in their order. "repeated": rows
+    whose texts an earlier row of the split has (rows minus distinct texts). "conflicting": distinct texts with more
+    than one label, "in rows" the rows that have them. "shared texts": distinct texts in both splits, beside the rows
+    of each; "but for white space" counts the same three without blanks. Characters are those of a row's texts together
+    (--json: of each field, too), tokens include [CLS] and [SEP], percentiles are by nearest rank. "tokens left" and
+    "unknown" are shares of the texts' own tokens. Rows of dropped labels are left out; test sets count as unlabelled.
+    """
+    show(task_data.audit_data(names(task), data=data, vocabulary=vocab), as_json=json)
+
+
+@vocab.command(cls=Verb, epilog="Example: clue-bench vocab train part-000.txt.xz --size 8000 --out vocab.txt")
+def train(
+    texts: Texts,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="vocab.txt to write, or spiece.model for sentencepiece.")],
+    kind: Annotated[
+        Literal["wordpiece", "sentencepiece"],
+        typer.Option(help="WordPiece (Chinese by character, lower case), or sentencepiece (words)."),
+    ] = "wordpiece",
+    size: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=100, help="Tokens to keep at most; sentencepiece: exactly. [default: 8000; 100000]"
+        ),
+    ] = None,
+    sentences: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Sentencepiece: train on so many random sentences, to save memory."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Train a vocabulary on text; the same text gives the same vocabulary."""
+    show(corpora.train_vocabulary(texts, out=out, kind=kind, size=size, sentences=sentences), as_json=json)
+
+
+@vocab.command(cls=Verb, epilog="Example: clue-bench vocab stats google_vocab.txt clue_vocab.txt spiece.model")
+def stats(
+    vocabs: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="vocab.txt or .model files, or folders that hold one.")
+    ],
+    json: Json = False,
+) -> None:
+    """Count tokens by type, as CLUECorpus2020 does, with the published counts where the file is a known one."""
+    show(corpora.count_tokens(vocabs), as_json=json)
+
+
+@vocab.command(
+    cls=Verb, epilog="Example: clue-bench vocab prune google_vocab.txt --out small.txt --compare clue_vocab.txt"
+)
+def prune(
+    vocab: Annotated[Path, typer.Argument(metavar="FILE", help="A vocab.txt, or a folder that holds one.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="vocab.txt to write.")],
+    compare: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Another vocabulary: say what is missing and extra.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Keep what simplified Chinese needs, by the rules that made CLUE's 8,021 tokens of Google's 21,128."""
+    show(corpora.prune_vocabulary(vocab, out=out, compare=compare), as_json=json)
+
+
+@corpus.command(
+    cls=Verb, epilog="Example: clue-bench corpus build part-000.txt.xz --vocab clue_vocab_8021.txt --out corpus"
+)
+def build(
+    texts: Texts,
+    vocab: Vocabulary,
+    out: Folder,
+    workers: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Processes; the result does not depend on it.")
+    ] = os.cpu_count() or 1,
+    words: Annotated[
+        Literal["rjieba"] | None,
+        typer.Option(help="Cut the text into words, for whole-word masking; else the vocabulary says what a word is."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Turn text (a sentence or paragraph per line, a blank line between documents) into a corpus folder.
+
+    The same command again continues an interrupted build.
+    """
+    show(corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words), as_json=json)
+
+
+@corpus.command("show", cls=Verb, epilog="Example: clue-bench corpus show corpus")
+def show_corpus(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A corpus folder.")], json: Json = False
+) -> None:
+    """Print what a corpus folder holds, after checking every file against its checksum."""
+    show(corpora.open_corpus(folder), as_json=json)
+
+
+@corpus.command(
+    cls=Verb, epilog="Example: clue-bench corpus pairs --task afqmc --data clue --vocab vocab.txt --out pairs"
+)
+def pairs(
+    task: Annotated[str, typer.Option(metavar="TASK", help=f"{TASK}, over two texts.")],
+    data: Data,
+    vocab: Vocabulary,
+    out: Folder,
+    json: Json = False,
+) -> None:
+    """Turn the training rows of a pair task into labelled pairs, for clue-bench pretrain --pairs.
+
+    Only training rows are taken, and of these none that is also in the task's dev or test set, in either order.
+    """
+    show(corpora.build_pairs(task, data=data, vocabulary=vocab, out=out), as_json=json)

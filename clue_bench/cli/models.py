@@ -1,0 +1,294 @@
+"""What models are used for: `predict`, `submit`, `serve`, `convert`, `doctor` and `speed`."""
+
+import json as json_format
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clue_bench.cli.options import MODEL, TASK, Data, Json, Models, Set, names, overrides
+from clue_bench.cli.terminal import print_json, print_table, say, show
+from clue_bench.errors import ClueBenchError
+
+
+def predict(
+    model: Annotated[str, typer.Option(metavar="MODEL", help=f"Fine-tuned: {MODEL[0].lower()}{MODEL[1:]}")],
+    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; may be given several times.")] = None,
+    text_pair: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help="The second text of a pair, one for each --text.")
+    ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Rows as .jsonl, .csv or .tsv with the card's fields, or .txt."),
+    ] = None,
+    split: Annotated[str | None, typer.Option(metavar="SPLIT", help="A split of the task, e.g. test.")] = None,
+    data: Data = Path("data"),
+    task: Annotated[str | None, typer.Option(metavar="TASK", help=f"{TASK}  [default: the model's]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write JSON Lines there instead of on stdout.")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Show so many labels of each row.")] = 1,
+    json: Json = False,
+) -> None:
+    """Predict labels for texts (a table), a file or a split (JSON Lines in the rows' order).
+
+    Example: clue-bench predict --model runs/afqmc --text 怎么开通花呗 --text-pair 花呗如何开通
+
+    Example: clue-bench predict --model runs/tnews --file titles.csv --out labels.jsonl --top 3
+    """
+    from clue_bench.api.models import load_model
+
+    given = [name for name, value in (("--text", text), ("--file", file), ("--split", split)) if value]
+    if len(given) != 1 or (text_pair and not text):
+        found = " and ".join(given) or "none of them"
+        raise ClueBenchError(f"found {found}, expected one of --text, --file, --split", "clue-bench predict --help")
+    if text and text_pair and len(text) != len(text_pair):
+        raise ClueBenchError(f"{len(text)} --text and {len(text_pair)} --text-pair", "give each text its second one")
+    loaded = load_model(model, task=task)
+    if text:
+        predicted = loaded.predict(list(zip(text, text_pair, strict=True)) if text_pair else text, top=top)
+    elif file is not None:
+        predicted = loaded.predict_file(file, top=top)
+    else:
+        predicted = loaded.predict_split(split or "", data=data, top=top)
+    if out is not None:
+        predicted.write(out)
+    if json:
+        print_json({**predicted.summary, "out": str(out)} if out is not None else predicted.to_json())
+    elif out is not None:
+        rows = [("model", predicted.model), ("task", predicted.task), ("num rows", len(predicted))]
+        print_table(["predicted", str(out)], rows)
+    elif text:
+        show(predicted, as_json=False)
+    else:
+        for row in predicted.rows:
+            typer.echo(json_format.dumps(row, ensure_ascii=False))
+    for note in predicted.notes:
+        say(note)
+
+
+def submit(
+    runs: Annotated[list[Path] | None, typer.Argument(metavar="RUN…", help="Folders of fine-tuning runs.")] = None,
+    check: Annotated[Path | None, typer.Option(metavar="ZIP", help="Check this zip and write nothing.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder with the test files, to compare ids with.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(metavar="ZIP", help="The zip to write; CLUE wants its name to begin with submit.")
+    ] = Path("submit.zip"),
+    task: Annotated[
+        list[str] | None, typer.Option(metavar="TASK", help="A .toml file of your own task; repeatable.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write CLUE's submission from runs, one a task, or check one: names, counts, order, ids, labels.
+
+    Example: clue-bench submit runs/afqmc runs/tnews --data clue --out submit_team.zip
+
+    Example: clue-bench submit --check submit_team.zip --data clue
+    """
+    from clue_bench.api import submissions
+
+    if bool(runs) == (check is not None):
+        found = "both" if runs else "neither"
+        raise ClueBenchError(f"found {found} RUN… and --check, expected one of them", "clue-bench submit --help")
+    if check is None:
+        submission = submissions.submit(runs or [], out=out, data=data, cards=names(task))
+    else:
+        submission = submissions.check_submission(check, data=data, cards=names(task))
+    show(submission, as_json=json)
+    for note in submission.notes:
+        say(note)
+
+
+def serve(
+    model: Models,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 is every one.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
+    max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Rows that the model sees at once.")] = 32,
+    max_wait_ms: Annotated[
+        float, typer.Option(metavar="MS", min=0, help="Milliseconds that a row waits for others.")
+    ] = 5.0,
+    max_texts: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of a request.")] = 64,
+    max_text_chars: Annotated[int, typer.Option(metavar="N", min=1, help="Characters of a text.")] = 2_000,
+    max_queue: Annotated[int, typer.Option(metavar="N", min=1, help="Rows that may wait for a model.")] = 1_024,
+    rate: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Requests a minute of one client address; 0: no limit.")
+    ] = 600,
+    json: Json = False,
+) -> None:
+    """Answer POST /predict, with a page to try it at /; requests of several clients are predicted together.
+
+    Example: clue-bench serve --model runs/afqmc --model runs/tnews --port 8000
+
+    Example: curl localhost:8000/predict --json '{"texts": [["怎么开通花呗", "花呗如何开通"]]}'
+    """
+    from clue_bench.api.models import Served, serve
+
+    def on_ready(served: Served) -> None:
+        show(served, as_json=json)
+        say(f"serving at {served.url}; Ctrl-C ends it")
+
+    serve(
+        model,
+        host=host,
+        port=port,
+        max_batch=max_batch,
+        max_wait_ms=max_wait_ms,
+        max_texts=max_texts,
+        max_text_chars=max_text_chars,
+        max_queue=max_queue,
+        rate=rate,
+        on_ready=on_ready,
+    )
+    say("stopped")
+
+
+class SourceKind(StrEnum):
+    """Toolkits whose checkpoints can be read."""
+
+    uer = "uer"
+    tf = "tf"
+    hf = "hf"
+
+
+class TargetKind(StrEnum):
+    """Layouts that can be written."""
+
+    hf = "hf"
+    uer = "uer"
+
+
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A UER-py .bin, bert_model.ckpt, or a folder.")],
+    destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist.")],
+    source_kind: Annotated[
+        SourceKind,
+        typer.Option("--from", metavar="uer|tf|hf", help="What SRC is: UER-py, TensorFlow, Hugging Face."),
+    ],
+    target_kind: Annotated[
+        TargetKind, typer.Option("--to", metavar="hf|uer", help="What DST shall be.")
+    ] = TargetKind.hf,
+    config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The model's configuration: UER-py's, bert_config.json.")
+    ] = None,
+    vocab: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="vocab.txt, or the .model of sentencepiece.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Convert a checkpoint, with the same outputs (转换模型格式). --from hf --to hf cleans one.
+
+    Example: clue-bench convert bert_tiny.bin tiny --from uer --config tiny_config.json --vocab google_zh_vocab.txt
+    """
+    from clue_bench.api.checkpoints import convert
+
+    converted = convert(
+        source,
+        destination,
+        source_kind=source_kind.value,
+        target_kind=target_kind.value,
+        config=config,
+        vocabulary=vocab,
+    )
+    if json:
+        print_json(converted.as_json())
+        return
+    typer.echo(f"{converted.table}\n{converted.summary}")
+    for note in converted.notes:
+        say(f"note: {note}")
+
+
+def doctor(
+    given: Annotated[str | None, typer.Argument(metavar="MODEL", help="The same as --model.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="MODEL", help=MODEL)] = None,
+    text: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A sentence with [MASK], or for GPT2 one to continue; repeatable."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Say whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers (检查模型文件).
+
+    Exit code 0 if nothing is wrong, 1 if something is.
+
+    Example: clue-bench doctor --model runs/tiny
+    """
+    from clue_bench.api.checkpoints import doctor
+
+    if (given is None) == (model is None):
+        raise typer.BadParameter("give one --model")
+    diagnosis = doctor(model or given or "", texts=text or [])
+    if json:
+        print_json(diagnosis.as_json())
+    else:
+        typer.echo(str(diagnosis))
+    if not diagnosis.healthy:
+        raise typer.Exit(1)
+
+
+def speed(
+    model: Annotated[
+        list[str],
+        typer.Option(
+            metavar="MODEL",
+            help=f"{MODEL[:-1]}, or a recipe (a name or a .toml file), whose weights are then untrained; repeatable.",
+        ),
+    ],
+    corpus: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Corpus folder to train on; each model takes the one with its vocabulary  [default: random ids]",
+        ),
+    ] = None,
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="Task whose training rows are fine-tuned on and predicted.")
+    ] = "afqmc",
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder with a folder or zip per task  [default: synthetic data]"),
+    ] = None,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder for the records, one per model.")] = Path(
+        "runs/speed"
+    ),
+    repetitions: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Repetitions of every measurement; 6 or more give a 95 % interval."),
+    ] = 9,
+    seconds: Annotated[
+        float, typer.Option(metavar="SECONDS", min=0.01, help="The least that a repetition takes.")
+    ] = 2.0,
+    baseline: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="The --model that the others are compared with  [default: the first]"),
+    ] = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
+    """Measure training, fine-tuning and prediction speed, sizes and memory of models, in turns, with intervals.
+
+    Training is the first stage of the recipe, of a checkpoint the one that it was made by; --set changes the recipe of
+    every model, e.g. to one batch and length.
+
+    Example: clue-bench speed --model roberta-tiny-clue --model runs/tiny --task tnews --data clue
+
+    Example: clue-bench speed --model roberta-tiny-clue --model roberta-word-tiny --set global_batch=64
+    """
+    from clue_bench.api.checkpoints import speed
+
+    measured = speed(
+        model,
+        corpora=corpus or [],
+        task=task,
+        data=data,
+        out=out,
+        repetitions=repetitions,
+        seconds=seconds,
+        baseline=baseline,
+        settings=overrides(settings),
+    )
+    show(measured, as_json=json)

@@ -1,0 +1,127 @@
+"""What runs come to: `compare`, `analyse`, `leaderboard` and `runs`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from clue_bench.cli.options import Data, Json, Records, Verb
+from clue_bench.cli.terminal import print_json, print_table, show
+
+AGAINST = "--against"
+# "--against" stands between two lists, which no option of click's can; it is left among the arguments, in its place.
+CONTEXT = {"ignore_unknown_options": True}
+
+runs = typer.Typer(help="List and show run records. 运行记录。", no_args_is_help=True, rich_markup_mode=None)
+
+
+@runs.command("list", cls=Verb)
+def list_runs(records: Records = Path("runs"), json: Json = False) -> None:
+    """List every run, the unfinished ones too."""
+    from clue_bench.api.runs import load_runs
+
+    show(load_runs(records), as_json=json)
+
+
+@runs.command("show", cls=Verb)
+def show_run(
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, from clue-bench runs list.")],
+    records: Records = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Print one record."""
+    from clue_bench.api.runs import load_runs
+
+    values = load_runs(records).find(run_id).to_json()
+    if json:
+        print_json(values)
+    else:
+        print_table(["key", "value"], values.items())
+
+
+def leaderboard(
+    records: Records = Path("runs"),
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also write this folder: README.md, speed.md, index.html, leaderboard.csv, .json, plots/.",
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; fail if a file of --out differs from what the records give.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Print the measured tables and, apart from them, the published ones, as Markdown; write the board to a folder.
+
+    Example: clue-bench leaderboard --records runs --out leaderboard
+    """
+    from clue_bench.api.boards import leaderboard
+
+    board = leaderboard(records, out=out, check=check)
+    if json:
+        print_json(board.as_json())
+    elif not check:
+        typer.echo(board.markdown, nl=False)
+
+
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help=f"Folders of two runs, A and B; or several seeds of A, {AGAINST}, those of B."
+        ),
+    ],
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="A split with gold labels.")] = "dev",
+    json: Json = False,
+) -> None:
+    """Compare two runs, or two settings over several seeds, on the same rows: McNemar or Welch, and paired bootstrap.
+
+    Several runs on a side are seeds of one setting; then --against stands between the sides.
+
+    Example: clue-bench compare runs/tiny-s1 runs/tiny-s2 --against runs/base-s1 runs/base-s2
+    """
+    from clue_bench.api.boards import compare
+
+    comparison = compare(*sides_of(runs), split=split)
+    if json:
+        print_json(comparison.as_json())
+    else:
+        typer.echo(str(comparison))
+
+
+def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
+    """Return the folders of A and of B. Raises typer.BadParameter if they are not two sides."""
+    unknown = [argument for argument in arguments if argument.startswith("-") and argument != AGAINST]
+    if unknown:
+        raise typer.BadParameter(f"No such option: {unknown[0]}")
+    if AGAINST not in arguments:
+        if len(arguments) != 2:
+            raise typer.BadParameter(f"{len(arguments)} runs: give two, or put {AGAINST} between the two sides")
+        return [Path(arguments[0])], [Path(arguments[1])]
+    place = arguments.index(AGAINST)
+    a, b = arguments[:place], arguments[place + 1 :]
+    if not a or not b or AGAINST in b:
+        raise typer.BadParameter(f"{AGAINST} stands once, with runs before and after it")
+    return [Path(each) for each in a], [Path(each) for each in b]
+
+
+def analyse(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of finished fine-tuning runs.")],
+    data: Data = Path("data"),
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help="The task's card, if it is your own and not found by its name.")
+    ] = "",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="File of the page, for one run  [default: RUN/report.html]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a report per run: confusions, scores per label, hardest dev rows, calibration, learning curve.
+
+    Example: clue-bench analyse runs/finetune-tnews-tiny-7e4e9938-s1 --data clue
+    """
+    from clue_bench.api.boards import analyse
+
+    show(analyse(runs, data=data, task=task or None, out=out), as_json=json)

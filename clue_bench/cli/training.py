@@ -1,0 +1,242 @@
+"""What trains: `quickstart`, `pretrain`, `finetune`, `bench` and `floor`."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from clue_bench.cli.options import MODEL, TASK, Data, Json, Set, Steps, names, overrides
+from clue_bench.cli.terminal import print_json, print_table, say, show
+
+
+def quickstart(
+    data: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Real task data, instead of the synthetic data set.")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(metavar="TEXT", help="Real text, instead of the synthetic corpus.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Folder to write  [default: quickstart; quickstart-real for real data]"),
+    ] = None,
+    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Recipe to pretrain by.")] = "debug",
+    steps: Steps = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
+    """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, print a leaderboard.
+
+    Without --data and --corpus everything is done on a small synthetic data set that is made on the spot.
+    The same command again continues where it stopped.
+
+    Example: clue-bench quickstart --data clue --corpus text
+    """
+    from clue_bench.api.quickstart import quickstart
+
+    done = quickstart(data=data, corpus=corpus, out=out, recipe=recipe, steps=steps, settings=overrides(settings))
+    if json:
+        print_json(done.board.as_json())
+        return
+    for run in done.runs:
+        show(run, as_json=False)
+    typer.echo("\n" + done.board.markdown, nl=False)
+
+
+def pretrain(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A recipe's name (clue-bench recipes list) or a .toml file.")
+    ],
+    corpus: Annotated[Path, typer.Option(metavar="FOLDER", help="Corpus folder, from clue-bench corpus build.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FOLDER", help="Folder of the run: checkpoint/, metrics.jsonl, loss.svg, state, record."),
+    ],
+    steps: Steps = None,
+    settings: Set = None,
+    debug_size: Annotated[
+        bool, typer.Option("--debug-size", help="Shrink widths, lengths and steps; keep every code path.")
+    ] = False,
+    start: Annotated[
+        Path | None, typer.Option("--from", metavar="RUN", help="Checkpoint to go on from, e.g. another run's --out.")
+    ] = None,
+    pairs: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Labelled pairs, from clue-bench corpus pairs, if the recipe takes some."),
+    ] = None,
+    cuda_graphs: Annotated[
+        bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU; untested).")
+    ] = False,
+    tracker: Annotated[
+        Literal["auto", "none", "tensorboard", "trackio"],
+        typer.Option(help="Also write curves for this program; auto: tensorboard where it is installed."),
+    ] = "auto",
+    json: Json = False,
+) -> None:
+    """Pretrain a model. The same command again continues an interrupted run, bit for bit on the CPU.
+
+    Example: clue-bench pretrain roberta-tiny-clue --corpus corpus --out runs/tiny --steps 2000 --set global_batch=64
+
+    Two processes: torchrun --nproc_per_node 2 --no-python clue-bench pretrain roberta-tiny-clue …
+    """
+    from clue_bench.api.pretraining import pretrain
+
+    run = pretrain(
+        recipe,
+        corpus=corpus,
+        out=out,
+        steps=steps,
+        settings=overrides(settings),
+        debug_size=debug_size,
+        start=start,
+        pairs=pairs,
+        cuda_graphs=cuda_graphs,
+        tracker=tracker,
+    )
+    if int(os.environ.get("RANK", "0")):  # one of several processes, and not the one that speaks
+        # Gloo's threads have been seen to abort the interpreter's own shutdown; there is nothing left to do here.
+        os._exit(0)
+    show(run, as_json=json)
+
+
+def finetune(
+    task: Annotated[str, typer.Option(metavar="TASK", help=f"{TASK}.")],
+    model: Annotated[
+        str,
+        typer.Option(metavar="MODEL", help=f"{MODEL[:-1]}, e.g. uer/chinese_roberta_L-2_H-128."),
+    ],
+    data: Data = Path("data"),
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the new head, the order and the dropout.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of the run  [default: runs/<run id>]")
+    ] = None,
+    steps: Steps = None,
+    settings: Set = None,
+    cuda_graphs: Annotated[
+        bool,
+        typer.Option("--cuda-graphs", help="Record updates on the GPU; a run of its own (untested)."),
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Fine-tune any model on one task and score it on dev. Defaults follow the model's size.
+
+    Example: clue-bench finetune --task tnews --model runs/tiny --data clue --set learning_rate=2e-4
+
+    Example: clue-bench finetune --task afqmc --model hfl/chinese-electra-180g-small-discriminator --data clue
+    """
+    from clue_bench.api.finetuning import finetune
+
+    run = finetune(
+        task, model, data=data, out=out, seed=seed, settings=overrides(settings, steps), cuda_graphs=cuda_graphs
+    )
+    show(run, as_json=json)
+
+
+def bench(
+    model: Annotated[list[str], typer.Option(metavar="MODEL", help=f"{MODEL[:-1]}; repeatable.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas  [default: all in --data]"),
+    ] = None,
+    data: Data = Path("data"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the runs, one folder each.")] = Path("runs"),
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds 1 to N of the chosen setting.")] = 3,
+    search: Annotated[
+        bool,
+        typer.Option(
+            "--search", help="Search learning rate × batch × epochs × dropout around the defaults, with seed 1."
+        ),
+    ] = False,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE,VALUE", help="Search these values instead (implies --search); repeatable."),
+    ] = None,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Also run each architecture from random weights.")
+    ] = False,
+    intermediate: Annotated[
+        str,
+        typer.Option(
+            metavar="TASK",
+            help="First fine-tune each model on this task, with the same --set, and start from there (STILTs).",
+        ),
+    ] = "",
+    floor: Annotated[
+        bool, typer.Option(help="Also run the no-pretraining baselines: majority class and TF-IDF.")
+    ] = True,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs that failed.")] = False,
+    steps: Steps = None,
+    settings: Set = None,
+    json: Json = False,
+) -> None:
+    """Fine-tune models on tasks over several seeds: means, intervals, and paired tests against the baselines.
+
+    Runs that are complete are not repeated, so the same command continues an interrupted one. A run that fails is
+    recorded with its error, and the others go on; --retry-failed repeats it. A run that another process is doing at
+    the moment is an error. Each run of the table leaves a report.html in its folder.
+
+    Example: clue-bench bench --model runs/tiny --data clue --seeds 3
+
+    Example: clue-bench bench --model runs/tiny --task tnews --grid learning_rate=1e-4,3e-4,1e-3 --grid dropout=0,0.1
+
+    Example: clue-bench bench --model runs/tiny --untrained --task ocnli --intermediate cmnli --json
+    """
+    from clue_bench.api.benchmark import run_benchmark
+    from clue_bench.finetuning.grid import parse_grid
+
+    done = run_benchmark(
+        model,
+        names(task),
+        data=data,
+        out=out,
+        seeds=seeds,
+        settings=overrides(settings, steps),
+        search=search,
+        grid=parse_grid(grid or []),
+        untrained=untrained,
+        intermediate=intermediate or None,
+        floor=floor,
+        retry_failed=retry_failed,
+    )
+    show(done, as_json=json)
+    for note in done.notes:
+        say(note)
+    done.raise_failures()
+
+
+def floor(
+    task: Annotated[list[str], typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.")],
+    data: Data = Path("data"),
+    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the linear model's solver.")] = 1,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that each run gets a folder in.")] = Path("runs"),
+    json: Json = False,
+) -> None:
+    """Score tasks without any pretraining: the majority class, and TF-IDF n-grams with a linear model.
+
+    A leaderboard over the same folder shows these baselines, and marks what does not beat them.
+
+    Example: clue-bench floor --task afqmc,tnews --data clue
+    """
+    from clue_bench.api.finetuning import floor
+
+    runs = floor(names(task), data=data, out=out, seed=seed)
+    if json:
+        print_json(runs.to_json())
+    else:
+        header = ["task", "floor", "dev accuracy", "dev macro-F1", "parameters", "seconds", "data revision"]
+        print_table(
+            header,
+            (
+                (
+                    run.task,
+                    run.model,
+                    f"{run.accuracy:.2%}",
+                    f"{run.macro_f1:.4f}",
+                    f"{run.record.model.parameters:,}",
+                    f"{run.record.wall_seconds:.1f}",
+                    run.record.data.revision,
+                )
+                for run in runs
+            ),
+        )

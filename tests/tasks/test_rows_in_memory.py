@@ -1,0 +1,106 @@
+"""Rows in memory: frames, datasets and dictionaries become files that are read like any others."""
+
+import datasets
+import pandas as pd
+import pytest
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.files import describe
+from clue_bench.tasks.rows import read_rows
+from clue_bench.tasks.sources import data_folder, data_name, own_task
+from clue_bench.tasks.task import load_task
+
+LINES = [{"text": f"第{n}句", "mood": "good" if n % 3 else "bad"} for n in range(60)]
+COLUMNS = {"text": "text", "label": "mood"}
+
+
+def read(task, data):
+    with data_folder(task, data) as folder:
+        rows = read_rows(task, folder)
+        return rows, describe(task, folder, {split: part.facts for split, part in rows.items()})
+
+
+def of_kind(kind, rows):
+    """Return `rows` as a list, a frame or a dataset."""
+    return {"list": list, "frame": pd.DataFrame, "dataset": datasets.Dataset.from_list}[kind](rows)
+
+
+@pytest.mark.parametrize("kind", ["list", "frame", "dataset"])
+def test_rows_of_every_kind_are_the_same_data(kind):
+    splits = {"train": of_kind(kind, LINES[:40]), "dev": of_kind(kind, LINES[40:])}
+    task = own_task("moods", splits, **COLUMNS)
+    rows, facts = read(task, splits)
+    assert task.labels == ["bad", "good"]
+    assert rows["dev"].texts[0] == ("第40句",)
+    assert rows["train"].labels.tolist() == [int(bool(n % 3)) for n in range(40)]
+    assert (facts.name, facts.revision) == ("own", read(task, {"train": LINES[:40], "dev": LINES[40:]})[1].revision)
+
+
+def test_the_revision_changes_with_the_rows():
+    splits = {"train": LINES[:40], "dev": LINES[40:]}
+    task = own_task("moods", splits, **COLUMNS)
+    assert read(task, splits)[1].revision != read(task, {**splits, "dev": LINES[41:]})[1].revision
+
+
+def test_one_frame_is_divided_by_its_texts_so_that_none_is_in_both():
+    frame = pd.DataFrame(LINES + LINES)
+    task = own_task("moods", frame, **COLUMNS)
+    rows, _ = read(task, frame)
+    train, dev = (set(rows[split].texts) for split in ("train", "dev"))
+    assert dev
+    assert not train & dev
+    assert len(rows["train"]) + len(rows["dev"]) == len(frame)
+    more = read(task, pd.concat([frame, pd.DataFrame([{"text": "新", "mood": "good"}])]))[0]
+    assert dev <= set(more["dev"].texts)
+
+
+def test_a_column_of_splits_is_followed():
+    frame = pd.DataFrame(LINES).assign(split=["train"] * 50 + ["validation"] * 10)
+    rows, _ = read(own_task("moods", frame, **COLUMNS), frame)
+    assert [len(rows[split]) for split in ("train", "dev")] == [50, 10]
+
+
+def test_numbered_classes_go_by_name_and_hub_splits_by_theirs():
+    feature = datasets.ClassLabel(names=["不同", "相同"])
+    features = datasets.Features({"a": datasets.Value("string"), "b": datasets.Value("string"), "same": feature})
+    rows = [{"a": f"问{n}", "b": f"答{n}", "same": n % 2} for n in range(10)]
+    data = datasets.DatasetDict(
+        {name: datasets.Dataset.from_list(rows, features=features) for name in ("train", "validation", "test")}
+    )
+    task = own_task("pairs", data, text=["a", "b"], label="same")
+    found, _ = read(task, data)
+    assert task.labels == ["不同", "相同"]
+    assert list(found) == ["train", "dev", "test"]
+    assert found["dev"].labels.tolist() == [n % 2 for n in range(10)]
+    assert found["train"].texts[3] == ("问3", "答3")
+
+
+def test_numbers_are_the_labels_that_a_card_spells(tmp_path):
+    rows = [{"sentence1": f"甲{n}", "sentence2": "乙", "label": n % 2} for n in range(6)]
+    found, facts = read(load_task("afqmc"), {"train": rows, "dev": rows})
+    assert found["train"].labels.tolist() == [0, 1, 0, 1, 0, 1]
+    assert facts.revision.startswith("different-")
+
+
+def test_a_folder_stays_where_it_is(tmp_path):
+    with data_folder(load_task("afqmc"), tmp_path) as folder:
+        assert folder == tmp_path
+    assert data_name(tmp_path / "clue") == "clue"
+    assert data_name(pd.DataFrame()) == "rows of a DataFrame"
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"dev": LINES}, "no train split; found dev"),
+        ({"train": LINES}, "no dev split"),
+        ({"train": [{"text": "甲"}], "dev": LINES}, "no column mood"),
+        ({"train": LINES, "dev": [{"text": "甲", "mood": "fair"}]}, "label 'fair'"),
+        ({"train": 3, "dev": LINES}, "expected a frame, a Dataset or a list"),
+        ({"train": LINES[1:3], "dev": LINES}, "labels"),
+    ],
+)
+def test_rows_that_are_no_task_are_one_error_with_a_hint(data, message):
+    with pytest.raises(ClueBenchError, match=message) as caught:
+        read(own_task("moods", data, **COLUMNS), data)
+    assert caught.value.hint
