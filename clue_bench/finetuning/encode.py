@@ -43,7 +43,7 @@ class Layout(NamedTuple):
     pad: int
 
 
-class TextEncoder(Protocol):
+class IdEncoder(Protocol):
     """Turns texts into ids, without special tokens."""
 
     def ids(self, texts: list[str]) -> list[list[int]]: ...  # noqa: D102
@@ -52,7 +52,7 @@ class TextEncoder(Protocol):
 class Tokeniser(NamedTuple):
     """Turns rows into ids."""
 
-    encoder: TextEncoder
+    encoder: IdEncoder
     layout: Layout
 
 
@@ -125,7 +125,7 @@ class Encodings:
     """Splits as token ids, each tokenised once for a length: the runs of a sweep share them."""
 
     def __init__(self) -> None:
-        self._found: dict[tuple[int, int, Layout, int], tuple[Rows, TextEncoder, Encoded]] = {}
+        self._found: dict[tuple[int, int, Layout, int], tuple[Rows, IdEncoder, Encoded]] = {}
 
     def encode(self, rows: Rows, tokeniser: Tokeniser, *, max_length: int) -> Encoded:
         """Return what the function of this name returns."""
@@ -192,7 +192,7 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
     )
 
 
-def _tokenised(texts: list[tuple[str, ...]], encoder: TextEncoder) -> Iterator[list[list[int]]]:
+def _tokenised(texts: list[tuple[str, ...]], encoder: IdEncoder) -> Iterator[list[list[int]]]:
     """Yield the ids of each row's texts. Not truncated by the tokenizer, which would keep every piece it cuts off."""
     for start in range(0, len(texts), ROWS_PER_CALL):
         batch = texts[start : start + ROWS_PER_CALL]

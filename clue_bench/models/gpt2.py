@@ -56,18 +56,7 @@ class CausalLanguageModel(nn.Module):
         packing: Packing | None = None,
         drop: RowDropout | None = None,
     ) -> Outputs:
-        """Return what logits (B, S, V) are made of; those at position s predict the token at s + 1."""
-        return Outputs(self.hidden(ids_BS, keep_BS=keep_BS, packing=packing, drop=drop), self.word.weight)
-
-    def hidden(
-        self,
-        ids_BS: Tensor,
-        *,
-        keep_BS: Tensor | None = None,
-        packing: Packing | None = None,
-        drop: RowDropout | None = None,
-    ) -> Tensor:
-        """Return the hidden states behind the logits, (B, S, D)."""
+        """Return the hidden states (B, S, D) and what makes logits of them: at position s, of the token at s + 1."""
         positions = self.position.weight[: ids_BS.shape[1]] if packing is None else self.position(packing.positions_BS)
         x_BSD: Tensor = self.word(ids_BS) + positions
         x_BSD = x_BSD if drop is None else drop(x_BSD)
@@ -76,5 +65,4 @@ class CausalLanguageModel(nn.Module):
         bias = attention_bias(keep_BS, packing, is_causal=not skips_ahead, like_BSD=x_BSD)
         for layer in self.layers:
             x_BSD = layer(x_BSD, bias, skips_ahead, drop)
-        out: Tensor = self.norm(x_BSD)
-        return out
+        return Outputs(self.norm(x_BSD), self.word.weight)

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.report import TrainingReport
@@ -29,14 +29,6 @@ Choice = Literal["auto", "none", "tensorboard", "trackio"]
 
 FOLDER = "tensorboard"
 PROJECT = "clue-bench"
-
-
-class Tracker(Protocol):
-    """Takes reports; the first one's step is where an interrupted run continues."""
-
-    def log(self, report: TrainingReport) -> None: ...  # noqa: D102
-
-    def close(self) -> None: ...  # noqa: D102
 
 
 def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
@@ -61,7 +53,7 @@ def tracked(
 
     `metrics` are the reports so far, `config` the recipe. Without any report nothing is opened or written.
     """
-    tracker: Tracker | None = None
+    tracker: TensorBoard | Trackio | None = None
     try:
         for report in reports:
             if choice == "tensorboard":

@@ -164,7 +164,7 @@ class CausalClassifier(NativeClassifier):
         self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
     ) -> Tensor:
         """Return logits (B, C). Padding stands after the last token, which cannot see it; segments are not used."""
-        hidden_BSD = self.decoder.hidden(ids_BS, drop=drop)
+        hidden_BSD = self.decoder(ids_BS, drop=drop).hidden
         rows_B = torch.arange(len(ids_BS), device=ids_BS.device)
         last_B = torch.full_like(rows_B, ids_BS.shape[1] - 1) if keep_BS is None else keep_BS.sum(dim=1) - 1
         logits: Tensor = self.score(hidden_BSD[rows_B, last_B])
