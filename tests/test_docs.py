@@ -11,6 +11,7 @@ from clue_bench.cli import app
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "tasks/README.md", "pretrain/README.md"]
+MORE = ["CHANGELOG.md", "RELEASING.md", "SECURITY.md", "pretrain/LOG.md", "benchmarks/README.md"]
 
 
 def test_every_module_and_folder_of_the_tree_exists():
@@ -43,7 +44,7 @@ def test_every_command_shown_is_one(document):
             assert CliRunner().invoke(app, [verb, second, "--help"]).exit_code == 0, f"{verb} {second}"
 
 
-@pytest.mark.parametrize("document", [*DOCUMENTS, "CHANGELOG.md", "pretrain/LOG.md", "benchmarks/README.md"])
+@pytest.mark.parametrize("document", [*DOCUMENTS, *MORE])
 def test_every_relative_link_leads_somewhere(document):
     text = (ROOT / document).read_text(encoding="utf-8")
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
