@@ -369,7 +369,7 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
             assert "another process is doing this run" in busy[2]
         process.send_signal(how)
         process.send_signal(signal.SIGCONT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert out == ""
     if how == signal.SIGINT:
         assert process.returncode == 1
@@ -393,7 +393,7 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
 
 def wait_for_second_run(process, folder):
     """Return when one run is complete and the next under way."""
-    ends = time.monotonic() + 60
+    ends = time.monotonic() + 300
     while time.monotonic() < ends:
         if sorted(record.status for record in records(folder)) == ["completed", "interrupted"]:
             return

@@ -182,7 +182,7 @@ def test_ctrl_c_ends_the_command_at_once_and_leaves_nothing(tmp_path, cards):
             env={**os.environ, "NO_PROXY": "127.0.0.1"},
         )
         try:
-            server.half_sent.wait(timeout=60)
+            server.half_sent.wait(timeout=300)
             process.send_signal(signal.SIGINT)
             _, err = process.communicate(timeout=20)  # less than the command would wait for the server
         finally:

@@ -18,7 +18,7 @@ from clue_bench.doors.records import DataFacts, FileFacts, ModelFacts, RunRecord
 from clue_bench.leaderboards.files import board_files
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-SECONDS = 60.0  # that Chromium may take for an answer, on a busy machine
+SECONDS = 180.0  # that Chromium may take for an answer, on a busy machine
 HOSTILE = "<img src=x onerror=window.hacked=1>\"'&</script><script>window.hacked=2</script>"
 
 

@@ -272,8 +272,8 @@ def test_a_signal_ends_the_command_once_the_requests_in_work_are_answered(pair_f
         client.start()
         until(url, "waiting_rows", 1)
         process.send_signal(number)
-        client.join(60)
-        _, messages = process.communicate(timeout=60)
+        client.join(300)
+        _, messages = process.communicate(timeout=300)
     finally:
         process.kill()
         process.communicate()
