@@ -216,7 +216,7 @@ def test_a_users_card_is_found_by_name_in_its_folder(own_folders: list[Path]) ->
     mine.write_text(GOOD, encoding="utf-8")
     assert find_card("tasks", "mine") == mine
     assert set(card_paths("tasks")) == {*TASKS, "mine"}
-    with pytest.raises(ClueBenchError, match="no recipe is called 'mine'"):
+    with pytest.raises(ClueBenchError, match=r"recipe .*'mine'"):
         find_card("pretrain", "mine")
 
 
@@ -241,12 +241,12 @@ def test_a_folder_named_twice_is_searched_once(own_folders: list[Path], monkeypa
 
 def test_a_card_is_found_by_its_path(card: Path) -> None:
     assert find_card("tasks", str(card)) == card
-    with pytest.raises(ClueBenchError, match=r"missing\.toml: no such recipe card"):
+    with pytest.raises(ClueBenchError, match=r"missing\.toml: no such"):
         find_card("pretrain", str(card.with_name("missing.toml")))
 
 
 def test_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(ClueBenchError, match=r"no task is called 'afqcm': did you mean 'afqmc'\?") as caught:
+    with pytest.raises(ClueBenchError, match=r"task .*'afqcm': .*'afqmc'") as caught:
         find_card("tasks", "afqcm")
     assert caught.value.hint == "run clue-bench tasks list"
 

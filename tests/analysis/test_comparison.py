@@ -75,7 +75,7 @@ def test_runs_on_another_task_are_refused(make_run):
     from clue_bench.tasks.task import load_task
 
     a, b = make_run(GOLD, name="a"), make_run(GOLD, name="b", task=load_task("iflytek").facts)
-    with pytest.raises(ClueBenchError, match="task tnews and iflytek"):
+    with pytest.raises(ClueBenchError, match="tnews and iflytek"):
         compare_runs([a], [b])
 
 
@@ -84,7 +84,7 @@ def test_predictions_of_other_rows_are_refused_although_the_records_agree(make_r
     path = predictions_path(b, "dev")
     first, second, *rest = read_predictions(path)
     write_predictions(path, [second, first, *rest])
-    with pytest.raises(ClueBenchError, match="row 1 of dev is id 0, gold '108' in one and id 1, gold '103'"):
+    with pytest.raises(ClueBenchError, match=r"row 1 of dev.* id 0, .*'108'.* id 1, .*'103'"):
         compare_runs([a], [b])
 
 
@@ -100,7 +100,7 @@ def test_a_side_that_mixes_settings_is_refused(make_run):
 
 def test_a_seed_given_twice_is_refused(make_run):
     a = make_run(GOLD, name="a")
-    with pytest.raises(ClueBenchError, match="side B has a seed twice: 1, 1"):
+    with pytest.raises(ClueBenchError, match=r"side B.* seed .*1, 1"):
         compare_runs([a], [a, a])
 
 

@@ -19,7 +19,7 @@ def test_rows_are_those_that_were_predicted(make_run, data):
 
 def test_other_data_are_refused(make_run, other_data):
     run = read_run(make_run(GOLD), "dev")
-    with pytest.raises(ClueBenchError, match=r"tnews's dev has md5 .*, the run finetune-tnews-tiny-run-s1 read"):
+    with pytest.raises(ClueBenchError, match=r"tnews's dev.* md5 .*finetune-tnews-tiny-run-s1"):
         rows_of(run, load_task("tnews"), other_data)
 
 
@@ -27,15 +27,13 @@ def test_predictions_in_another_order_are_refused(make_run, data):
     folder = make_run(GOLD)
     predictions = read_predictions(predictions_path(folder, "dev"))
     write_predictions(predictions_path(folder, "dev"), predictions[::-1])
-    with pytest.raises(
-        ClueBenchError, match=r"prediction 1 has id and gold label \(5, '109'\), the data has \(0, '108'\)"
-    ):
+    with pytest.raises(ClueBenchError, match=r"prediction 1 .*\(5, '109'\).*\(0, '108'\)"):
         rows_of(read_run(folder, "dev"), load_task("tnews"), data)
 
 
 def test_a_label_that_the_task_lacks_is_refused(make_run, data):
     folder = make_run(["105", *GOLD[1:]])
-    with pytest.raises(ClueBenchError, match="prediction 1: '105' is no label of tnews"):
+    with pytest.raises(ClueBenchError, match=r"prediction 1: '105'.* tnews"):
         rows_of(read_run(folder, "dev"), load_task("tnews"), data)
 
 
@@ -73,9 +71,9 @@ def test_a_pretraining_run_is_refused(make_run):
 def test_a_split_without_gold_labels_is_refused(make_run):
     folder = make_run(GOLD)
     write_predictions(predictions_path(folder, "train"), [Prediction(id=0, label="108", probability=0.5)])
-    with pytest.raises(ClueBenchError, match="without a gold label"):
+    with pytest.raises(ClueBenchError, match="gold"):
         read_run(folder, "train")
-    with pytest.raises(ClueBenchError, match="read no split 'test', but train, dev"):
+    with pytest.raises(ClueBenchError, match=r"'test'.* train, dev"):
         read_run(folder, "test")
 
 
@@ -83,5 +81,5 @@ def test_a_folder_without_one_record_is_refused(make_run, tmp_path):
     with pytest.raises(ClueBenchError, match="no such folder"):
         read_run(tmp_path / "nowhere", "dev")
     make_run(GOLD, run_id="one")
-    with pytest.raises(ClueBenchError, match="2 run records, expected a run's folder, which has one"):
+    with pytest.raises(ClueBenchError, match="2 run records"):
         read_run(make_run(GOLD, run_id="two"), "dev")

@@ -200,7 +200,7 @@ def test_blanks_inside_a_long_line_are_no_document_boundary(tmp_path: Path, monk
 def test_a_json_line_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read, "LONGEST_LINE", 16)
     for start in (b"", BOM):
-        with pytest.raises(ClueBenchError, match=r"corpus\.jsonl: a line of over 16 bytes"):
+        with pytest.raises(ClueBenchError, match=r"corpus\.jsonl: .* 16 bytes"):
             documents(written(tmp_path / "corpus.jsonl", start + b'{"text": "longer than that"}\n'))
 
 

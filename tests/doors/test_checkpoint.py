@@ -129,5 +129,5 @@ def test_a_vocabulary_much_smaller_than_the_embedding_is_noted(checkpoint_folder
 def test_the_run_of_a_floor_is_no_model(tmp_path):
     record = json.loads(next(RECORDS.glob("*floor-majority*")).read_text(encoding="utf-8"))
     (tmp_path / f"{record['run_id']}.record.json").write_text(json.dumps(record), encoding="utf-8")
-    with pytest.raises(ClueBenchError, match="the run of a floor, which leaves predictions and no checkpoint"):
+    with pytest.raises(ClueBenchError, match=r"floor.* checkpoint"):
         read_checkpoint(tmp_path)

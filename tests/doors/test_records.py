@@ -167,7 +167,7 @@ def test_an_invalid_record_names_file_and_key(tmp_path: Path, facts: dict[str, o
 @pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"\xff{}", b'{"format_version": 1'])
 def test_a_file_that_is_no_record_is_named(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "half.record.json").write_bytes(data)
-    with pytest.raises(ClueBenchError, match=r"half\.record\.json: not a run record of format 1: the file: "):
+    with pytest.raises(ClueBenchError, match=r"half\.record\.json: .*format 1"):
         list(read_records(tmp_path))
 
 

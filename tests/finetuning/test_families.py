@@ -128,7 +128,7 @@ def test_a_saved_classifier_is_read_back_whole(family, folder, tmp_path):
     again = open_pretrained(tmp_path / "out").trained()
     assert again.num_classes == 3
     assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in ours.state_dict().items())
-    with pytest.raises(ClueBenchError, match=r"no id2label|classifier parameters are missing"):
+    with pytest.raises(ClueBenchError, match=r"id2label|classifier parameters"):
         open_pretrained(folder).trained()
 
 
@@ -381,7 +381,7 @@ def test_a_broken_folder_is_one_clear_line(folder, problem):
 def test_gpt2_without_a_layer_is_refused(tmp_path, vocabulary_file):
     folder = pretrained_folder("gpt2", tmp_path / "gpt2", vocabulary_file)
     lose("h.1.mlp.c_fc.weight")(folder)
-    with pytest.raises(ClueBenchError, match="1 encoder parameters are missing"):
+    with pytest.raises(ClueBenchError, match="1 encoder parameter"):
         open_pretrained(folder).classifier(LABELS, dropout=0.0)
 
 

@@ -171,7 +171,7 @@ def test_a_floor_never_writes_over_another_run(data, tmp_path):
 
 
 def test_an_unknown_floor_is_an_error_with_the_nearest_name(data, tmp_path):
-    with pytest.raises(ClueBenchError, match="no floor 'tf-idf': did you mean 'tfidf'"):
+    with pytest.raises(ClueBenchError, match=r"'tf-idf': .*'tfidf'"):
         run(data, tmp_path, "tf-idf")
 
 

@@ -333,7 +333,7 @@ def test_a_checkpoint_without_pooler_or_with_another_head_is_complete(kind, fold
     make(kind, folder, transformers.AutoModelForMaskedLM)
     open_pretrained(folder).classifier(LABELS, dropout=0.0)
     lose(folder, "position_embeddings")
-    with pytest.raises(ClueBenchError, match="encoder parameters are missing"):
+    with pytest.raises(ClueBenchError, match="encoder parameters"):
         open_pretrained(folder).classifier(LABELS, dropout=0.0)
 
 
@@ -344,7 +344,7 @@ def test_a_tokenizer_that_finds_no_file_of_its_own_is_refused(tmp_path):
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "base")
     start = open_pretrained(tmp_path / "base")
     assert isinstance(start, TransformersModel)
-    with pytest.raises(ClueBenchError, match="the tokenizer is empty"):
+    with pytest.raises(ClueBenchError, match="tokenizer"):
         _ = start.tokeniser
 
 
@@ -362,7 +362,7 @@ def test_a_model_that_looks_at_padding_is_refused(tmp_path):
     roughened(transformers.AutoModel.from_config(config)).save_pretrained(tmp_path / "base")
     start = open_pretrained(tmp_path / "base")
     assert [segment for _, segment in start.tokeniser.layout.pair][-1] in (0, 2)
-    with pytest.raises(ClueBenchError, match="padding at the end of a row changes what"):
+    with pytest.raises(ClueBenchError, match="padding"):
         start.classifier(LABELS, dropout=0.0)
 
 

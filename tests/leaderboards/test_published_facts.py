@@ -102,18 +102,18 @@ def test_a_bad_row_is_an_error_that_names_file_and_line(tmp_path: Path, line: st
 
 def test_another_header_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "some.csv").write_text("model,task,score\ntiny,AFQMC,69.52\n", encoding="utf-8")
-    with pytest.raises(ClueBenchError, match=r"line 1: expected the columns model,params,task"):
+    with pytest.raises(ClueBenchError, match=r"line 1: .*model,params,task"):
         read_published(tmp_path)
 
 
 def test_a_file_that_is_not_utf8_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "some.csv").write_bytes(f"{HEADER}\n分类,,AFQMC,dev,69.52,a,\n".encode("gbk"))
-    with pytest.raises(ClueBenchError, match="not a CSV file in UTF-8"):
+    with pytest.raises(ClueBenchError, match="CSV file in UTF-8"):
         read_published(tmp_path)
 
 
 def test_a_folder_without_scores_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ClueBenchError, match="no CSV file of published scores"):
+    with pytest.raises(ClueBenchError, match="no CSV file"):
         read_published(tmp_path)
 
 

@@ -134,7 +134,7 @@ def test_without_a_card_labels_are_known_and_one_or_two_texts_welcome(tmp_path, 
 
 
 def test_a_card_of_other_labels_is_refused(pair_folder):
-    with pytest.raises(ClueBenchError, match="labels 0, 1, but cmnli's card has contradiction, entailment, neutral"):
+    with pytest.raises(ClueBenchError, match=r"labels 0, 1, .*cmnli.* contradiction, entailment, neutral"):
         Predictor.open(pair_folder, task=load_task("cmnli"))
 
 

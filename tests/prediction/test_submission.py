@@ -114,7 +114,7 @@ def test_the_same_answers_give_the_same_bytes(known, tmp_path, wsc_run):
 
 def test_two_runs_of_a_task_are_refused(known, tmp_path, wsc_run):
     other = write_run(tmp_path / "other", "cluewsc2020", {"test1.0": range(1, 291)})
-    with pytest.raises(ClueBenchError, match="are both runs of cluewsc2020"):
+    with pytest.raises(ClueBenchError, match=r"both .*cluewsc2020"):
         write_submission(
             tmp_path / "submit.zip", [read_run(run, known) for run in (wsc_run, other)], known=known, data=None
         )

@@ -74,7 +74,7 @@ def test_a_run_with_pairs_is_another_run(recipe_file, corpus_folder, tmp_path, p
 
 
 def test_a_recipe_without_a_share_refuses_pairs(recipe_file, corpus_folder, tmp_path, pairs):
-    with pytest.raises(ClueBenchError, match="takes no labelled pairs"):
+    with pytest.raises(ClueBenchError, match="labelled pairs"):
         start(recipe_file, corpus_folder, tmp_path, pairs, labelled_share=0.0)
 
 
@@ -84,7 +84,7 @@ def test_running_text_as_pairs_is_refused(recipe_file, corpus_folder, tmp_path):
 
 
 def test_pairs_longer_than_a_row_are_refused_if_none_is_left(recipe_file, corpus_folder, tmp_path, pairs):
-    with pytest.raises(ClueBenchError, match="no pair fits into 8 tokens"):
+    with pytest.raises(ClueBenchError, match="8 tokens"):
         start(recipe_file, corpus_folder, tmp_path, pairs, max_length=8)
 
 

@@ -146,13 +146,13 @@ def test_a_stage_2_of_a_card_with_one_is_refused(recipe_file):
 
 def test_a_card_that_starts_from_another_needs_its_checkpoint(corpus_folder, tmp_path):
     recipe = load_recipe("roberta-tiny-pair", {"vocab_size": "corpus"}, debug_size=True)
-    with pytest.raises(ClueBenchError, match="starts from a checkpoint of roberta-tiny-clue"):
+    with pytest.raises(ClueBenchError, match="checkpoint of roberta-tiny-clue"):
         Pretraining(recipe, Corpus.open(corpus_folder), tmp_path)
 
 
 def test_whole_words_need_a_corpus_with_words(corpus_folder, tmp_path):
     recipe = load_recipe("roformer-base-wwm", debug_size=True)
-    with pytest.raises(ClueBenchError, match="built without word segmentation"):
+    with pytest.raises(ClueBenchError, match="word segmentation"):
         Pretraining(recipe, Corpus.open(corpus_folder), tmp_path)
 
 

@@ -164,7 +164,7 @@ def test_a_folder_with_another_run_is_refused_by_key(recipe_file, corpus_folder,
 def test_a_folder_with_a_checkpoint_of_unknown_origin_is_left_alone(recipe_file, corpus_folder, tmp_path):
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(ClueBenchError, match="no record of this run"):
+    with pytest.raises(ClueBenchError, match="no record"):
         finish(start(recipe_file, corpus_folder, tmp_path))
     assert (tmp_path / "checkpoint" / "mine.txt").read_text(encoding="utf-8") == "mine"
 
@@ -175,7 +175,7 @@ def test_a_corpus_whose_vocabulary_was_changed_is_refused(recipe_file, corpus_fo
     file = copy / "tokenizer" / "vocab.txt"
     lines = file.read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join([*lines[:6], *reversed(lines[6:])]) + "\n", encoding="utf-8")
-    with pytest.raises(ClueBenchError, match="not the vocabulary that the corpus was built with"):
+    with pytest.raises(ClueBenchError, match="not the vocabulary"):
         start(recipe_file, copy, tmp_path / "run")
 
 
@@ -218,7 +218,7 @@ def test_divergence_is_an_error_and_a_failed_record(recipe_file, corpus_folder, 
 
 
 def test_another_vocabulary_size_is_refused(recipe_file, corpus_folder, tmp_path):
-    with pytest.raises(ClueBenchError, match="vocab_size is 500, the corpus was built with"):
+    with pytest.raises(ClueBenchError, match=r"vocab_size .*500"):
         start(recipe_file, corpus_folder, tmp_path, vocab_size=500)
 
 

@@ -93,7 +93,7 @@ def test_mcnemar_counts_discordant_rows_and_sums_the_binomial(pairs):
 def test_mcnemar_refuses_several_seeds_and_other_rows():
     one = rows_right(3, 5)
     for other in (np.stack([one, one]), rows_right(3, 6)):
-        with pytest.raises(ClueBenchError, match="one run with one on the same rows"):
+        with pytest.raises(ClueBenchError, match="the same rows"):
             mcnemar(one, other)
 
 
@@ -253,7 +253,7 @@ def test_many_single_runs_have_the_p_values_of_mcnemar_one_pair_at_a_time() -> N
 
 @pytest.mark.parametrize("test", [pair_variances, mcnemar_p_values])
 def test_models_on_different_numbers_of_rows_cannot_be_paired(test: Callable[[list[Bools]], object]) -> None:
-    with pytest.raises(ClueBenchError, match="cannot pair models on"):
+    with pytest.raises(ClueBenchError, match="cannot pair models"):
         test([np.ones(3, dtype=np.bool_), np.ones(4, dtype=np.bool_)])
 
 

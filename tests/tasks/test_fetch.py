@@ -411,7 +411,7 @@ def test_a_mirror_is_a_folder_or_a_template(mirror, url):
 
 @pytest.mark.parametrize("mirror", ["host/clue", "ftp://host/clue", "/srv/clue", ""])
 def test_a_mirror_that_is_no_web_address_is_refused(mirror):
-    with pytest.raises(ClueBenchError, match="expected a URL that begins with http"):
+    with pytest.raises(ClueBenchError, match=r"a URL .*http"):
         mirror_url(mirror, "a.zip")
 
 

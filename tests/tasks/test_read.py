@@ -89,7 +89,7 @@ def test_a_data_set_that_names_itself_is_called_by_that_name(task, data):
 @pytest.mark.parametrize("content", ["{}", "[", '["synthetic"]'])
 def test_a_broken_dataset_file_is_named(task, data, content):
     (data / "DATASET.json").write_text(content, encoding="utf-8")
-    with pytest.raises(ClueBenchError, match=r"DATASET\.json: no name in it"):
+    with pytest.raises(ClueBenchError, match=r"DATASET\.json: no name"):
         describe(task, data, {})
 
 
@@ -132,7 +132,7 @@ def test_invalid_utf8_and_damaged_archives_are_named(task, tmp_path):
     with pytest.raises(ClueBenchError, match="invalid UTF-8 at byte 15"):
         read_split(task, "dev", tmp_path)
     (tmp_path / "cmnli" / "train.json.gz").write_bytes(gzip.compress(lines(PAIRS * 50).encode())[:-20])
-    with pytest.raises(ClueBenchError, match=r"train\.json\.gz: damaged or cut short"):
+    with pytest.raises(ClueBenchError, match=r"train\.json\.gz: damaged"):
         read_split(task, "train", tmp_path)
 
 

@@ -65,7 +65,7 @@ def test_the_longest_request_that_the_limits_allow_fits_the_body():
 
 @pytest.mark.parametrize("asked", [{"max_texts": 9}, {"max_batch": 9}])
 def test_limits_that_contradict_each_other_are_refused(asked):
-    with pytest.raises(ClueBenchError, match="--max-queue 8: less than a request or a batch") as refused:
+    with pytest.raises(ClueBenchError, match="--max-queue 8: ") as refused:
         Limits(**{"max_texts": 4, "max_batch": 4, "max_queue": 8, **asked})
     assert refused.value.hint == "--max-queue 9"
 

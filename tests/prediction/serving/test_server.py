@@ -240,12 +240,12 @@ def test_openapi_describes_request_answer_and_refusals(url):
 def test_a_port_in_use_is_an_error_of_the_user():
     with listen("127.0.0.1", 0) as bound:
         port = bound.getsockname()[1]
-        with pytest.raises(ClueBenchError, match=f"127.0.0.1:{port}: another program listens there"):
+        with pytest.raises(ClueBenchError, match=f"127.0.0.1:{port}: another program"):
             listen("127.0.0.1", port)
 
 
 def test_one_model_twice_is_refused(pair_folder):
-    with pytest.raises(ClueBenchError, match=f"two models are called {PAIRS}"):
+    with pytest.raises(ClueBenchError, match=f"two models.* {PAIRS}"):
         Service([Predictor.open(pair_folder)] * 2, Limits())
 
 
