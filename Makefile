@@ -3,7 +3,6 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Two workers fit two cores and 6 GB; `make test WORKERS=8` on a larger machine.
 WORKERS ?= 2
-export MYPY_NUM_WORKERS ?= $(WORKERS)
 # A file's tests stay together, for the sake of the fixtures that they share.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
