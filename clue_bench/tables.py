@@ -203,6 +203,10 @@ class Shown:
     def _repr_html_(self) -> str:
         return "\n".join(table.to_html() for table in self.tables)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """Show the tables where IPython would show the representation."""
+        printer.text(str(self))
+
 
 def make_table(
     title: str,

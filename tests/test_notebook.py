@@ -18,4 +18,4 @@ def test_the_first_steps_can_be_taken(tmp_path):
     shown = [output.data for cell in code for output in cell.outputs if output.output_type == "execute_result"]
     assert sum("text/html" in data for data in shown) >= 8
     assert "did you mean 'tnews'?" in code[-1].outputs[0].text
-    assert (tmp_path / "first-steps" / "leaderboard" / "index.html").is_file()
+    assert (tmp_path / "leaderboard" / "index.html").is_file()

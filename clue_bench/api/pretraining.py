@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
+from clue_bench.api.corpora import BuiltCorpus
 from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.runs import Run, number_text, percent_text, perplexity_text
 
@@ -22,13 +23,13 @@ PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"
 def pretrain(
     recipe: str,
     *,
-    corpus: "Path | str | Corpus",
+    corpus: Path | str | BuiltCorpus,
     out: Path | str,
     steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     debug_size: bool = False,
     start: Path | str | None = None,
-    pairs: "Path | str | Corpus | None" = None,
+    pairs: Path | str | BuiltCorpus | None = None,
     cuda_graphs: bool = False,
     tracker: "Choice" = "auto",
     progress: bool = True,
@@ -46,15 +47,14 @@ def pretrain(
     loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)  # before torch is imported
 
     from clue_bench.doors.checkpoint import read_checkpoint
-    from clue_bench.doors.shards import Corpus
     from clue_bench.pretraining.run import METRICS, completed_record, run, run_id
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
 
     out = Path(out)
     picked = pick_tracker(tracker)
-    opened = corpus if isinstance(corpus, Corpus) else Corpus.open(Path(corpus))
-    labelled = Corpus.open(Path(pairs)) if isinstance(pairs, str | Path) else pairs
+    opened = _opened(corpus)
+    labelled = None if pairs is None else _opened(pairs)
     pretraining = Pretraining(
         loaded,
         opened,
@@ -172,6 +172,12 @@ class Watched:
 def total_tokens(recipe: "Recipe") -> int:
     """Return the positions that `recipe` trains on: time goes with them, not with steps, which a stage makes longer."""
     return sum(stage.tokens for stage in recipe.stages)
+
+
+def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":
+    from clue_bench.doors.shards import Corpus
+
+    return corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(Path(corpus))
 
 
 def _perplexity(report: "TrainingReport") -> str:

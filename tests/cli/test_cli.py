@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import re
 import subprocess
 import sys
 
@@ -54,6 +55,7 @@ def test_every_verb_has_help_and_json(verb):
     result = CliRunner().invoke(app, [*verb, "--help"])
     assert result.exit_code == 0
     assert "--json" in result.output
+    assert not re.search(r"<(list|str|int|float|path|bool)\b", result.output)  # what to type, not types
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["tasks", "list"], ["recipes", "check"], ["pretrain", "--help"]])
