@@ -9,8 +9,7 @@ from clue_bench.api.runs import Run
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
-    from clue_bench.prediction.submission.check import Report
-    from clue_bench.prediction.submission.write import RunAnswers
+    from clue_bench.prediction.submission import RunSubmission, SubmissionCheck
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,8 @@ class Submission(Shown):
     """A valid zip, what it holds, and the runs that it was written from."""
 
     zip: Path
-    report: "Report"
-    answers: "tuple[RunAnswers, ...]" = ()
+    report: "SubmissionCheck"
+    answers: "tuple[RunSubmission, ...]" = ()
 
     @property
     def notes(self) -> list[str]:
@@ -77,8 +76,7 @@ def submit(
 
     `data` is a folder with the test files, to compare ids with; `cards` are .toml files of tasks of your own.
     """
-    from clue_bench.prediction.submission.names import known_slots
-    from clue_bench.prediction.submission.write import read_run, write_submission
+    from clue_bench.prediction.submission import known_slots, read_run, write_submission
 
     known = known_slots(list(cards))
     answers = [read_run(run.folder if isinstance(run, Run) else Path(run), known) for run in runs]
@@ -88,8 +86,7 @@ def submit(
 
 def check_submission(path: Path | str, *, data: Path | str | None = None, cards: Sequence[str] = ()) -> Submission:
     """Check a submission: names, counts, order, ids, labels. Raises ClueBenchError for the first mistake."""
-    from clue_bench.prediction.submission.check import check_submission
-    from clue_bench.prediction.submission.names import known_slots
+    from clue_bench.prediction.submission import check_submission, known_slots
 
     folder = None if data is None else Path(data)
     return Submission(Path(path), check_submission(Path(path), known=known_slots(list(cards)), data=folder))

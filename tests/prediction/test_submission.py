@@ -12,9 +12,7 @@ from clue_bench.cli import main
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
 from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
-from clue_bench.prediction.submission.check import check_submission
-from clue_bench.prediction.submission.names import known_slots
-from clue_bench.prediction.submission.write import read_run, write_submission
+from clue_bench.prediction.submission import check_submission, known_slots, read_run, write_submission
 from clue_bench.tasks.task import load_task
 
 OFFICIAL = {  # clue_submit_examples; rows of the official test files

@@ -1,0 +1,359 @@
+"""CLUE's submission: one zip with a file of predictions per test set, written and checked.
+
+Input: folders of fine-tuning runs (their record and predictions), or a zip of anyone's. Output: a zip that the checker
+has found right, or an error naming file, line, what was found and what was expected.
+
+Format (clue_submit_examples, 2021-09-04): JSON Lines {"id": 0, "label": "0"} in the order of the test file, since the
+score server reads only `label`, line by line. The names of the files are those of the task cards (`submission`); any
+subset of tasks may be sent. A file under another name scores 0 without a word (CLUE#104, #113: ocnli_predict.json).
+"""
+
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from clue_bench import files
+from clue_bench.cards import builtin_folder, card_paths
+from clue_bench.doors.predictions import check_as_written, predictions_path, read_predictions
+from clue_bench.doors.records import TaskRecord, read_record, record_paths
+from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.tasks.rows import read_split
+from clue_bench.tasks.task import Task, load_task
+
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can say; no clock: the same answers give the same bytes
+UNIX = 3  # the system that a zip says it was made on, whatever it was
+LARGEST_FILE = 2**26  # bytes; the longest official one, CMNLI's, has 0.6 MB
+REQUIRED = ("id", "label")
+ALLOWED = (*REQUIRED, "label_desc")  # which CLUE's TensorFlow baseline writes for TNEWS
+BOM = b"\xef\xbb\xbf"
+COMPLETE = "give one line for every row of the test file, in its order"
+
+FIRST_IDS = {
+    "afqmc_predict.json": 0,
+    "tnews11_predict.json": 0,
+    "tnews10_predict.json": 0,
+    "iflytek_predict.json": 0,
+    "cmnli_predict.json": 0,
+    "ocnli_50k_predict.json": 0,
+    "cluewsc10_predict.json": 1,
+}
+"""First id of the official test files whose ids are contiguous, counted on the files. CSL's are not; 1.1 of CLUEWSC and
+files of own tasks are not known: their ids are compared with --data only."""
+
+OF_NO_CARD = (
+    "ocnli_30k_predict.json",
+    *(f"{task}{version}_predict.json" for task in ("c3", "chid") for version in ("10", "11")),
+)
+"""Official names of test sets that no built-in card describes."""
+
+
+class Slot(NamedTuple):
+    """A file that a submission can hold: its official name, and the test set that it answers."""
+
+    name: str
+    task: Task
+    split: str
+
+
+class SubmissionLine(NamedTuple):
+    """One line of a submission."""
+
+    id: int | str
+    label: str
+
+
+@dataclass(frozen=True)
+class RunSubmission:
+    """What one run answers: file name → lines."""
+
+    folder: Path
+    record: TaskRecord
+    task: str
+    files: dict[str, list[SubmissionLine]]
+
+
+class CheckedFile(NamedTuple):
+    """A file that is as it should be; `ids` says what its ids were compared with."""
+
+    slot: Slot
+    rows: int
+    ids: str
+
+
+@dataclass(frozen=True)
+class SubmissionCheck:
+    """What a right submission holds, which built-in test sets it leaves out, and what else to know."""
+
+    files: list[CheckedFile]
+    missing: list[str]
+    notes: list[str]
+
+
+class Expected(NamedTuple):
+    """What is known of a test file: rows (None if not), ids (none if not), and where the ids come from."""
+
+    rows: int | None
+    ids: Sequence[int | str]
+    source: str
+
+
+def slots(tasks: Iterable[Task]) -> dict[str, Slot]:
+    """Return the files that submissions for `tasks` can hold, by name. Raises ClueBenchError if two share a name."""
+    found: dict[str, Slot] = {}
+    for task in tasks:
+        for split, card in task.splits.items():
+            if card.submission is None:
+                continue
+            other = found.setdefault(card.submission, Slot(card.submission, task, split))
+            if (other.task.name, other.split) != (task.name, split):
+                raise ClueBenchError(
+                    f"{card.submission} is the submission of both {other.task.name} and {task.name}",
+                    "change it in your own card",
+                )
+    return found
+
+
+def known_slots(cards: Iterable[str] = ()) -> dict[str, Slot]:
+    """Return the slots of every card that is found by name; `cards` (names or .toml paths) stand in for their names.
+
+    Raises ClueBenchError for a broken card.
+    """
+    given = [load_task(card) for card in cards]
+    names = {task.name for task in given}
+    return slots([*given, *(load_task(name) for name in card_paths("tasks") if name not in names)])
+
+
+def builtin_names() -> list[str]:
+    """Return the names of the built-in cards' files, sorted: all of CLUE's that this package can fill."""
+    paths = sorted(builtin_folder("tasks").glob("*.toml"))
+    return sorted(slots(load_task(str(path)) for path in paths))
+
+
+def meant(name: str, known: dict[str, Slot]) -> str:
+    """Return which name was meant: those of the task whose name it begins with, else the nearest one.
+
+    By letters alone ocnli_predict.json is nearer to cmnli_predict.json than to its own.
+    """
+    word = re.split(r"[^a-z]", name.lower())[0]
+    of_task = sorted(slot.name for slot in known.values() if word and slot.task.name.startswith(word))
+    return f"did you mean {' or '.join(of_task)}?" if of_task else nearest(name, known)
+
+
+def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
+    """Read what a completed fine-tuning run answers on the test sets of its task.
+
+    Raises ClueBenchError if the folder holds no such run, or one that predicted no test set.
+    """
+    record = _finetuned(folder)
+    task = record.task.name
+    test_sets = [slot for slot in known.values() if slot.task.name == task]
+    if not test_sets:
+        raise ClueBenchError(
+            f"{folder}: a run of {task}, of which no known card has a submission",
+            "name your own card: --task CARD.toml",
+        )
+    predicted = record.completed_results.predictions
+    lines_of = {}
+    for slot in test_sets:
+        if slot.split in predicted:
+            check_as_written(folder, slot.split, record.completed_results)
+            lines = read_predictions(predictions_path(folder, slot.split))
+            lines_of[slot.name] = [SubmissionLine(line.id, line.label) for line in lines]
+    if not lines_of:
+        splits = ", ".join(slot.split for slot in test_sets)
+        raise ClueBenchError(
+            f"{folder}: predicted {', '.join(predicted) or 'nothing'}, expected {splits}",
+            "fine-tune with --data that holds the test files",
+        )
+    return RunSubmission(folder, record, task, lines_of)
+
+
+def write_submission(
+    out: Path, runs: Sequence[RunSubmission], *, known: dict[str, Slot], data: Path | None
+) -> SubmissionCheck:
+    """Write the answers of `runs`, at most one a task, as a zip; the same answers give the same bytes.
+
+    Raises ClueBenchError, and leaves an earlier zip as it was, if two runs are of one task or an answer is not right.
+    """
+    of_task: dict[str, RunSubmission] = {}
+    for run in runs:
+        other = of_task.setdefault(run.task, run)
+        if other is not run:
+            raise ClueBenchError(f"{other.folder} and {run.folder} are both runs of {run.task}", "give one of them")
+    with files.replacing(out) as temporary:
+        _write_zip(temporary, {name: lines for run in runs for name, lines in run.files.items()})
+        return check_submission(temporary, known=known, data=data, called=out)
+
+
+def _finetuned(folder: Path) -> TaskRecord:
+    """Return the record in a run's folder."""
+    paths = record_paths(folder)
+    if len(paths) != 1:
+        raise ClueBenchError(
+            f"{folder}: {len(paths) or 'no'} run records, expected one", "give the folder that finetune wrote"
+        )
+    record = read_record(paths[0])
+    if not isinstance(record, TaskRecord):
+        raise ClueBenchError(
+            f"{folder}: a {record.kind} run, expected a fine-tuning run", "give a folder that finetune wrote"
+        )
+    if record.status != "completed":
+        raise ClueBenchError(f"{folder}: the run is {record.status}, expected completed", "repeat the run")
+    return record
+
+
+def _write_zip(path: Path, lines_of: dict[str, list[SubmissionLine]]) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in sorted(lines_of):
+            member = zipfile.ZipInfo(name, date_time=EARLIEST)
+            member.compress_type, member.create_system = zipfile.ZIP_DEFLATED, UNIX
+            member.external_attr = 0o644 << 16
+            text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines_of[name])
+            archive.writestr(member, text.encode())
+
+
+def check_submission(
+    path: Path, *, known: dict[str, Slot], data: Path | None, called: Path | None = None
+) -> SubmissionCheck:
+    """Check a zip against the cards, and with `data` against the test files' ids. `called` is its name in errors.
+
+    Raises ClueBenchError for the first thing that is wrong.
+    """
+    called = called or path
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = _checked_names(archive, known, called)
+            files = [_checked_file(_lines(archive, name, called), known[name], called, data) for name in names]
+    except FileNotFoundError as error:
+        raise ClueBenchError(f"{called}: no such file", "check the path") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+        raise ClueBenchError(f"{called}: no readable zip: {error}", "write one: clue-bench submit RUN…") from error
+    notes = []
+    if not called.name.startswith("submit"):
+        notes.append(f"CLUE asks for names like submit_team_date.zip, and {called.name} may be refused (CLUE#154)")
+    return SubmissionCheck(files, [name for name in builtin_names() if name not in names], notes)
+
+
+def _checked_names(archive: zipfile.ZipFile, known: dict[str, Slot], called: Path) -> list[str]:
+    names = archive.namelist()
+    if not names:
+        raise ClueBenchError(f"{called}: an empty zip", "write one: clue-bench submit RUN…")
+    for name in names:
+        if "/" in name or "\\" in name:
+            raise ClueBenchError(
+                f"{called}: '{name}' lies in a folder, expected the files alone", "zip them without folders: zip -j"
+            )
+        if names.count(name) > 1:
+            raise ClueBenchError(f"{called}: {name} is in it {names.count(name)} times, expected once", "keep one")
+        if name in OF_NO_CARD and name not in known:
+            raise ClueBenchError(
+                f"{called}: {name} is an official name, but of no known task card, so it cannot be checked",
+                "give a card that has it as a submission: --task CARD.toml",
+            )
+        if name not in known:
+            raise ClueBenchError(
+                f"{called}: {name} is no official name and would score 0; {meant(name, known)}", "rename the file"
+            )
+    return sorted(names)
+
+
+def _lines(archive: zipfile.ZipFile, name: str, called: Path) -> list[str]:
+    size = archive.getinfo(name).file_size
+    if size > LARGEST_FILE:
+        raise ClueBenchError(
+            f"{called}:{name}: {size:,} bytes, expected at most {LARGEST_FILE:,}", "give a file of predictions"
+        )
+    raw = archive.read(name)
+    if raw.startswith(BOM):
+        raise ClueBenchError(
+            f"{called}:{name}, line 1: begins with a byte order mark, expected '{{'", "save it as UTF-8 without BOM"
+        )
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        raise ClueBenchError(f"{called}:{name}: invalid UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    return text.removesuffix("\n").split("\n") if text else []
+
+
+def _checked_file(lines: list[str], slot: Slot, called: Path, data: Path | None) -> CheckedFile:
+    where = f"{called}:{slot.name}"
+    expected = _expected(slot, data)
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, 1):
+        found = _identity(line, slot, f"{where}, line {number}")
+        if number <= len(expected.ids) and str(found) != str(expected.ids[number - 1]):
+            raise ClueBenchError(
+                f"{where}, line {number}: id {found!r}, expected {expected.ids[number - 1]!r}", COMPLETE
+            )
+        other = seen.setdefault(str(found), number)
+        if other != number:
+            raise ClueBenchError(f"{where}, line {number}: id {found!r} again, which line {other} has", COMPLETE)
+    if expected.rows is not None and len(lines) != expected.rows:
+        raise ClueBenchError(f"{where}: {len(lines):,} lines, expected {expected.rows:,}", COMPLETE)
+    if not lines:
+        raise ClueBenchError(f"{where}: no lines", COMPLETE)
+    return CheckedFile(slot, len(lines), expected.source)
+
+
+def _expected(slot: Slot, data: Path | None) -> Expected:
+    rows = slot.task.splits[slot.split].rows
+    if data is not None:
+        ids = read_split(slot.task, slot.split, data).ids
+        if rows is not None and len(ids) != rows:
+            raise ClueBenchError(
+                f"{data}: the {slot.split} split of {slot.task.name} has {len(ids):,} rows, the official one {rows:,}",
+                f"get the official file: clue-bench data fetch --task {slot.task.name}",
+            )
+        return Expected(len(ids), ids, "those of the test file")
+    if rows is not None and slot.name in FIRST_IDS:
+        first = FIRST_IDS[slot.name]
+        return Expected(rows, range(first, first + rows), f"{first} … {first + rows - 1}")
+    return Expected(rows, (), "not compared without --data")
+
+
+def _identity(line: str, slot: Slot, where: str) -> int | str:
+    """Return a line's id. Raises ClueBenchError if it is not {"id": …, "label": …} with a label of the task."""
+    example = f'{{"id": 0, "label": "{slot.task.labels[0]}"}}'
+    if not line.strip():
+        raise ClueBenchError(f"{where}: an empty line, expected {example}", COMPLETE)
+    try:
+        row = json.loads(line, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(
+            f"{where}: not JSON ({error}), expected {example}", "write one JSON object a line"
+        ) from error
+    if not isinstance(row, dict):
+        raise ClueBenchError(
+            f"{where}: found a {type(row).__name__}, expected {example}", "write one JSON object a line"
+        )
+    strangers = [field for field in row if field not in ALLOWED]
+    if strangers:
+        raise ClueBenchError(f"{where}: field '{strangers[0]}', expected {' and '.join(REQUIRED)}", "remove the field")
+    lacking = [field for field in REQUIRED if field not in row]
+    if lacking:
+        raise ClueBenchError(f"{where}: no field '{lacking[0]}', expected {example}", "add the field")
+    identity, label = row["id"], row["label"]
+    if isinstance(identity, bool) or not isinstance(identity, int | str):
+        raise ClueBenchError(
+            f"{where}: id {identity!r}, expected a number or a string", "take the ids of the test file"
+        )
+    if not isinstance(label, str) or label not in slot.task.labels:
+        raise ClueBenchError(
+            f"{where}: label {label!r}, expected one of {slot.task.name}'s {len(slot.task.labels)} labels, as a string",
+            f"clue-bench tasks show {slot.task.name}",
+        )
+    return identity
+
+
+def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return a JSON object's fields. Raises ValueError if one comes twice: readers differ in which they take."""
+    names = [name for name, _ in pairs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"field '{name}' comes twice")
+    return dict(pairs)
