@@ -68,7 +68,7 @@ def ours(work: Workload) -> dict[str, Callable[[], Any]]:
 
     def predict(texts: list[tuple[str, ...]]) -> None:
         answers = predictor.predict(texts)
-        assert len([(row.best.label, row.best.probability) for row in answers.rows]) == len(texts)
+        assert len([(scores[0].label, scores[0].probability) for scores in answers.rows]) == len(texts)
 
     return {QUESTION: lambda: work.timed(predict)}
 

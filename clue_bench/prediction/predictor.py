@@ -1,4 +1,4 @@
-"""A fine-tuned model that answers for texts.
+"""A fine-tuned model in memory, which scores the labels of texts.
 
 Input: the folder of a run or a checkpoint; rows of one or two texts. Output: for every row the labels, the most
 probable first. What the labels mean and how many texts a row has comes from the task's card, where it is found.
@@ -8,7 +8,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Literal, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +20,7 @@ from clue_bench.doors.records import SUFFIX, FileFacts, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import open_pretrained
-from clue_bench.finetuning.encode import Encoded, Tokeniser, encode
+from clue_bench.finetuning.encode import Tokeniser, encode
 from clue_bench.finetuning.predict import predict_logits, probabilities
 from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, load_task
@@ -32,7 +32,7 @@ Texts = tuple[str, ...]
 """What one row holds: a text, or a pair."""
 
 
-class Candidate(NamedTuple):
+class LabelScore(NamedTuple):
     """A label, what it means ("" if no card says), and its probability."""
 
     label: str
@@ -40,29 +40,20 @@ class Candidate(NamedTuple):
     probability: float
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the model says of one row: every label, the most probable first."""
-
-    candidates: tuple[Candidate, ...]
-
-    @property
-    def best(self) -> Candidate:
-        """The predicted label."""
-        return self.candidates[0]
+RowScores = tuple[LabelScore, ...]
+"""What the model says of one row: every label, the most probable first."""
 
 
-@dataclass(frozen=True)
-class Answers:
-    """Answers in the rows' order; `truncated_rows` were longer than the model takes, and cut."""
+class Scores(NamedTuple):
+    """Scores in the rows' order; `truncated_rows` were longer than the model takes, and cut."""
 
-    rows: list[Answer]
+    rows: list[RowScores]
     truncated_rows: int
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a model is: names, labels in the order of its outputs, and what it wants.
+    """What a model is: names, labels in the order of its outputs, and what it takes.
 
     `run_id` is that of the run, or the model's name if the folder has no record. Without a card `num_texts` is None.
     """
@@ -105,31 +96,33 @@ class Predictor:
         ClueBenchError if the folder holds no classifier, or one whose labels are not the card's.
         """
         hardware.keep_freed_memory()
-        start = open_pretrained(path)
-        labels = _labels(start.folder)
-        card = task or _card(start.provenance)
+        base = open_pretrained(path)
+        labels = _labels(base.folder)
+        name = base.provenance.get("task")
+        card = task or (load_task(name) if isinstance(name, str) and name in card_paths("tasks") else None)
         if card is not None and sorted(card.labels) != sorted(labels):
             raise ClueBenchError(
-                f"{start.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.labels)}",
-                "--task CARD.toml names the card that the model was fine-tuned with",
+                f"{base.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.labels)}",
+                "give the card that the model was fine-tuned with: --task CARD.toml",
             )
-        settings = start.provenance.get("settings", {})
+        settings = base.provenance.get("settings", {})
         length = settings.get("max_length", card.max_length if card else MAX_LENGTH)
+        meanings = dict(zip(card.labels, card.label_descriptions, strict=True)) if card else {}
         description = Description(
-            run_id=_run_id(start.folder) or start.name,
-            model=start.name,
-            task=card.name if card else str(start.provenance.get("task", "")),
+            run_id=_run_id(base.folder) or base.name,
+            model=base.name,
+            task=card.name if card else str(base.provenance.get("task", "")),
             title=card.title if card else "",
             labels=labels,
-            descriptions=_descriptions(labels, card),
+            descriptions=tuple(meanings.get(label, "") for label in labels),
             num_texts=len(card.text_fields) if card else None,
-            max_length=min(length, start.sizes.max_positions),
+            max_length=min(length, base.sizes.max_positions),
         )
         return cls(
             description=description,
             task=card,
-            classifier=start.trained(),
-            tokeniser=start.tokeniser,
+            classifier=base.trained(),
+            tokeniser=base.tokeniser,
             precision=settings.get("precision", "auto"),
         )
 
@@ -148,28 +141,26 @@ class Predictor:
             for place, text in enumerate(texts):
                 _check_text(text, f"row {number}, text {place}")
 
-    def predict(self, rows: Sequence[Texts]) -> Answers:
-        """Return the model's answers for `rows`, in their order. Raises ClueBenchError as `check` does."""
+    def predict(self, rows: Sequence[Texts]) -> Scores:
+        """Return the scores of `rows`, in their order. Raises ClueBenchError as `check` does."""
         self.check(rows)
         with self._turn:
-            encoded = self._encoded([tuple(texts) for texts in rows])
+            facts = FileFacts(rows=len(rows), md5="", expected_rows=None, expected_md5=None)
+            labels = np.full(len(rows), UNLABELLED, dtype=np.int64)
+            unlabelled = Rows([tuple(texts) for texts in rows], labels, list(range(len(rows))), facts)
+            encoded = encode(unlabelled, self._tokeniser, max_length=self.description.max_length)
             logits = predict_logits(
                 self._classifier, encoded, pad=self._tokeniser.layout.pad, device=self._device, autocast=self._autocast
             )
         if not np.isfinite(logits).all():
-            raise ClueBenchError(f"{self.description.run_id}: outputs that are no numbers", "are the weights damaged?")
-        return Answers([self._answer(shares) for shares in probabilities(logits)], encoded.truncated_rows)
+            message = f"{self.description.run_id}: outputs that are no numbers"
+            raise ClueBenchError(message, "check the weights: clue-bench doctor --model DIR")
+        return Scores([self._scores(shares) for shares in probabilities(logits)], encoded.truncated_rows)
 
-    def _encoded(self, texts: list[Texts]) -> Encoded:
-        number = len(texts)
-        facts = FileFacts(rows=number, md5="", expected_rows=None, expected_md5=None)
-        rows = Rows(texts, np.full(number, UNLABELLED, dtype=np.int64), list(range(number)), facts)
-        return encode(rows, self._tokeniser, max_length=self.description.max_length)
-
-    def _answer(self, shares: npt.NDArray[np.float64]) -> Answer:
+    def _scores(self, shares: npt.NDArray[np.float64]) -> RowScores:
         labels, descriptions = self.description.labels, self.description.descriptions
         order = np.argsort(-shares, kind="stable")  # the first of equals, as argmax takes it
-        return Answer(tuple(Candidate(labels[n], descriptions[n], round(float(shares[n]), 6)) for n in order))
+        return tuple(LabelScore(labels[n], descriptions[n], round(float(shares[n]), 6)) for n in order)
 
     def _hint(self) -> str:
         task = self.description.task
@@ -195,20 +186,9 @@ def _labels(folder: Path) -> tuple[str, ...]:
     if not isinstance(names, dict) or set(names) != {str(number) for number in range(len(names))}:
         raise ClueBenchError(
             f"{folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
-            f"clue-bench finetune --task T --model {folder}",
+            f"fine-tune it: clue-bench finetune --task T --model {folder}",
         )
     return tuple(str(names[str(number)]) for number in range(len(names)))
-
-
-def _card(provenance: dict[str, Any]) -> Task | None:
-    """Return the card that a checkpoint names, None if there is none of that name."""
-    name = provenance.get("task")
-    return load_task(name) if isinstance(name, str) and name in card_paths("tasks") else None
-
-
-def _descriptions(labels: tuple[str, ...], card: Task | None) -> tuple[str, ...]:
-    meanings = dict(zip(card.labels, card.label_descriptions, strict=True)) if card else {}
-    return tuple(meanings.get(label, "") for label in labels)
 
 
 def _run_id(folder: Path) -> str | None:

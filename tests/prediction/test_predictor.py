@@ -69,30 +69,30 @@ def test_answers_of_every_family_are_those_of_transformers_in_the_rows_order(fam
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     tokenizer = BertTokenizer.from_pretrained(folder)
     cut = 0
-    for row, answer in zip(rows, answers.rows, strict=True):
+    for row, scores in zip(rows, answers.rows, strict=True):
         inputs = tokenizer(*row, truncation="longest_first", max_length=32, return_tensors="pt")
         cut += len(tokenizer(*row)["input_ids"]) > 32
         with torch.no_grad():
             shares = model(**inputs).logits[0].softmax(0)
-        assert {each.label: each.probability for each in answer.candidates} == pytest.approx(
+        assert {each.label: each.probability for each in scores} == pytest.approx(
             dict(zip(LABELS, shares.tolist(), strict=True)), abs=1e-4
         )
-        assert answer.best.probability == max(each.probability for each in answer.candidates)
+        assert scores[0].probability == max(each.probability for each in scores)
     assert answers.truncated_rows == cut > 0
 
 
 def test_labels_are_described_as_on_the_card(predictor):
-    (answer,) = predictor.predict([("我", "他")]).rows
-    assert {each.label: each.description for each in answer.candidates} == {"0": "不同义", "1": "同义"}
+    (scores,) = predictor.predict([("我", "他")]).rows
+    assert {each.label: each.description for each in scores} == {"0": "不同义", "1": "同义"}
     assert (predictor.description.num_texts, predictor.description.max_length) == (2, 32)
 
 
 def test_labels_in_another_order_than_the_cards_keep_their_meaning(tmp_path, vocabulary_file):
     folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", LABELS[::-1], PROVENANCE)
-    turned = {each.label: each for each in Predictor.open(folder).predict([("我", "他")]).rows[0].candidates}
+    turned = {each.label: each for each in Predictor.open(folder).predict([("我", "他")]).rows[0]}
     assert turned["1"].description == "同义"
     straight = write_classifier(tmp_path / "other", vocabulary_file, "bert", LABELS, PROVENANCE)
-    found = {each.label: each for each in Predictor.open(straight).predict([("我", "他")]).rows[0].candidates}
+    found = {each.label: each for each in Predictor.open(straight).predict([("我", "他")]).rows[0]}
     assert turned["1"].probability == pytest.approx(found["0"].probability, abs=1e-6)
 
 
@@ -126,8 +126,8 @@ def test_without_a_card_labels_are_known_and_one_or_two_texts_welcome(tmp_path, 
     folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("差评", "好评", "中评"))
     predictor = Predictor.open(folder)
     answers = predictor.predict([("我",), ("我", "他")]).rows
-    assert {each.label for each in answers[0].candidates} == {"差评", "好评", "中评"}
-    assert {each.description for each in answers[0].candidates} == {""}
+    assert {each.label for each in answers[0]} == {"差评", "好评", "中评"}
+    assert {each.description for each in answers[0]} == {""}
     assert predictor.description.max_length == 64
     with pytest.raises(ClueBenchError, match="3 texts, expected 1 or 2"):
         predictor.predict([("a", "b", "c")])
@@ -231,7 +231,7 @@ def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_pat
     assert (summary["num_rows"], summary["out"]) == (2, str(out_file))
     rows = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
     direct = Predictor.open(pair_folder).predict([("我", "他"), ("国", "国")]).rows
-    assert [(row["label"], row["probability"]) for row in rows] == [(a.best.label, a.best.probability) for a in direct]
+    assert [(row["label"], row["probability"]) for row in rows] == [scores[0][::2] for scores in direct]
     if name == "a.txt":
         assert [row["id"] for row in rows] == [0, 1]
     else:

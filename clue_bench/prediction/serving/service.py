@@ -12,7 +12,7 @@ from functools import partial
 import pydantic
 
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.prediction.predictor import Answer, Predictor, Texts
+from clue_bench.prediction.predictor import Predictor, RowScores, Texts
 from clue_bench.prediction.serving.batcher import Batcher, ClosedError, QueueFullError
 from clue_bench.prediction.serving.limits import Limits, RefusedError
 
@@ -115,7 +115,7 @@ class Service:
         self.limits = limits
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._predictors: dict[str, Predictor] = {}
-        self._batchers: dict[str, Batcher[Texts, Answer]] = {}
+        self._batchers: dict[str, Batcher[Texts, RowScores]] = {}
         for predictor in predictors:
             run_id = predictor.description.run_id
             if run_id in self._predictors:
@@ -157,10 +157,10 @@ class Service:
             predictor.check(rows)
         except ClueBenchError as error:
             raise RefusedError(422, error.message, error.hint) from error
-        answers = await self._answers(run_id, rows)
+        scored = await self._scored(run_id, rows)
         task = predictor.description.task
         return PredictResponse(
-            model=run_id, task=task, predictions=[_prediction(answer, request.top) for answer in answers]
+            model=run_id, task=task, predictions=[_prediction(scores, request.top) for scores in scored]
         )
 
     def models(self) -> Models:
@@ -197,7 +197,7 @@ class Service:
                 if not text.strip():
                     raise RefusedError(422, f"{where}: an empty text", "give some text")
 
-    async def _answers(self, run_id: str, rows: list[Texts]) -> list[Answer]:
+    async def _scored(self, run_id: str, rows: list[Texts]) -> list[RowScores]:
         try:
             return await self._batchers[run_id].submit(rows)
         except QueueFullError as error:
@@ -211,7 +211,7 @@ class Service:
             raise RefusedError(500, "the model failed on this batch", "the server's log says why") from error
 
 
-def _run(predictor: Predictor, rows: list[Texts]) -> list[Answer]:
+def _run(predictor: Predictor, rows: list[Texts]) -> list[RowScores]:
     return predictor.predict(rows).rows
 
 
@@ -231,9 +231,9 @@ def _parse(body: bytes) -> PredictRequest:
         raise RefusedError(422, f"{key or 'the body'}: {message}", EXAMPLE) from error
 
 
-def _prediction(answer: Answer, top: int | None) -> RowPrediction:
-    labels = [Label.model_construct(**candidate._asdict()) for candidate in answer.candidates[:top]]
-    return RowPrediction.model_construct(**answer.best._asdict(), labels=labels)
+def _prediction(scores: RowScores, top: int | None) -> RowPrediction:
+    labels = [Label.model_construct(**score._asdict()) for score in scores[:top]]
+    return RowPrediction.model_construct(**scores[0]._asdict(), labels=labels)
 
 
 def _model(predictor: Predictor) -> Model:
