@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clue_bench.prediction.input_rows import InputRows
-    from clue_bench.prediction.predictor import Answer, Predictor
+    from clue_bench.prediction.predictor import Predictor, RowScores
 
 ROWS_PER_UPDATE = 512  # of the progress bar; rows of similar length are batched together within them
 
@@ -26,86 +25,112 @@ Texts = Sequence[str | Sequence[str]]
 
 
 @dataclass(frozen=True)
-class Predictions(Shown, Sequence[dict[str, Any]]):
-    """The labels of rows, in their order. `truncated` rows were longer than the model takes, and cut."""
+class PredictedRow:
+    """One row: its most probable labels, the best first, and the right label where it is known."""
+
+    id: int | str
+    texts: tuple[str, ...]
+    scores: "RowScores"
+    gold: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The predicted label."""
+        return self.scores[0].label
+
+    @property
+    def description(self) -> str:
+        """What the predicted label means, as far as a card says."""
+        return self.scores[0].description
+
+    @property
+    def probability(self) -> float:
+        """How probable the model says the predicted label is."""
+        return self.scores[0].probability
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; without a right label or further labels, their keys are left out."""
+        row = {"id": self.id, **self.scores[0]._asdict()}
+        row |= {} if self.gold is None else {"gold": self.gold}
+        return row | ({"top": [score._asdict() for score in self.scores]} if len(self.scores) > 1 else {})
+
+
+@dataclass(frozen=True)
+class Predictions(Shown, Sequence[PredictedRow]):
+    """The labels of rows, in their order. `truncated_rows` were longer than the model takes, and cut."""
 
     model: str
     task: str
-    texts: list[tuple[str, ...]]
-    rows: list[dict[str, Any]]
-    answers: "list[Answer]" = field(repr=False)
-    truncated: int
+    rows: tuple[PredictedRow, ...]
+    truncated_rows: int
     max_length: int
-    top: int = 1
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, number: Any) -> Any:
-        """Return a row, or some: id, label, description and probability, and the right label where it is known."""
+        """Return a row, or some of them."""
         return self.rows[number]
 
     @property
     def labels(self) -> list[str]:
         """The predicted labels."""
-        return [row["label"] for row in self.rows]
+        return [row.label for row in self.rows]
 
     @property
     def probabilities(self) -> list[float]:
         """How probable the model says each predicted label is."""
-        return [row["probability"] for row in self.rows]
+        return [row.probability for row in self.rows]
 
-    @cached_property
+    @property
     def accuracy(self) -> float | None:
         """The share of right labels among the rows whose label is known, None if there are none."""
-        right = [row["label"] == row["gold"] for row in self.rows if "gold" in row]
+        right = [row.label == row.gold for row in self.rows if row.gold is not None]
         return sum(right) / len(right) if right else None
 
     @property
     def notes(self) -> list[str]:
         """What a person must know beside the labels."""
         found = []
-        if self.truncated:
-            found.append(f"{self.truncated:,} of {len(self):,} rows were cut to {self.max_length} tokens")
-        if self.accuracy is not None:
-            labelled = sum("gold" in row for row in self.rows)
-            right = round(self.accuracy * labelled)
+        if self.truncated_rows:
+            found.append(f"{self.truncated_rows:,} of {len(self):,} rows were cut to {self.max_length} tokens")
+        if "accuracy" in (summary := self.summary):
+            right, labelled = summary["correct"], summary["labelled_rows"]
             found.append(f"accuracy {self.accuracy:.2%}: {right:,} of {labelled:,} labelled rows")
         return found
 
     @property
     def summary(self) -> dict[str, Any]:
         """Model, task and counts."""
-        found = {"model": self.model, "task": self.task, "num_rows": len(self), "truncated_rows": self.truncated}
-        if self.accuracy is None:
-            return found
-        labelled = sum("gold" in row for row in self.rows)
-        right = round(self.accuracy * labelled)
-        return {**found, "labelled_rows": labelled, "correct": right, "accuracy": self.accuracy}
+        found = {"model": self.model, "task": self.task, "num_rows": len(self), "truncated_rows": self.truncated_rows}
+        right = [row.label == row.gold for row in self.rows if row.gold is not None]
+        counts = {"labelled_rows": len(right), "correct": sum(right), "accuracy": self.accuracy}
+        return {**found, **(counts if right else {})}
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary and the rows as plain values."""
-        return {**self.summary, "rows": self.rows}
+        return {**self.summary, "rows": [row.to_json() for row in self.rows]}
 
     @property
     def tables(self) -> list[Table]:
         """One table, with a line for each label that is shown."""
-        rows = [
-            (" | ".join(texts) if place == 0 else "", candidate.label, candidate.description, _four(candidate))
-            for texts, answer in zip(self.texts, self.answers, strict=True)
-            for place, candidate in enumerate(answer.candidates[: self.top])
+        lines = [
+            ("" if number else " | ".join(row.texts), score.label, score.description, f"{score.probability:.4f}")
+            for row in self.rows
+            for number, score in enumerate(row.scores)
         ]
-        return [make_table("", ["text", "label", "description", "probability"], rows)]
+        return [make_table("", ["text", "label", "description", "probability"], lines)]
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a pandas frame with a row for each row."""
         import pandas as pd
 
-        return pd.DataFrame([{"text": " | ".join(t), **row} for t, row in zip(self.texts, self.rows, strict=True)])
+        return pd.DataFrame([{"text": " | ".join(row.texts), **row.to_json()} for row in self.rows])
 
     def write(self, path: Path | str) -> None:
         """Write the rows as JSON Lines."""
-        files.write_text(Path(path), "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in self.rows))
+        lines = (json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in self.rows)
+        files.write_text(Path(path), "".join(lines))
 
 
 @dataclass(frozen=True)
@@ -152,19 +177,21 @@ class Model:
 
     def predict_rows(self, rows: "InputRows", top: int, progress: bool) -> Predictions:
         """Predict rows; a bar is shown if that may take a while."""
-        answers: list[Answer] = []
-        truncated = 0
-        is_long = len(rows) > ROWS_PER_UPDATE
-        show = Progress(progress and is_long)
+        scored: list[RowScores] = []
+        truncated_rows = 0
+        show = Progress(progress and len(rows) > ROWS_PER_UPDATE)
         with show.bar("predict", len(rows), count=True, on_interrupt="nothing was written; start again") as bar:
             for start in range(0, max(len(rows), 1), ROWS_PER_UPDATE):
                 found = self.predictor.predict(rows.texts[start : start + ROWS_PER_UPDATE])
-                answers += found.rows
-                truncated += found.truncated_rows
-                bar.update(len(answers))
+                scored += found.rows
+                truncated_rows += found.truncated_rows
+                bar.update(len(scored))
         about = self.predictor.description
-        lines = [_line(rows, number, answer, top) for number, answer in enumerate(answers)]
-        return Predictions(about.run_id, about.task, rows.texts, lines, answers, truncated, about.max_length, top)
+        predicted = tuple(
+            PredictedRow(each, texts, scores[:top], gold)
+            for each, texts, scores, gold in zip(rows.ids, rows.texts, scored, rows.gold, strict=True)
+        )
+        return Predictions(about.run_id, about.task, predicted, truncated_rows, about.max_length)
 
 
 def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
@@ -227,16 +254,3 @@ def serve(
             on_ready(Served(url, [each.model_dump() for each in service.models().models]))
 
         app.serve(app.make_app(service, on_ready=ready), bound)
-
-
-def _line(rows: "InputRows", number: int, answer: "Answer", top: int) -> dict[str, Any]:
-    line: dict[str, Any] = {"id": rows.ids[number], **answer.best._asdict()}
-    if rows.gold[number] is not None:
-        line["gold"] = rows.gold[number]
-    if top > 1:
-        line["top"] = [candidate._asdict() for candidate in answer.candidates[:top]]
-    return line
-
-
-def _four(candidate: Any) -> str:
-    return f"{candidate.probability:.4f}"

@@ -63,7 +63,7 @@ def predict(
         show(predicted, as_json=False)
     else:
         for row in predicted.rows:
-            typer.echo(json_format.dumps(row, ensure_ascii=False))
+            typer.echo(json_format.dumps(row.to_json(), ensure_ascii=False))
     for note in predicted.notes:
         say(note)
 

@@ -1,6 +1,6 @@
-"""Rows that a user wants answers for: typed, from a file, or a split of a task.
+"""Rows that a user wants predictions for: from a file, or a split of a task.
 
-Input: texts, a .jsonl, .json, .csv, .tsv or .txt file (or .gz of one), or a task and a data folder. Output: texts, ids
+Input: a .jsonl, .json, .csv, .tsv or .txt file (or .gz of one), or a task and a data folder. Output: texts, ids
 and the right labels where they are known. In tables and JSON Lines the task's card says what the fields are called; a
 row without label is welcome. A .txt file has a row a line, the two texts of a pair with a tab between.
 """
@@ -29,20 +29,10 @@ class InputRows:
         return len(self.texts)
 
 
-def typed_rows(texts: list[str], pairs: list[str]) -> InputRows:
-    """Return the rows of `texts`, each with its second text if there are `pairs`, numbered from 0."""
-    if pairs and len(pairs) != len(texts):
-        raise ClueBenchError(f"{len(texts)} --text and {len(pairs)} --text-pair", "give each text its second one")
-    rows: list[tuple[str, ...]] = [(text,) for text in texts]
-    if pairs:
-        rows = list(zip(texts, pairs, strict=True))
-    return InputRows(rows, list(range(len(rows))), [None] * len(rows))
-
-
 def split_rows(task: Task, split: str, data: Path) -> InputRows:
     """Return the rows of a split, without those of dropped labels."""
     if split not in task.splits:
-        raise ClueBenchError(f"{task.name} has no split '{split}'", f"it has {', '.join(task.splits)}")
+        raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
     rows = read_split(task, split, data)
     is_labelled = split in LABELLED_SPLITS
     gold: list[str | None] = [task.labels[label] if is_labelled else None for label in rows.labels]
@@ -64,12 +54,13 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputR
         rows = _lines(raw, num_texts, str(path))
     elif task is None:
         raise ClueBenchError(
-            f"{path}: the model names no task, so the fields' names are not known", "--task NAME or --task CARD.toml"
+            f"{path}: the model names no task, so the fields' names are not known",
+            "give --task NAME or --task CARD.toml",
         )
     else:
         rows = _fields(raw, task, name, str(path))
     if not rows.texts:
-        raise ClueBenchError(f"{path}: no rows", "expected one row a line")
+        raise ClueBenchError(f"{path}: no rows", "write one row a line")
     return rows
 
 
@@ -92,7 +83,7 @@ def _gold(row: dict[str, Any], task: Task, where: str) -> str | None:
     if label not in task.labels:
         raise ClueBenchError(
             f"{where}: label '{label}' is not one of {task.name}'s {len(task.labels)} labels",
-            f"fix it, or leave it out; clue-bench tasks show {task.name}",
+            f"fix it, or leave it out; see clue-bench tasks show {task.name}",
         )
     return label
 
@@ -111,7 +102,7 @@ def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
         if len(texts) not in ((num_texts,) if num_texts else (1, 2)):
             raise ClueBenchError(
                 f"{called}, line {number}: {len(texts)} texts, expected {num_texts or '1 or 2'}",
-                "a tab stands between the texts of a pair",
+                "put a tab between the texts of a pair",
             )
         rows.texts.append(texts)
         rows.gold.append(None)
