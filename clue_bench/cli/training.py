@@ -66,7 +66,7 @@ def pretrain(
         typer.Option(metavar="FOLDER", help="Labelled pairs, from clue-bench corpus pairs, if the recipe takes some."),
     ] = None,
     cuda_graphs: Annotated[
-        bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU; untested).")
+        bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU).")
     ] = False,
     tracker: Annotated[
         Literal["auto", "none", "tensorboard", "trackio"],
@@ -115,7 +115,7 @@ def finetune(
     settings: Set = None,
     cuda_graphs: Annotated[
         bool,
-        typer.Option("--cuda-graphs", help="Record updates on the GPU; a run of its own (untested)."),
+        typer.Option("--cuda-graphs", help="Record updates on the GPU; a run of its own (not yet tried on a GPU)."),
     ] = False,
     json: Json = False,
 ) -> None:
