@@ -8,7 +8,7 @@ Input: what decides a run, a grid, seeds. Output: a folder per run, and the sett
 A run that is complete is not repeated, one that was interrupted starts over. One that failed stays a record with its
 error, and is repeated only when asked; the sweep goes on without it. Where even the record cannot be written (a full
 disk, a folder that holds something else), the run has failed all the same, and nothing there is touched. A run that
-another process is doing at the moment ends the sweep: its result is not there yet, and is not to be waited for blindly.
+another process is doing at the moment ends the sweep with an error, since its result is not there yet.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -34,7 +34,7 @@ from clue_bench.finetuning.run import (
 )
 from clue_bench.finetuning.score import CONSTANT_SHARE
 from clue_bench.finetuning.train import Finetuning, FinetuningReport
-from clue_bench.finetuning.workers import Order, num_workers, side_by_side
+from clue_bench.finetuning.workers import RunRequest, num_workers, side_by_side
 
 Planner = Callable[[Point, int], Plan]
 """Decides the run of a point and a seed."""
@@ -107,15 +107,17 @@ def sweep(
     done, encodings = Sweep(), Encodings()
 
     def runs(wanted: Sequence[tuple[Point, int]]) -> Generator[Moment, None, None]:
-        orders = []
+        requests = []
         for point, seed in wanted:
             plan = planner(point, seed)
-            orders.append(Order(plan, out / plan.run_id, {**asked, "seed": seed, "settings": point}, retry_failed))
-        number = workers or num_workers([order.plan for order in orders])
+            requests.append(
+                RunRequest(plan, out / plan.run_id, {**asked, "seed": seed, "settings": point}, retry_failed)
+            )
+        number = workers or num_workers([request.plan for request in requests])
         before = float(len(done.trials))
-        moments = _side_by_side(orders, before, number) if number > 1 else _one_by_one(orders, before, encodings)
-        for (point, seed), order, record in zip(wanted, orders, (yield from moments), strict=True):
-            done.trials.append(Trial(point, seed, record, order.folder))
+        moments = _side_by_side(requests, before, number) if number > 1 else _one_by_one(requests, before, encodings)
+        for (point, seed), request, record in zip(wanted, requests, (yield from moments), strict=True):
+            done.trials.append(Trial(point, seed, record, request.folder))
 
     yield from runs([(point, seeds[0]) for point in candidates])
     complete = [trial for trial in done.trials if trial.is_complete]
@@ -126,12 +128,12 @@ def sweep(
     return done
 
 
-def attempt(order: Order, encodings: Encodings) -> Generator[FinetuningReport, None, FinetuneRecord]:
+def attempt(request: RunRequest, encodings: Encodings) -> Generator[FinetuningReport, None, FinetuneRecord]:
     """Do one run, unless it is done or has failed before; return its record, whatever came of it.
 
     Raises FolderInUseError if another process is doing it.
     """
-    plan, folder, asked, retry_failed = order
+    plan, folder, asked, retry_failed = request
     try:
         found = _earlier(plan, folder, retry_failed=retry_failed)
         if found is not None:
@@ -176,47 +178,46 @@ def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> Fine
 
 
 def _one_by_one(
-    orders: Sequence[Order], before: float, encodings: Encodings
+    requests: Sequence[RunRequest], before: float, encodings: Encodings
 ) -> Generator[Moment, None, list[FinetuneRecord]]:
     records: list[FinetuneRecord] = []
-    for order in orders:
-        yield Moment(before + len(records), order.plan, None)
-        reports = attempt(order, encodings)
-        while True:
-            try:
-                report = next(reports)
-            except StopIteration as end:
-                records.append(end.value)
-                break
-            yield Moment(before + len(records), order.plan, report)
+
+    def done(request: RunRequest) -> Generator[FinetuningReport, None, None]:
+        records.append((yield from attempt(request, encodings)))
+
+    for number, request in enumerate(requests):
+        yield Moment(before + number, request.plan, None)
+        for report in done(request):
+            yield Moment(before + number, request.plan, report)
     return records
 
 
 def _side_by_side(
-    orders: Sequence[Order], before: float, workers: int
+    requests: Sequence[RunRequest], before: float, workers: int
 ) -> Generator[Moment, None, list[FinetuneRecord]]:
     records: dict[int, FinetuneRecord] = {}
     shares: dict[int, float] = {}
-    for number, order in enumerate(orders):
+    for number, request in enumerate(requests):
         with suppress(ClueBenchError, OSError):  # which its own attempt will meet, and record
-            found = _earlier(order.plan, order.folder, retry_failed=order.retry_failed)
+            found = _earlier(request.plan, request.folder, retry_failed=request.retry_failed)
             if found is not None:
                 records[number] = found
-    missing = [number for number in range(len(orders)) if number not in records]
-    for place, what in side_by_side([orders[number] for number in missing], workers=workers, do=attempt):
-        number, order = missing[place], orders[missing[place]]
+    missing = [number for number in range(len(requests)) if number not in records]
+    for message in side_by_side([requests[number] for number in missing], workers=workers, do=attempt):
+        number, what = missing[message.number], message.what
+        request = requests[number]
         if isinstance(what, FinetuningReport):
-            shares[number] = what.step / order.plan.total_steps
+            shares[number] = what.step / request.plan.total_steps
             others = sum(share for other, share in shares.items() if other != number)
-            yield Moment(before + len(records) + others, order.plan, what)
+            yield Moment(before + len(records) + others, request.plan, what)
             continue
         shares.pop(number, None)
         if isinstance(what, FolderInUseError):
             raise what
         if isinstance(what, ClueBenchError):
-            what = _failed(order.plan, order.folder, order.asked, one_line(what))
+            what = _failed(request.plan, request.folder, request.asked, one_line(what))
         records[number] = what
-    return [records[number] for number in range(len(orders))]
+    return [records[number] for number in range(len(requests))]
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:

@@ -2,9 +2,9 @@
 
 Input: runs of one model on one task. Output: their reports as they come, and their records.
 
-A step of a small model has too little in it for two cores: much of it is work that one core does while the other waits.
-Two runs, a core each, end sooner than one after the other with both cores. A worker is started once, reads the model
-once, tokenises once, and does one run after the other.
+A step of a small model has too little work for two cores: one of them mostly waits. Two runs with a core each end
+sooner than one after the other with both. A worker is started once, reads the model once, tokenises once, and does one
+run after the other.
 """
 
 import multiprocessing
@@ -35,8 +35,8 @@ MAX_HIDDEN = 512  # of wider models a step fills two cores
 MIN_UPDATES = 100  # a worker needs seconds to start
 
 
-class Order(NamedTuple):
-    """One run that is wanted."""
+class RunRequest(NamedTuple):
+    """One run to do."""
 
     plan: Plan
     folder: Path
@@ -44,20 +44,20 @@ class Order(NamedTuple):
     retry_failed: bool
 
 
-class News(NamedTuple):
-    """What a worker says of the order of this number: a report, the record that ends it, or why it cannot be."""
+class Message(NamedTuple):
+    """About the request of this number: a report, the record that ends it, or the error that prevents it."""
 
     number: int
     what: FinetuningReport | FinetuneRecord | ClueBenchError
 
 
-Doing = Callable[[Order, Encodings], Generator[FinetuningReport, None, FinetuneRecord]]
+DoRun = Callable[[RunRequest, Encodings], Generator[FinetuningReport, None, FinetuneRecord]]
 """Does one run; returns its record, whatever came of it."""
 
 
 @dataclass(frozen=True)
 class _Shared:
-    """What all orders have in common, and a worker reads once."""
+    """What all requests have in common, and a worker reads once."""
 
     model: Path
     is_untrained: bool
@@ -67,8 +67,8 @@ class _Shared:
     threads: int
 
 
-class _Errand(NamedTuple):
-    """An order without what is shared."""
+class _Job(NamedTuple):
+    """A request without what is shared."""
 
     number: int
     settings: Settings
@@ -90,16 +90,16 @@ def num_workers(plans: Sequence[Plan]) -> int:
     return min(torch.get_num_threads(), len(plans), MAX_WORKERS)
 
 
-def side_by_side(orders: Sequence[Order], *, workers: int, do: Doing) -> Iterator[News]:
-    """Do the orders, which share task, model and rows, with so many processes; yield what they say.
+def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> Iterator[Message]:
+    """Do the requests, which share task, model and rows, with so many processes; yield what they say.
 
-    `do` is a function of a module. Ends the processes with the iteration. A process that dies is news of an error.
+    `do` is a function of a module. The processes end with the iteration; one that dies leaves a message with an error.
     """
     import torch
 
-    if not orders:
+    if not requests:
         return
-    first = orders[0].plan
+    first = requests[0].plan
     shared = _Shared(
         model=first.start.folder,
         is_untrained=isinstance(first.start, Untrained),
@@ -109,31 +109,31 @@ def side_by_side(orders: Sequence[Order], *, workers: int, do: Doing) -> Iterato
         threads=max(1, torch.get_num_threads() // workers),
     )
     waiting = deque(
-        _Errand(n, o.plan.settings, o.plan.seed, o.plan.run_id, o.folder, o.asked, o.retry_failed)
-        for n, o in enumerate(orders)
+        _Job(number, plan.settings, plan.seed, plan.run_id, folder, asked, retry_failed)
+        for number, (plan, folder, asked, retry_failed) in enumerate(requests)
     )
-    with _processes(min(workers, len(orders)), shared, do) as lines:
-        busy = {line: _send_next(line, waiting) for line in lines}
+    with _processes(min(workers, len(requests)), shared, do) as connections:
+        busy = {connection: _send_next(connection, waiting) for connection in connections}
         while busy:
-            for line in wait(list(busy)):
-                assert isinstance(line, Connection)
-                news = _heard(line, busy[line])
-                yield news
-                if isinstance(news.what, FinetuningReport):
+            for connection in wait(list(busy)):
+                assert isinstance(connection, Connection)
+                message = _receive(connection, busy[connection])
+                yield message
+                if isinstance(message.what, FinetuningReport):
                     continue
-                has_died = isinstance(news.what, ClueBenchError)
+                has_died = isinstance(message.what, ClueBenchError)
                 if has_died or not waiting:
-                    del busy[line]
+                    del busy[connection]
                 else:
-                    busy[line] = _send_next(line, waiting)
-        for errand in waiting:  # whoever would have done them has died
-            yield News(errand.number, ClueBenchError("no worker is left", "type the same command again"))
+                    busy[connection] = _send_next(connection, waiting)
+        for job in waiting:  # whoever would have done them has died
+            yield Message(job.number, ClueBenchError("no worker is left", "type the same command again"))
 
 
 @contextmanager
-def _processes(number: int, shared: _Shared, do: Doing) -> Iterator[list[Connection]]:
+def _processes(number: int, shared: _Shared, do: DoRun) -> Iterator[list[Connection]]:
     context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads, half alive
-    lines: list[Connection] = []
+    connections: list[Connection] = []
     started: list[BaseProcess] = []
     try:
         for _ in range(number):
@@ -141,35 +141,36 @@ def _processes(number: int, shared: _Shared, do: Doing) -> Iterator[list[Connect
             process: BaseProcess = context.Process(target=_work, args=(theirs, shared, do), daemon=True)
             process.start()
             theirs.close()
-            lines.append(ours)
+            connections.append(ours)
             started.append(process)
-        yield lines
+        yield connections
     finally:
         for process in started:
             process.terminate()
-        for line, process in zip(lines, started, strict=True):
-            line.close()
+        for connection, process in zip(connections, started, strict=True):
+            connection.close()
             process.join()
 
 
-def _send_next(line: Connection, waiting: deque[_Errand]) -> int:
-    errand = waiting.popleft()
-    line.send(errand)
-    return errand.number
+def _send_next(connection: Connection, waiting: deque[_Job]) -> int:
+    job = waiting.popleft()
+    connection.send(job)
+    return job.number
 
 
-def _heard(line: Connection, number: int) -> News:
+def _receive(connection: Connection, number: int) -> Message:
     try:
-        what = line.recv()
+        what = connection.recv()
     except (EOFError, ConnectionError):
         what = ClueBenchError(
-            "its process was ended from outside", "short of memory? OMP_NUM_THREADS=1 has one at a time"
+            "its process was ended from outside",
+            "set OMP_NUM_THREADS=1 if memory is short: then there is one process at a time",
         )
-    return News(number, what)
+    return Message(number, what)
 
 
-def _work(line: Connection, shared: _Shared, do: Doing) -> None:
-    """Be a worker: do errands until the other side is gone."""
+def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
+    """Be a worker: do jobs until the other side is gone."""
     import torch
 
     from clue_bench.finetuning.base_models.pretrained import open_pretrained, untrained
@@ -182,20 +183,20 @@ def _work(line: Connection, shared: _Shared, do: Doing) -> None:
     encodings = Encodings()
     with suppress(EOFError, ConnectionError):
         while True:
-            errand: _Errand = line.recv()
-            plan = Plan(shared.task, start, errand.settings, errand.seed, shared.rows, shared.data)
-            assert plan.run_id == errand.run_id, "the checkpoint has changed since the sweep began"
-            _do(line, Order(plan, errand.folder, errand.asked, errand.retry_failed), do, encodings)
+            job: _Job = connection.recv()
+            plan = Plan(shared.task, start, job.settings, job.seed, shared.rows, shared.data)
+            assert plan.run_id == job.run_id, "the checkpoint has changed since the sweep began"
+            _do(connection, RunRequest(plan, job.folder, job.asked, job.retry_failed), do, encodings)
 
 
-def _do(line: Connection, order: Order, do: Doing, encodings: Encodings) -> None:
-    reports = do(order, encodings)
+def _do(connection: Connection, request: RunRequest, do: DoRun, encodings: Encodings) -> None:
+    reports = do(request, encodings)
     while True:
         try:
-            line.send(next(reports))
+            connection.send(next(reports))
         except StopIteration as end:
-            line.send(end.value)
+            connection.send(end.value)
             return
         except ClueBenchError as error:
-            line.send(error)
+            connection.send(error)
             return
