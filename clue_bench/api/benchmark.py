@@ -345,7 +345,7 @@ def _bench_task(
 
 def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:
     """Run the baselines that are missing; return those that there are."""
-    from clue_bench.finetuning.baselines.measure import FLOORS, completed_floor, floor_run_id, run_floor
+    from clue_bench.finetuning.baselines import FLOORS, completed_floor, floor_run_id, run_floor
     from clue_bench.finetuning.run import held_folder
 
     found = []

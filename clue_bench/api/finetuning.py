@@ -89,7 +89,7 @@ def floor(
     Each run gets a folder in `out`; those that are complete are not repeated. `data`, `text` and `label` are as for
     `finetune`. Raises ClueBenchError.
     """
-    from clue_bench.finetuning.baselines.measure import FLOORS, floor_run_id, run_floor
+    from clue_bench.finetuning.baselines import FLOORS, floor_run_id, run_floor
     from clue_bench.tasks.task import load_task
 
     names = [task] if isinstance(task, str) or not isinstance(task, Sequence) else list(task)

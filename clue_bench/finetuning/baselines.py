@@ -1,6 +1,8 @@
-"""The two models of the floor: what can be said of a row without any pretraining.
+"""The no-pretraining baselines of a task: simple models, run and recorded like a fine-tuned one. No torch.
 
-Input: rows of a task. Output: log-probabilities of every class for every row outside train. No torch.
+Input: a task and its rows. Output: predictions of dev and every test split, and a run record (door 3) whose model says
+`is_floor`, so that a leaderboard can mark what does not beat it. A baseline takes seconds; a completed one is not
+repeated.
 
 majority  the most frequent class of train; probabilities are the classes' shares in train, one added to every count
 tfidf     TF-IDF of character 1- to 3-grams and a linear support vector machine per class, by scikit-learn
@@ -10,20 +12,28 @@ blocks, the n-grams in both (the smaller of the two weights), what is left of th
 as six numbers: cosine, shared weight over all and over either side's, and the log ratio of lengths with its size.
 
 C and the temperature that turns margins into probabilities are chosen on dev, as a fine-tuned model's checkpoint and
-settings are: a floor without that privilege would be easier to beat than it looks. It has no other.
+settings are: a baseline without that privilege would be easier to beat than it looks. It has no other.
 """
 
 import hashlib
+import json
+import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.score import Classes, score
+from clue_bench import versions
+from clue_bench.doors import records
+from clue_bench.doors.predictions import are_as_written
+from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
+from clue_bench.doors.results import BaselineResults
+from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions, score
+from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import Rows
-
-Floats = npt.NDArray[np.float64]
+from clue_bench.tasks.task import Task
+from clue_bench.training import hardware
 
 NGRAMS = (1, 3)
 MIN_DF = 2  # texts that an n-gram must stand in
@@ -50,6 +60,8 @@ SPECIFICATIONS: dict[str, dict[str, Any]] = {
 }
 """What decides a floor's numbers besides data and seed; change it with the code, and runs get new names."""
 
+FLOORS = ("majority", "tfidf")
+
 
 class Fitted(NamedTuple):
     """A floor that has been trained: log-probabilities (rows, classes) by split, and what it took.
@@ -61,6 +73,131 @@ class Fitted(NamedTuple):
     parameters: int
     weights_sha256: str
     choices: dict[str, Any]
+
+
+def floor_run_id(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> str:
+    """Return task, kind, a hash of specification, card and data, and the seed. Raises ClueBenchError: no such kind."""
+    identity = {
+        "task": task.model_dump(mode="json"),
+        "specification": _specification(kind),
+        "data": {split: part.facts.md5 for split, part in rows.items()},
+    }
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
+    return f"finetune-{task.name}-floor-{kind}-{digest}-s{seed}"
+
+
+def completed_floor(out: Path, run_id: str) -> BaselineRecord | None:
+    """Return the record of this very run if `out` holds it, complete, with its predictions.
+
+    Raises ClueBenchError if the folder holds another run.
+    """
+    record = records.completed_record(out, run_id, BaselineRecord)
+    if record is not None and are_as_written(out, record.completed_results):
+        return record
+    return None
+
+
+def run_floor(
+    task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, out: Path, asked: dict[str, Any]
+) -> BaselineRecord:
+    """Train the floor `kind`, predict, write everything into `out`; return its record, also of an earlier such run.
+
+    `data` is the folder that `rows` were read from; `seed` is that of liblinear's order, the majority class has no use
+    for it. Raises ClueBenchError (recorded as failed).
+    """
+    run_id = floor_run_id(task, rows, kind=kind, seed=seed)
+    done = completed_floor(out, run_id)
+    if done is not None:
+        return done
+    started = time.perf_counter()
+    record = _record(task, rows, data=data, kind=kind, seed=seed, asked=asked)
+    write_record(out, record)
+    try:
+        fitted = _fit(task, rows, kind=kind, seed=seed)
+        train_seconds = time.perf_counter() - started
+        found = ((split, shares.argmax(axis=1), np.exp(shares)) for split, shares in fitted.log_shares.items())
+        predicted = save_predictions(out, task, rows, found)
+        results, hits_majority = _results(task, rows, fitted, train_seconds, predicted)
+    except ClueBenchError as error:
+        seconds = time.perf_counter() - started
+        records.write_failed(out, record, error=error.message, finished_at=versions.now(), wall_seconds=seconds)
+        raise
+    completed = record.model_copy(
+        update={
+            "status": "completed",
+            "finished_at": versions.now(),
+            "wall_seconds": time.perf_counter() - started,
+            "model": record.model.model_copy(update={"parameters": fitted.parameters}),
+            "results": results,
+            "flags": [MAJORITY_CLASS] if hits_majority else [],
+        }
+    )
+    write_record(out, completed)
+    return completed
+
+
+def _specification(kind: str) -> dict[str, Any]:
+    if kind not in FLOORS:
+        raise ClueBenchError(f"no floor '{kind}': {nearest(kind, FLOORS)}", f"one of {', '.join(FLOORS)}")
+    return SPECIFICATIONS[kind]
+
+
+def _record(
+    task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, asked: dict[str, Any]
+) -> BaselineRecord:
+    """Return the record of a run that has begun.
+
+    The model's hash is that of its specification: a floor is one model, a row of the board, whatever the task.
+    """
+    specification = _specification(kind)
+    return BaselineRecord(
+        run_id=floor_run_id(task, rows, kind=kind, seed=seed),
+        status="interrupted",
+        started_at=versions.now(),
+        asked=asked,
+        effective=specification,
+        seed=seed,
+        task=task.facts,
+        data=describe(task, data, {split: part.facts for split, part in rows.items()}),
+        model=ModelFacts(
+            name=f"floor-{kind}",
+            parameters=0,
+            sha256=hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest(),
+            layers=0,
+            hidden_size=0,
+            is_floor=True,
+        ),
+        code=versions.describe_code(),
+        packages=versions.describe_packages(),
+        hardware=hardware.describe_hardware(),
+    )
+
+
+def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
+    if kind == "majority":
+        return fit_majority(rows, num_classes=len(task.labels))
+    return fit_tfidf(rows, num_classes=len(task.labels), metric=task.metric, seed=seed)
+
+
+def _results(
+    task: Task, rows: dict[str, Rows], fitted: Fitted, train_seconds: float, predicted: SavedPredictions
+) -> tuple[BaselineResults, bool]:
+    """Return the record's results, and whether dev is no better than the majority class."""
+    gold, log_shares = rows["dev"].labels, fitted.log_shares["dev"]
+    scores = score(gold, log_shares.argmax(axis=1))
+    results = BaselineResults(
+        dev=dev_scores(task, scores, loss=log_loss(log_shares, gold)),
+        best_step=0,  # no steps: scored once, when trained
+        best_epoch=0,
+        total_steps=0,
+        evaluations=[],
+        **fitted.choices,
+        weights_sha256=fitted.weights_sha256,
+        peak_memory_mib=hardware.peak_memory_mib(),
+        train_seconds=train_seconds,
+        **predicted._asdict(),
+    )
+    return results, scores.hits_majority
 
 
 def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:

@@ -1,1 +1,0 @@
-"""The floor of a task: what simple models reach without any pretraining. No torch."""
