@@ -37,7 +37,7 @@ from clue_bench.training import hardware
 
 NGRAMS = (1, 3)
 MIN_DF = 2  # texts that an n-gram must stand in
-TOLERANCE = 0.01  # of liblinear, whose time is most of a floor's
+TOLERANCE = 0.01  # of liblinear, whose time is most of a baseline's
 # TNEWS, CMNLI and CSL do best inside the range. Nothing is lost at its edges: IFLYTEK, best at 1, falls from 57.95 to
 # 57.71 % at 3; AFQMC, best at 0.1, rises below it to what the majority class scores and no higher.
 CHOICES_OF_C = (0.1, 0.3, 1.0)
@@ -58,13 +58,13 @@ SPECIFICATIONS: dict[str, dict[str, Any]] = {
         "chosen_on": "dev",
     },
 }
-"""What decides a floor's numbers besides data and seed; change it with the code, and runs get new names."""
+"""What decides a baseline's numbers besides data and seed; change it with the code, and runs get new names."""
 
 FLOORS = ("majority", "tfidf")
 
 
 class Fitted(NamedTuple):
-    """A floor that has been trained: log-probabilities (rows, classes) by split, and what it took.
+    """A baseline that has been trained: log-probabilities (rows, classes) by split, and what it took.
 
     `parameters` counts coefficients and intercepts; `choices` holds what was tried and chosen.
     """
@@ -100,7 +100,7 @@ def completed_floor(out: Path, run_id: str) -> BaselineRecord | None:
 def run_floor(
     task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, out: Path, asked: dict[str, Any]
 ) -> BaselineRecord:
-    """Train the floor `kind`, predict, write everything into `out`; return its record, also of an earlier such run.
+    """Train the baseline `kind`, predict, write everything into `out`; return its record, also of an earlier such run.
 
     `data` is the folder that `rows` were read from; `seed` is that of liblinear's order, the majority class has no use
     for it. Raises ClueBenchError (recorded as failed).
@@ -147,7 +147,7 @@ def _record(
 ) -> BaselineRecord:
     """Return the record of a run that has begun.
 
-    The model's hash is that of its specification: a floor is one model, a row of the board, whatever the task.
+    The model's hash is that of its specification: a baseline is one model, a row of the board, whatever the task.
     """
     specification = _specification(kind)
     return BaselineRecord(
