@@ -193,19 +193,19 @@ class Shown:
     """Base of results: they print as their `tables` in a terminal, and show them in a notebook."""
 
     @property
-    def tables(self) -> Sequence[Table]:
+    def tables(self) -> "Sequence[Table | Shown]":
         """The tables that a person is shown."""
         raise NotImplementedError
 
     def __str__(self) -> str:
         return "\n\n".join(map(str, self.tables))
 
-    def _repr_html_(self) -> str:
-        return "\n".join(table.to_html() for table in self.tables)
+    def __repr__(self) -> str:
+        """Return what is printed: subclasses are data classes with `repr=False`, or consoles would show every field."""
+        return str(self)
 
-    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
-        """Show the tables where IPython would show the representation."""
-        printer.text(str(self))
+    def _repr_html_(self) -> str:
+        return "\n".join(table._repr_html_() for table in self.tables)
 
 
 def make_table(

@@ -59,3 +59,14 @@ def test_an_error_has_a_message_and_a_hint():
         cb.finetune("tnew", "nowhere", progress=False)
     assert "tnews" in caught.value.message
     assert caught.value.hint
+
+
+def test_results_are_shown_as_tables_where_python_would_list_their_fields():
+    from clue_bench.tables import Shown
+
+    for module in pkgutil.walk_packages(cb.__path__, "clue_bench."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    results = Shown.__subclasses__()
+    assert len(results) > 10
+    assert [result.__name__ for result in results if result.__repr__ is not Shown.__repr__] == []

@@ -25,7 +25,7 @@ from clue_bench.stats.significance import (
     paired_bootstrap,
     paired_test,
 )
-from clue_bench.tables import Cell, Table, make_table
+from clue_bench.tables import Cell, Shown, Table, make_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,8 +55,8 @@ class Side:
         return float(self.correct.mean())
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """A against B. `discordance` is None where a side has several seeds: McNemar's test compares single runs."""
 
     a: Side
@@ -103,12 +103,10 @@ class Comparison:
         where = "lies inside sampling error" if is_inside else "is at its edge: the interval and the tests disagree"
         return f"not separated: the difference of {100 * difference:+.2f} points {where} ({evidence})"
 
-    def __str__(self) -> str:
-        """Return both tables for the terminal at hand."""
-        return f"{self.sides}\n\n{self.evidence}"
-
-    def _repr_html_(self) -> str:
-        return self.sides.to_html() + self.evidence.to_html()
+    @property
+    def tables(self) -> tuple[Table, Table]:
+        """The sides, and the evidence."""
+        return self.sides, self.evidence
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a row per side: model, accuracy, interval and runs."""
@@ -145,7 +143,7 @@ class Comparison:
         rows += [("paired bootstrap", bootstrap), ("verdict", self.verdict)]
         return make_table("", ["A minus B", f"{100 * self.difference.difference:+.2f} points"], rows)
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; shares are of 1."""
         first = self.a.runs[0]
         return {

@@ -20,7 +20,7 @@ from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.runs import Run, Runs
 from clue_bench.cards import card_paths
 from clue_bench.errors import ClueBenchError
-from clue_bench.tables import Table, make_table
+from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -65,8 +65,8 @@ class Outcome(NamedTuple):
         return chosen if len(self.candidates) == 1 else f"best of {len(self.candidates)}: {chosen}"
 
 
-@dataclass(frozen=True)
-class Benchmark:
+@dataclass(frozen=True, repr=False)
+class Benchmark(Shown):
     """What models came to on tasks, with the baselines; `leaderboard` is made of the runs of the best settings."""
 
     outcomes: tuple[Outcome, ...]
@@ -119,8 +119,10 @@ class Benchmark:
                 "fix what they name, then type the same command with --retry-failed",
             )
 
-    def __str__(self) -> str:
-        return f"{self.leaderboard}\n\n{self.settings}"
+    @property
+    def tables(self) -> tuple[Table, ...]:
+        """Those of the leaderboard, and the settings."""
+        return *self.leaderboard.tables, self.settings
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""

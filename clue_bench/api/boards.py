@@ -94,7 +94,7 @@ def check_ours(folder: Path) -> None:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Analyses(Shown):
     """The errors of finished runs as numbers; each has a page that shows them."""
 

@@ -9,6 +9,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
+from clue_bench.tables import Shown
 
 if TYPE_CHECKING:
     from clue_bench.conversion.convert import Conversion, SourceKind, TargetKind
@@ -53,8 +54,8 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
     return examine(str(model.folder if isinstance(model, Run) else model), texts=list(texts))
 
 
-@dataclass(frozen=True)
-class Speeds:
+@dataclass(frozen=True, repr=False)
+class Speeds(Shown):
     """The speeds of the models of one session, a record for each; they compare with no other session's."""
 
     runs: Runs
@@ -75,12 +76,6 @@ class Speeds:
         from clue_bench.leaderboards.speed.tables import speed_tables
 
         return speed_tables([run.record for run in self.runs])
-
-    def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables))
-
-    def _repr_html_(self) -> str:
-        return "\n".join(table._repr_html_() for table in self.tables)
 
     def to_json(self) -> dict[str, Any]:
         """Return the tables as plain values."""

@@ -25,7 +25,7 @@ MAX_TOKENS_SHOWN = 40  # of a list that is printed in a table
 Texts = Path | str | Sequence[Path | str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedVocabulary(Shown):
     """A vocabulary file that was written. `facts` say what it was trained on."""
 
@@ -46,7 +46,7 @@ class TrainedVocabulary(Shown):
         return [make_table("", ["vocabulary", ""], [(key, str(value)) for key, value in self.to_json().items()])]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class BuiltCorpus(Shown):
     """A corpus folder: what it holds, and how it was made."""
 
@@ -189,7 +189,7 @@ def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Pat
     return BuiltCorpus(corpus)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TokenCounts(Shown):
     """Tokens of vocabularies by type, with the published counts where a file is a known one."""
 
@@ -234,7 +234,7 @@ def count_tokens(vocabularies: Sequence[Path | str]) -> TokenCounts:
     return TokenCounts({Path(path): read_vocabulary(Path(path)) for path in vocabularies})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PrunedVocabulary(Shown):
     """A smaller vocabulary that was written, and how it compares with another one."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 AGAIN = "type the same command again: tasks that are complete are not fetched twice"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FetchedData(Shown):
     """Where the data of each task came from, and why those of others could not be had."""
 
@@ -133,7 +133,7 @@ class _Watch:
         self._bar = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VerifiedData(Shown):
     """The files of each task, compared with its card; `missing` says why there are none of the others."""
 

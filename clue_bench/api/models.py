@@ -55,7 +55,7 @@ class PredictedRow:
         return row | ({"top": [score._asdict() for score in self.scores]} if len(self.scores) > 1 else {})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Predictions(Shown, Sequence[PredictedRow]):
     """The labels of rows, in their order. `truncated_rows` were longer than the model takes, and cut."""
 
@@ -206,7 +206,7 @@ def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
     return Model(Predictor.open(reference, task=load_task(task) if task else None))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Served(Shown):
     """A server that answers: its address, and what each model is."""
 

@@ -17,7 +17,7 @@ CHECKPOINT = "checkpoint"  # in a run's folder
 MAX_PERPLEXITY = 1e6  # beyond it the digits say nothing
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run(Shown):
     """A run of any kind: its record, and the folder with its files."""
 
@@ -123,7 +123,7 @@ class Run(Shown):
         return [make_table("", [header, record.run_id], rows)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Runs(Shown, Sequence[Run]):
     """Runs in the order of their records' paths."""
 

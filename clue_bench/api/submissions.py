@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from clue_bench.prediction.submission import RunSubmission, SubmissionCheck
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Submission(Shown):
     """A valid zip, what it holds, and the runs that it was written from."""
 

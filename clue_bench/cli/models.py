@@ -195,7 +195,7 @@ def convert(
         vocabulary=vocab,
     )
     if json:
-        print_json(converted.as_json())
+        print_json(converted.to_json())
         return
     typer.echo(f"{converted.table}\n{converted.summary}")
     for note in converted.notes:
@@ -222,10 +222,7 @@ def doctor(
     if (given is None) == (model is None):
         raise typer.BadParameter("give one --model")
     diagnosis = doctor(model or given or "", texts=text or [])
-    if json:
-        print_json(diagnosis.as_json())
-    else:
-        typer.echo(str(diagnosis))
+    show(diagnosis, as_json=json)
     if not diagnosis.healthy:
         raise typer.Exit(1)
 

@@ -61,7 +61,7 @@ def leaderboard(
 
     board = leaderboard(records, out=out, check=check)
     if json:
-        print_json(board.as_json())
+        print_json(board.to_json())
     elif not check:
         typer.echo(board.markdown, nl=False)
 
@@ -84,11 +84,7 @@ def compare(
     """
     from clue_bench.api.boards import compare
 
-    comparison = compare(*sides_of(runs), split=split)
-    if json:
-        print_json(comparison.as_json())
-    else:
-        typer.echo(str(comparison))
+    show(compare(*sides_of(runs), split=split), as_json=json)
 
 
 def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:

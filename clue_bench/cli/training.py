@@ -37,7 +37,7 @@ def quickstart(
 
     done = quickstart(data=data, corpus=corpus, out=out, recipe=recipe, steps=steps, settings=overrides(settings))
     if json:
-        print_json(done.board.as_json())
+        print_json(done.board.to_json())
         return
     for run in done.runs:
         show(run, as_json=False)

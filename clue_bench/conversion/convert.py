@@ -16,7 +16,7 @@ from clue_bench.conversion.to_uer import UER_WEIGHTS, to_uer, write_uer
 from clue_bench.conversion.uer import find_weights, read_uer
 from clue_bench.doors.checkpoint import checkpoint_vocabulary, find_folder, write_folder
 from clue_bench.errors import ClueBenchError
-from clue_bench.tables import Column, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table
 from clue_bench.versions import describe_code, describe_packages, now
 from clue_bench.vocab import Vocabulary, read_vocabulary
 from clue_bench.weights.hf_config import claimed_class
@@ -27,8 +27,8 @@ TargetKind = Literal["hf", "uer"]
 _READERS = {"uer": read_uer, "tf": read_tensorflow, "hf": read_huggingface}
 
 
-@dataclass(frozen=True)
-class Conversion:
+@dataclass(frozen=True, repr=False)
+class Conversion(Shown):
     """What was converted. Tensors and parameters of the source are kept or dropped; `written` counts the result's.
 
     The two differ where matrices are joined or split, zeros are added, or a tied tensor is written twice.
@@ -68,6 +68,11 @@ class Conversion:
         """Where the result is, in one line."""
         return f"{self.destination}: {self.target_kind} layout, weights {self.weights_sha256[:8]}"
 
+    @property
+    def tables(self) -> tuple[Table]:
+        """The table, for what shows tables."""
+        return (self.table,)
+
     def __str__(self) -> str:
         """Return the table, the summary and the notes for a terminal."""
         return "\n".join([str(self.table), self.summary, *(f"note: {note}" for note in self.notes)])
@@ -76,7 +81,7 @@ class Conversion:
         lines = (self.summary, *(f"note: {note}" for note in self.notes))
         return "\n".join([self.table.to_html(), *(f"<p>{escape(line)}</p>" for line in lines)])
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return everything as one JSON object."""
         source, (kept, kept_parameters), (written, written_parameters) = self.source, self.kept, self.written
         return {

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal, get_args
 
-from clue_bench.tables import Table, make_table
+from clue_bench.tables import Shown, Table, make_table
 
 Severity = Literal["ok", "note", "wrong"]
 # The closed list of what is looked at, in the order in which a cause comes before its consequences: the verdict quotes
@@ -71,8 +71,8 @@ class Parameters:
     in_file: int
 
 
-@dataclass(frozen=True)
-class Diagnosis:
+@dataclass(frozen=True, repr=False)
+class Diagnosis(Shown):
     """Everything that was found about a checkpoint."""
 
     model: str
@@ -129,7 +129,7 @@ class Diagnosis:
             rows.append(("with head", f"{counts.with_head:,} parameters"))
         return [*rows, ("in the file", size)]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the diagnosis as one JSON object."""
         return {"healthy": self.healthy, **asdict(self)}
 

@@ -101,7 +101,7 @@ class ComparedScore:
         """What the two differ in, the obstacles first."""
         return self.obstacles + self.remarks
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the row as plain values."""
         return {
             "model": self.model,
@@ -134,9 +134,9 @@ class PublishedComparison:
     rows: tuple[ComparedScore, ...]
     without: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the section as plain values."""
-        return {"rows": [row.as_json() for row in self.rows], "without_counterpart": list(self.without)}
+        return {"rows": [row.to_json() for row in self.rows], "without_counterpart": list(self.without)}
 
     @property
     def notes(self) -> list[str]:

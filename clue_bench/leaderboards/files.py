@@ -39,7 +39,7 @@ def board_files(records: Sequence[RunRecord], published_folder: Path) -> BoardFi
     Raises ClueBenchError as `build`, and for a curve or a speed record that is not valid.
     """
     board = build(records, published_folder)
-    markdown, values = board.markdown, board.as_json()
+    markdown, values = board.markdown, board.to_json()
     pictures = draw_pictures(records, board.measured, session_speeds(records))
     texts = {
         README: _readme(markdown, pictures),

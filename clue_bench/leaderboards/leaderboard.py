@@ -20,7 +20,7 @@ from clue_bench.leaderboards.published.tables import PublishedTable, published_t
 from clue_bench.leaderboards.ranks import Ranks, ranks_of
 from clue_bench.leaderboards.runs import UnfinishedRun, measured_tables, unfinished_runs
 from clue_bench.leaderboards.scores import SCORE_COLUMNS, SPLIT, half_up, percentage
-from clue_bench.tables import Table, escape
+from clue_bench.tables import Shown, Table, escape
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,8 +46,8 @@ READING = (
 HOW_TO_READ = " ".join(READING)
 
 
-@dataclass(frozen=True)
-class Leaderboard:
+@dataclass(frozen=True, repr=False)
+class Leaderboard(Shown):
     """The finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
 
     measured: tuple[MeasuredTable, ...]
@@ -103,12 +103,12 @@ class Leaderboard:
         parts += self._left_out()
         return "\n\n".join(parts) + "\n"
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the board as plain values for a JSON file. Scores, sd and errors are percentages, as displayed."""
         return {
             "measured": [_measured_json(table, ranks) for table, ranks in zip(self.measured, self.ranks, strict=True)],
-            "against_published": self.against_published.as_json(),
-            "published": [table.as_json() for table in self.published],
+            "against_published": self.against_published.to_json(),
+            "published": [table.to_json() for table in self.published],
             "unfinished": [dict(vars(run)) for run in self.unfinished],
             "num_pretraining": self.num_pretraining,
         }
@@ -171,7 +171,7 @@ def _measured_json(table: MeasuredTable, ranks: Iterable[Ranks]) -> dict[str, An
         "split": SPLIT,
         "columns": [{**vars(column), "official": column.is_official} for column in table.columns],
         "rows": [_model_json(model, table) for model in table.models],
-        "ranks": {of_column.column: of_column.as_json() for of_column in ranks},
+        "ranks": {of_column.column: of_column.to_json() for of_column in ranks},
     }
 
 

@@ -96,7 +96,7 @@ class Ranks:
         rank = self.by_model.get(model)
         return f"{rank.text}/{rank.of}" if rank is not None and rank.of > 1 else ""
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return ranks and pairs as plain values."""
         return {
             "ranks": {model: {"first": r.first, "last": r.last, "of": r.of} for model, r in self.by_model.items()},

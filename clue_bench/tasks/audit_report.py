@@ -25,7 +25,7 @@ MUCH_TRUNCATED = (1, 10)  # of the rows of a split
 MANY_LABELS = 5  # that a line names at most
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AuditReport(Shown):
     """What is to be known of the data of some tasks. `missing` says why the others were not examined."""
 

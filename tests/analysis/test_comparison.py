@@ -44,7 +44,7 @@ def test_seeds_of_a_setting_are_averaged_and_not_put_through_mcnemar(make_run):
     assert found.discordance is None
     assert "for A only" in found.covers
     assert found.difference.difference == 0.5
-    values = json.loads(json.dumps(found.as_json()))
+    values = json.loads(json.dumps(found.to_json()))
     assert values["a"]["seeds"] == [1, 2]
     assert values["mcnemar_p"] is None
 
@@ -59,10 +59,10 @@ def test_two_seeds_that_the_bootstrap_is_too_sure_of_are_not_separated_by_welchs
     assert found.difference.p_value < 0.05 < found.test.p_value
     assert not found.is_separated
     assert "Welch p = " in found.verdict
-    assert found.as_json()["welch_p"] == found.test.p_value
+    assert found.to_json()["welch_p"] == found.test.p_value
     single = compare_runs(sides["a"][:1], sides["b"][:1])
     assert set(single.p_values) == {"McNemar", "bootstrap"}
-    assert single.as_json()["welch_p"] is None
+    assert single.to_json()["welch_p"] is None
 
 
 def test_runs_on_another_data_revision_are_refused(make_run, other_data):

@@ -181,7 +181,7 @@ def test_the_section_is_in_markdown_and_json_with_every_obstacle_numbered(
     assert line.endswith("| not comparable¹ |")
     assert "¹ dev here, test(1.0, leaderboard) there." in board.markdown
     assert NOISE_NOTE in board.markdown
-    value = board.as_json()["against_published"]
+    value = board.to_json()["against_published"]
     assert json.loads(json.dumps(value, allow_nan=False)) == value
     assert [(row["difference"], row["verdict"]) for row in value["rows"]] == [(0.48, "not comparable")]
     assert value["rows"][0]["published"]["split"] == "test(1.0, leaderboard)"

@@ -122,7 +122,7 @@ def test_the_json_says_how_far_above_the_floor_each_cell_is(
     make_record: MakeRecord, floor: MakeRecord, published_folder: Path
 ) -> None:
     records = [make_record("afqmc", 6850), make_record("tnews", 5000), floor("afqmc", 7000, parameters=9)]
-    first = build(records, published_folder).as_json()["measured"][0]["rows"]
+    first = build(records, published_folder).to_json()["measured"][0]["rows"]
     assert [(row["model"], row["is_floor"], row["parameters"]) for row in first] == [
         ("tiny", False, 7_450_000),
         ("floor-tfidf", True, 9),

@@ -52,7 +52,7 @@ def test_without_records_the_published_tables_stand_alone(published_folder: Path
     assert board.markdown.count(NOTHING_MEASURED) == 1
     assert headings(board.markdown) == ["# Leaderboard", "## Measured", *PUBLISHED]
     assert "| 60.65% | 4M | 69.92% | 53.35% | 48.71% | 70.61% |" in board.markdown
-    assert board.as_json()["measured"] == []
+    assert board.to_json()["measured"] == []
 
 
 def test_measured_synthetic_and_published_scores_stand_under_headings_of_their_own(
@@ -74,7 +74,7 @@ def test_runs_without_a_result_are_counted_and_named(records: list[RunRecord], p
     assert "Fine-tuning runs that are in no table: 1 failed, 1 interrupted." in board.markdown
     assert "- cut (tiny on tnews): interrupted\n" in board.markdown
     assert "- dead (tiny on tnews): failed: CUDA \\| out of memory\n" in board.markdown
-    assert [run["run_id"] for run in board.as_json()["unfinished"]] == ["cut", "dead"]
+    assert [run["run_id"] for run in board.to_json()["unfinished"]] == ["cut", "dead"]
     assert "Records of pretraining runs, which have no score: 1." in board.markdown
 
 
@@ -93,13 +93,13 @@ def test_the_same_records_in_any_order_give_the_same_bytes(
     for again in (reversed(records), read_records(tmp_path)):
         other = build(again, published_folder)
         assert other.markdown == board.markdown
-        assert json.dumps(other.as_json()) == json.dumps(board.as_json())
+        assert json.dumps(other.to_json()) == json.dumps(board.to_json())
 
 
 def test_the_json_carries_the_displayed_numbers_and_the_runs_behind_them(
     records: list[RunRecord], published_folder: Path
 ) -> None:
-    value = build(records, published_folder).as_json()
+    value = build(records, published_folder).to_json()
     assert json.loads(json.dumps(value, allow_nan=False)) == value
     first = value["measured"][0]
     assert (first["data"], first["split"], first["rows"][0]["score"]) == ("clue", "dev", 50.02)

@@ -203,7 +203,7 @@ def test_the_board_shows_ranks_and_says_what_they_are(
     assert "| 模型 | AFQMC |\n|:-:|:-:|\n| a | 1–2 |\n| b | 1–2 |\n| old | no test |" in board.markdown
     assert RANK_NOTE in board.markdown
     assert NO_TEST_NOTE in board.markdown
-    ranks = board.as_json()["measured"][0]["ranks"]["AFQMC"]
+    ranks = board.to_json()["measured"][0]["ranks"]["AFQMC"]
     assert ranks["ranks"]["a"] == {"first": 1, "last": 2, "of": 2}
     assert ranks["untested"] == ["old"]
     assert ranks["pairs"] == [{"better": "a", "worse": "b", "p": 1.0, "separated": False}]

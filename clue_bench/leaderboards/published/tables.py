@@ -167,7 +167,7 @@ class PublishedTable:
             parts += [ERRORS, self._errors().to_markdown()]
         return "\n\n".join(parts)
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return the table as plain values, footnotes by number."""
         return {
             "name": self.name,

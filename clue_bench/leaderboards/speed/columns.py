@@ -53,7 +53,7 @@ class SpeedCell:
         """The cell of a table."""
         return Cell(f"{self.text}{self.change}", self.value, self.marks)
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {
             "text": self.text,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.doors.records import RunRecord, SpeedRecord
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
-from clue_bench.tables import MISSING, Cell, Table, escape, make_table
+from clue_bench.tables import MISSING, Cell, Shown, Table, escape, make_table
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,8 @@ CONDITIONS = {
 Machine = tuple[tuple[str, str | int], ...]
 
 
-@dataclass(frozen=True)
-class SpeedTable:
+@dataclass(frozen=True, repr=False)
+class SpeedTable(Shown):
     """The models of one session on one machine, in the order that they were typed in, and those without numbers."""
 
     session: str
@@ -72,6 +72,7 @@ class SpeedTable:
         base = None if row is self.baseline else self.baseline
         return [column.cell(row, base) for column in COLUMNS]
 
+    @property
     def tables(self) -> list[Table]:
         """Return the numbers, their intervals where there are any, and their conditions."""
         title = f"{self.machine_name}, session {self.session}"
@@ -96,7 +97,7 @@ class SpeedTable:
 
     def to_markdown(self) -> str:
         """Return the tables with their notes, under a heading of the second level."""
-        numbers, *others = self.tables()
+        numbers, *others = self.tables
         parts = [f"## {escape(numbers.title)}", *([numbers.to_markdown()] if self.rows else [])]
         parts += map(escape, numbers.notes)
         for table in others:
@@ -120,19 +121,13 @@ class SpeedTable:
             "model": row.record.model.name,
             "run_id": row.record.run_id,
             "is_baseline": row is self.baseline,
-            "cells": {column.name: cell.as_json() for column, cell in zip(COLUMNS, self.cells(row), strict=True)},
+            "cells": {column.name: cell.to_json() for column, cell in zip(COLUMNS, self.cells(row), strict=True)},
             "conditions": dict(zip(CONDITIONS, conditions(row), strict=True)),
         }
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return the numbers as a pandas frame, a row per model."""
-        return self.tables()[0].to_dataframe()
-
-    def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables()))
-
-    def _repr_html_(self) -> str:
-        return "\n".join(table.to_html() for table in self.tables())
+        return self.tables[0].to_dataframe()
 
 
 def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
