@@ -1,4 +1,4 @@
-"""clue-bench: pretrain Chinese language models and say, in numbers one can defend, how good they are on CLUE.
+"""clue-bench: pretrain Chinese language models and measure, in numbers you can defend, how good they are on CLUE.
 
     import clue_bench as cb
 
@@ -10,11 +10,12 @@
     cb.bench([tiny, "hfl/chinese-macbert-base"], data="clue", seeds=3)
     cb.leaderboard("runs")
 
-Names are looked up when they are first used, so that this import takes milliseconds and loads neither torch nor pandas.
-Whatever a user can fix is a `ClueBenchError`, with a message and a hint. README, "Dive into the code", shows the rooms.
+Names are imported when they are first used, so this import takes milliseconds and loads neither torch nor pandas.
+Every error that a user can fix is a `ClueBenchError`, with a message and a hint. "Dive into the code" in the README
+describes the packages.
 """
 
-TYPE_CHECKING = False  # what editors and mypy read is below; importing typing would take longer than all the rest
+TYPE_CHECKING = False  # editors and mypy read what follows; importing typing would take longer than everything else
 if TYPE_CHECKING:
     from clue_bench.analysis.comparison import Comparison as Comparison
     from clue_bench.api.benchmark import bench as bench
@@ -70,16 +71,16 @@ __all__ = [*sorted(_HOME_OF), "__version__"]
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
-        """Import a name of the face when it is first asked for."""
+        """Import a public name on first use."""
         from importlib import import_module
 
         if name not in _HOME_OF:
             raise AttributeError(f"module 'clue_bench' has no attribute '{name}'")
         value = getattr(import_module(f"clue_bench.{_HOME_OF[name]}"), name)
-        globals()[name] = value  # the next time it is found without this function
+        globals()[name] = value  # next time it is found without this function
         return value
 
 
 def __dir__() -> list[str]:
-    """List the face, whether it has been used or not."""
+    """List every public name, imported already or not."""
     return sorted({*globals(), *_HOME_OF})

@@ -1,4 +1,4 @@
-"""`python -m clue_bench`: the command line."""
+"""Run the command line with `python -m clue_bench`."""
 
 from clue_bench.cli import main
 

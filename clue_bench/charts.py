@@ -82,7 +82,7 @@ class Chart:
         margins: tuple[float, float] = (58.0, 24.0),
         heading: bool = True,
     ) -> None:
-        """`margins` are to the left and right; without `heading` a line of room for a legend replaces the title."""
+        """Prepare a drawing with `margins` left and right; without `heading` a line for a legend replaces the title."""
         self.x, self.y, self.width, self.height = x, y, width, height
         self.left, self.right = margins[0], width - margins[1]
         self.top, self.bottom = (42.0 if heading else 28.0), height - (48.0 if x.label else 12.0)
@@ -94,7 +94,7 @@ class Chart:
 
     @property
     def svg(self) -> str:
-        """The chart as it stands in a page."""
+        """Return the chart as it stands in a page."""
         return to_xml(self.root)
 
     def position(self, x: float, y: float) -> Point:

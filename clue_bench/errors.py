@@ -1,7 +1,7 @@
-"""The one exception that a user is meant to see.
+"""The one exception that users are meant to see.
 
-Input: what was found and what was expected. Output: one line for the message, one line saying what to type next.
-Anything else that reaches the command line is a bug of ours and is reported as one (exit code 3).
+Input: what was found and what was expected. Output: one line for the message, one line that says what to type next.
+Any other exception that reaches the command line is a bug in clue-bench and is reported as one (exit code 3).
 """
 
 import difflib
@@ -9,20 +9,20 @@ from collections.abc import Iterable
 
 
 class ClueBenchError(Exception):
-    """Something the user can fix.
+    """An error that the user can fix.
 
-    `message` is one line: where, what was found, what was expected. `hint` is what to type or change next.
+    `message` is one line: where, what was found, what was expected. `hint` says what to type or change next.
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        message = " ".join(message.splitlines())  # names in it may be a damaged file's
+        message = " ".join(message.splitlines())  # it may quote names from a damaged file
         super().__init__(message)
         self.message = message
         self.hint = hint
 
 
 class Interrupted(KeyboardInterrupt):
-    """An interruption from the keyboard, which says what was interrupted and how to go on."""
+    """A keyboard interrupt that says what was interrupted and how to continue."""
 
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)

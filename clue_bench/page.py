@@ -34,7 +34,7 @@ class Page:
 
     @property
     def policy(self) -> str:
-        """The content security policy, for the head and, where the page is served, for the response."""
+        """Return the content security policy, for the head and, where the page is served, for the response."""
         connect = "connect-src 'self'; " if self.asks_server else ""
         return (
             f"default-src 'none'; style-src {_source(self._style)}; style-src-attr 'unsafe-inline'; "
@@ -43,7 +43,7 @@ class Page:
 
     @property
     def html(self) -> str:
-        """The document. The same page gives the same bytes."""
+        """Return the document. The same page gives the same bytes."""
         data = f'<script type="application/json" id="data">{_json(self.data)}</script>\n' if self.data else ""
         script = f"<script>{self.script}</script>\n" if self.script else ""
         return f"""<!DOCTYPE html>

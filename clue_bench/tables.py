@@ -59,7 +59,7 @@ class Cell:
 
     @property
     def whole(self) -> str:
-        """The text with its mark, footnotes raised."""
+        """Return the text with its mark, footnotes raised."""
         return self.text + self.mark.translate(_RAISED)
 
 
@@ -194,7 +194,7 @@ class Shown:
 
     @property
     def tables(self) -> "Sequence[Table | Shown]":
-        """The tables that a person is shown."""
+        """Return the tables that are shown to people."""
         raise NotImplementedError
 
     def __str__(self) -> str:

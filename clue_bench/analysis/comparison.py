@@ -41,17 +41,17 @@ class Side:
 
     @property
     def correct(self) -> Bools:
-        """Which rows are right (seeds, rows)."""
+        """Return which rows are right, (seeds, rows)."""
         return np.stack([run.correct for run in self.runs])
 
     @property
     def model(self) -> str:
-        """What the model is called."""
+        """Return what the model is called."""
         return self.runs[0].record.model.name
 
     @property
     def accuracy(self) -> float:
-        """Mean over seeds, as a share of 1."""
+        """Return the mean accuracy over seeds, as a share of 1."""
         return float(self.correct.mean())
 
 
@@ -68,19 +68,19 @@ class Comparison(Shown):
 
     @property
     def p_values(self) -> dict[str, float]:
-        """The p-values there are, by the name of their test."""
+        """Return the p-values by the name of their test."""
         return {self.test.name: self.test.p_value, "bootstrap": self.difference.p_value}
 
     @property
     def is_separated(self) -> bool:
-        """Whether the interval of the difference leaves out 0 and every test agrees."""
+        """Return whether the interval of the difference leaves out 0 and every test agrees."""
         low, high = self.difference.interval[:2]
         alpha = 1 - self.difference.interval.level
         return not low <= 0.0 <= high and all(p < alpha for p in self.p_values.values())
 
     @property
     def covers(self) -> str:
-        """What the interval of the difference takes into account."""
+        """Return what the interval of the difference takes into account."""
         counts = len(self.a.runs), len(self.b.runs)
         if min(counts) > 1:
             return "another draw of dev rows, and of seeds"
@@ -91,7 +91,7 @@ class Comparison(Shown):
 
     @property
     def verdict(self) -> str:
-        """One sentence."""
+        """Return the verdict in one sentence."""
         difference, interval, _ = self.difference
         low, high = 100 * interval.low, 100 * interval.high
         tests = ", ".join(f"{name} p {p_text(p)}" for name, p in self.p_values.items())
@@ -105,7 +105,7 @@ class Comparison(Shown):
 
     @property
     def tables(self) -> tuple[Table, Table]:
-        """The sides, and the evidence."""
+        """Return the sides, and the evidence."""
         return self.sides, self.evidence
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -114,7 +114,7 @@ class Comparison(Shown):
 
     @property
     def sides(self) -> Table:
-        """A row per side."""
+        """Return a row per side."""
         rows = []
         for side in (self.a, self.b):
             seeds, first = len(side.runs), side.runs[0].record.run_id
@@ -128,7 +128,7 @@ class Comparison(Shown):
 
     @property
     def evidence(self) -> Table:
-        """The difference, its interval, every test, and the verdict."""
+        """Return the difference, its interval, every test, and the verdict."""
         interval = self.difference.interval
         rows = [
             (f"{interval.level:.0%} interval", f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f} points"),
@@ -205,7 +205,7 @@ def _check_same_rows(first: FinishedRun, run: FinishedRun) -> None:
         if ours != theirs:
             raise ClueBenchError(
                 f"{first.folder} and {run.folder} cannot be compared: {what} {ours} and {theirs}",
-                "compare runs on the same data; clue-bench runs list",
+                "compare runs on the same data; run clue-bench runs list to find them",
             )
     for number, (one, other) in enumerate(zip(first.predictions, run.predictions, strict=True), 1):
         if (one.id, one.gold) != (other.id, other.gold):
@@ -229,7 +229,7 @@ def _check_one_setting(name: str, runs: list[FinishedRun]) -> None:
             raise ClueBenchError(
                 f"side {name} mixes settings: {key} is {ours.get(key)} in {first.folder} and {theirs.get(key)} in "
                 f"{run.folder}",
-                "several runs on a side are seeds of one setting; put --against between the two sides",
+                "give on each side only seeds of one setting, and put --against between the two sides",
             )
     if len(set(seeds)) != len(seeds):
         raise ClueBenchError(

@@ -89,12 +89,12 @@ class RiskCoverage(NamedTuple):
 
     @property
     def area(self) -> float:
-        """AURC: the mean of the risks (Geifman and El-Yaniv 2017). Lower is better."""
+        """Return AURC, the mean of the risks (Geifman and El-Yaniv 2017); lower is better."""
         return float(self.risks.mean())
 
     @property
     def best_area(self) -> float:
-        """AURC of the best order that this accuracy allows."""
+        """Return the AURC of the best order that this accuracy allows."""
         return float(self.best_risks.mean())
 
     def accuracy_at(self, coverage: float) -> float:

@@ -31,12 +31,12 @@ class FinishedRun:
 
     @property
     def correct(self) -> Bools:
-        """Which rows are right (rows,)."""
+        """Return which rows are right, (rows,)."""
         return np.array([prediction.is_right for prediction in self.predictions], dtype=np.bool_)
 
     @property
     def md5(self) -> str:
-        """The md5 of the file that was predicted."""
+        """Return the md5 of the file that was predicted."""
         return self.record.data.files[self.split].md5
 
 
@@ -48,17 +48,19 @@ def read_run(folder: Path, split: str) -> FinishedRun:
     """
     record = _only_record(folder)
     if not isinstance(record, TaskRecord):
-        raise ClueBenchError(f"{folder}: a {record.kind} run; expected a fine-tuning run", "clue-bench runs list")
+        raise ClueBenchError(
+            f"{folder}: a {record.kind} run; expected a fine-tuning run", "run clue-bench runs list to find one"
+        )
     if record.status != "completed":
         raise ClueBenchError(f"{folder}: the run is {record.status}, it has no result", "repeat the run")
     if split not in record.data.files:
         known = ", ".join(record.data.files)
-        raise ClueBenchError(f"{folder}: the run read no split '{split}', but {known}", "--split dev")
+        raise ClueBenchError(f"{folder}: the run read no split '{split}', but {known}", "give --split dev")
     path = predictions_path(folder, split)
     check_as_written(folder, split, record.completed_results)
     run = FinishedRun(folder, record, record.task, split, read_predictions(path))
     if any(prediction.gold is None for prediction in run.predictions):
-        raise ClueBenchError(f"{path}: rows without a gold label: nothing can be right or wrong", "--split dev")
+        raise ClueBenchError(f"{path}: rows without a gold label: nothing can be right or wrong", "give --split dev")
     dev, found = record.completed_results.dev, (len(run.predictions), int(run.correct.sum()))
     if split == "dev" and found != (dev.rows, dev.correct):
         raise ClueBenchError(
@@ -96,7 +98,7 @@ def rows_of(run: FinishedRun, task: Task, data: Path) -> Rows:
         if prediction.label not in task.labels:
             raise ClueBenchError(
                 f"{run.folder}: prediction {number + 1}: '{prediction.label}' is no label of {task.name}",
-                f"clue-bench tasks show {task.name}",
+                f"run clue-bench tasks show {task.name} to see its labels",
             )
     return rows
 
@@ -105,5 +107,7 @@ def _only_record(folder: Path) -> RunRecord:
     paths = record_paths(folder)
     if len(paths) != 1:
         found = f"{len(paths)} run records" if folder.is_dir() else "no such folder"
-        raise ClueBenchError(f"{folder}: {found}, expected a run's folder, which has one", "clue-bench runs list")
+        raise ClueBenchError(
+            f"{folder}: {found}, expected a run's folder, which has one", "run clue-bench runs list to find one"
+        )
     return read_record(paths[0])

@@ -1,5 +1,6 @@
-"""The verbs of `import clue_bench`, and of the command line, which calls nothing else.
+"""The functions of `import clue_bench`; the command line calls nothing else.
 
-Input: plain values: names, paths, frames, live models. Output: frozen results that print well. Each verb opens what it
-is given, has a room do the work with a progress bar, and returns what came of it; the rooms know nothing of each other.
+Input: plain values: names, paths, frames, live models. Output: frozen results that print well. Each function
+opens its arguments, lets one package do the work under a progress bar, and returns the result; the packages do not know
+each other.
 """

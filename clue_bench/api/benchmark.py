@@ -1,8 +1,8 @@
 """Models on tasks, with every seed and setting that is still missing.
 
-1. Open models and tasks, and decide every setting, so that what cannot be is an error before anything runs.
-2. Per task: the no-pretraining baselines, then each model's sweep, then the reports.
-3. Everything that was run becomes one leaderboard.
+1. Open models and tasks and decide every setting, so that impossible requests fail before anything runs.
+2. For each task, run the no-pretraining baselines, then each model's sweep, and write the reports.
+3. Make one leaderboard of all runs.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ FLATTERED = "best of N: the first seed chose the setting and counts, so its mean
 
 
 class Outcome(NamedTuple):
-    """The sweep of one model on one task; `bounds` are the largest values that the model allows."""
+    """The sweep of one model on one task; `bounds` holds the largest values that the model allows."""
 
     model: str
     task: str
@@ -48,7 +48,7 @@ class Outcome(NamedTuple):
 
     @property
     def grid(self) -> dict[str, list[Any]]:
-        """The values that were tried of every key that varied."""
+        """Return the values that were tried, for every key that varied."""
         grid: dict[str, list[Any]] = {}
         for point in self.candidates:
             for key, value in point.items():
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
     @property
     def setting(self) -> str:
-        """The setting that did best, in words."""
+        """Return the setting that did best, in words."""
         if self.sweep.best is None or not self.sweep.of_best:
             return "failed"
         chosen = ", ".join(f"{key}={value}" for key, value in self.sweep.best.items()) or "defaults"
@@ -67,32 +67,32 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Benchmark(Shown):
-    """What models came to on tasks, with the baselines; `leaderboard` is made of the runs of the best settings."""
+    """The results of models on tasks, with the baselines; `leaderboard` covers the runs of the best settings."""
 
     outcomes: tuple[Outcome, ...]
     baselines: Runs
 
     @property
     def runs(self) -> Runs:
-        """The complete runs of the best settings."""
+        """Return the complete runs of the best settings."""
         return Runs(tuple(Run(trial.record, trial.folder) for each in self.outcomes for trial in each.sweep.of_best))
 
     @cached_property
     def leaderboard(self) -> "Leaderboard":
-        """The leaderboard of these runs and the baselines."""
+        """Return the leaderboard of these runs and the baselines."""
         from clue_bench.leaderboards.leaderboard import leaderboard_of
 
         return leaderboard_of([run.record for run in (*self.runs, *self.baselines)])
 
     @property
     def settings(self) -> Table:
-        """Which setting each model was run with on each task."""
+        """Return which setting each model was run with on each task."""
         rows = [(each.column, each.model, str(len(each.sweep.of_best)), each.setting) for each in self.outcomes]
         return make_table("Settings", ["task", "model", "seeds", "settings"], rows)
 
     @property
     def notes(self) -> list[str]:
-        """What a person must know beside the numbers."""
+        """Return what to know beside the numbers."""
         from clue_bench.finetuning.grid import beyond, edges
 
         notes = [FLATTERED] if any(len(each.candidates) > 1 for each in self.outcomes) else []
@@ -156,11 +156,11 @@ def bench(
     progress: bool = True,
     **more: Any,
 ) -> "Leaderboard":
-    """Fine-tune models on tasks over several seeds; return the leaderboard of these runs and the baselines.
+    """Fine-tune models on tasks over several seeds; return a leaderboard of these runs and the baselines.
 
-    `models` and `data` are as for `finetune`; without `tasks` it is every card whose data is there. Runs that are
-    complete are not repeated. `more` is what `run_benchmark` takes: settings, steps, search, grid, untrained, … Raises
-    ClueBenchError for what cannot be planned, before anything runs, and if no run is complete.
+    `models` and `data` are as for `finetune`; `tasks` defaults to every card whose data is in the folder. Complete runs
+    are not repeated. `more` is passed to `run_benchmark`: settings, steps, search, grid, untrained, … Raises
+    ClueBenchError before anything runs if the plan is impossible, and afterwards if no run is complete.
     """
     done = run_benchmark(models, tasks, data=data, out=out, seeds=seeds, progress=progress, **more)
     Progress(progress).notes(done.notes)
@@ -188,12 +188,12 @@ def run_benchmark(
     retry_failed: bool = False,
     progress: bool = True,
 ) -> Benchmark:
-    """Do every run of `bench` that is missing; return all of them with their settings.
+    """Do the missing runs of `bench`; return all runs with their settings.
 
-    `search` tries learning rate × batch × epochs × dropout around the defaults with the first seed, `grid` these values
-    instead. `untrained` also runs each architecture from random weights, `intermediate` first fine-tunes each model on
-    that task (STILTs), and `floor` runs the baselines. A run that fails is recorded, and the others go on;
-    `retry_failed` repeats it. Raises ClueBenchError for what cannot be planned, and if another process does a run.
+    `search` tries learning rate × batch × epochs × dropout around the defaults with the first seed; `grid` tries the
+    given values instead. `untrained` also runs each architecture from random weights, `intermediate` first fine-tunes
+    each model on that task (STILTs), and `floor` runs the baselines. A failed run is recorded and the others continue;
+    `retry_failed` repeats it. Raises ClueBenchError if the plan is impossible or another process is doing a run.
     """
     show = Progress(progress)
     asked = _Asked(
@@ -222,7 +222,7 @@ def run_benchmark(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What was asked for, decoded."""
+    """The request, decoded."""
 
     out: Path
     seeds: list[int]
@@ -250,7 +250,7 @@ class _Job(NamedTuple):
 
 
 def _open_models(models: "Sequence[Model]", *, with_untrained: bool, show: Progress) -> "list[Pretrained]":
-    """Open every model, each followed by its untrained self if asked; one that is given twice counts once."""
+    """Open every model, followed by its untrained version if requested; a repeated model counts once."""
     from clue_bench.finetuning.base_models.pretrained import untrained
 
     starts: dict[str, Pretrained] = {}
@@ -265,7 +265,7 @@ def _open_models(models: "Sequence[Model]", *, with_untrained: bool, show: Progr
 
 
 def _labels_of(starts: "Sequence[Pretrained]") -> list[str]:
-    """Return what to call each model: its name, with digits of its hash if another has the same."""
+    """Return each model's label: its name, with digits of its hash if another model has the same name."""
     counts = Counter(start.name for start in starts)
     return [
         start.name if counts[start.name] == 1 else f"{start.name}-{_identity(start)[:HASH_DIGITS]}" for start in starts
@@ -277,7 +277,7 @@ def _identity(start: "Pretrained") -> str:
 
 
 def _find_tasks(tasks: "str | Task | Sequence[str | Task] | None", data: "Data", show: Progress) -> "list[str | Task]":
-    """Return the tasks that are meant; without any, those whose data is there, and the others are named."""
+    """Return the requested tasks, by default those whose data is in the folder; note the others."""
     from clue_bench.tasks.files import available_splits
     from clue_bench.tasks.task import load_task
 
@@ -286,10 +286,10 @@ def _find_tasks(tasks: "str | Task | Sequence[str | Task] | None", data: "Data",
         names = [task if isinstance(task, str) else task.name for task in named]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
-            raise ClueBenchError(f"--task {','.join(names)}: {twice[0]} comes twice", "give every task once")
+            raise ClueBenchError(f"--task {','.join(names)}: {twice[0]} is given twice", "give every task once")
         return named
     if not isinstance(data, str | Path):
-        raise ClueBenchError("rows in memory, and no task that they are of", 'give the task, e.g. tasks=["tnews"]')
+        raise ClueBenchError("rows in memory, but no task that they belong to", 'give the task, e.g. tasks=["tnews"]')
     found: list[str | Task] = []
     missing = []
     for name in card_paths("tasks"):
@@ -300,13 +300,13 @@ def _find_tasks(tasks: "str | Task | Sequence[str | Task] | None", data: "Data",
         except ClueBenchError as error:
             missing.append(f"{name} ({error.message})")
     if not found:
-        raise ClueBenchError(f"{data}: data of no task", "clue-bench data fetch")
+        raise ClueBenchError(f"{data}: data of no task", f"run clue-bench data fetch --data {data}")
     show.notes(f"left aside: {reason}" for reason in missing)
     return found
 
 
 def _candidates(given: TaskData, start: "Pretrained", asked: _Asked) -> "list[Point]":
-    """Return the settings to try: the points of the grid together with what was set. Raises ClueBenchError."""
+    """Return the settings to try: the points of the grid, each with the given settings. Raises ClueBenchError."""
     from clue_bench.finetuning.grid import default_grid, points
     from clue_bench.finetuning.settings import make_settings
 
@@ -346,7 +346,7 @@ def _bench_task(
 
 
 def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:
-    """Run the baselines that are missing; return those that there are."""
+    """Run the missing baselines; return all that succeeded."""
     from clue_bench.finetuning.baselines import FLOORS, completed_floor, floor_run_id, run_floor
     from clue_bench.finetuning.run import held_folder
 
@@ -394,7 +394,7 @@ def _sweep(
     before: int,
     label: str,
 ) -> "Sweep":
-    """Do the runs of one model, moving the bar on from `before`."""
+    """Do the runs of one model, and advance the bar from `before`."""
     from clue_bench.finetuning.run import Plan
     from clue_bench.finetuning.settings import make_settings
     from clue_bench.finetuning.sweep import sweep
@@ -424,7 +424,7 @@ def _sweep(
 
 
 def _write_reports(trials: "Sequence[Trial]", given: TaskData) -> None:
-    """Write the report of every run that has none, or one from before it was repeated."""
+    """Write the report of every run whose report is missing or out of date."""
     from clue_bench.analysis.report import FILE, write_report
     from clue_bench.doors.records import record_path
 

@@ -1,4 +1,4 @@
-"""What runs come to: comparisons, leaderboards and reports."""
+"""Comparisons, leaderboards and reports of runs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ Side = Run | Path | str | Runs | Sequence[Run | Path | str]
 def compare(a: Side, b: Side, *, split: str = "dev") -> "Comparison":
     """Compare two runs, or two settings over several seeds, on the same rows: McNemar and paired bootstrap.
 
-    Several runs on a side are seeds of one setting. Raises ClueBenchError unless both were on the same rows.
+    Several runs on one side must be seeds of one setting. Raises ClueBenchError unless both sides used the same rows.
     """
     from clue_bench.analysis.comparison import compare_runs
 
@@ -32,10 +32,10 @@ def compare(a: Side, b: Side, *, split: str = "dev") -> "Comparison":
 def leaderboard(
     records: Path | str | Runs = "runs", *, out: Path | str | None = None, check: bool = False
 ) -> "Leaderboard":
-    """Return the leaderboard of run records, and of the published scores apart from them.
+    """Return the leaderboard of run records, with the published scores in tables of their own.
 
-    With `out` its files are written there, or with `check` only compared. Raises ClueBenchError if a file of `out`
-    differs, or belongs to somebody else.
+    `out` is a folder to write its files to; with `check` they are only compared. Raises ClueBenchError if a file in
+    `out` differs, or was not written by a leaderboard.
     """
     from clue_bench.cards import builtin_folder
     from clue_bench.doors.records import read_records
@@ -45,7 +45,9 @@ def leaderboard(
     if folder is None and check:
         raise ClueBenchError("--check needs the folder to check", "add --out FOLDER")
     if folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix == ".md"):
-        raise ClueBenchError(f"{folder}: --out is a folder, with the Markdown in its README.md", f"--out {folder.stem}")
+        raise ClueBenchError(
+            f"{folder}: --out is a folder, with the Markdown in its README.md", f"give --out {folder.stem}"
+        )
     if folder is not None and not check:
         check_ours(folder)
     found = [run.record for run in records] if isinstance(records, Runs) else list(read_records(Path(records)))
@@ -54,7 +56,7 @@ def leaderboard(
         if differing := differing_files(folder, built.texts):
             raise ClueBenchError(
                 f"{folder} differs from what the records in {records} give: {', '.join(differing)}",
-                f"clue-bench leaderboard --records {records} --out {folder}",
+                f"run clue-bench leaderboard --records {records} --out {folder}",
             )
     elif folder is not None:
         write_board(folder, built.texts)
@@ -62,15 +64,15 @@ def leaderboard(
 
 
 def write_board(folder: Path, texts: Mapping[str, str]) -> None:
-    """Write the files of a board; those of an earlier one that the records no longer give are removed.
+    """Write the files of a board, and remove those of an earlier one that the records no longer give.
 
-    Raises ClueBenchError for a folder with such files that no board wrote.
+    Raises ClueBenchError if the folder has files of these names that no board wrote.
     """
     from clue_bench import files
     from clue_bench.leaderboards.files import FILES, JSON
 
     check_ours(folder)
-    for name in sorted(texts, key=lambda each: each != JSON):  # first what tells that the folder is a board's
+    for name in sorted(texts, key=lambda each: each != JSON):  # first the file that marks the folder as a board's
         files.write_text(folder / name, texts[name])
     for name in FILES:
         if name not in texts:
@@ -78,7 +80,7 @@ def write_board(folder: Path, texts: Mapping[str, str]) -> None:
 
 
 def check_ours(folder: Path) -> None:
-    """Raise ClueBenchError if `folder` has files called like a board's without a board's JSON beside them."""
+    """Raise ClueBenchError if `folder` has files named like a board's but no board's JSON beside them."""
     from clue_bench.leaderboards.files import FILES, JSON
 
     try:
@@ -89,14 +91,14 @@ def check_ours(folder: Path) -> None:
         return
     if foreign := [name for name in FILES if (folder / name).exists()]:
         raise ClueBenchError(
-            f"{folder}: has {', '.join(foreign)}, and no board wrote it: nothing is overwritten",
+            f"{folder}: has {', '.join(foreign)}, which no board wrote; nothing is overwritten",
             f"move it away, or give a folder of its own, e.g. --out {folder / 'leaderboard'}",
         )
 
 
 @dataclass(frozen=True, repr=False)
 class Analyses(Shown):
-    """The errors of finished runs as numbers; each has a page that shows them."""
+    """The error analyses of finished runs; each run has a page that shows its own."""
 
     pages: "dict[Path, Analysis]"
 
@@ -106,7 +108,7 @@ class Analyses(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table with a line for each run."""
+        """Return one table with a line for each run."""
         rows = [
             (
                 each.run.record.run_id,
@@ -132,8 +134,8 @@ def analyse(
 ) -> Analyses:
     """Write a report for each run: confusions, scores per label, hardest dev rows, calibration, learning curve.
 
-    `data` is the folder that the runs read, `task` their card if it is not found by its name, and `out` the file of a
-    single page; by default it is report.html in the run's folder. Raises ClueBenchError.
+    `data` is the folder that the runs read, `task` their card if it cannot be found by name, and `out` the file of a
+    single report, by default report.html in the run's folder. Raises ClueBenchError.
     """
     from clue_bench import files
     from clue_bench.analysis.examine import examine
@@ -142,7 +144,7 @@ def analyse(
 
     folders = _folders(runs)
     if out is not None and len(folders) > 1:
-        raise ClueBenchError(f"--out names one file, but {len(folders)} runs are given", "leave --out away")
+        raise ClueBenchError(f"--out names one file, but {len(folders)} runs are given", "leave out --out")
     pages: dict[Path, Analysis] = {}
     with Progress(progress).bar("analyse", len(folders), count=True) as bar:
         for folder in folders:

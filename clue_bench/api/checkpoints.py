@@ -1,4 +1,4 @@
-"""Checkpoints: converted from one toolkit's layout to another's, examined, and timed."""
+"""Convert, examine and time checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ def convert(
 ) -> "Conversion":
     """Convert a checkpoint of UER-py ("uer"), TensorFlow ("tf") or Hugging Face ("hf"), with the same outputs.
 
-    `destination` is a new folder. `config` is the configuration that the model was trained with, and `vocabulary` its
-    vocab.txt or sentencepiece model, where the source does not bring them. Raises ClueBenchError if something in the
+    `destination` is a new folder. `config` is the configuration that the model was trained with and `vocabulary` its
+    vocab.txt or sentencepiece model, if the source does not include them. Raises ClueBenchError if something in the
     source would be lost or contradicts the rest.
     """
     from clue_bench.conversion.convert import convert as convert_checkpoint
@@ -45,9 +45,9 @@ def convert(
 
 
 def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis":
-    """Say whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers.
+    """Check whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers.
 
-    `texts` are sentences with [MASK], or for GPT2 ones to continue. Raises ClueBenchError for what is no checkpoint.
+    `texts` are sentences with [MASK], or for GPT2 sentences to continue. Raises ClueBenchError without a checkpoint.
     """
     from clue_bench.diagnosis.examine import examine
 
@@ -56,13 +56,13 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
 
 @dataclass(frozen=True, repr=False)
 class Speeds(Shown):
-    """The speeds of the models of one session, a record for each; they compare with no other session's."""
+    """The speeds of one session's models, a record for each; speeds of other sessions are not comparable."""
 
     runs: Runs
 
     @property
     def notes(self) -> list[str]:
-        """What was not measured, and why."""
+        """Return what was not measured, and why."""
         return [
             f"{run.model}: {kind} was not measured: {reason}"
             for run in self.runs
@@ -72,7 +72,7 @@ class Speeds(Shown):
 
     @property
     def tables(self) -> "list[SpeedTable]":
-        """A table for each machine and session."""
+        """Return a table for each machine and session."""
         from clue_bench.leaderboards.speed.tables import speed_tables
 
         return speed_tables([run.record for run in self.runs])
@@ -97,10 +97,10 @@ def speed(
     settings: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> Speeds:
-    """Measure training, fine-tuning and prediction of models in turns, with intervals; write a record each into `out`.
+    """Measure the training, fine-tuning and prediction speed of models in turns; write a record for each to `out`.
 
-    A model is a checkpoint folder, a hub id, or a recipe, whose weights are then untrained. Without `corpora` they
-    train on random ids, without `data` the task's rows are synthetic. A repetition takes at least `seconds`, and
+    A model is a checkpoint folder, a hub id, or a recipe, which gets untrained weights. Without `corpora` the models
+    train on random ids; without `data` the task's rows are synthetic. A repetition takes at least `seconds`, and
     `baseline` is the model that the others are compared with. Raises ClueBenchError if nothing could be measured.
     """
     from clue_bench.speed_measurement.session import measure

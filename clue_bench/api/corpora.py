@@ -1,4 +1,4 @@
-"""Vocabularies and corpora: text in, the files that pretraining reads out."""
+"""Vocabularies and corpora: turn text into the files that pretraining reads."""
 
 import math
 import os
@@ -20,14 +20,14 @@ SIZES: dict[Kind, int] = {"wordpiece": 8_000, "sentencepiece": 100_000}  # sente
 READING = 0.1  # share of the time that sentencepiece needs
 AGAIN = "type the same command again: it starts anew"
 WORD_STARTS = {"wordpiece": "tokens without ##", "pieces": "every token", "rjieba": "cut by rjieba"}
-MAX_TOKENS_SHOWN = 40  # of a list that is printed in a table
+MAX_TOKENS_SHOWN = 40  # at most, in a table
 
 Texts = Path | str | Sequence[Path | str]
 
 
 @dataclass(frozen=True, repr=False)
 class TrainedVocabulary(Shown):
-    """A vocabulary file that was written. `facts` say what it was trained on."""
+    """A vocabulary file that was written. `facts` describe what it was trained on."""
 
     file: Path
     vocabulary: "Vocabulary"
@@ -42,7 +42,7 @@ class TrainedVocabulary(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table."""
+        """Return one table."""
         return [make_table("", ["vocabulary", ""], [(key, str(value)) for key, value in self.to_json().items()])]
 
 
@@ -54,12 +54,12 @@ class BuiltCorpus(Shown):
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Return the folder."""
         return self.corpus.folder
 
     @property
     def tokens(self) -> int:
-        """How many tokens it has."""
+        """Return the number of tokens."""
         return self.corpus.manifest.counts.tokens
 
     def to_json(self) -> dict[str, Any]:
@@ -69,7 +69,7 @@ class BuiltCorpus(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table of counts and conditions."""
+        """Return one table of counts and conditions."""
         manifest = self.corpus.manifest
         counts = manifest.counts
         rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
@@ -99,12 +99,12 @@ def train_vocabulary(
     """Train a vocabulary on text files or folders of them, and write it to `out`; the same text gives the same one.
 
     WordPiece (Chinese by character, lower case) keeps at most `size` tokens and may stop after `characters`;
-    sentencepiece has exactly `size`, and may train on so many random `sentences`. Raises ClueBenchError.
+    sentencepiece keeps exactly `size`, and may train on a random sample of `sentences`. Raises ClueBenchError.
     """
     out = Path(out)
     if (kind == "sentencepiece") != (out.suffix == ".model"):
         ending = ".model" if kind == "sentencepiece" else ".txt"
-        raise ClueBenchError(f"{out}: a {kind} vocabulary is a {ending} file", f"--out vocab{ending}")
+        raise ClueBenchError(f"{out}: a {kind} vocabulary is a {ending} file", f"give --out vocab{ending}")
     if kind == "wordpiece" and sentences is not None:
         raise ClueBenchError("--sentences is for --kind sentencepiece", "leave it out: WordPiece counts words only")
     if out.is_dir():
@@ -131,8 +131,8 @@ def build_corpus(
 ) -> BuiltCorpus:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into the corpus folder `out`.
 
-    The same call again goes on with an interrupted build. `words` cuts the text into words, for whole-word masking;
-    without it the vocabulary says what a word is. Raises ClueBenchError.
+    Repeat the call to continue an interrupted build. `words` names a segmenter that cuts the text into words, for
+    whole-word masking; without it the vocabulary decides what a word is. Raises ClueBenchError.
     """
     from clue_bench.corpus.build import build_corpus as build
     from clue_bench.doors.shards import Corpus
@@ -165,7 +165,7 @@ def open_corpus(folder: Path | str) -> BuiltCorpus:
 def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Path | str) -> BuiltCorpus:
     """Turn the training rows of a task over two texts into labelled pairs, for `pretrain(pairs=…)`.
 
-    Only training rows are taken, and of these none that is also in the task's dev or test set, in either order.
+    Training rows that are also in the task's dev or test set, in either order, are left out.
     """
     from clue_bench.corpus import pairs
     from clue_bench.tasks.files import available_splits
@@ -191,7 +191,7 @@ def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Pat
 
 @dataclass(frozen=True, repr=False)
 class TokenCounts(Shown):
-    """Tokens of vocabularies by type, with the published counts where a file is a known one."""
+    """Tokens of vocabularies by type, with the published counts of known files."""
 
     vocabularies: dict[Path, "Vocabulary"]
 
@@ -201,7 +201,7 @@ class TokenCounts(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table, a column for each vocabulary."""
+        """Return one table, a column for each vocabulary."""
         from clue_bench.vocab.token_types import TYPES
 
         columns, notes = [], []
@@ -236,7 +236,7 @@ def count_tokens(vocabularies: Sequence[Path | str]) -> TokenCounts:
 
 @dataclass(frozen=True, repr=False)
 class PrunedVocabulary(Shown):
-    """A smaller vocabulary that was written, and how it compares with another one."""
+    """A pruned vocabulary that was written, and how it compares with another one."""
 
     file: Path
     pruned: "token_types.Pruned"
@@ -254,7 +254,7 @@ class PrunedVocabulary(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """A table of what each rule did, and one of the comparison."""
+        """Return a table of what each rule did, and one of the comparison."""
         from clue_bench.vocab.token_types import NO_RULE
 
         pruned, note = self.pruned, f"unknown: {NO_RULE}"
@@ -278,7 +278,7 @@ class PrunedVocabulary(Shown):
 def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path | str | None = None) -> PrunedVocabulary:
     """Keep what simplified Chinese needs, by the rules that made CLUE's 8,021 tokens of Google's 21,128; write `out`.
 
-    `compare` is another vocabulary, to say what is missing and extra. Raises ClueBenchError.
+    `compare` is another vocabulary, to report missing and extra tokens. Raises ClueBenchError.
     """
     from clue_bench.vocab import read_vocabulary, token_types
 
@@ -347,6 +347,6 @@ def _train_sentencepiece(
 
 
 def _some(tokens: list[str], number: int) -> str:
-    """Return the first `number` of `tokens`, characters that are not to be seen as escapes."""
+    """Return the first `number` of `tokens`, invisible characters as escapes."""
     shown = " ".join(token if token.isprintable() else repr(token)[1:-1] for token in tokens[:number])
     return shown + (" …" if len(tokens) > number else "")

@@ -1,4 +1,4 @@
-"""Task data: fetched, compared with the cards, and examined; and the cards themselves."""
+"""Fetch task data, compare it with the cards and examine it; list, check and copy the cards."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -22,19 +22,19 @@ AGAIN = "type the same command again: tasks that are complete are not fetched tw
 
 @dataclass(frozen=True, repr=False)
 class FetchedData(Shown):
-    """Where the data of each task came from, and why those of others could not be had."""
+    """Where the data of each task came from, and why the data of other tasks could not be fetched."""
 
     fetched: Mapping[str, "Fetched"]
     failed: Mapping[str, ClueBenchError]
 
     def raise_failures(self) -> None:
-        """Raise one ClueBenchError for all tasks whose data could not be had."""
+        """Raise one ClueBenchError for all tasks whose data could not be fetched."""
         if self.failed:
             hints = list(dict.fromkeys(error.hint for error in self.failed.values()))
             raise ClueBenchError("\n".join(error.message for error in self.failed.values()), hints[0])
 
     def to_json(self) -> dict[str, Any]:
-        """Return one key for each task; failures have an "error" instead of a source."""
+        """Return a key for each task; failed ones have an "error" instead of a source."""
         values: dict[str, Any] = {
             name: {
                 "source": one.source,
@@ -50,7 +50,7 @@ class FetchedData(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table, nothing if no data could be had."""
+        """Return one table, or none if no data could be fetched."""
         rows = [
             (
                 name,
@@ -67,10 +67,10 @@ class FetchedData(Shown):
 def fetch_data(
     tasks: Sequence[str] = (), *, data: Path | str = "data", mirrors: Sequence[str] = (), progress: bool = True
 ) -> FetchedData:
-    """Fetch task data that are missing into the folder `data`: of `tasks`, or of every card that names a source.
+    """Fetch missing task data into the folder `data`, of `tasks` or of every card that names a source.
 
-    `mirrors` are URLs of folders that hold the zips, or templates with {file}, asked first. Raises ClueBenchError for a
-    bad mirror or task, before anything is fetched; a source that does not serve the data is part of the result.
+    `mirrors` are URLs of folders that hold the zips, or templates with {file}; they are tried first. Raises
+    ClueBenchError for a bad mirror or task before anything is fetched; a source without the data is part of the result.
     """
     from clue_bench.tasks.download import Patience
     from clue_bench.tasks.fetch import fetch_task, mirror_url
@@ -79,7 +79,7 @@ def fetch_data(
 
     show = Progress(progress)
     for url in mirrors:
-        mirror_url(url, "")  # a bad one is refused before anything is fetched
+        mirror_url(url, "")  # refuses a bad one before anything is fetched
     cards = [load_task(name) for name in tasks or card_paths("tasks")]
     fetched: dict[str, Fetched] = {}
     failed: dict[str, ClueBenchError] = {}
@@ -103,7 +103,7 @@ def fetch_data(
     except KeyboardInterrupt as interruption:
         if isinstance(interruption, Interrupted):
             raise
-        raise Interrupted("interrupted; nothing half fetched is left", AGAIN) from interruption
+        raise Interrupted("interrupted; no partial files are left", AGAIN) from interruption
     return FetchedData(fetched, failed)
 
 
@@ -135,7 +135,7 @@ class _Watch:
 
 @dataclass(frozen=True, repr=False)
 class VerifiedData(Shown):
-    """The files of each task, compared with its card; `missing` says why there are none of the others."""
+    """The files of each task, compared with its card; `missing` says why other tasks have none."""
 
     found: Mapping[str, "DataFacts"]
     splits: Mapping[str, list[str]]
@@ -147,7 +147,7 @@ class VerifiedData(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table with a line for each file."""
+        """Return one table with a line for each file."""
         rows = []
         for name, splits in self.splits.items():
             if name in self.missing:
@@ -162,7 +162,7 @@ class VerifiedData(Shown):
 def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> VerifiedData:
     """Read every row of `tasks`, or of all, and compare row counts and md5 with the cards.
 
-    Raises ClueBenchError if a task that was named is not there, or a file is damaged.
+    Raises ClueBenchError if the data of a given task is missing, or a file is damaged.
     """
     from clue_bench.tasks.files import available_splits, describe
     from clue_bench.tasks.rows import read_split
@@ -185,7 +185,7 @@ def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> Veri
 
 
 def _compared(file: "FileFacts") -> str:
-    """Return in words how a file differs from its card, and what the card does not say."""
+    """Return in words how a file differs from its card, and what the card does not state."""
     if file.is_official:
         return "official"
     differing = []
@@ -206,9 +206,9 @@ def audit_data(
     vocabulary: Path | str | None = None,
     progress: bool = True,
 ) -> "AuditReport":
-    """Examine the data of `tasks`, or of all that are there: rows, lengths, labels, duplicates, leaks between splits.
+    """Examine the data of `tasks`, by default of all in the folder: rows, lengths, labels, duplicates, leaks.
 
-    With a `vocabulary` tokens are counted, too. Raises ClueBenchError if a task that was named is not there.
+    With a `vocabulary` tokens are counted, too. Raises ClueBenchError if the data of a given task is missing.
     """
     from clue_bench.tasks.audit_report import audit_tasks
 
@@ -234,7 +234,7 @@ def load_any_card(kind: Kind, reference: str) -> Card:
 
 
 def list_cards(kind: Kind) -> list[dict[str, str | None]]:
-    """Return name, title, path and error of every card that is found."""
+    """Return name, title, path and error of every card."""
     rows: list[dict[str, str | None]] = []
     for name, paths in card_paths(kind).items():
         try:
@@ -246,7 +246,7 @@ def list_cards(kind: Kind) -> list[dict[str, str | None]]:
 
 
 def check_cards(kind: Kind, references: Sequence[str] = ()) -> list[str]:
-    """Decode cards, or all if none is named; return their names. Raises ClueBenchError for the first mistake."""
+    """Decode the given cards, or all of them; return their names. Raises ClueBenchError for the first mistake."""
     names = list(references or card_paths(kind))
     for name in names:
         load_any_card(kind, name)

@@ -1,4 +1,4 @@
-"""Fine-tuning on tasks: one run, and the no-pretraining baselines."""
+"""Fine-tune on tasks, and score the no-pretraining baselines."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,15 +27,14 @@ def finetune(
     cuda_graphs: bool = False,
     progress: bool = True,
 ) -> Run:
-    """Fine-tune a model on a task and score it on dev; return the run, which lies in `out` or runs/<run id>.
+    """Fine-tune a model on a task and score it on dev; return the run, stored in `out` or runs/<run id>.
 
     `model` is a folder, a hub id, a run, or (model, tokenizer) of transformers. `data` is a folder with a folder or zip
-    per task, or rows: a Dataset, a pandas frame or dictionaries, by split or all together. Rows without a card name
-    their columns: `text` (one, or two for pairs) and `label`; `task` is then a name for them. `settings` override the
-    defaults, which follow the model's size, and `steps` are the updates of the whole run.
+    per task, or rows: a Dataset, a pandas frame or dictionaries, by split or all together. For rows without a card,
+    give their columns as `text` (one, or two for pairs) and `label`; `task` is then a name of your choice. `settings`
+    override the defaults, which follow the model's size, and `steps` is the number of updates in the whole run.
 
-    A run that is complete is not repeated; one that was interrupted starts over and gives the same numbers. Raises
-    ClueBenchError.
+    A complete run is not repeated; an interrupted one starts over and gives the same numbers. Raises ClueBenchError.
     """
     from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
     from clue_bench.finetuning.settings import make_settings
@@ -86,8 +85,8 @@ def floor(
 ) -> Runs:
     """Score tasks without any pretraining: the majority class, and TF-IDF n-grams with a linear model.
 
-    Each run gets a folder in `out`; those that are complete are not repeated. `data`, `text` and `label` are as for
-    `finetune`. Raises ClueBenchError.
+    Each run gets a folder in `out`; complete ones are not repeated. `data`, `text` and `label` are as for `finetune`.
+    Raises ClueBenchError.
     """
     from clue_bench.finetuning.baselines import FLOORS, floor_run_id, run_floor
     from clue_bench.tasks.task import load_task

@@ -1,4 +1,4 @@
-"""What verbs are given, opened: models from folders, the hub or memory; tasks with or without a card; their data."""
+"""Open the arguments of verbs: models from folders, the hub or memory; tasks with or without a card; their data."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class TaskData(NamedTuple):
-    """A task, the folder that its files lie in, and its rows by split."""
+    """A task, the folder with its files, and its rows by split."""
 
     card: "Task"
     folder: Path
@@ -35,9 +35,9 @@ class TaskData(NamedTuple):
 def task_data(
     task: "str | Task", data: "Data", *, text: str | Sequence[str] | None = None, label: str | None = None
 ) -> Iterator[TaskData]:
-    """Open a task with its data: a folder, or rows in memory, which lie in a folder while the block runs.
+    """Open a task with its data: a folder, or rows in memory, which are kept in a folder while the block runs.
 
-    With `text` and `label`, the columns of rows without a card, `task` is a name for them. Raises ClueBenchError.
+    With `text` and `label`, the columns of rows without a card, `task` is a name of your choice. Raises ClueBenchError.
     """
     from clue_bench.errors import ClueBenchError
     from clue_bench.tasks.rows import read_rows
@@ -55,7 +55,7 @@ def task_data(
 
 
 def open_model(model: "Model", show: Progress) -> "Pretrained":
-    """Open a model to fine-tune: a folder, a hub id, a run, or (model, tokenizer) of transformers in memory.
+    """Open a model to fine-tune: a folder, a hub id, a run, or (model, tokenizer) of transformers.
 
     Raises ClueBenchError.
     """
@@ -70,7 +70,7 @@ def open_model(model: "Model", show: Progress) -> "Pretrained":
 
 
 def model_name(model: "Model", opened: "Pretrained") -> str:
-    """Return what records say was asked for."""
+    """Return the model's name as records state it."""
     if isinstance(model, tuple):
         return opened.name
     path = model.folder if isinstance(model, Run) else Path(model)
@@ -78,7 +78,7 @@ def model_name(model: "Model", opened: "Pretrained") -> str:
 
 
 def note_revision(task: str, facts: "DataFacts", show: Progress) -> None:
-    """Say which files are not the official ones: a score on them is not comparable with published scores."""
+    """Note which files are not the official ones: scores on them are not comparable with published scores."""
     from clue_bench.doors.records import OFFICIAL
 
     if facts.revision == OFFICIAL:

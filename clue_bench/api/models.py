@@ -1,4 +1,4 @@
-"""Fine-tuned models in use: predictions for texts, files and splits."""
+"""Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ Texts = Sequence[str | Sequence[str]]
 
 @dataclass(frozen=True)
 class PredictedRow:
-    """One row: its most probable labels, the best first, and the right label where it is known."""
+    """One row: its most probable labels, the best first, and the right label if it is known."""
 
     id: int | str
     texts: tuple[str, ...]
@@ -35,21 +35,21 @@ class PredictedRow:
 
     @property
     def label(self) -> str:
-        """The predicted label."""
+        """Return the predicted label."""
         return self.scores[0].label
 
     @property
     def description(self) -> str:
-        """What the predicted label means, as far as a card says."""
+        """Return what the predicted label means, if a card says so."""
         return self.scores[0].description
 
     @property
     def probability(self) -> float:
-        """How probable the model says the predicted label is."""
+        """Return the model's probability of the predicted label."""
         return self.scores[0].probability
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; without a right label or further labels, their keys are left out."""
+        """Return plain values; keys of an unknown right label or of no further labels are left out."""
         row = {"id": self.id, **self.scores[0]._asdict()}
         row |= {} if self.gold is None else {"gold": self.gold}
         return row | ({"top": [score._asdict() for score in self.scores]} if len(self.scores) > 1 else {})
@@ -57,7 +57,7 @@ class PredictedRow:
 
 @dataclass(frozen=True, repr=False)
 class Predictions(Shown, Sequence[PredictedRow]):
-    """The labels of rows, in their order. `truncated_rows` were longer than the model takes, and cut."""
+    """The labels of rows, in their order. `truncated_rows` counts rows that were cut to the model's length."""
 
     model: str
     task: str
@@ -69,28 +69,28 @@ class Predictions(Shown, Sequence[PredictedRow]):
         return len(self.rows)
 
     def __getitem__(self, number: Any) -> Any:
-        """Return a row, or some of them."""
+        """Return a row, or a slice of them."""
         return self.rows[number]
 
     @property
     def labels(self) -> list[str]:
-        """The predicted labels."""
+        """Return the predicted labels."""
         return [row.label for row in self.rows]
 
     @property
     def probabilities(self) -> list[float]:
-        """How probable the model says each predicted label is."""
+        """Return the model's probability of each predicted label."""
         return [row.probability for row in self.rows]
 
     @property
     def accuracy(self) -> float | None:
-        """The share of right labels among the rows whose label is known, None if there are none."""
+        """Return the share of right labels among the rows with a known label, None if there are none."""
         right = [row.label == row.gold for row in self.rows if row.gold is not None]
         return sum(right) / len(right) if right else None
 
     @property
     def notes(self) -> list[str]:
-        """What a person must know beside the labels."""
+        """Return what to know beside the labels."""
         found = []
         if self.truncated_rows:
             found.append(f"{self.truncated_rows:,} of {len(self):,} rows were cut to {self.max_length} tokens")
@@ -101,7 +101,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Model, task and counts."""
+        """Return model, task and counts."""
         found = {"model": self.model, "task": self.task, "num_rows": len(self), "truncated_rows": self.truncated_rows}
         right = [row.label == row.gold for row in self.rows if row.gold is not None]
         counts = {"labelled_rows": len(right), "correct": sum(right), "accuracy": self.accuracy}
@@ -113,7 +113,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
 
     @property
     def tables(self) -> list[Table]:
-        """One table, with a line for each label that is shown."""
+        """Return one table, with a line for each label that is shown."""
         lines = [
             ("" if number else " | ".join(row.texts), score.label, score.description, f"{score.probability:.4f}")
             for row in self.rows
@@ -122,7 +122,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
         return [make_table("", ["text", "label", "description", "probability"], lines)]
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Return a pandas frame with a row for each row."""
+        """Return a pandas frame, one line per row."""
         import pandas as pd
 
         return pd.DataFrame([{"text": " | ".join(row.texts), **row.to_json()} for row in self.rows])
@@ -146,11 +146,11 @@ class Model:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels that it can give."""
+        """Return the labels that the model can give."""
         return self.predictor.description.labels
 
     def predict(self, texts: str | Texts, *, top: int = 1, progress: bool = True) -> Predictions:
-        """Predict the labels of `texts`: a text or a pair for each row. Raises ClueBenchError naming a bad row."""
+        """Predict the labels of `texts`, each a text or a pair. Raises ClueBenchError naming the first bad row."""
         from clue_bench.prediction.input_rows import InputRows
 
         given: Texts = [texts] if isinstance(texts, str) else texts
@@ -172,11 +172,11 @@ class Model:
         from clue_bench.prediction.input_rows import split_rows
 
         if self.predictor.task is None:
-            raise ClueBenchError("--split: the model names no task that is known", "--task NAME or --task CARD.toml")
+            raise ClueBenchError("--split: the model names no known task", "give --task NAME or --task CARD.toml")
         return self.predict_rows(split_rows(self.predictor.task, split, Path(data)), top, progress)
 
     def predict_rows(self, rows: "InputRows", top: int, progress: bool) -> Predictions:
-        """Predict rows; a bar is shown if that may take a while."""
+        """Predict rows; show a progress bar if that may take a while."""
         scored: list[RowScores] = []
         truncated_rows = 0
         show = Progress(progress and len(rows) > ROWS_PER_UPDATE)
@@ -195,9 +195,9 @@ class Model:
 
 
 def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
-    """Load a fine-tuned model: a run or its folder, a checkpoint folder, or an id of the hub.
+    """Load a fine-tuned model from a run or its folder, a checkpoint folder, or the hub.
 
-    `task` is its card, by default the one that the checkpoint names. Raises ClueBenchError if it is no classifier.
+    `task` is its card, by default the one that the checkpoint names. Raises ClueBenchError if it is not a classifier.
     """
     from clue_bench.prediction.predictor import Predictor
     from clue_bench.tasks.task import load_task
@@ -208,7 +208,7 @@ def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
 
 @dataclass(frozen=True, repr=False)
 class Served(Shown):
-    """A server that answers: its address, and what each model is."""
+    """A running server: its address and its models."""
 
     url: str
     models: list[dict[str, Any]]
@@ -219,7 +219,7 @@ class Served(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table with a line for each model."""
+        """Return one table with a line for each model."""
         rows = [(each["run_id"], each["task"], str(len(each["labels"]))) for each in self.models]
         return [make_table("", ["model", "task", "labels"], rows)]
 
@@ -234,14 +234,14 @@ def serve(
 ) -> None:
     """Answer POST /predict for fine-tuned models until interrupted; `limits` are those of `serving.limits.Limits`.
 
-    Raises ClueBenchError without the packages of the extra `serve`, or for a model that is none.
+    Raises ClueBenchError if the packages of the extra `serve` are missing, or a model is not a classifier.
     """
     try:
         from clue_bench.prediction.serving import app
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "starlette", "uvicorn"):
             raise
-        raise ClueBenchError(f"{error.name} is not installed", "pip install 'clue-bench[serve]'") from error
+        raise ClueBenchError(f"{error.name} is not installed", "run pip install 'clue-bench[serve]'") from error
     from clue_bench.prediction.serving.limits import Limits
     from clue_bench.prediction.serving.service import Service
 

@@ -1,4 +1,4 @@
-"""Pretraining: a recipe and a corpus in, a run with its checkpoint out; and what a run shows on the way."""
+"""Pretrain a model by a recipe on a corpus, and show the run's progress."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,10 +36,10 @@ def pretrain(
 ) -> Run:
     """Pretrain a model by `recipe`, a name or a .toml file, into the folder `out`; return the run.
 
-    A run that is complete is not repeated, and one that was interrupted goes on. `steps` are the updates of the whole
-    run, `settings` override keys of the recipe, `start` is a checkpoint to go on from, and `pairs` are labelled pairs
-    for recipes that take some. Several processes (torchrun) share one run: the first shows it and writes the files,
-    and all return it. Raises ClueBenchError.
+    A complete run is not repeated, and an interrupted one continues. `steps` is the number of updates in the whole run,
+    `settings` override keys of the recipe, `start` is a checkpoint to start from, and `pairs` are labelled pairs for
+    recipes that use them. Several processes (torchrun) share one run: the first one shows progress and writes the
+    files, and all return the run. Raises ClueBenchError.
     """
     from clue_bench.pretraining.recipe import load_recipe
 
@@ -93,15 +93,15 @@ def pretrain(
 
 
 class Watched:
-    """The reports of one run as they are shown. The last evaluation of the held-out part stays until the next."""
+    """The displayed reports of one run. The last evaluation of the held-out part stays until the next one."""
 
     def __init__(self, bar: Bar, recipe: "Recipe") -> None:
-        """Show on `bar`, whose total is `total_tokens`."""
+        """Prepare to show reports on `bar`, whose total is `total_tokens`."""
         self._bar, self._recipe = bar, recipe
         self._evaluated: TrainingReport | None = None
 
     def show(self, report: "TrainingReport") -> None:
-        """Show a report in place of the one before."""
+        """Show a report in place of the previous one."""
         if report.held_out_loss is not None:
             self._evaluated = report
         self._bar.update(report.tokens, self.line(report), below=self.table(report))
@@ -123,7 +123,7 @@ class Watched:
         return "  ".join([*parts, f"lr {report.learning_rate:.2e}"])
 
     def table(self, report: "TrainingReport") -> Table:
-        """Return a report as a table of losses over two lines of numbers."""
+        """Return a report as a table of losses above two lines of numbers."""
         losses = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
         losses.add_column("", min_width=16)
         for name in ("loss", "accuracy", "perplexity"):
@@ -170,7 +170,7 @@ class Watched:
 
 
 def total_tokens(recipe: "Recipe") -> int:
-    """Return the positions that `recipe` trains on: time goes with them, not with steps, which a stage makes longer."""
+    """Return the positions that `recipe` trains on: time depends on them, since a stage may make its steps longer."""
     return sum(stage.tokens for stage in recipe.stages)
 
 

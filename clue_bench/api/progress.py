@@ -1,6 +1,6 @@
-"""What a verb shows while it works: a bar in a terminal or a notebook, and notes.
+"""Show progress: bars in a terminal or a notebook, and notes.
 
-A `Progress` that is off shows nothing; its notes go to the log. Bars are on stderr: stdout holds results only.
+A `Progress` that is off shows nothing and sends its notes to the log. Bars go to stderr; stdout holds results only.
 """
 
 import html
@@ -18,7 +18,7 @@ from clue_bench.errors import Interrupted
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
 SECONDS_BETWEEN_UPDATES = 0.1  # of a notebook's bar
-SECONDS_OF_SPEED = 600.0  # that the ETA is taken from; rich's own 30 give none where two updates lie further apart
+SECONDS_OF_SPEED = 600.0  # that the ETA is estimated from; rich's own 30 give none if updates are further apart
 AGAIN = "type the same command again: it continues"
 
 stderr = Console(stderr=True, highlight=False, force_jupyter=False)
@@ -26,13 +26,13 @@ log = logging.getLogger("clue_bench")
 
 
 class Progress:
-    """Where a verb says what it does."""
+    """The progress display of one call."""
 
     def __init__(self, is_shown: bool) -> None:
         self.is_shown = is_shown
 
     def note(self, text: str) -> None:
-        """Show a line that a person should read."""
+        """Show a line that the user should read."""
         if self.is_shown:
             stderr.print(text, markup=False, soft_wrap=True)
         else:
@@ -45,9 +45,9 @@ class Progress:
 
     @contextmanager
     def bar(self, what: str, total: float, *, count: bool = False, on_interrupt: str = AGAIN) -> Iterator["Bar"]:
-        """Show how far `what` is while the block runs; `count` shows "done/total" as whole numbers.
+        """Show the progress of `what` while the block runs; `count` shows "done/total" as whole numbers.
 
-        An interruption from the keyboard becomes `Interrupted`, with the hint `on_interrupt`.
+        A keyboard interrupt becomes `Interrupted` with the hint `on_interrupt`.
         """
         rich = _Display(
             TextColumn("{task.description}"),
@@ -79,17 +79,17 @@ class Progress:
 
 
 class Bar:
-    """How far something is; this one shows nothing."""
+    """A progress bar; this one shows nothing."""
 
     def __init__(self, what: str, total: float) -> None:
         self._what, self._total = what, total
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
-        """Show that `done` of the total is done, with `detail` on the same line or, on a terminal, `below` instead."""
+        """Show that `done` of the total is done, with `detail` on the same line or, on a terminal, `below` under it."""
 
 
 class LineBar(Bar):
-    """A line every ten seconds, for files and pipes."""
+    """A bar for files and pipes: a line every ten seconds."""
 
     def __init__(self, what: str, total: float) -> None:
         super().__init__(what, total)
@@ -98,7 +98,7 @@ class LineBar(Bar):
         self._ended = False
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
-        """Write a line if it is time for one, or everything is done."""
+        """Write a line if one is due, or everything is done."""
         if self._from is None:
             self._from, self._started = done, time.monotonic()
         now, ended = time.monotonic(), done >= self._total
@@ -117,7 +117,7 @@ class LineBar(Bar):
 
 
 class _Display(RichProgress):
-    """Bars, and whatever is to stand below them."""
+    """Bars, and what is shown below them."""
 
     below: RenderableType | None = None
 
@@ -128,7 +128,7 @@ class _Display(RichProgress):
 
 
 class TerminalBar(Bar):
-    """A bar with an estimate of the time that is left."""
+    """A bar for terminals, with an estimate of the remaining time."""
 
     def __init__(self, what: str, total: float, rich: _Display) -> None:
         super().__init__(what, total)
@@ -141,7 +141,7 @@ class TerminalBar(Bar):
 
 
 class NotebookBar(Bar):
-    """A bar in a notebook's output: HTML that IPython replaces in place; needs no widgets."""
+    """A bar for notebooks: HTML that IPython replaces in place, without widgets."""
 
     def __init__(self, what: str, total: float) -> None:
         super().__init__(what, total)
@@ -153,7 +153,7 @@ class NotebookBar(Bar):
         self._handle: Any = ipython.display(self._html(self._element(0, "")), display_id=True)
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
-        """Move the bar, if it was not moved a moment ago."""
+        """Move the bar, unless it was moved a moment ago."""
         now = time.monotonic()
         if now - self._last >= SECONDS_BETWEEN_UPDATES or done >= self._total:
             self._last = now

@@ -1,4 +1,4 @@
-"""The whole way once, from text to a leaderboard."""
+"""Run everything once, from text to a leaderboard."""
 
 import os
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ FINETUNE = {"learning_rate": 5e-4, "epochs": 5, "evaluations_per_epoch": 2}
 
 @dataclass(frozen=True)
 class Quickstart:
-    """What the whole way led to."""
+    """The results of a quickstart."""
 
     runs: tuple[Run, ...]
     board: "Leaderboard"
@@ -46,8 +46,8 @@ def quickstart(
 ) -> Quickstart:
     """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, and write a leaderboard into `out`.
 
-    Without `data` and `corpus` everything is done on a small synthetic data set that is made on the spot. The same call
-    again continues where it stopped. Raises ClueBenchError.
+    Without `data` and `corpus` a small synthetic data set is generated and used. Repeat the call to continue where it
+    stopped. Raises ClueBenchError.
     """
     from clue_bench.leaderboards.files import PAGE
     from clue_bench.pretraining.recipe import load_recipe
@@ -60,7 +60,7 @@ def quickstart(
     text = _example_text(folder, SYNTHETIC_DOCUMENTS) if corpus is None else Path(corpus)
     show.notes([f"task data: synthetic, in {rows}"] if data is None else [])
     show.notes([f"text: synthetic, in {text}"] if corpus is None else [])
-    load_recipe(recipe, dict(settings or {}), steps=steps)  # mistakes are found before anything long begins
+    load_recipe(recipe, dict(settings or {}), steps=steps)  # finds mistakes before anything long begins
     for task in TASKS:
         available_splits(load_task(task), rows)
     vocabulary = folder / "vocab.txt"
@@ -96,9 +96,9 @@ class ExampleData(NamedTuple):
 
 
 def example_data(out: Path | str, *, documents: int | None = None) -> ExampleData:
-    """Write a small synthetic data set into the folder `out`, unless it is there: text, and the data of four tasks.
+    """Write a small synthetic data set, text and four tasks, to the folder `out`, unless it exists.
 
-    The same call gives the same bytes. No score on it says anything about CLUE.
+    The same call gives the same bytes. Scores on it say nothing about CLUE.
     """
     return ExampleData(_example_text(Path(out), documents or SYNTHETIC_DOCUMENTS), _example_tasks(Path(out)))
 

@@ -1,4 +1,4 @@
-"""Runs as results: a record with its folder, and many of them."""
+"""Runs as results: one record with its folder, or many of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CHECKPOINT = "checkpoint"  # in a run's folder
-MAX_PERPLEXITY = 1e6  # beyond it the digits say nothing
+MAX_PERPLEXITY = 1e6  # above this the digits mean nothing
 
 
 @dataclass(frozen=True, repr=False)
@@ -26,42 +26,42 @@ class Run(Shown):
 
     @classmethod
     def read(cls, folder: Path, run_id: str) -> "Run":
-        """Return the run `run_id` that lies in `folder`. Raises ClueBenchError if its record is not valid."""
+        """Read the run `run_id` in `folder`. Raises ClueBenchError if its record is not valid."""
         return cls(read_record(record_path(folder, run_id)), folder)
 
     @property
     def run_id(self) -> str:
-        """The run's name."""
+        """Return the run's name."""
         return self.record.run_id
 
     @property
     def model(self) -> str:
-        """What the model is called."""
+        """Return what the model is called."""
         return self.record.model.name
 
     @property
     def task(self) -> str | None:
-        """The task's name, None for pretraining."""
+        """Return the task's name, None for pretraining."""
         return self.record.task.name if self.record.task else None
 
     @property
     def seed(self) -> int:
-        """The seed."""
+        """Return the seed."""
         return self.record.seed
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Every setting that was in force, defaults included."""
+        """Return every setting that was in force, defaults included."""
         return self.record.effective
 
     @property
     def checkpoint(self) -> Path:
-        """The folder of the weights, which `transformers` loads too."""
+        """Return the folder of the weights, which `transformers` loads too."""
         return self.folder / CHECKPOINT
 
     @property
     def scores(self) -> DevScores:
-        """The scores on dev of a run on a task. Raises ClueBenchError for a run that has none."""
+        """Return the scores on dev of a run on a task. Raises ClueBenchError for a run that has none."""
         results = self.record.results
         if not isinstance(results, TaskResults):
             raise ClueBenchError(
@@ -72,23 +72,23 @@ class Run(Shown):
 
     @property
     def accuracy(self) -> float:
-        """Accuracy on dev, as a share of 1. Raises ClueBenchError for a run that has none."""
+        """Return the accuracy on dev, as a share of 1. Raises ClueBenchError for a run that has none."""
         return self.scores.accuracy
 
     @property
     def macro_f1(self) -> float:
-        """Macro-F1 on dev. Raises ClueBenchError for a run that has none."""
+        """Return the macro-F1 on dev. Raises ClueBenchError for a run that has none."""
         return self.scores.macro_f1
 
     @property
     def loss(self) -> float:
-        """The loss (nats): on dev of fine-tuning, of the last report of pretraining. Raises ClueBenchError."""
+        """Return the loss (nats), on dev for fine-tuning, of the last report for pretraining. Raises ClueBenchError."""
         results = self.record.results
         return results.loss if isinstance(results, PretrainResults) else self.scores.loss
 
     @property
     def warning(self) -> str:
-        """What a person must see beside the scores, "" if nothing."""
+        """Return what to show beside the scores, "" if nothing."""
         if MAJORITY_CLASS not in self.record.flags:
             return ""
         dev = self.scores
@@ -103,7 +103,7 @@ class Run(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table: what the run came to, and where its files lie."""
+        """Return one table: the run's results, and where its files are."""
         record, results = self.record, self.record.results
         if isinstance(results, PretrainResults):
             rows = [("checkpoint", str(self.checkpoint)), ("loss curve", str(self.folder / "loss.svg"))]
@@ -147,7 +147,7 @@ class Runs(Shown, Sequence[Run]):
         """Return the run called `run_id`. Raises ClueBenchError naming the nearest one."""
         found = {run.run_id: run for run in self.runs}
         if run_id not in found:
-            raise ClueBenchError(f"no run '{run_id}': {nearest(run_id, found)}", "clue-bench runs list")
+            raise ClueBenchError(f"no run '{run_id}': {nearest(run_id, found)}", "run clue-bench runs list")
         return found[run_id]
 
     def to_json(self) -> dict[str, Any]:
@@ -156,7 +156,7 @@ class Runs(Shown, Sequence[Run]):
 
     @property
     def tables(self) -> list[Table]:
-        """One table with a line for each run."""
+        """Return one table with a line for each run."""
         rows = [
             (run.run_id, run.record.status, _headline(run), run.record.data.revision, " ".join(run.record.flags))
             for run in self.runs
@@ -164,26 +164,26 @@ class Runs(Shown, Sequence[Run]):
         return [make_table("", ["run", "status", "result", "data revision", "flags"], rows)]
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Return a pandas frame with a row for each run, settings and all."""
+        """Return a pandas frame with a row for each run, settings included."""
         import pandas as pd
 
         return pd.DataFrame([_frame_row(run) for run in self.runs])
 
 
 def load_runs(folder: Path | str = "runs") -> Runs:
-    """Return every run below `folder`, at any depth, the unfinished ones too.
+    """Load every run below `folder`, at any depth, unfinished ones included.
 
     Raises ClueBenchError if there is no such folder, or a record is not valid.
     """
     records = read_records(Path(folder))
-    first = next(records, None)  # says so if there is no such folder
+    first = next(records, None)  # raises if there is no such folder
     paths = sorted(Path(folder).rglob(f"*{SUFFIX}"))
     found = [] if first is None else [first, *records]
     return Runs(tuple(Run(record, path.parent) for record, path in zip(found, paths, strict=True)))
 
 
 def pretraining_rows(results: PretrainResults) -> list[tuple[str, str]]:
-    """Return what a finished pretraining run shows of its results, in words and with units."""
+    """Return the displayed results of a finished pretraining run, in words and with units."""
     shown = []
     for key, (words, form) in PRETRAINING.items():
         value = getattr(results, key)
@@ -247,11 +247,11 @@ PRETRAINING: dict[str, tuple[str, Callable[[float], str]]] = {
     "mfu": ("MFU, of that", percent_text),
     "peak_memory_mib": ("peak memory", lambda mib: f"{mib:,} MiB"),
 }
-"""Results by key: what they are called, and how their values are written. Those that are None are left out."""
+"""Results by key: their display names, and how their values are formatted. Results that are None are left out."""
 
 
 def _headline(run: Run) -> str:
-    """Return a run's first number, of whatever kind it is."""
+    """Return the main number of a run of any kind."""
     results = run.record.results
     if isinstance(results, TaskResults):
         return f"dev {results.dev.accuracy:.2%}"

@@ -1,4 +1,4 @@
-"""The zip for CLUE's score server, written from runs or checked."""
+"""Write the zip for CLUE's score server from runs, or check one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class Submission(Shown):
-    """A valid zip, what it holds, and the runs that it was written from."""
+    """A valid zip, its contents, and the runs that it was written from."""
 
     zip: Path
     report: "SubmissionCheck"
@@ -22,7 +22,7 @@ class Submission(Shown):
 
     @property
     def notes(self) -> list[str]:
-        """What a person must know: flags of runs, other revisions of test files, what is missing."""
+        """Return what to know: flags of runs, other revisions of test files, what is missing."""
         found = []
         for run in self.answers:
             if run.record.flags:
@@ -52,7 +52,7 @@ class Submission(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """One table with a line for each file."""
+        """Return one table with a line for each file."""
         rows = [
             (file.slot.name, file.slot.task.name, file.slot.split, f"{file.rows:,}", file.ids, run)
             for file in self.report.files
@@ -72,9 +72,9 @@ def submit(
     data: Path | str | None = None,
     cards: Sequence[str] = (),
 ) -> Submission:
-    """Write CLUE's submission from fine-tuning runs, one a task, and check it. Raises ClueBenchError.
+    """Write CLUE's submission from fine-tuning runs, one per task, and check it. Raises ClueBenchError.
 
-    `data` is a folder with the test files, to compare ids with; `cards` are .toml files of tasks of your own.
+    `data` is a folder with the test files, to compare ids with; `cards` are .toml files of your own tasks.
     """
     from clue_bench.prediction.submission import known_slots, read_run, write_submission
 

@@ -1,6 +1,7 @@
 """The command line: it parses, calls the verbs in `clue_bench.api`, and prints what they return.
 
-Exit codes: 0 done, 1 the user can fix it (one line what, one line how), 2 usage, 3 a bug of ours.
+Exit codes: 0 success, 1 an error that the user can fix (one line what, one line how), 2 wrong usage, 3 a bug in
+clue-bench.
 Results go to stdout, as a plain table or with --json as one JSON object; progress and messages go to stderr.
 torch, transformers and pandas are imported inside commands, so that --help answers at once.
 """
@@ -22,7 +23,7 @@ from clue_bench.errors import ClueBenchError, Interrupted
 
 
 class _Commands(TyperGroup):
-    """All verbs; an interruption that says how to go on is reported like any other message to the user."""
+    """All verbs; an interruption that says how to continue is reported like any other message to the user."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -73,7 +74,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 def main() -> None:
     """Run the command line and turn exceptions into exit codes."""
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a terminal that has no Chinese shows escapes instead of failing
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese shows escapes instead of failing
             stream.reconfigure(errors="backslashreplace")
     try:
         app()
@@ -87,7 +88,7 @@ def main() -> None:
         _complain(f"error: {error.filename or 'a file'}: {error.strerror or error}", "hint: check the path")
         sys.exit(1)
     except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
-        _complain(traceback.format_exc(), "This is a bug of clue-bench: please report it with the lines above.")
+        _complain(traceback.format_exc(), "This is a bug in clue-bench: please report it with the lines above.")
         sys.exit(3)
 
 

@@ -1,4 +1,4 @@
-"""What comes before training: `tasks`, `recipes`, `data`, `vocab` and `corpus`."""
+"""The verbs before training: `tasks`, `recipes`, `data`, `vocab` and `corpus`."""
 
 import os
 from pathlib import Path
@@ -30,12 +30,12 @@ def _app(words: str) -> typer.Typer:
 
 
 def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
-    """Return the four verbs over one kind of card."""
+    """Return the four commands for one kind of card."""
     app = _app(f"List, show, copy and check {noun} cards. {chinese}")
 
     @app.command("list", cls=Verb)
     def list_cards(json: Json = False) -> None:
-        """List every card that is found; a broken one is listed with its error."""
+        """List every card; a broken one is listed with its error."""
         rows = task_data.list_cards(kind)
         if json:
             print_json({kind: rows})
@@ -57,7 +57,7 @@ def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
         to: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, ending in .toml.")],
         json: Json = False,
     ) -> None:
-        """Copy a card to a file of your own, to change it there."""
+        """Copy a card to a new file, to change it there."""
         source = task_data.copy_card(kind, card, to)
         if json:
             print_json({"from": str(source), "to": str(to)})
@@ -67,11 +67,11 @@ def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
     @app.command(cls=Verb)
     def check(
         cards: Annotated[
-            list[str] | None, typer.Argument(metavar="CARD…", help="Cards; all of them if none is named.")
+            list[str] | None, typer.Argument(metavar="CARD…", help="Cards; all of them if none is given.")
         ] = None,
         json: Json = False,
     ) -> None:
-        """Decode cards strictly; the first mistake is an error naming file and key."""
+        """Check cards strictly; the first mistake is an error that names file and key."""
         checked = task_data.check_cards(kind, cards or [])
         if json:
             print_json({"checked": checked})
@@ -94,14 +94,14 @@ def fetch(
     data: Data = Path("data"),
     mirror: Annotated[
         list[str] | None,
-        typer.Option(metavar="URL", help="Folder that holds the zips, or a URL with {file} in it, asked first."),
+        typer.Option(metavar="URL", help="Folder that holds the zips, or a URL with {file} in it; tried first."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fetch task data that are missing, read every row, and keep only what is whole (下载任务数据).
+    """Fetch missing task data, read every row, and keep only complete files (下载任务数据).
 
-    Sources are the card's mirrors of the official zip, in order, then the Hugging Face hub. What is there and can be
-    read is kept. A proxy is taken from HTTPS_PROXY, another hub from HF_ENDPOINT.
+    Sources are the card's mirrors of the official zip, in order, then the Hugging Face hub. Existing files that can be
+    read are kept. HTTPS_PROXY sets a proxy, HF_ENDPOINT another hub.
     """
     found = task_data.fetch_data(names(task), data=data, mirrors=mirror or [])
     show(found, as_json=json)
@@ -120,7 +120,7 @@ def audit(
     data: Data = Path("data"),
     vocab: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="vocab.txt, .model, or a folder that holds one; counts tokens, too."),
+        typer.Option(metavar="FILE", help="vocab.txt, .model, or a folder that holds one; also counts tokens."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -129,9 +129,10 @@ def audit(
     Texts are the same if every character of every text agrees, the two of a pair in their order. "repeated": rows
     whose texts an earlier row of the split has (rows minus distinct texts). "conflicting": distinct texts with more
     than one label, "in rows" the rows that have them. "shared texts": distinct texts in both splits, beside the rows
-    of each; "but for white space" counts the same three without blanks. Characters are those of a row's texts together
-    (--json: of each field, too), tokens include [CLS] and [SEP], percentiles are by nearest rank. "tokens left" and
-    "unknown" are shares of the texts' own tokens. Rows of dropped labels are left out; test sets count as unlabelled.
+    of each; "but for white space" counts the same three without blanks. Characters are those of all texts of a row
+    (with --json also of each field), tokens include [CLS] and [SEP], percentiles are by nearest rank. "tokens left"
+    and "unknown" are shares of the texts' own tokens. Rows of dropped labels are left out; test sets count as
+    unlabelled.
     """
     show(task_data.audit_data(names(task), data=data, vocabulary=vocab), as_json=json)
 
@@ -139,7 +140,9 @@ def audit(
 @vocab.command(cls=Verb, epilog="Example: clue-bench vocab train part-000.txt.xz --size 8000 --out vocab.txt")
 def train(
     texts: Texts,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="vocab.txt to write, or spiece.model for sentencepiece.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="File to write: vocab.txt, or spiece.model for sentencepiece.")
+    ],
     kind: Annotated[
         Literal["wordpiece", "sentencepiece"],
         typer.Option(help="WordPiece (Chinese by character, lower case), or sentencepiece (words)."),
@@ -147,12 +150,12 @@ def train(
     size: Annotated[
         int | None,
         typer.Option(
-            metavar="N", min=100, help="Tokens to keep at most; sentencepiece: exactly. [default: 8000; 100000]"
+            metavar="N", min=100, help="Tokens to keep, at most; for sentencepiece exactly  [default: 8000; 100000]"
         ),
     ] = None,
     sentences: Annotated[
         int | None,
-        typer.Option(metavar="N", min=1, help="Sentencepiece: train on so many random sentences, to save memory."),
+        typer.Option(metavar="N", min=1, help="Train sentencepiece on N random sentences, to save memory."),
     ] = None,
     json: Json = False,
 ) -> None:
@@ -167,7 +170,7 @@ def stats(
     ],
     json: Json = False,
 ) -> None:
-    """Count tokens by type, as CLUECorpus2020 does, with the published counts where the file is a known one."""
+    """Count tokens by type, as CLUECorpus2020 does, with the published counts of known files."""
     show(corpora.count_tokens(vocabs), as_json=json)
 
 
@@ -176,9 +179,9 @@ def stats(
 )
 def prune(
     vocab: Annotated[Path, typer.Argument(metavar="FILE", help="A vocab.txt, or a folder that holds one.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="vocab.txt to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write, e.g. vocab.txt.")],
     compare: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Another vocabulary: say what is missing and extra.")
+        Path | None, typer.Option(metavar="FILE", help="Another vocabulary, to report missing and extra tokens.")
     ] = None,
     json: Json = False,
 ) -> None:
@@ -194,17 +197,19 @@ def build(
     vocab: Vocabulary,
     out: Folder,
     workers: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Processes; the result does not depend on it.")
+        int, typer.Option(metavar="N", min=1, help="Processes; the result does not depend on their number.")
     ] = os.cpu_count() or 1,
     words: Annotated[
         Literal["rjieba"] | None,
-        typer.Option(help="Cut the text into words, for whole-word masking; else the vocabulary says what a word is."),
+        typer.Option(
+            help="Cut the text into words, for whole-word masking; else the vocabulary decides what a word is."
+        ),
     ] = None,
     json: Json = False,
 ) -> None:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into a corpus folder.
 
-    The same command again continues an interrupted build.
+    Repeat the command to continue an interrupted build.
     """
     show(corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words), as_json=json)
 
@@ -229,6 +234,6 @@ def pairs(
 ) -> None:
     """Turn the training rows of a pair task into labelled pairs, for clue-bench pretrain --pairs.
 
-    Only training rows are taken, and of these none that is also in the task's dev or test set, in either order.
+    Training rows that are also in the task's dev or test set, in either order, are left out.
     """
     show(corpora.build_pairs(task, data=data, vocabulary=vocab, out=out), as_json=json)

@@ -1,4 +1,4 @@
-"""What models are used for: `predict`, `submit`, `serve`, `convert`, `doctor` and `speed`."""
+"""The verbs for finished models: `predict`, `submit`, `serve`, `convert`, `doctor` and `speed`."""
 
 import json as json_format
 from enum import StrEnum
@@ -14,21 +14,21 @@ from clue_bench.errors import ClueBenchError
 
 def predict(
     model: Annotated[str, typer.Option(metavar="MODEL", help=f"Fine-tuned: {MODEL[0].lower()}{MODEL[1:]}")],
-    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; may be given several times.")] = None,
+    text: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text; repeatable.")] = None,
     text_pair: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="The second text of a pair, one for each --text.")
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Rows as .jsonl, .csv or .tsv with the card's fields, or .txt."),
+        typer.Option(metavar="FILE", help="File of rows: .jsonl, .csv or .tsv with the card's fields, or .txt."),
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="A split of the task, e.g. test.")] = None,
     data: Data = Path("data"),
     task: Annotated[str | None, typer.Option(metavar="TASK", help=f"{TASK}  [default: the model's]")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write JSON Lines there instead of on stdout.")
+        Path | None, typer.Option(metavar="FILE", help="File for the JSON Lines, instead of stdout.")
     ] = None,
-    top: Annotated[int, typer.Option(metavar="N", min=1, help="Show so many labels of each row.")] = 1,
+    top: Annotated[int, typer.Option(metavar="N", min=1, help="Number of labels to show for each row.")] = 1,
     json: Json = False,
 ) -> None:
     """Predict labels for texts (a table), a file or a split (JSON Lines in the rows' order).
@@ -42,9 +42,11 @@ def predict(
     given = [name for name, value in (("--text", text), ("--file", file), ("--split", split)) if value]
     if len(given) != 1 or (text_pair and not text):
         found = " and ".join(given) or "none of them"
-        raise ClueBenchError(f"found {found}, expected one of --text, --file, --split", "clue-bench predict --help")
+        raise ClueBenchError(f"found {found}, expected one of --text, --file, --split", "run clue-bench predict --help")
     if text and text_pair and len(text) != len(text_pair):
-        raise ClueBenchError(f"{len(text)} --text and {len(text_pair)} --text-pair", "give each text its second one")
+        raise ClueBenchError(
+            f"{len(text)} --text and {len(text_pair)} --text-pair", "give one --text-pair for each --text"
+        )
     loaded = load_model(model, task=task)
     if text:
         predicted = loaded.predict(list(zip(text, text_pair, strict=True)) if text_pair else text, top=top)
@@ -75,14 +77,14 @@ def submit(
         Path | None, typer.Option(metavar="FOLDER", help="Folder with the test files, to compare ids with.")
     ] = None,
     out: Annotated[
-        Path, typer.Option(metavar="ZIP", help="The zip to write; CLUE wants its name to begin with submit.")
+        Path, typer.Option(metavar="ZIP", help="Zip to write; CLUE wants its name to begin with submit.")
     ] = Path("submit.zip"),
     task: Annotated[
         list[str] | None, typer.Option(metavar="TASK", help="A .toml file of your own task; repeatable.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write CLUE's submission from runs, one a task, or check one: names, counts, order, ids, labels.
+    """Write CLUE's submission from runs, one per task, or check one: names, counts, order, ids, labels.
 
     Example: clue-bench submit runs/afqmc runs/tnews --data clue --out submit_team.zip
 
@@ -92,7 +94,7 @@ def submit(
 
     if bool(runs) == (check is not None):
         found = "both" if runs else "neither"
-        raise ClueBenchError(f"found {found} RUN… and --check, expected one of them", "clue-bench submit --help")
+        raise ClueBenchError(f"found {found} RUN… and --check, expected one of them", "run clue-bench submit --help")
     if check is None:
         submission = submissions.submit(runs or [], out=out, data=data, cards=names(task))
     else:
@@ -105,22 +107,22 @@ def submit(
 def serve(
     model: Models,
     host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 is every one.")
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 means all.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0 takes a free one.")] = 8000,
-    max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Rows that the model sees at once.")] = 32,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
+    max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Most rows in a batch.")] = 32,
     max_wait_ms: Annotated[
-        float, typer.Option(metavar="MS", min=0, help="Milliseconds that a row waits for others.")
+        float, typer.Option(metavar="MS", min=0, help="Longest that a row waits for others, in milliseconds.")
     ] = 5.0,
-    max_texts: Annotated[int, typer.Option(metavar="N", min=1, help="Rows of a request.")] = 64,
-    max_text_chars: Annotated[int, typer.Option(metavar="N", min=1, help="Characters of a text.")] = 2_000,
-    max_queue: Annotated[int, typer.Option(metavar="N", min=1, help="Rows that may wait for a model.")] = 1_024,
+    max_texts: Annotated[int, typer.Option(metavar="N", min=1, help="Most rows in a request.")] = 64,
+    max_text_chars: Annotated[int, typer.Option(metavar="N", min=1, help="Most characters in a text.")] = 2_000,
+    max_queue: Annotated[int, typer.Option(metavar="N", min=1, help="Most rows waiting for a model.")] = 1_024,
     rate: Annotated[
-        int, typer.Option(metavar="N", min=0, help="Requests a minute of one client address; 0: no limit.")
+        int, typer.Option(metavar="N", min=0, help="Most requests per minute from one address; 0 means no limit.")
     ] = 600,
     json: Json = False,
 ) -> None:
-    """Answer POST /predict, with a page to try it at /; requests of several clients are predicted together.
+    """Serve predictions at POST /predict, with a page to try it at /; requests of several clients share batches.
 
     Example: clue-bench serve --model runs/afqmc --model runs/tnews --port 8000
 
@@ -130,7 +132,7 @@ def serve(
 
     def on_ready(served: Served) -> None:
         show(served, as_json=json)
-        say(f"serving at {served.url}; Ctrl-C ends it")
+        say(f"serving at {served.url}; press Ctrl-C to stop")
 
     serve(
         model,
@@ -167,20 +169,18 @@ def convert(
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist.")],
     source_kind: Annotated[
         SourceKind,
-        typer.Option("--from", metavar="uer|tf|hf", help="What SRC is: UER-py, TensorFlow, Hugging Face."),
+        typer.Option("--from", metavar="uer|tf|hf", help="Layout of SRC: UER-py, TensorFlow or Hugging Face."),
     ],
-    target_kind: Annotated[
-        TargetKind, typer.Option("--to", metavar="hf|uer", help="What DST shall be.")
-    ] = TargetKind.hf,
+    target_kind: Annotated[TargetKind, typer.Option("--to", metavar="hf|uer", help="Layout of DST.")] = TargetKind.hf,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The model's configuration: UER-py's, bert_config.json.")
+        Path | None, typer.Option(metavar="FILE", help="The model's configuration: UER-py's, or bert_config.json.")
     ] = None,
     vocab: Annotated[
         Path | None, typer.Option(metavar="FILE", help="vocab.txt, or the .model of sentencepiece.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Convert a checkpoint, with the same outputs (转换模型格式). --from hf --to hf cleans one.
+    """Convert a checkpoint without changing its outputs (转换模型格式); --from hf --to hf cleans one.
 
     Example: clue-bench convert bert_tiny.bin tiny --from uer --config tiny_config.json --vocab google_zh_vocab.txt
     """
@@ -211,9 +211,9 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Say whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers (检查模型文件).
+    """Check whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers (检查模型文件).
 
-    Exit code 0 if nothing is wrong, 1 if something is.
+    The exit code is 0 if nothing is wrong, else 1.
 
     Example: clue-bench doctor --model runs/tiny
     """
@@ -232,18 +232,18 @@ def speed(
         list[str],
         typer.Option(
             metavar="MODEL",
-            help=f"{MODEL[:-1]}, or a recipe (a name or a .toml file), whose weights are then untrained; repeatable.",
+            help=f"{MODEL[:-1]}, or a recipe (a name or a .toml file) for untrained weights; repeatable.",
         ),
     ],
     corpus: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FOLDER",
-            help="Corpus folder to train on; each model takes the one with its vocabulary  [default: random ids]",
+            help="Corpus folder to train on; each model uses the one with its vocabulary  [default: random ids]",
         ),
     ] = None,
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="Task whose training rows are fine-tuned on and predicted.")
+        str, typer.Option(metavar="TASK", help="Task whose training rows to fine-tune on and predict.")
     ] = "afqmc",
     data: Annotated[
         Path | None,
@@ -257,7 +257,7 @@ def speed(
         typer.Option(metavar="N", min=1, help="Repetitions of every measurement; 6 or more give a 95 % interval."),
     ] = 9,
     seconds: Annotated[
-        float, typer.Option(metavar="SECONDS", min=0.01, help="The least that a repetition takes.")
+        float, typer.Option(metavar="SECONDS", min=0.01, help="Shortest duration of a repetition.")
     ] = 2.0,
     baseline: Annotated[
         str | None,
@@ -268,8 +268,8 @@ def speed(
 ) -> None:
     """Measure training, fine-tuning and prediction speed, sizes and memory of models, in turns, with intervals.
 
-    Training is the first stage of the recipe, of a checkpoint the one that it was made by; --set changes the recipe of
-    every model, e.g. to one batch and length.
+    Training is timed on the first stage of the recipe, for a checkpoint of the recipe that made it; --set changes the
+    recipe of every model, e.g. to the same batch and length.
 
     Example: clue-bench speed --model roberta-tiny-clue --model runs/tiny --task tnews --data clue
 

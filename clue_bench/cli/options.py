@@ -13,17 +13,17 @@ TASK = "A task's name (clue-bench tasks list) or a .toml file"
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of a table.")]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; may be given several times."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable."),
 ]
-Steps = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Updates of the whole run.")]
-Data = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder with a folder or zip per task.")]
+Steps = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Number of updates in the whole run.")]
+Data = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that holds a folder or zip for each task.")]
 Tasks = Annotated[
     list[str] | None,
     typer.Option("--task", metavar="TASK", help=f"{TASK}; repeatable, or separated by commas  [default: every card]"),
 ]
 Models = Annotated[list[str], typer.Option("--model", metavar="MODEL", help=f"{MODEL[:-1]}; repeatable.")]
 Records = Annotated[
-    Path, typer.Option("--records", metavar="FOLDER", help="Folder that is searched for run records, at any depth.")
+    Path, typer.Option("--records", metavar="FOLDER", help="Folder to search for run records, at any depth.")
 ]
 
 
@@ -31,7 +31,7 @@ class Verb(TyperCommand):
     """A command whose help shows arguments without Python's types."""
 
     def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, the types of arguments hidden."""
+        """Return the parameters, with the types of arguments hidden."""
         params = super().get_params(ctx)
         for param in params:
             if param.param_type_name == "argument":
@@ -40,7 +40,7 @@ class Verb(TyperCommand):
 
 
 def names(given: Sequence[str] | None) -> list[str]:
-    """Return what was given one by one or separated by commas."""
+    """Return values that were given one by one or separated by commas."""
     return [name.strip() for each in given or [] for name in each.split(",") if name.strip()]
 
 

@@ -1,4 +1,4 @@
-"""What runs come to: `compare`, `analyse`, `leaderboard` and `runs`."""
+"""The verbs for finished runs: `compare`, `analyse`, `leaderboard` and `runs`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +9,7 @@ from clue_bench.cli.options import Data, Json, Records, Verb
 from clue_bench.cli.terminal import print_json, print_table, show
 
 AGAINST = "--against"
-# "--against" stands between two lists, which no option of click's can; it is left among the arguments, in its place.
+# "--against" separates two lists, which no option of click can do; so it stays among the arguments, in its place.
 CONTEXT = {"ignore_unknown_options": True}
 
 runs = typer.Typer(help="List and show run records. 运行记录。", no_args_is_help=True, rich_markup_mode=None)
@@ -17,7 +17,7 @@ runs = typer.Typer(help="List and show run records. 运行记录。", no_args_is
 
 @runs.command("list", cls=Verb)
 def list_runs(records: Records = Path("runs"), json: Json = False) -> None:
-    """List every run, the unfinished ones too."""
+    """List every run, unfinished ones included."""
     from clue_bench.api.runs import load_runs
 
     show(load_runs(records), as_json=json)
@@ -45,7 +45,7 @@ def leaderboard(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Also write this folder: README.md, speed.md, index.html, leaderboard.csv, .json, plots/.",
+            help="Folder to write, too: README.md, speed.md, index.html, leaderboard.csv, .json, plots/.",
         ),
     ] = None,
     check: Annotated[
@@ -53,7 +53,7 @@ def leaderboard(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Print the measured tables and, apart from them, the published ones, as Markdown; write the board to a folder.
+    """Print the measured tables and, separately, the published ones as Markdown; with --out also write the board.
 
     Example: clue-bench leaderboard --records runs --out leaderboard
     """
@@ -73,12 +73,12 @@ def compare(
             metavar="RUN", help=f"Folders of two runs, A and B; or several seeds of A, {AGAINST}, those of B."
         ),
     ],
-    split: Annotated[str, typer.Option(metavar="SPLIT", help="A split with gold labels.")] = "dev",
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="Split with gold labels.")] = "dev",
     json: Json = False,
 ) -> None:
     """Compare two runs, or two settings over several seeds, on the same rows: McNemar or Welch, and paired bootstrap.
 
-    Several runs on a side are seeds of one setting; then --against stands between the sides.
+    Several runs on one side must be seeds of one setting; separate the two sides by --against.
 
     Example: clue-bench compare runs/tiny-s1 runs/tiny-s2 --against runs/base-s1 runs/base-s2
     """
@@ -99,7 +99,7 @@ def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
     place = arguments.index(AGAINST)
     a, b = arguments[:place], arguments[place + 1 :]
     if not a or not b or AGAINST in b:
-        raise typer.BadParameter(f"{AGAINST} stands once, with runs before and after it")
+        raise typer.BadParameter(f"give {AGAINST} once, with runs before and after it")
     return [Path(each) for each in a], [Path(each) for each in b]
 
 
@@ -107,14 +107,14 @@ def analyse(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of finished fine-tuning runs.")],
     data: Data = Path("data"),
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="The task's card, if it is your own and not found by its name.")
+        str, typer.Option(metavar="TASK", help="The task's card, if it is your own and cannot be found by name.")
     ] = "",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File of the page, for one run  [default: RUN/report.html]")
+        Path | None, typer.Option(metavar="FILE", help="File to write, for a single run  [default: RUN/report.html]")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write a report per run: confusions, scores per label, hardest dev rows, calibration, learning curve.
+    """Write a report for each run: confusions, scores per label, hardest dev rows, calibration, learning curve.
 
     Example: clue-bench analyse runs/finetune-tnews-tiny-7e4e9938-s1 --data clue
     """

@@ -1,4 +1,4 @@
-"""What every verb prints its result with: tables, or one JSON object, on stdout."""
+"""Print results on stdout, as tables or as one JSON object, and messages on stderr."""
 
 import json
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from clue_bench.tables import make_table, terminal_width
 
 
 class Result(Protocol):
-    """What the verbs of the face return; it prints well."""
+    """What the functions of `clue_bench.api` return; it prints well."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

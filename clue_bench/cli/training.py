@@ -1,4 +1,4 @@
-"""What trains: `quickstart`, `pretrain`, `finetune`, `bench` and `floor`."""
+"""The verbs that train: `quickstart`, `pretrain`, `finetune`, `bench` and `floor`."""
 
 import os
 from pathlib import Path
@@ -12,24 +12,24 @@ from clue_bench.cli.terminal import print_json, print_table, say, show
 
 def quickstart(
     data: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Real task data, instead of the synthetic data set.")
+        Path | None, typer.Option(metavar="FOLDER", help="Folder of real task data, instead of the synthetic data set.")
     ] = None,
     corpus: Annotated[
-        Path | None, typer.Option(metavar="TEXT", help="Real text, instead of the synthetic corpus.")
+        Path | None, typer.Option(metavar="TEXT", help="File or folder of real text, instead of the synthetic corpus.")
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder to write  [default: quickstart; quickstart-real for real data]"),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Recipe to pretrain by.")] = "debug",
+    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Recipe to pretrain with.")] = "debug",
     steps: Steps = None,
     settings: Set = None,
     json: Json = False,
 ) -> None:
-    """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, print a leaderboard.
+    """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, and print a leaderboard.
 
-    Without --data and --corpus everything is done on a small synthetic data set that is made on the spot.
-    The same command again continues where it stopped.
+    Without --data and --corpus, a small synthetic data set is generated and used. Repeat the command to continue where
+    it stopped.
 
     Example: clue-bench quickstart --data clue --corpus text
     """
@@ -59,26 +59,26 @@ def pretrain(
         bool, typer.Option("--debug-size", help="Shrink widths, lengths and steps; keep every code path.")
     ] = False,
     start: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Checkpoint to go on from, e.g. another run's --out.")
+        Path | None, typer.Option("--from", metavar="RUN", help="Checkpoint to start from, e.g. another run's --out.")
     ] = None,
     pairs: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Labelled pairs, from clue-bench corpus pairs, if the recipe takes some."),
+        typer.Option(metavar="FOLDER", help="Labelled pairs, from clue-bench corpus pairs, if the recipe uses them."),
     ] = None,
     cuda_graphs: Annotated[
         bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU).")
     ] = False,
     tracker: Annotated[
         Literal["auto", "none", "tensorboard", "trackio"],
-        typer.Option(help="Also write curves for this program; auto: tensorboard where it is installed."),
+        typer.Option(help="Program to write curves for, too; auto means tensorboard if it is installed."),
     ] = "auto",
     json: Json = False,
 ) -> None:
-    """Pretrain a model. The same command again continues an interrupted run, bit for bit on the CPU.
+    """Pretrain a model. Repeat the command to continue an interrupted run, bit for bit on the CPU.
 
     Example: clue-bench pretrain roberta-tiny-clue --corpus corpus --out runs/tiny --steps 2000 --set global_batch=64
 
-    Two processes: torchrun --nproc_per_node 2 --no-python clue-bench pretrain roberta-tiny-clue …
+    Example: torchrun --nproc_per_node 2 --no-python clue-bench pretrain roberta-tiny-clue …
     """
     from clue_bench.api.pretraining import pretrain
 
@@ -94,7 +94,7 @@ def pretrain(
         cuda_graphs=cuda_graphs,
         tracker=tracker,
     )
-    if int(os.environ.get("RANK", "0")):  # one of several processes, and not the one that speaks
+    if int(os.environ.get("RANK", "0")):  # one of several processes, and not the one that prints
         # Gloo's threads have been seen to abort the interpreter's own shutdown; there is nothing left to do here.
         os._exit(0)
     show(run, as_json=json)
@@ -107,7 +107,9 @@ def finetune(
         typer.Option(metavar="MODEL", help=f"{MODEL[:-1]}, e.g. uer/chinese_roberta_L-2_H-128."),
     ],
     data: Data = Path("data"),
-    seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the new head, the order and the dropout.")] = 1,
+    seed: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Seed of the new head, the order of rows and the dropout.")
+    ] = 1,
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder of the run  [default: runs/<run id>]")
     ] = None,
@@ -115,7 +117,9 @@ def finetune(
     settings: Set = None,
     cuda_graphs: Annotated[
         bool,
-        typer.Option("--cuda-graphs", help="Record updates on the GPU; a run of its own (not yet tried on a GPU)."),
+        typer.Option(
+            "--cuda-graphs", help="Record updates as CUDA graphs; gives a run of its own (not yet tried on a GPU)."
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
@@ -140,8 +144,8 @@ def bench(
         typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas  [default: all in --data]"),
     ] = None,
     data: Data = Path("data"),
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder of the runs, one folder each.")] = Path("runs"),
-    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Seeds 1 to N of the chosen setting.")] = 3,
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that gets a folder for each run.")] = Path("runs"),
+    seeds: Annotated[int, typer.Option(metavar="N", min=1, help="Run the chosen setting with seeds 1 to N.")] = 3,
     search: Annotated[
         bool,
         typer.Option(
@@ -172,9 +176,9 @@ def bench(
 ) -> None:
     """Fine-tune models on tasks over several seeds: means, intervals, and paired tests against the baselines.
 
-    Runs that are complete are not repeated, so the same command continues an interrupted one. A run that fails is
-    recorded with its error, and the others go on; --retry-failed repeats it. A run that another process is doing at
-    the moment is an error. Each run of the table leaves a report.html in its folder.
+    Complete runs are not repeated, so the same command continues an interrupted one. A run that fails is recorded with
+    its error and the others continue; --retry-failed repeats it. A run that another process is doing at the moment is
+    an error. Each run in the table gets a report.html in its folder.
 
     Example: clue-bench bench --model runs/tiny --data clue --seeds 3
 
@@ -209,12 +213,12 @@ def floor(
     task: Annotated[list[str], typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.")],
     data: Data = Path("data"),
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the linear model's solver.")] = 1,
-    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that each run gets a folder in.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that gets a folder for each run.")] = Path("runs"),
     json: Json = False,
 ) -> None:
     """Score tasks without any pretraining: the majority class, and TF-IDF n-grams with a linear model.
 
-    A leaderboard over the same folder shows these baselines, and marks what does not beat them.
+    A leaderboard of the same folder shows these baselines and marks the models that do not beat them.
 
     Example: clue-bench floor --task afqmc,tnews --data clue
     """

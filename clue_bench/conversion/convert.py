@@ -49,7 +49,7 @@ class Conversion(Shown):
 
     @property
     def table(self) -> Table:
-        """What was read, dropped, kept and written."""
+        """Return what was read, dropped, kept and written."""
 
         def row(what: str, tensors: int, parameters: int, size: int | None = None) -> tuple[str, ...]:
             return what, f"{tensors:,}", f"{parameters:,}", "" if size is None else f"{size:,} bytes"
@@ -65,12 +65,12 @@ class Conversion(Shown):
 
     @property
     def summary(self) -> str:
-        """Where the result is, in one line."""
+        """Return where the result is, in one line."""
         return f"{self.destination}: {self.target_kind} layout, weights {self.weights_sha256[:8]}"
 
     @property
     def tables(self) -> tuple[Table]:
-        """The table, for what shows tables."""
+        """Return the table, for what shows tables."""
         return (self.table,)
 
     def __str__(self) -> str:
@@ -167,10 +167,10 @@ def _refuse_existing(destination: Path) -> None:
     if destination.is_file() or destination.suffix in (".bin", ".safetensors"):
         raise ClueBenchError(
             f"{destination}: the result is a folder, this is a file or the name of one",
-            "name a folder that is not there",
+            "give a folder that does not exist yet",
         )
     if destination.is_dir() and any(destination.iterdir()):
-        raise ClueBenchError(f"{destination}: exists and is not empty", "name another folder, or remove this one")
+        raise ClueBenchError(f"{destination}: exists and is not empty", "give another folder, or remove this one")
 
 
 def _vocabulary(path: Path, kind: SourceKind, given: Path | None) -> Vocabulary:

@@ -83,7 +83,7 @@ def settled(
     if values["activation"] not in ACTIVATIONS:
         raise ClueBenchError(
             f"{where}: hidden_act is {values['activation']!r}, expected one of {', '.join(ACTIVATIONS)}",
-            "convert another model: none here computes this one",
+            "convert another model: clue-bench does not compute this activation",
         )
     values["activation"] = ACTIVATIONS[values["activation"]]
     if family != "albert":

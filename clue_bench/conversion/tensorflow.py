@@ -31,7 +31,7 @@ from clue_bench.weights.names import why_dead
 from clue_bench.weights.read import read_config
 
 Arrays = Mapping[str, npt.NDArray[Any]]
-_PIP = "pip install tensorflow-cpu, or pip install 'clue-bench[tensorflow]'"
+_PIP = "run pip install tensorflow-cpu, or pip install 'clue-bench[tensorflow]'"
 _EPS = 1e-12  # of tf.contrib.layers.layer_norm
 
 _LAYER = (  # in the order of transformers' parts
@@ -165,7 +165,7 @@ def _find_config(prefix: Path) -> Path:
         listed = ", ".join(one.name for one in found) or "none"
         raise ClueBenchError(
             f"{prefix.parent}: expected one *config*.json beside the checkpoint, found {listed}",
-            "the number of attention heads is not in the weights: --config bert_config.json",
+            "give --config bert_config.json: the weights do not show the number of attention heads",
         )
     return found[0]
 

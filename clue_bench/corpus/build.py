@@ -53,7 +53,7 @@ class Unit:
 
     @property
     def text_sha256(self) -> str:
-        """Hash of the unit's text."""
+        """Return the hash of the unit's text."""
         return hashlib.sha256(self.text).hexdigest()
 
 

@@ -112,7 +112,7 @@ def read_lines(
 
 
 def _is_jsonl(file: Path) -> bool:
-    """Whether `file` holds JSON Lines, by the end of its name."""
+    """Return whether `file` holds JSON Lines, judged by its suffix."""
     return file.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
 
 

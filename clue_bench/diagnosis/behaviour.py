@@ -82,7 +82,7 @@ class Subject:
         with explained("transformers cannot compute its answers", "first repair what else is wrong"):
             logits: Tensor = self.model(input_ids=torch.tensor([list(ids)])).logits
         if not bool(logits.isfinite().all()):
-            raise ClueBenchError("its answers are NaN or infinite", "copy the weights again, or take others")
+            raise ClueBenchError("its answers are NaN or infinite", "copy the weights again, or use another checkpoint")
         return logits[0].float()
 
     def token(self, index: int) -> str:
@@ -104,7 +104,7 @@ def fill(subject: Subject, text: str, *, expected: str = "") -> list[FilledMask]
     mask = subject.tokenizer.mask_token_id
     positions = [position for position, index in enumerate(ids) if index == mask]
     if not positions:
-        raise ClueBenchError(f"--text {text}: no {MASK} in it", f"put {MASK} where the model shall answer")
+        raise ClueBenchError(f"--text {text}: no {MASK} in it", f"put {MASK} where the model should answer")
     probabilities_SV = subject.logits(_within(subject, ids, text)).softmax(-1)
     unknown = sum(index == subject.tokenizer.unk_token_id for index in ids) / max(len(ids) - 2, 1)
     filled = []

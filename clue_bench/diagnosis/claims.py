@@ -52,7 +52,7 @@ class Architecture:
 
     @property
     def has_head(self) -> bool:
-        """Whether the class is more than the bare encoder."""
+        """Return whether the class is more than the bare encoder."""
         return self.name.endswith("LMHeadModel") or not self.name.endswith("Model")
 
 
@@ -114,7 +114,7 @@ def _check_family(values: Mapping[str, Any], family: Family) -> Finding:
     if family.kind == "roformer_v2":
         stated = "RoFormer, whose layers have both" if claimed == "roformer" else f"model_type {model_type!r}"
         text = f"the weights are RoFormerV2's ({family.evidence}), config.json says {stated}"
-        hint = "transformers has no RoFormerV2 and would fill the gaps with fresh norms: use the roformer package"
+        hint = "use the roformer package: transformers has no RoFormerV2 and would fill the gaps with fresh norms"
         return Finding("family", "wrong", text, hint)
     if family.kind == "uer":
         hint = "run clue-bench convert --from uer"
@@ -122,10 +122,10 @@ def _check_family(values: Mapping[str, Any], family: Family) -> Finding:
     if family.kind == "unknown":
         text = f"the weights have {family.evidence}; config.json says {model_type!r}"
         severity = "note" if is_known_type(model_type) and claimed is None else "wrong"
-        hint = "known: " + ", ".join(sorted(KIND_OF_TYPE))
+        hint = "use one of these: " + ", ".join(sorted(KIND_OF_TYPE))
         return Finding("family", "note" if severity == "note" else "wrong", text, hint)
     right = _TYPE_OF_KIND[family.kind]
-    hint = f'in config.json: "model_type": "{right}", "architectures": ["{_renamed(name, family)}"]'
+    hint = f'set "model_type": "{right}", "architectures": ["{_renamed(name, family)}"] in config.json'
     if model_type is None:
         text = f"config.json has no model_type, the weights are {family.label}'s ({family.evidence})"
         return Finding("family", "wrong", text, hint)
@@ -135,10 +135,10 @@ def _check_family(values: Mapping[str, Any], family: Family) -> Finding:
         return Finding("family", "wrong", text, hint)
     if name and not name.startswith(_stem(str(model_type))):
         text = f"model_type is {model_type!r}, but architectures says {name}"
-        return Finding("family", "wrong", text, f'"architectures": ["{_renamed(name, family)}"] in config.json')
+        return Finding("family", "wrong", text, f'set "architectures": ["{_renamed(name, family)}"] in config.json')
     if name and not is_class(name):
         text = f"architectures says {name}, a class that transformers does not have"
-        return Finding("family", "wrong", text, f'"architectures": ["{_renamed(name, family)}"] in config.json')
+        return Finding("family", "wrong", text, f'set "architectures": ["{_renamed(name, family)}"] in config.json')
     return Finding("family", "ok", f"model_type {model_type!r} fits the weights ({family.evidence})")
 
 

@@ -85,7 +85,7 @@ class Family:
 
     @property
     def label(self) -> str:
-        """What people call it."""
+        """Return the usual name of the family."""
         return label_of(self.kind)
 
 

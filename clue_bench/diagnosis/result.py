@@ -89,12 +89,12 @@ class Diagnosis(Shown):
 
     @property
     def healthy(self) -> bool:
-        """True if nothing is wrong; notes do not count."""
+        """Return True if nothing is wrong; notes do not count."""
         return not any(finding.severity == "wrong" for finding in self.findings)
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """What is shown below the verdict: the checkpoint, the findings, and what the model answered."""
+        """Return what is shown below the verdict: the checkpoint, the findings, and what the model answered."""
         findings = [(one.severity, one.check, one.text, one.hint) for one in self.findings]
         filled = [
             (one.text, one.mask, "  ".join(f"{answer.token} {answer.probability:.1%}" for answer in one.answers))

@@ -78,7 +78,7 @@ def _missing(found: dict[str, Entry], wanted: dict[str, tuple[int, ...]], archit
         absent += head
     if absent:
         text = f"{architecture.name} wants {len(absent):,} tensors that the file lacks: {shortened(absent)}"
-        findings.append(Finding("tensors", "wrong", text, "they would start from fresh weights: copy the file again"))
+        findings.append(Finding("tensors", "wrong", text, "copy the file again: they would start from fresh weights"))
     return findings
 
 
@@ -100,7 +100,7 @@ def _unexpected(found: dict[str, Entry], wanted: dict[str, tuple[int, ...]]) -> 
         findings.append(Finding("tensors", "note", text))
     if unknown:
         text = f"{len(unknown):,} tensors that the class does not know: {shortened(unknown)}"
-        hint = "check that config.json is of this model: they would be left aside"
+        hint = "check that config.json belongs to this model: they would be ignored"
         findings.append(Finding("tensors", "wrong", text, hint))
     return findings
 
@@ -200,7 +200,7 @@ def check_positions(family: Family, reading: Reading, positions_RH: Tensor | Non
         return [Finding("positions", "note" if reading.kind != "roformer" else "ok", computed)]
     if stated != rows:
         text = f"config.json says {_POSITIONS} {stated:,}, the weights have {rows:,} rows"
-        return [Finding("positions", "wrong", text, f'"{_POSITIONS}": {rows} in config.json')]
+        return [Finding("positions", "wrong", text, f'set "{_POSITIONS}": {rows} in config.json')]
     findings = []
     if reading.kind == "roberta" and rows % 64 == 0:
         text = f"{rows:,} rows hold {capacity(family, reading):,} tokens: RoBERTa's first positions are for padding"
@@ -254,15 +254,15 @@ def check_segments(
         return [Finding("segments", "ok", "no segments: pairs are told apart by [SEP] alone")]
     if stated is not None and stated != rows:
         text = f"config.json says {_SEGMENTS} {stated:,}, the weights have {rows:,} rows"
-        return [Finding("segments", "wrong", text, f'"{_SEGMENTS}": {rows} in config.json')]
+        return [Finding("segments", "wrong", text, f'set "{_SEGMENTS}": {rows} in config.json')]
     findings = [_meaning(segments_RH, unused)]
     if rows == 1 and files.style == "wordpiece":
         text = "one segment, but BertTokenizer numbers the second text of a pair 1: pairs would crash"
-        hint = '"model_input_names": ["input_ids", "attention_mask"] in tokenizer_config.json'
+        hint = 'set "model_input_names": ["input_ids", "attention_mask"] in tokenizer_config.json'
         findings.append(Finding("segments", "note", text, hint))
     if reading.kind == "roformer":
         text = "RoFormer's authors give pairs segment 0 throughout; a tokenizer numbers the second text 1"
-        findings.append(Finding("segments", "note", text, "tokenizer(a, b, return_token_type_ids=False)"))
+        findings.append(Finding("segments", "note", text, "call tokenizer(a, b, return_token_type_ids=False)"))
     return findings
 
 
@@ -276,5 +276,5 @@ def _meaning(segments_RH: Tensor, unused: float | None) -> Finding:
     # Unused rows of both tables start alike and decay alike.
     if rows > 1 and unused and abs(float(segments_RH[1].norm()) - unused) < 6 * unused / (2 * hidden) ** 0.5:
         text = "segment row 1 is as long as unused position rows: pretraining saw no pairs, as it looks"
-        return Finding("segments", "note", text, "fine-tuning on pairs trains it")
+        return Finding("segments", "note", text, "fine-tune on pairs, which trains it")
     return Finding("segments", "ok", f"{rows} segment row{'s' if rows > 1 else ''}, as config.json says")

@@ -60,22 +60,22 @@ class TokenizerFiles:
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """Token → its first id."""
+        """Return token → its first id."""
         return {token: index for index, token in reversed(list(enumerate(self.tokens)))}
 
     @cached_property
     def known_as(self) -> str:
-        """Whose vocabulary it is, "" if nobody's that is known here."""
+        """Return whose vocabulary it is, "" if it is none of the known ones."""
         return KNOWN.get(Vocabulary(self.tokens).sha256, "")
 
     @property
     def label(self) -> str:
-        """Name and size in words."""
+        """Return name and size in words."""
         return f"{self.known_as or 'a vocabulary'} of {len(self):,} tokens"
 
     @cached_property
     def has_words(self) -> bool:
-        """True if it holds Chinese words, not characters only."""
+        """Return True if it holds Chinese words, not characters only."""
         return any(word in self.ids for word in ("北京", "▁北京"))
 
 
@@ -190,7 +190,7 @@ def check_special_tokens(files: TokenizerFiles, values: dict[str, Any], reading:
     findings = _missing_special(files, names)
     if doubled:
         text = f"{files.file} repeats {len(doubled):,} tokens: {shortened(doubled)}"
-        hint = "ids are line numbers: rename the second of each pair, e.g. to [unused…]"
+        hint = "rename the second of each pair, e.g. to [unused…]: ids are line numbers"
         findings.append(Finding("special tokens", "wrong", text, hint))
     config = reading.config if reading else None
     for key, token in (("pad_token_id", "pad"), ("bos_token_id", "cls"), ("eos_token_id", "sep")):
@@ -214,10 +214,10 @@ def _check_id(key: str, stated: int, right: int, name: str, files: TokenizerFile
     there = repr(files.tokens[stated]) if 0 <= stated < len(files) else "outside of the vocabulary"
     text = f"config.json's {key} {stated} is {there}, {name} is {right}"
     if key == "pad_token_id":  # its embedding gets no gradient, and padding is told by it
-        return Finding("special tokens", "wrong", text, f'"{key}": {right} in config.json')
+        return Finding("special tokens", "wrong", text, f'set "{key}": {right} in config.json')
     if 0 <= stated < len(files):
         return None  # BERT's encoders ignore bos and eos
-    return Finding("special tokens", "note", text, f'"{key}": {right} in config.json')
+    return Finding("special tokens", "note", text, f'set "{key}": {right} in config.json')
 
 
 def _special_names(files: TokenizerFiles) -> dict[str, str]:
@@ -240,7 +240,7 @@ def _missing_special(files: TokenizerFiles, names: dict[str, str]) -> list[Findi
     meant = {key: f"[{key.upper()}]" for key in missing if f"[{key.upper()}]" in files.ids}
     text = f"{files.file} has no {', '.join(missing.values())}: the tokenizer would number them from {len(files):,} on"
     settings = ", ".join(f'"{key}_token": "{name}"' for key, name in meant.items())
-    hint = f"{settings} in tokenizer_config.json" if meant else "the file is not the one the model was trained with"
+    hint = f"set {settings} in tokenizer_config.json" if meant else "copy the file that the model was trained with"
     return [Finding("special tokens", "wrong", text, hint)]
 
 
@@ -253,17 +253,17 @@ def check_tokenizer(files: TokenizerFiles, values: dict[str, Any], *, capacity: 
     lowers = bool((files.config or {}).get("do_lower_case", files.style != "bpe"))
     if files.style != "bpe" and lowers and capitals >= _CAPITALS:
         text = f"text is lower-cased, so the {capitals:,} tokens with capitals are never used"
-        findings.append(Finding("tokenizer", "note", text, '"do_lower_case": false in tokenizer_config.json'))
+        findings.append(Finding("tokenizer", "note", text, 'set "do_lower_case": false in tokenizer_config.json'))
     if not lowers and capitals < _CAPITALS:
         text = "do_lower_case is false, but the vocabulary has no capitals: they become [UNK]"
-        findings.append(Finding("tokenizer", "note", text, '"do_lower_case": true in tokenizer_config.json'))
+        findings.append(Finding("tokenizer", "note", text, 'set "do_lower_case": true in tokenizer_config.json'))
     findings += _check_length((files.config or {}).get("model_max_length"), capacity)
     return findings
 
 
 def _check_class(files: TokenizerFiles, model_type: str) -> Finding:
     right = _RIGHT[files.style]
-    hint = f'"tokenizer_class": "{right}" in tokenizer_config.json'
+    hint = f'set "tokenizer_class": "{right}" in tokenizer_config.json'
     named = (files.config or {}).get("tokenizer_class")
     guessed = TOKENIZER_MAPPING_NAMES.get(model_type)
     name = str(named or guessed)
@@ -286,7 +286,7 @@ def _check_class(files: TokenizerFiles, model_type: str) -> Finding:
 def _check_length(longest: object, capacity: int | None) -> list[Finding]:
     if capacity is None:
         return []
-    hint = f'"model_max_length": {capacity} in tokenizer_config.json'
+    hint = f'set "model_max_length": {capacity} in tokenizer_config.json'
     # transformers writes 1e30 for "no limit".
     if not isinstance(longest, int | float) or longest > 1e9:
         text = f"no model_max_length: texts of more than {capacity:,} tokens are not cut and crash the model"

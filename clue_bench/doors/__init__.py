@@ -1,1 +1,1 @@
-"""Doors: the file formats through which rooms talk, one module each."""
+"""Doors: the file formats through which packages exchange data, one module each."""

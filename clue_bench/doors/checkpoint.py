@@ -6,9 +6,9 @@ Format. A folder with
     vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model
                                                          instead of the first two, which loads as `AlbertTokenizer`
     provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
-                                                         tokens seen, wall seconds; of a fine-tuned one also model (what
-                                                         it is called), task, settings, seed, started_from_sha256, and
-                                                         earlier: the same of every task before this one
+                                                         tokens seen, wall seconds; for a fine-tuned one also model (its
+                                                         name), task, settings, seed, started_from_sha256, and earlier:
+                                                         the same for every task before this one
 
 Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
 renamed, so it is complete or not there. Models that are fine-tuned through `transformers` are written by its
@@ -44,7 +44,7 @@ PROVENANCE = "provenance.json"
 FOLDER = "checkpoint"
 
 PADDING = 128
-"""Embeddings are padded to a multiple of at most this; as many without a token are no padding."""
+"""Embeddings are padded to a multiple of at most this; more rows without a token are not padding."""
 
 HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 # What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
@@ -54,7 +54,7 @@ _PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory. `tensors` carry our names; `notes` say what was taken otherwise than it is written."""
+    """A checkpoint in memory. `tensors` have our names; `notes` say where the files were not taken at their word."""
 
     folder: Path
     config: ModelConfig
@@ -66,9 +66,9 @@ class Checkpoint:
 
 
 def model_name(folder: Path, provenance: Mapping[str, Any]) -> str:
-    """Return what to call a model, safe as a part of a file's name.
+    """Return a model's name, safe as a part of a file name.
 
-    After `base_name` come "-after-" and the tasks that it was fine-tuned on already, in their order.
+    It is `base_name`, followed by "-after-" and the tasks that the model was already fine-tuned on, in order.
     """
     tasks = [str(run["task"]) for run in finetunings(provenance)]
     name = "-".join([base_name(folder, provenance), *(["after", *tasks] if tasks else [])])
@@ -88,7 +88,7 @@ def base_name(folder: Path, provenance: Mapping[str, Any]) -> str:
 
 
 def finetunings(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the fine-tuning runs behind a checkpoint, the first one first; none if it is a pretrained one."""
+    """Return the fine-tuning runs behind a checkpoint, the earliest first; none for a pretrained one."""
     if "task" not in provenance:
         return []
     keys = ("task", "settings", "seed", "started_from_sha256", "weights_sha256")
@@ -128,7 +128,7 @@ def write_checkpoint(
 
 
 def label_names(labels: tuple[str, ...]) -> dict[str, dict[str, str | int]]:
-    """Return what config.json says of the classes: their names, in both directions."""
+    """Return the class names for config.json, in both directions."""
     return {
         "id2label": {str(index): label for index, label in enumerate(labels)},
         "label2id": {label: index for index, label in enumerate(labels)},
@@ -145,7 +145,7 @@ def write_folder(
     provenance: Mapping[str, Any],
     save_tokenizer: Callable[[Path], None] | None = None,
 ) -> str:
-    """Write a checkpoint folder whose `tensors` and `config` (of config.json) are in the Hugging Face layout already.
+    """Write a checkpoint folder from `tensors` and `config` that are already in the Hugging Face layout.
 
     Replaces an earlier one; returns the sha256 of the weights. `max_length` is the tokenizer's, in tokens.
     """
@@ -193,7 +193,7 @@ def fill_folder(
 def weights_sha256(folder: Path) -> str | None:
     """Return the sha256 of the weights in a checkpoint folder, None if it has none.
 
-    Of several files: that of their bytes, one file after the other in the order of their names.
+    For several files, hash their bytes one file after the other, in the order of their names.
     """
     files = weight_files(folder)
     return _sha256(files) if files else None
@@ -210,9 +210,9 @@ def _sha256(files: list[Path]) -> str:
 
 
 def find_folder(model: str | Path) -> Path:
-    """Return the checkpoint folder that `model` means: itself, a run's checkpoint/, or the copy of a hub model.
+    """Return the checkpoint folder that `model` names: itself, a run's checkpoint/, or the copy of a hub model.
 
-    Raises ClueBenchError if it is none of them, or the hub is out of reach.
+    Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
     path = Path(model)
     if (path / FOLDER / CONFIG).is_file():
@@ -222,7 +222,7 @@ def find_folder(model: str | Path) -> Path:
     records = record_paths(path)
     if len(records) == 1 and read_record(records[0]).model.is_floor:
         raise ClueBenchError(
-            f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give a model's"
+            f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give the run of a model"
         )
     if path.is_dir() and any(path.glob("*.ckpt.index")):
         raise ClueBenchError(
@@ -242,7 +242,7 @@ def find_folder(model: str | Path) -> Path:
 
 
 def _hub_copy(model: str) -> Path:
-    """Return the folder of a hub model, where transformers caches it too. Raises ClueBenchError: out of reach."""
+    """Return the folder where transformers caches a hub model. Raises ClueBenchError if the hub cannot be reached."""
     from huggingface_hub import snapshot_download
 
     try:
@@ -250,7 +250,7 @@ def _hub_copy(model: str) -> Path:
         if not any(folder.glob("model*.safetensors")):
             folder = Path(snapshot_download(model, allow_patterns=_PICKLES))
         return folder
-    except (OSError, ValueError) as error:  # the hub's own errors are one of the two
+    except (OSError, ValueError) as error:  # errors of the hub library are one of these two
         reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
         raise ClueBenchError(
             f"{model}: no folder here, and the Hugging Face hub did not give it: {reason}",
@@ -259,9 +259,9 @@ def _hub_copy(model: str) -> Path:
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint folder, the one inside a run's folder, or a model of the hub.
+    """Read a checkpoint folder, the one inside a run's folder, or a model on the hub.
 
-    Raises ClueBenchError naming the file and what is wrong with it.
+    Raises ClueBenchError that names the file and what is wrong with it.
     """
     folder = find_folder(path)
     values = read_config(folder / CONFIG)
@@ -296,7 +296,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Return what provenance.json says, nothing if there is none. Raises ClueBenchError for other kinds of values."""
+    """Return the contents of provenance.json, {} if there is none. Raises ClueBenchError for values of other types."""
     path = folder / PROVENANCE
     if not path.is_file():
         return {}
@@ -312,7 +312,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:
-    """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if there is none that is ours."""
+    """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if it has none that we can read."""
     if (folder / "vocab.txt").is_file() or (folder / "spiece.model").is_file():
         return read_vocabulary(folder)
     if (folder / "tokenizer.json").is_file():

@@ -39,7 +39,7 @@ class Prediction(pydantic.BaseModel):
 
     @property
     def is_right(self) -> bool:
-        """Whether the label is the right one; False where that is not known."""
+        """Return whether the label is right; False if the right one is unknown."""
         return self.label == self.gold
 
 
@@ -49,7 +49,7 @@ def predictions_path(run: Path, split: str) -> Path:
 
 
 def write_predictions(path: Path, predictions: Iterable[Prediction]) -> str:
-    """Write predictions, one a line, atomically; return the sha256 of the file, for the run's record."""
+    """Write predictions atomically, one per line; return the sha256 of the file, for the run's record."""
     lines = (json.dumps(p.model_dump(exclude_none=True), ensure_ascii=False) + "\n" for p in predictions)
     text = "".join(lines)
     files.write_text(path, text)
@@ -57,9 +57,9 @@ def write_predictions(path: Path, predictions: Iterable[Prediction]) -> str:
 
 
 def are_as_written(run: Path, results: TaskResults) -> bool:
-    """Return whether every file of predictions that a record's `results` name is there, and as it was written.
+    """Return whether every file of predictions that a record's `results` name is there, unchanged.
 
-    Records of before `predictions_sha256` only say that there was a file.
+    Records from before `predictions_sha256` only say that there was a file.
     """
     hashes = results.predictions_sha256
     for split, file in results.predictions.items():
@@ -70,12 +70,12 @@ def are_as_written(run: Path, results: TaskResults) -> bool:
 
 
 def check_as_written(run: Path, split: str, results: TaskResults) -> None:
-    """Raise ClueBenchError if a run's predictions of `split` are not those that its record is about."""
+    """Raise ClueBenchError if a run's predictions of `split` are not those that its record describes."""
     path, expected = predictions_path(run, split), results.predictions_sha256.get(split)
     if expected is not None and path.is_file() and _sha256(path) != expected:
         raise ClueBenchError(
             f"{path}: not the predictions that the run wrote: its record has another sha256",
-            "repeat the command that made the run: it sees that the file is not whole",
+            "repeat the command that made the run: it notices that the file has changed",
         )
 
 
@@ -84,7 +84,7 @@ def _sha256(path: Path) -> str:
 
 
 def read_predictions(path: Path) -> list[Prediction]:
-    """Read a file of predictions. Raises ClueBenchError naming the line that is wrong."""
+    """Read a file of predictions. Raises ClueBenchError that names the wrong line."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError as error:

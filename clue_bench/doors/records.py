@@ -20,11 +20,11 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
                     hash is then that of its specification, and parameters are the coefficients fitted on this task
     code, packages, hardware
     results         {} unless completed; else the numbers of this kind of run, see `results`
-    flags           warnings about the result, e.g. "majority_class": a person must see them beside the number
+    flags           warnings about the result, e.g. "majority_class", to be shown beside the number
 
-Four types stand for them, told apart by `kind` and `model.is_floor`: `RunRecord` is their union. Writer:
-`write_record`, atomically; nothing else writes records. Reader: `read_record`, `read_records`; a file that is no valid
-record is an error naming it, never skipped.
+There are four types, distinguished by `kind` and `model.is_floor`; `RunRecord` is their union. Writer: `write_record`,
+atomically; nothing else writes records. Reader: `read_record`, `read_records`; an invalid file is an error that names
+it, never skipped.
 """
 
 from collections.abc import Iterator, Mapping
@@ -81,7 +81,7 @@ class FileFacts(Facts):
 
     @property
     def is_official(self) -> bool:
-        """Whether rows and md5 are the card's."""
+        """Return whether rows and md5 are the card's."""
         return (self.rows, self.md5) == (self.expected_rows, self.expected_md5)
 
 
@@ -137,7 +137,7 @@ class Record(Facts, Generic[R]):
 
     @property
     def completed_results(self) -> R:
-        """The results. Raises ClueBenchError if there are none, since the run is not completed."""
+        """Return the results. Raises ClueBenchError if there are none, since the run is not completed."""
         if self.results is None:
             raise ClueBenchError(f"run '{self.run_id}' is {self.status}: it has no results", "repeat the run")
         return self.results
@@ -204,7 +204,7 @@ _READER: pydantic.TypeAdapter[RunRecord] = pydantic.TypeAdapter(
 
 
 def parse_record(values: Mapping[str, Any]) -> RunRecord:
-    """Return the record that `values` are. Raises ValidationError."""
+    """Decode a record from plain `values`. Raises ValidationError."""
     return _READER.validate_python(values)
 
 
@@ -225,19 +225,19 @@ def write_schema(path: Path = Path("docs/schema/record.schema.json")) -> None:
 
 
 def record_path(folder: Path, run_id: str) -> Path:
-    """Return where the record of `run_id` lies in `folder`."""
+    """Return the path of the record of `run_id` in `folder`."""
     return folder / f"{run_id}{SUFFIX}"
 
 
 def record_paths(folder: Path) -> list[Path]:
-    """Return the records that lie in `folder` itself, sorted: of a run's folder, one."""
+    """Return the records directly in `folder`, sorted; a run's folder has one."""
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
 def claim_folder(folder: Path, run_id: str) -> None:
-    """Make sure that `folder` may hold the run `run_id`: it is new or empty of runs, or holds this very run.
+    """Check that `folder` may hold the run `run_id`: it has no runs yet, or this very run.
 
-    Raises ClueBenchError if it holds another run's record, or a checkpoint that no record here explains.
+    Raises ClueBenchError if it holds another run's record, or a checkpoint without a record.
     """
     others = [path.name for path in record_paths(folder) if path != record_path(folder, run_id)]
     if others:
@@ -250,7 +250,7 @@ def claim_folder(folder: Path, run_id: str) -> None:
 
 
 def completed_record(folder: Path, run_id: str, record_type: type[T]) -> T | None:
-    """Return the record of `run_id` in `folder` if it says "completed". Its files are for the room to check.
+    """Return the record of `run_id` in `folder` if it says "completed"; the caller checks the run's files.
 
     Raises ClueBenchError if the folder holds another run.
     """
@@ -274,7 +274,7 @@ def write_record(folder: Path, record: RunRecord) -> Path:
 
 
 def read_record(path: Path) -> RunRecord:
-    """Read one record. Raises ClueBenchError naming the file and the first thing wrong with it."""
+    """Read one record. Raises ClueBenchError that names the file and its first mistake."""
     try:
         return _READER.validate_json(path.read_bytes())
     except pydantic.ValidationError as error:
@@ -288,7 +288,7 @@ def read_record(path: Path) -> RunRecord:
 
 
 def read_record_of(path: Path, record_type: type[T]) -> T:
-    """Read one record of a kind. Raises ClueBenchError, also if it is one of another kind."""
+    """Read one record of the given kind. Raises ClueBenchError, also for a record of another kind."""
     record = read_record(path)
     if not isinstance(record, record_type):
         raise ClueBenchError(

@@ -1,10 +1,10 @@
-"""What run records hold in `results`, a model for each kind of run. Door 3 (`records`) says where they stand.
+"""The `results` of run records, one model for each kind of run. Door 3 (`records`) says where they are stored.
 
 Input: the JSON of a record. Output: checked, frozen values. Shares are fractions of 1, times are seconds. Keys that
 older records lack are optional; they are written only where they were given, so a record is written as it was read.
 
     pretrain   PretrainResults   the last report, totals, and the loss curve
-    finetune   FinetuneResults   scores on dev at the chosen step and at every look, predictions, rates
+    finetune   FinetuneResults   scores on dev at the chosen step and every evaluation, predictions, rates
     finetune   BaselineResults   of a model without any pretraining: scores on dev, and what was tried
     speed      SpeedResults      one model of a session: medians with intervals
 """
@@ -22,7 +22,7 @@ Measurement = Literal["training", "finetuning", "prediction"]
 MEASUREMENTS: tuple[Measurement, ...] = ("training", "finetuning", "prediction")
 
 SYNTHETIC_ROWS = "synthetic rows"
-"""Training data of a speed measurement: ids drawn at random from the vocabulary."""
+"""Name of the training data of a speed measurement whose ids are drawn at random from the vocabulary."""
 
 ACCURACY_TOLERANCE = 1e-4  # `accuracy` is written beside `correct` and `rows`: it may be rounded, not contradict them
 
@@ -48,7 +48,7 @@ class Curve(Facts):
     """The losses (nats per predicted token) of a pretraining run over the tokens that it had seen.
 
     At most a few hundred points, each the mean of the reports in between; `held_out_loss` is None where the run did not
-    look at its held-out part.
+    evaluate its held-out part.
     """
 
     model_config = pydantic.ConfigDict(allow_inf_nan=False)
@@ -67,12 +67,12 @@ class Curve(Facts):
 
     @property
     def points(self) -> list[tuple[float, float]]:
-        """(tokens, loss)."""
+        """Return the points (tokens, loss)."""
         return [(float(tokens), loss) for tokens, loss in zip(self.tokens, self.loss, strict=True)]
 
     @property
     def held_out_points(self) -> list[tuple[float, float]]:
-        """(tokens, held-out loss) where the run evaluated."""
+        """Return the points (tokens, held-out loss) where the run evaluated."""
         pairs = zip(self.tokens, self.held_out_loss, strict=False)
         return [(float(tokens), loss) for tokens, loss in pairs if loss is not None]
 
@@ -175,7 +175,7 @@ class DevScores(Facts):
 
 
 class EvaluationScores(DevScores):
-    """Scores of one look at dev on the way; `train_loss` is the mean since the look before."""
+    """Scores of one evaluation on dev during training; `train_loss` is the mean since the previous evaluation."""
 
     step: int
     epoch: float
@@ -199,7 +199,7 @@ class TaskResults(Results):
 
     @property
     def num_dev_scores(self) -> int:
-        """How many scores on dev the run's was chosen from."""
+        """Return how many dev scores the run's score was chosen from."""
         return max(1, len(self.evaluations))
 
     @pydantic.model_validator(mode="after")
@@ -239,7 +239,7 @@ class BaselineResults(TaskResults):
 
     @property
     def num_dev_scores(self) -> int:
-        """How many scores on dev the run's was chosen from."""
+        """Return how many dev scores the run's score was chosen from."""
         return max(1, len(self.tried))
 
 
@@ -252,7 +252,7 @@ class SpeedFacts(Results):
 class Memory(SpeedFacts):
     """Peaks of the process that did one measurement, Python and libraries included, in MiB.
 
-    `device_mib` is what torch had allocated on the GPU at most, None without one.
+    `device_mib` is the most that torch had allocated on the GPU, None without a GPU.
     """
 
     resident_mib: int = pydantic.Field(ge=0)
@@ -273,7 +273,7 @@ class TrainingSpeed(SpeedFacts):
     steps_per_repetition: Count
     data: str  # SYNTHETIC_ROWS, or the corpus's name
     precision: str
-    matrix_product_flops_per_second: float = pydantic.Field(gt=0)  # the session's best, which MFU is held against
+    matrix_product_flops_per_second: float = pydantic.Field(gt=0)  # the session's best, which MFU is relative to
     seconds_per_1000_steps: MedianInterval
     useful_tokens_per_second: MedianInterval  # padding is not useful
     mfu: MedianInterval
@@ -281,7 +281,7 @@ class TrainingSpeed(SpeedFacts):
 
     @property
     def is_scaled(self) -> bool:
-        """Whether less than the card's step was timed."""
+        """Return whether less than the card's step was timed."""
         return self.measured_rows < self.global_batch
 
 
@@ -316,7 +316,7 @@ class PredictionSpeed(SpeedFacts):
     memory: Memory
 
     def latency(self, batch: int) -> Latency | None:
-        """Return the latency of batches of so many rows, None if it was not measured."""
+        """Return the latency of batches of `batch` rows, None if it was not measured."""
         return next((latency for latency in self.latencies if latency.batch == batch), None)
 
 
@@ -347,17 +347,17 @@ class SpeedResults(SpeedFacts):
 
     @property
     def is_noisy(self) -> bool:
-        """Whether any measurement does not agree with itself."""
+        """Return whether the repetitions of any measurement disagree."""
         return any(interval.is_noisy for interval in self.intervals.values())
 
     @property
     def has_few_repetitions(self) -> bool:
-        """Whether there are too few repetitions to know if a measurement agrees with itself."""
+        """Return whether there are too few repetitions to know if they agree."""
         return any(interval.has_few_values for interval in self.intervals.values())
 
     @property
     def intervals(self) -> dict[str, MedianInterval]:
-        """Every interval under its name, e.g. "training.mfu"."""
+        """Return every interval under its name, e.g. "training.mfu"."""
         found: dict[str, MedianInterval] = {}
         for name in MEASUREMENTS:
             part = getattr(self, name)

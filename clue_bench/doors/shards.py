@@ -50,13 +50,13 @@ Offsets = npt.NDArray[np.int64]
 
 
 class _Facts(pydantic.BaseModel):
-    """No unknown keys."""
+    """Base of the manifest's parts: no unknown keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid")
 
 
 class Counts(_Facts):
-    """What a shard, or the whole corpus, holds, and what was left out on the way."""
+    """What a shard or the whole corpus holds, and what was left out when building it."""
 
     documents: int = 0
     sentences: int = 0
@@ -96,7 +96,7 @@ class Shard(_Facts):
 
 
 class Labels(_Facts):
-    """Of a corpus of labelled pairs: every document is two sentences, one on each side, and has one of `classes`.
+    """The labels of a corpus of labelled pairs: every document is two sentences and has one of `classes`.
 
     `task` and `split` say where the pairs come from; `left_out` counts rows that were not taken, by reason.
     """
@@ -109,7 +109,7 @@ class Labels(_Facts):
 
     @property
     def by_shard(self) -> "tuple[npt.NDArray[np.int64], ...]":
-        """The class of each document, for each shard: pairs are one shard."""
+        """Return the class of each document, for each shard: pairs are one shard."""
         return (np.array(self.labels, dtype=np.int64),)
 
 
@@ -148,7 +148,7 @@ def write_shard(
     counts: Counts,
     text_sha256: str,
 ) -> Shard:
-    """Write one shard, its .json last. `documents` and `sentences` end with the number of tokens."""
+    """Write one shard, its .json file last. `documents` and `sentences` end with the number of tokens."""
     assert documents[0] == sentences[0] == 0
     assert documents[-1] == sentences[-1] == len(ids) == len(starts_word)
     contents = {
@@ -169,7 +169,7 @@ def write_shard(
 
 
 def finished_shard(folder: Path, index: int) -> Shard | None:
-    """Return shard `index` if its marker was written, its files have their sizes, else None (it must be made again)."""
+    """Return shard `index` if its marker is there and its files have the right sizes, else None."""
     marker = part_path(folder, index, "json")
     if not marker.is_file():
         return None
@@ -192,9 +192,9 @@ def write_manifest(
     vocabulary: Vocabulary,
     word_starts: WordStarts | None = None,
 ) -> "Corpus":
-    """Write the vocabulary, and manifest.json, which declares the folder complete; return the corpus.
+    """Write the vocabulary, then manifest.json, which marks the folder as complete; return the corpus.
 
-    `word_starts` is the segmenter that cut the text into words; without one the vocabulary says what a word is.
+    `word_starts` is the segmenter that cut the text into words; without one the vocabulary decides what a word is.
     """
     vocabulary.write(folder / TOKENIZER / vocabulary.file_name)
     text_hashes = "\n".join(shard.text_sha256 for shard in shards)
@@ -221,7 +221,7 @@ class Corpus:
 
     @classmethod
     def open(cls, folder: Path) -> "Corpus":
-        """Open `folder`. Raises ClueBenchError if it is incomplete, of another format, or a file has another size."""
+        """Open `folder`. Raises ClueBenchError if it is incomplete, or has another format or file size."""
         path = folder / MANIFEST
         if not path.is_file():
             state = "an unfinished corpus build" if (folder / PLAN).is_file() else "not a corpus folder"
@@ -250,17 +250,17 @@ class Corpus:
 
     @property
     def tokenizer_folder(self) -> Path:
-        """Where vocab.txt or spiece.model lies."""
+        """Return where vocab.txt or spiece.model lies."""
         return self.folder / TOKENIZER
 
     @property
     def vocabulary_file(self) -> Path:
-        """The vocabulary: spiece.model where there is one, else vocab.txt."""
+        """Return the vocabulary: spiece.model where there is one, else vocab.txt."""
         sentencepiece = self.tokenizer_folder / SENTENCEPIECE_FILE
         return sentencepiece if sentencepiece.is_file() else self.tokenizer_folder / WORDPIECE_FILE
 
     def damaged_files(self) -> list[Path]:
-        """Return the files whose sha256 differs from the manifest's. Reads everything."""
+        """Read every file; return those whose sha256 differs from the manifest's."""
         damaged = []
         for shard in self.manifest.shards:
             for part, facts in shard.files.items():
@@ -278,22 +278,22 @@ class Corpus:
 
     @cached_property
     def ids(self) -> list[Ids]:
-        """Token ids of each shard."""
+        """Return the token ids of each shard."""
         return self._maps("ids", self.manifest.id_type)
 
     @cached_property
     def documents(self) -> list[Offsets]:
-        """Document offsets of each shard, the last one its number of tokens."""
+        """Return the document offsets of each shard, the last one its number of tokens."""
         return self._maps("documents", "int64")
 
     @cached_property
     def sentences(self) -> list[Offsets]:
-        """Sentence offsets of each shard, the last one its number of tokens."""
+        """Return the sentence offsets of each shard, the last one its number of tokens."""
         return self._maps("sentences", "int64")
 
     @cached_property
     def labels(self) -> "Labels | None":
-        """The labels of a corpus of labelled pairs, None for running text."""
+        """Return the labels of a corpus of labelled pairs, None for running text."""
         path = self.folder / LABELS
         return Labels.model_validate_json(path.read_bytes()) if path.is_file() else None
 
@@ -312,12 +312,12 @@ class Corpus:
 
     @cached_property
     def _words(self) -> list[npt.NDArray[np.uint8]]:
-        """Word-start bitmap of each shard, eight tokens a byte."""
+        """Return the word-start bitmap of each shard, eight tokens a byte."""
         return self._maps("words", "uint8")
 
     @property
     def _shards(self) -> list[Shard]:
-        """The shards that hold tokens: a memory map of nothing is an error."""
+        """Return the shards that hold tokens: a memory map of nothing is an error."""
         return [shard for shard in self.manifest.shards if shard.counts.tokens]
 
     def _maps(self, part: str, dtype: str) -> list[npt.NDArray[Any]]:

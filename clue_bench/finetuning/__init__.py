@@ -1,1 +1,1 @@
-"""Room 3, from checkpoint and task data to run records: start, settings, train, score, run, sweep, floor."""
+"""Fine-tuning, from checkpoint and task data to run records: base model, settings, train, score, run, sweep, floor."""

@@ -7,9 +7,9 @@ repeated.
 majority  the most frequent class of train; probabilities are the classes' shares in train, one added to every count
 tfidf     TF-IDF of character 1- to 3-grams and a linear support vector machine per class, by scikit-learn
 
-Of two texts a bag of n-grams of both says little: what matters is what they share. A linear model sees it as three
-blocks, the n-grams in both (the smaller of the two weights), what is left of the first, what is left of the second, and
-as six numbers: cosine, shared weight over all and over either side's, and the log ratio of lengths with its size.
+For pairs, a bag of the n-grams of both texts says little: what matters is what they share. The linear model gets three
+blocks, the n-grams in both (the smaller of the two weights), the rest of the first and the rest of the second, and six
+numbers: cosine, shared weight over all and over either side's, and the log ratio of lengths with its absolute value.
 
 C and the temperature that turns margins into probabilities are chosen on dev, as a fine-tuned model's checkpoint and
 settings are: a baseline without that privilege would be easier to beat than it looks. It has no other.
@@ -39,7 +39,7 @@ NGRAMS = (1, 3)
 MIN_DF = 2  # texts that an n-gram must stand in
 TOLERANCE = 0.01  # of liblinear, whose time is most of a baseline's
 # TNEWS, CMNLI and CSL do best inside the range. Nothing is lost at its edges: IFLYTEK, best at 1, falls from 57.95 to
-# 57.71 % at 3; AFQMC, best at 0.1, rises below it to what the majority class scores and no higher.
+# 57.71 % at 3; AFQMC, best at 0.1, rises below that to the majority class's score and no higher.
 CHOICES_OF_C = (0.1, 0.3, 1.0)
 TEMPERATURES = np.geomspace(0.01, 10.0, 61)
 NOT_THIS_CLASS = -1.0  # margin on the far side of a support vector machine
@@ -76,7 +76,7 @@ class Fitted(NamedTuple):
 
 
 def floor_run_id(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> str:
-    """Return task, kind, a hash of specification, card and data, and the seed. Raises ClueBenchError: no such kind."""
+    """Return task, kind, a hash of specification, card and data, and the seed. Raises ClueBenchError: unknown kind."""
     identity = {
         "task": task.model_dump(mode="json"),
         "specification": _specification(kind),
@@ -138,7 +138,7 @@ def run_floor(
 
 def _specification(kind: str) -> dict[str, Any]:
     if kind not in FLOORS:
-        raise ClueBenchError(f"no floor '{kind}': {nearest(kind, FLOORS)}", f"one of {', '.join(FLOORS)}")
+        raise ClueBenchError(f"no floor '{kind}': {nearest(kind, FLOORS)}", f"give one of {', '.join(FLOORS)}")
     return SPECIFICATIONS[kind]
 
 
@@ -201,7 +201,7 @@ def _results(
 
 
 def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:
-    """Return the majority class of train for every row; of equally frequent ones, the first on the card."""
+    """Predict the majority class of train for every row; of equally frequent ones, the first on the card."""
     counts = np.bincount(rows["train"].labels, minlength=num_classes) + 1.0
     row = np.log(counts / counts.sum())
     log_shares = {split: np.tile(row, (len(part), 1)) for split, part in rows.items() if split != "train"}
@@ -209,7 +209,7 @@ def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:
 
 
 def fit_tfidf(rows: dict[str, Rows], *, num_classes: int, metric: str, seed: int) -> Fitted:
-    """Return the linear model whose C does best on dev by `metric`; of equals, the smallest C.
+    """Train the linear model with the C that does best on dev by `metric`; among equals, the smallest C.
 
     Raises ClueBenchError if train holds one class only, or texts without a repeated n-gram.
     """
@@ -217,7 +217,10 @@ def fit_tfidf(rows: dict[str, Rows], *, num_classes: int, metric: str, seed: int
 
     labels, gold = rows["train"].labels, rows["dev"].labels
     if len(set(labels.tolist())) < 2:
-        raise ClueBenchError("train holds rows of one class only; a linear model needs two", "look at the data")
+        raise ClueBenchError(
+            "train holds rows of one class only; a linear model needs two",
+            "run clue-bench data audit to examine the data",
+        )
     features = featurize(rows)
     tried, best, best_value = [], None, -1.0
     for c in CHOICES_OF_C:
@@ -256,14 +259,16 @@ def featurize(rows: dict[str, Rows]) -> dict[str, Any]:
         sides = [text for side in zip(*texts, strict=True) for text in side]  # all first texts, then all second ones
         try:
             matrix = vectorizer.fit_transform(sides) if split == "train" else vectorizer.transform(sides)
-        except ValueError as error:  # scikit-learn's way of saying that nothing is left
-            raise ClueBenchError(f"train: no features: {error}", "look at the data") from error
+        except ValueError as error:  # scikit-learn raises it if no n-gram is left
+            raise ClueBenchError(
+                f"train: no features: {error}", "run clue-bench data audit to examine the data"
+            ) from error
         features[split] = matrix if len(sides) == len(texts) else pair_features(matrix, texts)
     return features
 
 
 def pair_features(matrix: Any, texts: list[tuple[str, ...]]) -> Any:
-    """Return what a linear model can see of pairs; `matrix` holds the first texts, then the second ones."""
+    """Return the linear model's features of pairs; `matrix` holds the first texts, then the second ones."""
     from scipy import sparse
 
     first, second = matrix[: len(texts)], matrix[len(texts) :]
@@ -271,7 +276,7 @@ def pair_features(matrix: Any, texts: list[tuple[str, ...]]) -> Any:
     of_first, of_second, of_both = (np.asarray(part.sum(axis=1)).ravel() for part in (first, second, both))
     lengths = np.array([[len(text) + 1 for text in pair] for pair in texts], dtype=np.float32)
     ratio = np.log(lengths[:, 0] / lengths[:, 1])
-    tiny = np.finfo(np.float32).tiny  # texts of unknown n-grams only weigh nothing
+    tiny = np.finfo(np.float32).tiny  # texts that have only unknown n-grams weigh nothing
     numbers = [
         np.asarray(first.multiply(second).sum(axis=1)).ravel(),
         of_both / np.maximum(of_first + of_second - of_both, tiny),

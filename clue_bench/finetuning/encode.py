@@ -29,14 +29,14 @@ from clue_bench.vocab import Vocabulary
 ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
 POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ
 TEXT = -1
-"""Stands in a template where a text goes."""
+"""The place of a text in a template."""
 
 Template = tuple[tuple[int, int], ...]
-"""Token ids, or TEXT, and their segments, in the order of a row."""
+"""Token ids, or TEXT for a text, and their segments, in the order of a row."""
 
 
 class Layout(NamedTuple):
-    """Templates of rows of one text and of two, and the id that fills rows up to the longest of a batch."""
+    """Templates for rows of one text and of two, and the id that pads rows to the longest of a batch."""
 
     single: Template
     pair: Template
@@ -69,9 +69,9 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.labels)
 
-    @cached_property  # asked for at every batch
+    @cached_property  # needed for every batch
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Tokens of each row."""
+        """Return the number of tokens of each row."""
         return np.diff(self.offsets)
 
 
@@ -88,10 +88,10 @@ def bert_tokeniser(vocabulary: Vocabulary, *, has_segments: bool = True) -> Toke
 
 
 def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) -> Encoded:
-    """Tokenise; rows of more than `max_length` tokens are cut, the longer text first, special tokens never.
+    """Tokenise rows; those of more than `max_length` tokens lose the end of the longer text, never special tokens.
 
-    A vocabulary stands for the tokeniser of native models with two segments. Equals `transformers` with
-    truncation="longest_first". Raises ClueBenchError if special tokens alone are too many.
+    A vocabulary stands for the tokeniser of native models with two segments. The result equals that of `transformers`
+    with truncation="longest_first". Raises ClueBenchError if the special tokens alone are too many.
     """
     if isinstance(tokeniser, Vocabulary):
         tokeniser = bert_tokeniser(tokeniser)
@@ -103,7 +103,9 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
         template = tokeniser.layout.single if len(tokens) == 1 else tokeniser.layout.pair
         budget = max_length - (len(template) - len(tokens))
         if budget < 0:
-            raise ClueBenchError(f"max_length {max_length} has no room for text", f"--set max_length={len(template)}")
+            raise ClueBenchError(
+                f"max_length {max_length} has no room for text", f"give --set max_length={len(template)} or more"
+            )
         kept = _longest_first([len(part) for part in tokens], budget)
         truncated += sum(kept) < sum(map(len, tokens))
         parts = iter([part[:length] for part, length in zip(tokens, kept, strict=True)])
@@ -122,13 +124,13 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
 
 
 class Encodings:
-    """Splits as token ids, each tokenised once for a length: the runs of a sweep share them."""
+    """Splits as token ids, each tokenised once per length, so that the runs of a sweep share them."""
 
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, Layout, int], tuple[Rows, IdEncoder, Encoded]] = {}
 
     def encode(self, rows: Rows, tokeniser: Tokeniser, *, max_length: int) -> Encoded:
-        """Return what the function of this name returns."""
+        """Return the result of the function `encode`, computed once."""
         key = (id(rows), id(tokeniser.encoder), tokeniser.layout, max_length)
         if key not in self._found:
             # Rows and encoder are kept with the result, so that no other object gets their ids.
@@ -147,7 +149,7 @@ class TaskBatch(NamedTuple):
 
 
 def training_batches(lengths: Int64s, *, batch_size: int, seed: int, epoch: int) -> list[Int64s]:
-    """Return the row numbers of each batch of an epoch; every row comes once."""
+    """Return the row numbers of each batch of an epoch; every row occurs once."""
     order = permuted(np.arange(len(lengths)), size=len(lengths), key=derive(seed, "order", epoch))
     pool = batch_size * POOL_BATCHES
     batches: list[Int64s] = []
@@ -173,7 +175,7 @@ def prediction_batches(lengths: Int64s, *, tokens: int) -> Iterator[Int64s]:
 def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, width: int | None = None) -> TaskBatch:
     """Return `rows` of `split` as tensors padded to the longest of them, or to `width` positions.
 
-    With a width there is always a `keep_BS`, so that batches of one width differ in nothing but values.
+    With a width there is always a `keep_BS`, so that batches of one width differ only in their values.
     """
     lengths_B = split.lengths[rows]
     columns_S = np.arange(width or lengths_B.max())
@@ -193,7 +195,7 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
 
 
 def _tokenised(texts: list[tuple[str, ...]], encoder: IdEncoder) -> Iterator[list[list[int]]]:
-    """Yield the ids of each row's texts. Not truncated by the tokenizer, which would keep every piece it cuts off."""
+    """Yield the ids of each row's texts, not truncated by the tokenizer, which would keep every piece it cuts off."""
     for start in range(0, len(texts), ROWS_PER_CALL):
         batch = texts[start : start + ROWS_PER_CALL]
         ids = iter(encoder.ids(list(chain.from_iterable(batch))))

@@ -1,7 +1,7 @@
-"""Which settings a search tries, and what its outcome allows to say.
+"""The settings that a search tries, and what its outcome means.
 
-Input: a model's default settings, `--grid` texts. Output: every point of a grid, the best one, and warnings where that
-lies on the grid's edge, so that the search has found a bound of its own making rather than an optimum.
+Input: a model's default settings, `--grid` texts. Output: every point of a grid, and warnings where the best one lies
+on the grid's edge, where the search has found the bound of its own grid rather than an optimum.
 """
 
 import itertools
@@ -16,18 +16,18 @@ Grid = dict[str, list[Any]]
 Point = dict[str, Any]
 
 _COUNTED = ("epochs", "batch_size", "steps", "evaluations_per_epoch", "max_evaluations")
-"""Nothing lies below one. Below 0 lies nothing of any setting."""
+"""Settings that cannot be less than 1. No setting can be less than 0."""
 
 _SHARES = ("dropout", "label_smoothing", "ema_decay", "warmup_share", "layer_decay")
-"""Nothing lies above 1."""
+"""Settings that cannot be more than 1."""
 
 
 def default_grid(defaults: Mapping[str, Any]) -> Grid:
     """Return the grid around a model's default settings: learning rate × batch × epochs × dropout, 24 points.
 
-    Learning rates are a third of the default, the default and its triple, since small models peak far above the
-    published grids, which end at 5e-5; dropout with and without, as in PaddleNLP's grid. Where `steps` ends a run, the
-    number of epochs changes nothing, and R-Drop needs dropout: neither is varied then.
+    Learning rates are a third of the default, the default and three times the default, since small models peak far
+    above the published grids, which end at 5e-5; dropout is on or off, as in PaddleNLP's grid. Epochs are not varied
+    if `steps` ends the runs, nor dropout if R-Drop needs it.
     """
     rate, epochs, batch = defaults["learning_rate"], defaults["epochs"], defaults["batch_size"]
     return {
@@ -39,9 +39,9 @@ def default_grid(defaults: Mapping[str, Any]) -> Grid:
 
 
 def parse_grid(texts: Sequence[str]) -> Grid:
-    """Turn `key=value,value,…` texts into a grid; values are read as TOML, as those of --set.
+    """Turn `key=value,value,…` texts into a grid; values are read as TOML, like those of --set.
 
-    Raises ClueBenchError for a text without values, a key that comes twice, or a value that does.
+    Raises ClueBenchError for a text without values, or a repeated key or value.
     """
     grid: Grid = {}
     for text in texts:
@@ -49,13 +49,13 @@ def parse_grid(texts: Sequence[str]) -> Grid:
         key = key.strip()
         if not equals or not key or not values.strip():
             raise ClueBenchError(
-                f"--grid {text}: expected key=value,value", "for example --grid learning_rate=1e-4,3e-4"
+                f"--grid {text}: expected key=value,value", "write it as in --grid learning_rate=1e-4,3e-4"
             )
         if key in grid:
             raise ClueBenchError(f"--grid {key} is given twice", "give its values in one --grid, separated by commas")
         found = [parse_overrides([f"{key}={value}"])[key] for value in values.split(",")]
         if any(value in found[:number] for number, value in enumerate(found)):
-            raise ClueBenchError(f"--grid {text}: a value comes twice", "keep one of them")
+            raise ClueBenchError(f"--grid {text}: a value is repeated", "keep one of them")
         grid[key] = found
     return grid
 
@@ -68,7 +68,7 @@ def points(grid: Grid) -> list[Point]:
 def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -> list[str]:
     """Return a sentence for every key whose best value is the smallest or largest of at least two tried.
 
-    None where no value lies beyond: at 0, one epoch, a share of 1, or what `most` says.
+    No sentence if no value lies beyond: at 0, one epoch, a share of 1, or the limit in `most`.
     """
     sentences = []
     for key in grid:
@@ -79,7 +79,7 @@ def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -
 
 
 def beyond(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -> str:
-    """Return the --grid options of a search that goes on past the edges that `best` lies on, all else as in `best`."""
+    """Return the --grid options of a search past the edges that `best` lies on, all other settings as in `best`."""
     options = []
     for key, values in grid.items():
         value, tried = best[key], [best[key]]
@@ -90,7 +90,7 @@ def beyond(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) 
 
 
 def _edge(values: Sequence[Any], value: Any) -> str:
-    """Return on which side of `values` `value` lies: "largest", "smallest", or "" if inside, or not of numbers."""
+    """Return where `value` lies in `values`: "largest", "smallest", or "" if inside, or if they are not numbers."""
     if len(values) < 2 or not all(isinstance(each, int | float) and not isinstance(each, bool) for each in values):
         return ""
     return "largest" if value == max(values) else "smallest" if value == min(values) else ""
@@ -103,7 +103,7 @@ def _is_bound(key: str, value: float, side: str, most: Mapping[str, float]) -> b
 
 
 def _further(key: str, value: float, values: Sequence[float], most: Mapping[str, float]) -> float:
-    """Return the next value past the edge: thrice, a third, or halfway to 1 for a share that would pass it."""
+    """Return the next value past the edge: three times, a third, or halfway to 1 for a share that would exceed it."""
     further = 3 * value if value == max(values) else value / 3
     if key in _SHARES and further >= 1:
         return (1 + value) / 2

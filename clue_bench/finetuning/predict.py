@@ -10,19 +10,21 @@ import torch
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.encode import Encoded, collate, prediction_batches
 
-CPU_TOKENS = 2048  # positions of a batch: what a layer makes of them stays in the processor's cache
-GPU_TOKENS = 8192  # fills one, and is small enough for any memory
+CPU_TOKENS = 2048  # positions in a batch: their activations in a layer stay in the processor's cache
+GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
 
 
 @torch.inference_mode()
 def predict_logits(
     model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
 ) -> npt.NDArray[np.float32]:
-    """Return logits (rows, classes) in the split's order; leaves the model in the mode it was in."""
+    """Return logits (rows, classes) in the split's order; leave the model in the mode that it was in."""
     was_training = model.training
     model.eval()
     logits = np.empty((len(split), model.num_classes), dtype=np.float32)
-    with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):  # keeps the cast weights to its end
+    with torch.autocast(
+        device.type, dtype=autocast, enabled=autocast is not None
+    ):  # keeps the cast weights until the block ends
         for rows in prediction_batches(split.lengths, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
             batch = collate(split, rows, pad=pad, device=device)
             logits_BC = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)

@@ -4,7 +4,7 @@
 2. Train, keeping the best weights on dev; write a record that says "interrupted" until the end.
 3. Predict dev and test with the best weights; write predictions/, checkpoint/ (door 2) and the record (door 3).
 
-A run is short and repeats itself exactly, so an interrupted one starts over; a completed one is not repeated.
+A run is short and exactly repeatable, so an interrupted one starts over; a completed one is not repeated.
 """
 
 import hashlib
@@ -50,12 +50,12 @@ LOCK = ".lock"
 
 
 class FolderInUseError(ClueBenchError):
-    """Another process does this very run at this moment: neither a failure of the run nor its end."""
+    """Another process is doing this very run: the run has neither failed nor ended."""
 
 
 @contextmanager
 def held_folder(out: Path) -> Iterator[None]:
-    """Hold a run's folder while the block runs. Raises FolderInUseError if another process holds it."""
+    """Lock a run's folder while the block runs. Raises FolderInUseError if another process has locked it."""
     with ExitStack() as stack:
         try:
             stack.enter_context(files.held(out / LOCK))
@@ -69,7 +69,7 @@ def held_folder(out: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides a run's result."""
+    """Everything that determines a run's result."""
 
     task: Task
     start: Pretrained
@@ -81,7 +81,7 @@ class Plan:
 
     @property
     def run_id(self) -> str:
-        """Task, model, a hash of settings, weights and data, and the seed."""
+        """Return task, model, a hash of settings, weights and data, and the seed."""
         identity = {
             "task": self.task.model_dump(mode="json"),
             "settings": self.settings.model_dump(),
@@ -94,22 +94,22 @@ class Plan:
 
     @property
     def recording(self) -> dict[str, bool]:
-        """Whether updates are recorded, for run ids and records: said only if so, or older ones would be others."""
+        """Return the CUDA graph setting for run ids and records; nothing if off, so that older ids stay the same."""
         return {"cuda_graphs": True} if self.cuda_graphs else {}
 
     @property
     def data_facts(self) -> DataFacts:
-        """Which data set and revision the rows are."""
+        """Return which data set and revision the rows are."""
         return describe(self.task, self.data, {split: rows.facts for split, rows in self.rows.items()})
 
     @property
     def total_steps(self) -> int:
-        """Updates in the whole run."""
+        """Return the number of updates in the whole run."""
         return planned_steps(self.settings, train_rows=len(self.rows["train"]))
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Names of the classes."""
+        """Return the names of the classes."""
         return tuple(self.task.labels)
 
 
@@ -130,7 +130,7 @@ def completed_record(plan: Plan, out: Path) -> FinetuneRecord | None:
 def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
     """Return the run before its first step: data tokenised (or found in `encodings`), weights loaded, head drawn.
 
-    Raises ClueBenchError if updates are to be recorded and cannot be.
+    Raises ClueBenchError if updates are to be recorded but cannot be.
     """
     encodings = encodings or Encodings()
     hardware.keep_freed_memory()
@@ -157,7 +157,7 @@ def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
 
 
 def check_recordable(model: Classifier, settings: Settings, device: torch.device) -> None:
-    """Raise ClueBenchError if something in an update needs the host, or there is no GPU."""
+    """Raise ClueBenchError if an update needs the host, or there is no GPU."""
     expected = {
         "no CUDA device": device.type == "cuda",
         "this model is one of transformers', which draws its own dropout": not model.draws_own_dropout,
@@ -173,8 +173,8 @@ def run(
 ) -> Iterator[FinetuningReport]:
     """Train, predict and write everything; yield the reports. Test sets are tokenised, or found in `encodings`.
 
-    Raises ClueBenchError for a divergence, recorded as failed, as any other exception is. Whoever may not be alone
-    holds the folder (`held_folder`).
+    Raises ClueBenchError if the run diverges; like any other exception, it is recorded as failed. Callers that may not
+    be alone lock the folder (`held_folder`).
     """
     claim_folder(out, plan.run_id)
     started = time.perf_counter()
@@ -213,7 +213,7 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings)
 
 
 def one_line(error: Exception) -> str:
-    """Return what a record says of `error`: one line, with the exception's name unless it is ours."""
+    """Return a record's line about `error`, with the exception's name unless it is a ClueBenchError."""
     text = error.message if isinstance(error, ClueBenchError) else f"{type(error).__name__}: {error}"
     return " ".join(text.split())
 
@@ -221,7 +221,7 @@ def one_line(error: Exception) -> str:
 def write_failure(plan: Plan, out: Path, *, asked: dict[str, Any], error: str) -> None:
     """Leave a record that says "failed", for a run that ended before its first step.
 
-    An earlier attempt that ended leaves nothing in it; of one that was interrupted, `asked` and the start are kept.
+    Nothing of a finished earlier attempt is kept; of an interrupted one, `asked` and the start are.
     Raises ClueBenchError if the folder holds another run.
     """
     claim_folder(out, plan.run_id)
@@ -233,7 +233,7 @@ def write_failure(plan: Plan, out: Path, *, asked: dict[str, Any], error: str) -
 
 
 def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> FinetuneRecord:
-    """Return the record of a run that failed, without writing it: its folder may be what failed."""
+    """Return the record of a failed run without writing it: the folder itself may be the cause."""
     ended = {"status": "failed", "error": error, "finished_at": versions.now()}
     return _record(plan, asked).model_copy(update=ended)
 

@@ -1,8 +1,8 @@
-"""Scores of predictions, and what a run keeps of both; for neural models and no-pretraining baselines alike. No torch.
+"""Score predictions and save both, for fine-tuned models and no-pretraining baselines alike. No torch.
 
 Input: class numbers, gold and predicted, and their probabilities. Output: accuracy and macro-F1 by scikit-learn, and
-what the majority class alone would give; the run's files of predictions. The same scores stand behind the `evaluate`
-interface in `metrics/clue_classification.py`.
+the score of the majority class alone; the run's files of predictions. `metrics/clue_classification.py` offers the same
+scores to the `evaluate` library.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,7 +21,7 @@ from clue_bench.tasks.task import Task
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-CONSTANT_SHARE = 0.99  # of predictions that fall on one class, from which on a model is called constant
+CONSTANT_SHARE = 0.99  # of predictions in one class, above which a model counts as constant
 
 
 class Scores(NamedTuple):
@@ -38,12 +38,12 @@ class Scores(NamedTuple):
 
     @property
     def is_constant(self) -> bool:
-        """Whether (nearly) every prediction is the same class."""
+        """Return whether (nearly) every prediction is the same class."""
         return self.top_share >= CONSTANT_SHARE
 
     @property
     def hits_majority(self) -> bool:
-        """Whether the model says (nearly) nothing but the majority class, or does no better than saying so."""
+        """Return whether the model predicts (nearly) only the majority class, or is no better than doing so."""
         says_majority = self.is_constant and self.top_class == self.majority_class
         return says_majority or self.accuracy <= self.majority_share
 
@@ -73,7 +73,7 @@ def score(gold: Classes, predicted: Classes) -> Scores:
 
 
 def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
-    """Return what a record says of `scores` on dev."""
+    """Return `scores` on dev as a record keeps them."""
     return DevScores(
         rows=scores.rows,
         correct=scores.correct,
@@ -88,7 +88,7 @@ def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
 
 
 class SavedPredictions(NamedTuple):
-    """What a record says of predictions: their files and hashes by split, and which rows of dev are right."""
+    """A record's facts about predictions: their files and hashes by split, and which rows of dev are right."""
 
     predictions: dict[str, str]
     predictions_sha256: dict[str, str]
@@ -98,7 +98,7 @@ class SavedPredictions(NamedTuple):
 def save_predictions(
     run: Path, task: Task, rows: dict[str, Rows], predicted: Iterable[tuple[str, Classes, Floats]]
 ) -> SavedPredictions:
-    """Write the predictions of every split: its name, the classes (rows,), and the probabilities (rows, classes)."""
+    """Write the predictions of every split, given as name, classes (rows,) and probabilities (rows, classes)."""
     files, hashes, dev_correct = {}, {}, None
     for split, classes, probabilities in predicted:
         path = predictions_path(run, split)

@@ -1,6 +1,6 @@
-"""Many runs of one model on one task: every setting and seed that is still missing.
+"""Do many runs of one model on one task: every setting and seed that is still missing.
 
-Input: what decides a run, a grid, seeds. Output: a folder per run, and the setting that did best.
+Input: what determines a run, a grid, seeds. Output: a folder per run, and the setting that did best.
 
 1. Every point of the grid with the first seed; the best by the task's metric on dev is chosen.
 2. The chosen point with the other seeds.
@@ -37,11 +37,11 @@ from clue_bench.finetuning.train import Finetuning, FinetuningReport
 from clue_bench.finetuning.workers import RunRequest, num_workers, side_by_side
 
 Planner = Callable[[Point, int], Plan]
-"""Decides the run of a point and a seed."""
+"""Plans the run of a point and a seed."""
 
 
 class Trial(NamedTuple):
-    """One run of a sweep, and what came of it."""
+    """One run of a sweep and its record."""
 
     point: Point
     seed: int
@@ -50,14 +50,14 @@ class Trial(NamedTuple):
 
     @property
     def is_complete(self) -> bool:
-        """Whether it has a result."""
+        """Return whether the run has a result."""
         return self.record.status == "completed"
 
 
 class Moment(NamedTuple):
-    """Where a sweep stands: the run of `plan` has come to `report` (None: not begun), so many are done besides it.
+    """The progress of a sweep: the run of `plan` has reached `report` (None: not begun), and `done` others are done.
 
-    `done` counts runs that are over, and shares of those that go on side by side with this one.
+    `done` counts finished runs, and fractions of those that run in parallel with this one.
     """
 
     done: float
@@ -74,17 +74,17 @@ class Sweep:
 
     @property
     def of_best(self) -> list[Trial]:
-        """The complete runs of the chosen point, a seed each."""
+        """Return the complete runs of the chosen point, a seed each."""
         return [trial for trial in self.trials if trial.point == self.best and trial.is_complete]
 
     @property
     def failed(self) -> list[Trial]:
-        """The runs without a result."""
+        """Return the runs without a result."""
         return [trial for trial in self.trials if not trial.is_complete]
 
 
 def num_runs(candidates: Sequence[Point], seeds: Sequence[int]) -> int:
-    """Return how many runs a sweep has, found or made."""
+    """Return the number of runs in a sweep, existing or new."""
     return len(candidates) + len(seeds) - 1
 
 
@@ -98,11 +98,11 @@ def sweep(
     retry_failed: bool = False,
     workers: int | None = None,
 ) -> Generator[Moment, None, Sweep]:
-    """Do what is missing; yield where it stands after every update, return the whole.
+    """Do the missing runs; yield the progress after every update, and return the whole sweep.
 
-    `asked` is what the records repeat of the command. With several `workers` runs are done side by side (None: as many
-    as pay here, `num_workers`), each with its share of the threads, which changes sums in their last bits. Raises
-    ClueBenchError if a plan cannot be made at all, and FolderInUseError if another process is at one of the runs.
+    `asked` is the part of the command that records keep. With several `workers` (None: as many as pay off,
+    `num_workers`) runs are done in parallel, each with its share of the threads, which changes sums in their last bits.
+    Raises ClueBenchError if a run cannot be planned, and FolderInUseError if another process is doing one of the runs.
     """
     done, encodings = Sweep(), Encodings()
 
@@ -129,7 +129,7 @@ def sweep(
 
 
 def attempt(request: RunRequest, encodings: Encodings) -> Generator[FinetuningReport, None, FinetuneRecord]:
-    """Do one run, unless it is done or has failed before; return its record, whatever came of it.
+    """Do one run, unless it is complete or failed before; return its record, whatever the outcome.
 
     Raises FolderInUseError if another process is doing it.
     """
@@ -151,7 +151,7 @@ def attempt(request: RunRequest, encodings: Encodings) -> Generator[FinetuningRe
 
 
 def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> FinetuneRecord | None:
-    """Return the record that stands: of a complete run, or of one that failed and is not to be repeated."""
+    """Return the record to keep: of a complete run, or of a failed one that is not to be repeated."""
     found = completed_record(plan, folder)
     path = record_path(folder, plan.run_id)
     if found is not None or retry_failed or not path.is_file():
@@ -169,7 +169,7 @@ def _prepared(plan: Plan, folder: Path, asked: dict[str, Any], encodings: Encodi
 
 
 def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> FinetuneRecord:
-    """Return the record that the run has left, or one in its place that is written nowhere."""
+    """Return the record that the failed run has left, or an unwritten one in its place."""
     with suppress(ClueBenchError, OSError):
         record = read_record_of(record_path(folder, plan.run_id), FinetuneRecord)
         if (record.status, record.error) == ("failed", error):
@@ -198,7 +198,7 @@ def _side_by_side(
     records: dict[int, FinetuneRecord] = {}
     shares: dict[int, float] = {}
     for number, request in enumerate(requests):
-        with suppress(ClueBenchError, OSError):  # which its own attempt will meet, and record
+        with suppress(ClueBenchError, OSError):  # its own attempt will meet the error, and record it
             found = _earlier(request.plan, request.folder, retry_failed=request.retry_failed)
             if found is not None:
                 records[number] = found
@@ -221,7 +221,7 @@ def _side_by_side(
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
-    """Return the key by which settings are compared: a constant counts only if there is nothing else."""
+    """Return the key by which settings are compared: constant predictions count only if there is nothing else."""
     record = trial.record
     dev = record.completed_results.dev
     return dev.top_share < CONSTANT_SHARE, float(getattr(dev, record.task.metric))

@@ -1,4 +1,4 @@
-"""What fine-tuning minimises, and techniques that may raise scores: label smoothing, R-Drop, FGM and EMA.
+"""The losses of fine-tuning, and techniques that may raise scores: label smoothing, R-Drop, FGM and EMA.
 
 Input: logits and labels; a model whose gradients have been computed; a model before its first update. Output: losses; a
 moved embedding; an average of weights.
@@ -45,8 +45,8 @@ def r_drop_loss(one_BC: Tensor, other_BC: Tensor, labels_B: Tensor, *, alpha: fl
 def moved_embedding(embedding: nn.Parameter, *, epsilon: float) -> Iterator[bool]:
     """Move `embedding` by epsilon · g / ‖g‖, g its gradient, while the block runs (FGM, Miyato et al. 2017).
 
-    That is the direction that hurts most, for a second pass. Yields whether it was moved: it is not where the gradient
-    is 0 or no number. Afterwards it is put back, bit for bit.
+    This is the direction that increases the loss most, for a second pass. Yields whether it was moved, which it is not
+    if the gradient is 0 or not finite. Afterwards it is restored, bit for bit.
     """
     gradient = embedding.grad
     norm = 0.0 if gradient is None else float(gradient.norm())
@@ -66,11 +66,11 @@ def moved_embedding(embedding: nn.Parameter, *, epsilon: float) -> Iterator[bool
 class WeightAverage:
     """EMA: an exponential moving average of a model's weights, which is evaluated and kept in their place.
 
-    It follows the model a little with every update (Polyak and Juditsky 1992; Tarvainen and Valpola 2017) and begins as
-    the weights after the first one. Costs a second copy of them, and one pass over both at every update.
+    It moves a little towards the model with every update (Polyak and Juditsky 1992; Tarvainen and Valpola 2017) and
+    starts as the weights after the first one. It costs a second copy of them, and one pass over both per update.
 
-    A fine-tuning run is short: with a constant decay of 0.999, a third of the average would after 1,000 updates still
-    be the weights that it began with, a head drawn at random. So the decay of the update after `n` others is
+    A fine-tuning run is short: with a constant decay of 0.999, a third of the average would still be the initial
+    weights after 1,000 updates, including a random head. So the decay of the update after `n` others is
     min(decay, (1 + n) / (10 + n)), the rule of TensorFlow's ExponentialMovingAverage.
     """
 
@@ -81,15 +81,15 @@ class WeightAverage:
         self._average = AveragedModel(model, multi_avg_fn=average)
 
     def update(self, model: nn.Module) -> None:
-        """Move the average towards the weights that `model` has now."""
+        """Move the average towards the current weights of `model`."""
         self._average.update_parameters(model)
 
     @property
     def model(self) -> nn.Module:
-        """The copy that holds the average."""
+        """Return the copy that holds the average."""
         return self._average.module
 
 
 def decay_after(count: int, *, decay: float) -> float:
-    """Return the share of the average that stays, `count` updates having gone into it."""
+    """Return the share of the average that stays after `count` updates."""
     return min(decay, (1 + count) / (10 + count))

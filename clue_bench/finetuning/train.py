@@ -1,9 +1,9 @@
 """The fine-tuning loop: a generator of reports.
 
 Input: a classifier, tokenised train and dev splits, settings. Output: reports, and the best weights on dev.
-"Best" is by the task's metric, the earlier evaluation winning ties; an evaluation whose predictions are all one class
-counts only if there is no other, since a constant needs no model. Where an average of the weights is kept (EMA), that
-is what is evaluated and kept.
+"Best" is by the task's metric, and the earlier evaluation wins ties; an evaluation whose predictions are all one class
+counts only if there is no other, since a constant needs no model. If an average of the weights is kept (EMA), the
+average is evaluated and saved.
 
 With every option of `settings` off, an update is one forward pass, one backward pass and one step of AdamW. The same
 seed gives the same numbers with any of them: masks are functions of (seed, step, row), and torch's generator, from
@@ -32,20 +32,20 @@ from clue_bench.training.counter_rng import derive, row_keys
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import Updates, adamw, apply_gradients, check_weights, divergence, linear_schedule
 
-GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of so many positions, so that there are few of them
+GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of this many positions, so that there are few shapes
 UNREAD_ON_GPU = 10  # updates
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
 
 def planned_steps(settings: Settings, *, train_rows: int) -> int:
-    """Return the updates of a whole run."""
+    """Return the number of updates in a whole run."""
     every = math.ceil(train_rows / settings.batch_size) * settings.epochs
     return min(every, settings.steps or every)
 
 
 def evaluation_steps(settings: Settings, *, train_rows: int) -> list[int]:
-    """Return the steps after which dev is evaluated: evenly over the run, the last one among them."""
+    """Return the steps after which dev is evaluated, evenly spread over the run and including the last."""
     total = planned_steps(settings, train_rows=train_rows)
     epochs = total / math.ceil(train_rows / settings.batch_size)
     num = min(settings.max_evaluations, math.ceil(epochs * settings.evaluations_per_epoch))
@@ -54,7 +54,7 @@ def evaluation_steps(settings: Settings, *, train_rows: int) -> list[int]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of dev. `loss` is the mean training loss (nats) since the last evaluation, `dev_loss` that on dev."""
+    """An evaluation on dev. `loss` is the mean training loss (nats) since the last one, `dev_loss` the loss on dev."""
 
     step: int
     epoch: float
@@ -65,7 +65,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FinetuningReport:
-    """One update; `evaluation` is set where dev was evaluated after it. `loss` is the last one that was read."""
+    """One update; `evaluation` is set if dev was evaluated after it. `loss` is the last one that was read."""
 
     step: int
     loss: float
@@ -74,7 +74,7 @@ class FinetuningReport:
 
 @dataclass
 class Finetuning:
-    """A run: the model moves, `evaluations` grow, `best` and its weights and dev logits follow the best one."""
+    """A run in progress: `evaluations` grow, and `best`, its weights and its dev logits follow the best one."""
 
     model: Classifier
     train: Encoded
@@ -114,32 +114,32 @@ class Finetuning:
             self.optimizer,
             self._learning_rate,
             device=self.device,
-            hint=f"--set batch_size={max(1, self.settings.batch_size // 2)}",
+            hint=f"give --set batch_size={max(1, self.settings.batch_size // 2)}",
             cuda_graphs=self.cuda_graphs,
         )
 
     @property
     def steps_per_epoch(self) -> int:
-        """Updates in an epoch."""
+        """Return the number of updates in an epoch."""
         return math.ceil(len(self.train) / self.settings.batch_size)
 
     @property
     def total_steps(self) -> int:
-        """Updates that the schedule has; `last_step` is less where the run stopped early."""
+        """Return the updates of the schedule; `last_step` is lower if the run stopped early."""
         return planned_steps(self.settings, train_rows=len(self.train))
 
     @property
     def max_unread(self) -> int:
-        """Updates whose losses may wait: on a GPU reading each would wait for it."""
+        """Return how many losses may stay unread: on a GPU, reading each one would wait for the device."""
         return UNREAD_ON_GPU if self.device.type == "cuda" else 1
 
     @property
     def evaluation_rows_per_second(self) -> float:
-        """Rows of dev per second of prediction, over all evaluations so far."""
+        """Return the number of rows of dev per second of prediction, over all evaluations so far."""
         return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
 
     def reports(self) -> Iterator[FinetuningReport]:
-        """Train to the end, or until patience is over; yield a report after every update."""
+        """Train to the end, or until patience runs out; yield a report after every update."""
         if self.settings.ema_decay:
             self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
         self.model.train()
@@ -174,14 +174,14 @@ class Finetuning:
             left -= len(batches[:left])
 
     def _rate_scale(self, parameter: str) -> float:
-        """Return what a parameter's learning rate is multiplied by: layer_decay once per layer below the head."""
+        """Return the factor of a parameter's learning rate: layer_decay, once per layer below the head."""
         return float(self.settings.layer_decay ** (self.model.num_layers + 1 - self.model.layer_of(parameter)))
 
     def _is_out_of_patience(self) -> bool:
-        """Whether the best evaluation lies `patience` evaluations back.
+        """Return whether the best evaluation lies `patience` evaluations back.
 
-        As long as all predictions are one class the model has not begun to learn, which is no reason to give it up:
-        small models stay at AFQMC's majority class for whole epochs.
+        As long as all predictions are one class, the model has not begun to learn, which is no reason to give up: small
+        models stay at AFQMC's majority class for whole epochs.
         """
         if not self.settings.patience or self.best is None or self.best.scores.is_constant:
             return False
@@ -214,7 +214,7 @@ class Finetuning:
     def _learn(self, given: tuple[TaskBatch, Tensor]) -> Tensor:
         """Train on a batch, given each row's step; return the loss and the gradient's norm.
 
-        Nothing in here may depend on the step but through `given` (`Updates`).
+        Nothing in here may depend on the step except through `given` (`Updates`).
         """
         batch, steps_B = given
         settings = self.settings
@@ -232,7 +232,7 @@ class Finetuning:
     def _read(self, unread: list[Tensor], step: int) -> list[float]:
         """Return the losses of the last updates up to `step`.
 
-        Raises ClueBenchError if one is no number, or an update was skipped because its gradient was none.
+        Raises ClueBenchError if a loss is not finite, or an update was skipped because its gradient was not finite.
         """
         values = torch.stack(unread).tolist()
         for number, (loss, norm) in enumerate(values, step - len(values) + 1):
@@ -243,7 +243,7 @@ class Finetuning:
 
     @property
     def _slower(self) -> str:
-        return f"--set learning_rate={self.settings.learning_rate / 2:g}"
+        return f"give --set learning_rate={self.settings.learning_rate / 2:g}"
 
     def _loss(self, batch: TaskBatch, steps_B: Tensor) -> Tensor:
         settings = self.settings
@@ -271,7 +271,7 @@ class Finetuning:
 
     @property
     def evaluated(self) -> Classifier:
-        """The model that is evaluated: the average of the weights where one is kept."""
+        """Return the model that is evaluated: the average of the weights where one is kept."""
         if self.average is None:
             return self.model
         return cast(Classifier, self.average.model)

@@ -1,4 +1,4 @@
-"""Runs of a sweep side by side, each in a process with some of the cores.
+"""Do the runs of a sweep in parallel, each in a process with some of the cores.
 
 Input: runs of one model on one task. Output: their reports as they come, and their records.
 
@@ -31,7 +31,7 @@ from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 
 MAX_WORKERS = 8  # each holds a model, its gradients and moments
-MAX_HIDDEN = 512  # of wider models a step fills two cores
+MAX_HIDDEN = 512  # a step of wider models keeps two cores busy
 MIN_UPDATES = 100  # a worker needs seconds to start
 
 
@@ -52,7 +52,7 @@ class Message(NamedTuple):
 
 
 DoRun = Callable[[RunRequest, Encodings], Generator[FinetuningReport, None, FinetuneRecord]]
-"""Does one run; returns its record, whatever came of it."""
+"""Does one run and returns its record, whatever the outcome."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class _Job(NamedTuple):
 
 
 def num_workers(plans: Sequence[Plan]) -> int:
-    """Return how many of these runs to do side by side here: 1 on a GPU, for wide models and for short runs."""
+    """Return how many of these runs to do in parallel: 1 on a GPU, for wide models and for short runs."""
     import torch
 
     if len(plans) < 2 or hardware.pick_device().type != "cpu":
@@ -126,8 +126,8 @@ def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> 
                     del busy[connection]
                 else:
                     busy[connection] = _send_next(connection, waiting)
-        for job in waiting:  # whoever would have done them has died
-            yield Message(job.number, ClueBenchError("no worker is left", "type the same command again"))
+        for job in waiting:  # every worker that could do them has died
+            yield Message(job.number, ClueBenchError("every worker process has died", "type the same command again"))
 
 
 @contextmanager

@@ -79,12 +79,12 @@ class ComparedScore:
 
     @property
     def difference(self) -> Decimal:
-        """Measured minus published, as displayed, in percentage points."""
+        """Return measured minus published, as displayed, in percentage points."""
         return self.cell.percent - half_up(Decimal(self.score.score))
 
     @property
     def verdict(self) -> str:
-        """Whether the difference is more than noise; that nobody can say, if the two or their noise do not allow it."""
+        """Return whether the difference is more than noise, or that this cannot be said of these two."""
         if self.obstacles or self.noise is None:
             return NOT_COMPARABLE
         if abs(self.difference) <= self.noise:
@@ -93,12 +93,12 @@ class ComparedScore:
 
     @property
     def chinese(self) -> str:
-        """The verdict in Chinese."""
+        """Return the verdict in Chinese."""
         return CHINESE[self.verdict]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What the two differ in, the obstacles first."""
+        """Return what the two differ in, the obstacles first."""
         return self.obstacles + self.remarks
 
     def to_json(self) -> dict[str, Any]:
@@ -140,12 +140,12 @@ class PublishedComparison:
 
     @property
     def notes(self) -> list[str]:
-        """What stands in the way of comparing, in the order of the rows; the number of one is its place from 1."""
+        """Return the obstacles to comparing, in the order of the rows; they are numbered from 1."""
         return list(dict.fromkeys(note for row in self.rows for note in row.notes))
 
     @property
     def table(self) -> Table:
-        """A row per comparison, with the marks of its notes; each verdict has an address."""
+        """Return a row per comparison, with the marks of its notes; each verdict has an address."""
         rows = tuple(self._row(row, place) for place, row in enumerate(self.rows, start=1))
         notes = [f"{number} {note}." for number, note in enumerate(self.notes, start=1)]
         without = [f"Without a published counterpart: {', '.join(self.without)}."] if self.without else []
@@ -153,7 +153,7 @@ class PublishedComparison:
 
     @property
     def section(self) -> str:
-        """The section's Markdown, without its heading."""
+        """Return the section's Markdown, without its heading."""
         parts = []
         if self.rows:
             parts = [self.table.to_markdown(), NOISE_NOTE]

@@ -41,7 +41,7 @@ class MeasuredColumn:
 
     @property
     def is_official(self) -> bool:
-        """Whether the data is, byte for byte, what the task card describes."""
+        """Return whether the data is, byte for byte, what the task card describes."""
         return self.revision == OFFICIAL
 
 
@@ -81,17 +81,17 @@ class MeasuredCell:
 
     @property
     def accuracy(self) -> Fraction:
-        """Mean over seeds."""
+        """Return the mean over seeds."""
         return mean_of_shares(self.accuracies)
 
     @property
     def percent(self) -> Decimal:
-        """The displayed accuracy."""
+        """Return the displayed accuracy."""
         return percentage(self.accuracy)
 
     @property
     def deviation(self) -> Decimal | None:
-        """Sample standard deviation over seeds in percentage points; None for a single seed."""
+        """Return the sample standard deviation over seeds in percentage points; None for a single seed."""
         if len(self.accuracies) < 2:
             return None
         squares = sum(((share - self.accuracy) ** 2 for share in self.accuracies), Fraction(0))
@@ -99,7 +99,7 @@ class MeasuredCell:
 
     @property
     def sampling_error(self) -> Decimal:
-        """Binomial standard error (1 sigma) in percentage points: what another dev set of this size would change.
+        """Return the binomial standard error (1 sigma) in points: the effect of another dev set of this size.
 
         More seeds do not shrink it: they all see the same rows.
         """
@@ -107,12 +107,12 @@ class MeasuredCell:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson's 95 % interval of the accuracy, from the dev rows alone, as shares of 1."""
+        """Return Wilson's 95 % interval of the accuracy, from the dev rows alone, as shares of 1."""
         return wilson_interval(float(self.accuracy), self.column.dev_rows)
 
     @property
     def selection_bias(self) -> Decimal | None:
-        """About how much choosing adds, in percentage points; 0 for a single score, None for one seed."""
+        """Return roughly how much choosing adds, in percentage points; 0 for a single score, None for one seed."""
         if self.dev_scores == 1:
             return Decimal("0.00")
         if self.deviation is None:
@@ -122,7 +122,7 @@ class MeasuredCell:
 
     @property
     def selection_text(self) -> str:
-        """The text `15 scores (≈ 1.22)`, `60 scores of 4 settings (≈ 1.71)`; a dash where nothing was chosen."""
+        """Return the text `15 scores (≈ 1.22)`, `60 scores of 4 settings (≈ 1.71)`; a dash where nothing was chosen."""
         if self.dev_scores == 1:
             return MISSING
         bias = self.selection_bias
@@ -131,12 +131,12 @@ class MeasuredCell:
 
     @property
     def commit_text(self) -> str:
-        """The commits behind the cell, or a dash."""
+        """Return the commits behind the cell, or a dash."""
         return ", ".join(filter(None, self.commits)) or MISSING
 
     @property
     def is_majority(self) -> bool:
-        """Whether any of the runs is no better than always answering the most frequent class."""
+        """Return whether any of the runs is no better than always answering the most frequent class."""
         return MAJORITY_CLASS in dict(self.flags)
 
 
@@ -152,17 +152,17 @@ class MeasuredModel:
 
     @property
     def parameters(self) -> tuple[int, ...]:
-        """Distinct parameter counts, rising: one for a checkpoint; a floor has as many as each task needs."""
+        """Return the distinct parameter counts, ascending: one for a checkpoint, one per task for a floor."""
         return tuple(sorted({cell.parameters for cell in self.cells.values()}))
 
     @property
     def score(self) -> Decimal | None:
-        """The mean of the four columns of Score, None unless all are there."""
+        """Return the mean of the four columns of Score, None unless all are there."""
         return score_of(self.percents)
 
     @property
     def percents(self) -> dict[str, Decimal]:
-        """The displayed accuracies by column name."""
+        """Return the displayed accuracies by column name."""
         return {name: cell.percent for name, cell in self.cells.items()}
 
 
@@ -180,18 +180,18 @@ class MeasuredTable:
 
     @property
     def address(self) -> str:
-        """What a permalink calls the table; it stays what it is when other rows are added."""
+        """Return the table's name in permalinks, which does not change when rows are added."""
         return f"{self.dataset}-{self.number}"
 
     @property
     def title(self) -> str:
-        """What data the table is on."""
+        """Return which data the table is on."""
         names = {CLUE: "CLUE", SYNTHETIC: "synthetic data, not CLUE"}
         return f"Measured on {names.get(self.dataset, f'data “{self.dataset}”')} ({SPLIT})"
 
     @property
     def cells(self) -> list[MeasuredCell]:
-        """All cells, row by row."""
+        """Return all cells, row by row."""
         return [cell for model in self.models for cell in model.cells.values()]
 
     def floor_of(self, column: str) -> MeasuredModel | None:
@@ -205,7 +205,7 @@ class MeasuredTable:
         return None if cell.is_floor or floor is None else cell.accuracy - floor.cells[cell.column.name].accuracy
 
     def misses_floor(self, cell: MeasuredCell) -> bool:
-        """Whether a floor was run on the cell's column, and the model is no better than it."""
+        """Return whether a floor was run on the cell's column, and the model is no better than it."""
         over = self.over_floor(cell)
         return over is not None and over <= 0
 

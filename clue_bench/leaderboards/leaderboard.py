@@ -65,18 +65,18 @@ class Leaderboard(Shown):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """The measured tables: of each, the scores with their ranks, and a row per cell with its paired test."""
+        """Return the measured tables: of each, the scores with their ranks, and a row per cell with its paired test."""
         pairs = zip(self.measured, self.ranks, strict=True)
         return tuple(made for table, ranks in pairs for made in (score_table(table, ranks), summary_table(table)))
 
     @cached_property
     def ranks(self) -> tuple[list[Ranks], ...]:
-        """The ranks of every measured table; each tests every pair of models, so they are computed once."""
+        """Return the ranks of every measured table; each tests every pair of models, so they are computed once."""
         return tuple(map(ranks_of, self.measured))
 
     @property
     def by_run(self) -> dict[str, dict[str, Any]]:
-        """Run id → what its cell comes to, as plain values."""
+        """Return run id → values of its cell, as plain values."""
         cells = ((cell, table) for table in self.measured for cell in table.cells)
         return {
             run_id: values for cell, table in cells for values in [cell_values(cell, table)] for run_id in cell.runs
@@ -88,7 +88,7 @@ class Leaderboard(Shown):
 
     @property
     def markdown(self) -> str:
-        """The board as Markdown, with a final newline."""
+        """Return the board as Markdown, with a final newline."""
         parts = ["# Leaderboard", KEPT_APART]
         if self.measured:
             parts.append("\n".join(f"- {sentence}" for sentence in READING))

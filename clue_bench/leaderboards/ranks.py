@@ -58,7 +58,7 @@ class Rank:
 
     @property
     def text(self) -> str:
-        """`1–6` or `3`."""
+        """Return `1–6` or `3`."""
         return str(self.first) if self.first == self.last else f"{self.first}–{self.last}"
 
 

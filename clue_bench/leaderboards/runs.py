@@ -46,29 +46,29 @@ class CompletedRun:
 
     @property
     def settings(self) -> str:
-        """Fingerprint of everything in force but the seed, and precision as it was asked for."""
+        """Return the fingerprint of all effective settings but the seed, with the precision as requested."""
         return settings_fingerprint(self.record.effective, self.record.asked)
 
     @property
     def dataset(self) -> str:
-        """The data set: what calls itself synthetic anywhere is synthetic."""
+        """Return the data set; data that is called synthetic anywhere counts as synthetic."""
         data = self.record.data
         return SYNTHETIC if SYNTHETIC in (data.name, data.revision) else data.name
 
     @property
     def column(self) -> MeasuredColumn:
-        """The column of the run's score."""
+        """Return the column of the run's score."""
         task = self.record.task
         return MeasuredColumn(task.column, task.name, self.record.data.revision, self.results.dev.rows)
 
     @property
     def accuracy(self) -> Fraction:
-        """Correct over rows."""
+        """Return the share of rows that are right."""
         return Fraction(self.results.dev.correct, self.results.dev.rows)
 
     @property
     def place(self) -> tuple[Any, ...]:
-        """What cell the run belongs to, for grouping and sorting."""
+        """Return the cell that the run belongs to, for grouping and sorting."""
         column, model = self.column, self.record.model
         where = (self.dataset, column.revision, column.name, column.task, column.dev_rows)
         return (*where, model.name, model.sha256)

@@ -88,7 +88,7 @@ class Attention(nn.Module):
 
 
 def has_fused_kernel(x: Tensor, drop: RowDropout | None) -> bool:
-    """Whether attention is one kernel: on a GPU, without dropout.
+    """Return whether attention is one kernel: on a GPU, without dropout.
 
     On the CPU its backward is slower than three operations at S <= 512.
     """

@@ -66,22 +66,22 @@ class ModelConfig:
 
     @property
     def head_size(self) -> int:
-        """H: width of one attention head."""
+        """Return H, the width of one attention head."""
         return self.hidden_size // self.heads
 
     @property
     def embedding_width(self) -> int:
-        """E: width of the embeddings."""
+        """Return E, the width of the embeddings."""
         return self.embedding_size or self.hidden_size
 
     @property
     def dropout_sites(self) -> int:
-        """Masks that a row needs in a forward pass: embeddings, a head, and in each layer two and its heads."""
+        """Return the masks that a row needs in a forward pass: embeddings, a head, and per layer two and its heads."""
         return 2 + self.layers * (self.heads + 2)
 
     @property
     def is_causal(self) -> bool:
-        """Whether a position sees only those before it."""
+        """Return whether a position sees only those before it."""
         return self.family == "gpt2"
 
 

@@ -36,7 +36,7 @@ class Outputs(NamedTuple):
 
     @property
     def logits(self) -> Tensor:
-        """Vocabulary logits, (B, S, V) or (B, K, V)."""
+        """Return the vocabulary logits, (B, S, V) or (B, K, V)."""
         return F.linear(self.hidden, self.matrix_VE, self.bias_V)
 
 
@@ -175,7 +175,7 @@ class MaskedLanguageModel(nn.Module):
 
     @property
     def config(self) -> ModelConfig:
-        """The architecture."""
+        """Return the architecture."""
         return self.encoder.config
 
     def forward(

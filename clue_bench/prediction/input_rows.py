@@ -83,7 +83,7 @@ def _gold(row: dict[str, Any], task: Task, where: str) -> str | None:
     if label not in task.labels:
         raise ClueBenchError(
             f"{where}: label '{label}' is not one of {task.name}'s {len(task.labels)} labels",
-            f"fix it, or leave it out; see clue-bench tasks show {task.name}",
+            f"fix it, or leave it out; run clue-bench tasks show {task.name} to see the labels",
         )
     return label
 

@@ -164,7 +164,7 @@ class Predictor:
 
     def _hint(self) -> str:
         task = self.description.task
-        return f"{task} takes {_count(self.description.num_texts or 1)} a row" if task else "give one text or a pair"
+        return f"give {_count(self.description.num_texts or 1)} a row" if task else "give one text or a pair a row"
 
 
 def _count(number: int) -> str:

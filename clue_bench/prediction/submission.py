@@ -155,7 +155,7 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
     if not test_sets:
         raise ClueBenchError(
             f"{folder}: a run of {task}, of which no known card has a submission",
-            "name your own card: --task CARD.toml",
+            "give your own card: --task CARD.toml",
         )
     predicted = record.completed_results.predictions
     lines_of = {}
@@ -232,7 +232,7 @@ def check_submission(
     except FileNotFoundError as error:
         raise ClueBenchError(f"{called}: no such file", "check the path") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
-        raise ClueBenchError(f"{called}: no readable zip: {error}", "write one: clue-bench submit RUN…") from error
+        raise ClueBenchError(f"{called}: no readable zip: {error}", "write one: run clue-bench submit RUN…") from error
     notes = []
     if not called.name.startswith("submit"):
         notes.append(f"CLUE asks for names like submit_team_date.zip, and {called.name} may be refused (CLUE#154)")
@@ -242,7 +242,7 @@ def check_submission(
 def _checked_names(archive: zipfile.ZipFile, known: dict[str, Slot], called: Path) -> list[str]:
     names = archive.namelist()
     if not names:
-        raise ClueBenchError(f"{called}: an empty zip", "write one: clue-bench submit RUN…")
+        raise ClueBenchError(f"{called}: an empty zip", "write one: run clue-bench submit RUN…")
     for name in names:
         if "/" in name or "\\" in name:
             raise ClueBenchError(
@@ -307,7 +307,7 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
         if rows is not None and len(ids) != rows:
             raise ClueBenchError(
                 f"{data}: the {slot.split} split of {slot.task.name} has {len(ids):,} rows, the official one {rows:,}",
-                f"get the official file: clue-bench data fetch --task {slot.task.name}",
+                f"get the official file: run clue-bench data fetch --task {slot.task.name}",
             )
         return Expected(len(ids), ids, "those of the test file")
     if rows is not None and slot.name in FIRST_IDS:
@@ -339,13 +339,11 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
         raise ClueBenchError(f"{where}: no field '{lacking[0]}', expected {example}", "add the field")
     identity, label = row["id"], row["label"]
     if isinstance(identity, bool) or not isinstance(identity, int | str):
-        raise ClueBenchError(
-            f"{where}: id {identity!r}, expected a number or a string", "take the ids of the test file"
-        )
+        raise ClueBenchError(f"{where}: id {identity!r}, expected a number or a string", "use the ids of the test file")
     if not isinstance(label, str) or label not in slot.task.labels:
         raise ClueBenchError(
             f"{where}: label {label!r}, expected one of {slot.task.name}'s {len(slot.task.labels)} labels, as a string",
-            f"clue-bench tasks show {slot.task.name}",
+            f"run clue-bench tasks show {slot.task.name}",
         )
     return identity
 

@@ -1,1 +1,1 @@
-"""Room 2, from shards to checkpoint: recipe, batches, objectives, step, state, train."""
+"""Pretraining, from shards to checkpoint: recipe, batches, objectives, step, state, train."""

@@ -1,4 +1,4 @@
-"""The picture of a run: metrics.jsonl in, loss.svg out; and the curve that its record keeps.
+"""Draw the picture of a run, loss.svg, from metrics.jsonl, and reduce its curve for the record.
 
 Three charts over the same steps: losses (the held-out part as points), learning rate, accuracies. The same metrics give
 the same bytes.
@@ -18,18 +18,18 @@ from clue_bench.doors.results import Curve
 
 FILE = "loss.svg"
 WIDTH, MARGINS = 880.0, (76.0, 48.0)  # units; room for learning rates and for the last number of tokens
-LONG = 200  # points of a line from which on it is smoothed
+LONG = 200  # points from which on a line is smoothed
 SMOOTHED_SHARE = 1 / 40  # of a stage's points in the running mean
-MAX_POINTS = 1000  # of a line; more are averaged in groups
+MAX_POINTS = 1000  # in a line; more are averaged in groups
 MAX_RECORDED = 200  # points of the curve in a run's record
 
 Floats = NDArray[np.float64]
 Report = dict[str, Any]
-"""One line of metrics.jsonl: a `train.Report`."""
+"""One line of metrics.jsonl: a `TrainingReport`."""
 
 
 class Line(NamedTuple):
-    """How one column of the metrics is drawn."""
+    """The style of one column of the metrics."""
 
     column: str
     label: str
@@ -55,7 +55,7 @@ HELD_OUT_ACCURACIES = (
 
 
 def write_curve(metrics: Path, picture: Path, *, title: str) -> None:
-    """Draw `metrics` (metrics.jsonl) into `picture`, an SVG file; without reports nothing is drawn.
+    """Draw `metrics` (metrics.jsonl) into `picture`, an SVG file; draw nothing without reports.
 
     Raises OSError if a file cannot be read or written.
     """
@@ -66,8 +66,8 @@ def write_curve(metrics: Path, picture: Path, *, title: str) -> None:
 def recorded_curve(reports: list[Report]) -> Curve | None:
     """Return the curve of a run for its record: at most `MAX_RECORDED` points, each of neighbouring reports.
 
-    Tokens seen at the last report of a point, the mean of its finite losses (nats), the last held-out loss among them.
-    A point without a finite loss is left out; None if no point is left.
+    A point has the tokens seen at its last report, the mean of its finite losses (nats) and its last held-out loss.
+    Points without a finite loss are left out; None if no point is left.
     """
     tokens, means, held_out = [], [], []
     for group in np.array_split(np.arange(len(reports)), min(MAX_RECORDED, max(1, len(reports)))):
@@ -142,7 +142,7 @@ def _chart(
 
 
 def _steps(reports: list[Report], *, is_labelled: bool) -> Axis:
-    """Return the axis of steps, with the tokens up to each: a stage with longer rows takes more of them a step."""
+    """Return the axis of steps, with the tokens up to each: a stage with longer rows uses more of them per step."""
     last = reports[-1]["step"]
     steps, tokens = ([0, *(report[key] for report in reports)] for key in ("step", "tokens"))
     marks = [mark for mark in ticks(0.0, float(last), least_step=1) if mark <= last]
@@ -161,7 +161,7 @@ def _values(name: str, label: str, values: Floats) -> Axis:
 
 
 def _draw_line(chart: Chart, reports: list[Report], line: Line) -> None:
-    """Draw a column: thin and clear where it is short, faint with its running mean over it where it is long."""
+    """Draw a column: a plain thin line if it is short, a faint one under its running mean if it is long."""
     steps, values = _column(reports, line.column)
     if len(values) < LONG or not line.label:
         chart.line(_points(*_thinned(steps, values)), line.style, dots=len(values) == 1)

@@ -1,4 +1,4 @@
-"""What a stage feeds its model: rows of the corpus at its length, turned into batches by its objective.
+"""Feed a stage's model: turn rows of the corpus into batches, by the stage's length and objective.
 
 Input: a recipe's stage, a corpus, and step numbers. Output: batches on the device, made in two halves: `inputs` on the
 host (the numbers of rows, and the rows themselves where the device does not hold the corpus) and `assemble` on the
@@ -32,16 +32,16 @@ from clue_bench.training.hardware import on_device
 from clue_bench.vocab import Vocabulary
 
 HELD_OUT_RATE = 0.15
-"""Share masked in the held-out part, whatever the recipe trains with, so that losses compare."""
+"""Share masked in the held-out part, whatever the recipe trains with, so that losses are comparable."""
 
 HELD_OUT_ROWS = 512
-"""At most so many rows of the held-out part are evaluated."""
+"""Most rows of the held-out part that are evaluated."""
 
-HELD_OUT_SEED = 15  # of the masks and the choice of rows: the same for every recipe and seed
+HELD_OUT_SEED = 15  # of the masks and the choice of rows, the same for every recipe and seed
 
 
 class Inputs(NamedTuple):
-    """What a batch is made of: the numbers of rows and their epochs, and the rows unless the device has them."""
+    """What a batch is made of: the numbers of rows and their epochs, and the rows if the device does not hold them."""
 
     epochs_B: Tensor
     samples_B: Tensor
@@ -49,12 +49,12 @@ class Inputs(NamedTuple):
 
 
 StageInputs = tuple[Inputs, ...]
-"""Those of labelled pairs, where there are some, and of running text."""
+"""The inputs of labelled pairs, if there are any, and of running text."""
 
 
 @dataclass(frozen=True)
 class Feed:
-    """Batches of one kind of rows. `seed` decides their order and every draw."""
+    """Batches of one kind of rows. `seed` determines their order and every draw."""
 
     rows: PackedRows | PairRows
     objective: Objective
@@ -80,7 +80,7 @@ class Feed:
     ) -> "Feed":
         """Lay rows over `documents` and prepare the recipe's objective, masking a share `rate`.
 
-        `labels` are those of the documents of labelled pairs.
+        `labels` are the labels of documents that are labelled pairs.
         Raises ClueBenchError if there is nothing to make rows of.
         """
         words, causal = recipe.objective == "wwm", recipe.objective == "clm"
@@ -94,7 +94,7 @@ class Feed:
         objective: Objective
         if causal:
             ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
-            ignored[vocabulary.separator] = False  # where a document ends is a thing to learn
+            ignored[vocabulary.separator] = False  # the end of a document is worth learning
             return cls(rows, partial(causal_batch, is_ignored_V=ignored), stage.max_length, seed, device, is_resident)
         masking = Masking.for_vocabulary(
             vocabulary, rate=rate, length=stage.max_length, device=device, whole_words=words
@@ -104,17 +104,17 @@ class Feed:
 
     @cached_property
     def resident(self) -> ResidentRows | None:
-        """The rows on the device, copied when they are asked for first; None if they come from the host."""
+        """Return the rows on the device, copied on first use; None if they come from the host."""
         if not self.is_resident or isinstance(self.rows, PairRows):
             return None
         return ResidentRows.if_they_fit(self.rows, self.device)
 
     def batch(self, epochs_B: Int64s, samples_B: Int64s) -> PretrainingBatch:
-        """Return rows `samples_B` as they are in `epochs_B`."""
+        """Return rows `samples_B`, as they are in the epochs `epochs_B`."""
         return self.assemble(self.inputs(epochs_B, samples_B))[0]
 
     def inputs(self, epochs_B: Int64s, samples_B: Int64s) -> Inputs:
-        """Return what the batch of rows `samples_B` in `epochs_B` is made of."""
+        """Return the inputs of the batch of rows `samples_B` in the epochs `epochs_B`."""
         rows = None
         if self.resident is None:
             found = self.rows.gather(samples_B, epochs_B=epochs_B, seed=self.seed)
@@ -141,7 +141,7 @@ class Feed:
 
 @dataclass(frozen=True)
 class StageFeeds:
-    """Feeds of one stage: what is trained on, what is held out, and labelled pairs (None where there are none)."""
+    """The feeds of one stage: training rows, held-out rows, and labelled pairs (None without any)."""
 
     number: int
     stage: Stage
@@ -163,7 +163,7 @@ class StageFeeds:
         device: torch.device,
         is_resident: bool = False,
     ) -> "StageFeeds":
-        """Prepare stage `number` (1 or 2), with the corpus on the device if `is_resident` and if it fits.
+        """Prepare stage `number` (1 or 2), with the corpus on the device if `is_resident` and it fits.
 
         Raises ClueBenchError if the corpus lacks what the objective needs.
         """
@@ -227,13 +227,13 @@ class StageFeeds:
 
     @property
     def labelled_pairs(self) -> int:
-        """Labelled pairs that fit into a row of this stage."""
+        """Return the number of labelled pairs that fit into a row of this stage."""
         rows = self.labelled.rows if self.labelled else None
         return rows.num_texts if isinstance(rows, PairRows) else 0
 
     @property
     def held_out_tokens(self) -> int:
-        """Tokens of the held-out part."""
+        """Return the number of tokens of the held-out part."""
         return 0 if self.held_out is None else self.held_out.rows.tokens
 
     def held_out_samples(self) -> Int64s:
@@ -244,7 +244,7 @@ class StageFeeds:
 
 
 def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:
-    """Raise ClueBenchError if the corpus lacks words to mask: that would be token masking under another name."""
+    """Raise ClueBenchError if the corpus lacks words to mask: whole-word masking would silently mask tokens."""
     if corpus.labels is not None:
         raise ClueBenchError(f"{corpus.folder}: labelled pairs, not running text", "give it as --pairs")
     if recipe.objective != "wwm":
@@ -252,10 +252,10 @@ def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:
     if corpus.manifest.word_starts == "wordpiece":
         raise ClueBenchError(
             f"{corpus.folder}: built without word segmentation, recipe {recipe.name} masks whole words",
-            "clue-bench corpus build … --words rjieba",
+            "run clue-bench corpus build … --words rjieba",
         )
     if pairs is not None and pairs.manifest.word_starts != corpus.manifest.word_starts:
         raise ClueBenchError(
             f"{pairs.folder}: labelled pairs are not cut into words, recipe {recipe.name} masks whole words",
-            "leave out --pairs, or --set objective=mlm",
+            "leave out --pairs, or give --set objective=mlm",
         )

@@ -1,4 +1,4 @@
-"""What to predict: masked tokens, masked whole words, or the next token.
+"""Objectives, which decide what to predict: masked tokens, masked whole words, or the next token.
 
 Input: rows from the corpus and one key per row. Output: a `PretrainingBatch` on the device: what the model sees and
 what it must predict. Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
@@ -24,7 +24,7 @@ from clue_bench.vocab import Vocabulary
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the chosen tokens or words; the rest stays as it is (BERT, section 3.1)
 
 LONGEST_WORD = 6
-"""Tokens. A longer word is masked in pieces of so many: K must be static, and holds one word more than the share."""
+"""In tokens. Longer words are masked in pieces of this size, since K is static and holds one word above the share."""
 
 
 class PretrainingBatch(NamedTuple):
@@ -54,18 +54,18 @@ class PretrainingBatch(NamedTuple):
 
     @property
     def model_inputs(self) -> dict[str, Any]:
-        """The model's arguments beside ids, as far as they are needed: GPT2 has neither segments nor `at_BK`."""
+        """Return the model's arguments beside ids, as far as they are needed: GPT2 has neither segments nor `at_BK`."""
         names = ("at_BK", "keep_BS", "segments_BS", "packing", "starts_BC")
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
     def targets(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """What vocabulary, order and label heads have to predict."""
+        """Return what vocabulary, order and label heads have to predict."""
         return self.targets_BK, self.orders_BC, self.labels_BC
 
     @property
     def num_tokens(self) -> Tensor:
-        """Positions that are no padding, on the device."""
+        """Return the number of positions that are not padding, on the device."""
         if self.packing is not None:
             return (self.packing.blocks_BS > 0).sum()
         if self.keep_BS is not None:
@@ -76,7 +76,7 @@ class PretrainingBatch(NamedTuple):
 def joined(first: PretrainingBatch, second: PretrainingBatch) -> PretrainingBatch:
     """Return the rows of two batches of texts in two parts, of the same length and number of predictions.
 
-    The narrower one gets further texts that do not count.
+    The narrower one is padded with texts that do not count.
     """
 
     def both(name: str, fill: int = IGNORED) -> Any:
@@ -104,7 +104,7 @@ def joined(first: PretrainingBatch, second: PretrainingBatch) -> PretrainingBatc
 
 
 class Masked(NamedTuple):
-    """Ids with masks in them, the positions to predict, and the true tokens there (IGNORED where nothing counts)."""
+    """Masked ids, the positions to predict, and the true tokens there (IGNORED where nothing counts)."""
 
     ids_BS: Tensor
     at_BK: Tensor
@@ -112,7 +112,7 @@ class Masked(NamedTuple):
 
 
 class RowDraws(NamedTuple):
-    """The draws of some rows, on their device: a function of (epoch, sample, seed, purpose)."""
+    """The random draws of some rows, on their device: a function of (epoch, sample, seed, purpose)."""
 
     epochs_B: Tensor
     samples_B: Tensor
@@ -179,11 +179,11 @@ class Masking:
         return at_BK, torch.arange(num, device=ids_BS.device)[None, :] < wanted_B[:, None]
 
     def _choose_words(self, ids_BS: Tensor, draws: RowDraws, starts_word_BS: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return K positions per row, which of them count, and each one's draw of how its word is hidden.
+        """Return K positions per row, which of them count, and for each the draw that decides how its word is hidden.
 
         Words stand in random order on a circle, and a window as long as the share opens at a random token of it; the
-        words that start in the window are chosen. So each word is chosen with a probability of just `rate`, whatever
-        its length and its row's: taking words until the share is full would leave out long ones at the end.
+        words that start in the window are chosen. So each word is chosen with probability `rate`, whatever its length
+        and its row's: taking words until the share is full would leave out long ones at the end.
         """
         length, num = ids_BS.shape[1], self.num_predictions
         candidate_BS = self.is_ordinary_V[ids_BS]
@@ -227,7 +227,7 @@ def words_of(candidate_BS: Tensor, starts_word_BS: Tensor) -> Tensor:
 
 
 Objective = Callable[[Rows[Tensor], RowDraws], PretrainingBatch]
-"""Turns rows of the corpus into what the model sees and predicts."""
+"""Turns rows of the corpus into the model's inputs and targets."""
 
 
 def masked_batch(
@@ -251,6 +251,6 @@ def masked_batch(
 
 
 def causal_batch(rows: Rows[Tensor], draws: RowDraws, *, is_ignored_V: Tensor) -> PretrainingBatch:
-    """Return a batch whose targets are the next tokens; padding and [UNK] are no targets."""
+    """Return a batch whose targets are the next tokens, except padding and [UNK]."""
     assert rows.next_BS is not None
     return PretrainingBatch(rows.ids_BS, None, torch.where(is_ignored_V[rows.next_BS], IGNORED, rows.next_BS))

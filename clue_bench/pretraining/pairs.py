@@ -1,12 +1,12 @@
-"""Rows of texts in two parts, for sentence order.
+"""Make rows of texts in two parts, for sentence order.
 
 Input: a corpus and sample numbers. Output: `Rows` with segments, order and packing.
 
-A text is a run of whole sentences of one document, as many as fit into a row (or two, if pairs of sentences are asked
-for); a sentence longer than a row is cut. It is laid out as [CLS] a [SEP] b [SEP], split between two sentences, and in
-half of the cases b comes first. A text of a single sentence is [CLS] a [SEP] and has no order: no side is ever empty.
-Which sentence is the last of a, and whether the parts are swapped, is drawn anew in every epoch.
-Texts that fit share a row (`pack`), so little is padding; attention and positions stay inside a text.
+A text is a run of whole sentences of one document, as many as fit into a row (or two, for pairs of sentences); a
+sentence longer than a row is cut. It is laid out as [CLS] a [SEP] b [SEP], split between two sentences, and in half of
+the cases b comes first. A text of a single sentence is [CLS] a [SEP] and has no order: no side is ever empty.
+The last sentence of a, and whether the parts are swapped, are drawn anew in every epoch.
+Texts that fit share a row (`pack`), so there is little padding; attention and positions stay inside a text.
 
 Labelled pairs (documents of two sentences and a label) keep their order and have no order to guess.
 
@@ -25,7 +25,7 @@ from clue_bench.training.counter_rng import Int64s, draw, row_keys
 from clue_bench.vocab import Vocabulary
 
 SMALLEST_TEXT = 16
-"""Tokens. Rows hold no more texts than would fit at this size."""
+"""In tokens. Rows hold no more texts than would fit if all had this size."""
 
 
 class Index(NamedTuple):
@@ -99,21 +99,21 @@ class PairRows:
 
     @property
     def tokens(self) -> int:
-        """Tokens of the texts, without special ones."""
+        """Return the number of tokens of the texts, without special ones."""
         return sum(int((i.sentences[i.last_T] - i.sentences[i.first_T]).sum()) for i in self.indices)
 
     @property
     def num_texts(self) -> int:
-        """Texts of all rows."""
+        """Return the number of texts in all rows."""
         return int(self.first_texts[-1])
 
     @property
     def has_padding(self) -> bool:
-        """Always False: padding is a text of its own, so no mask is needed."""
+        """Return False: padding is a text of its own, so no mask is needed."""
         return False
 
     def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
-        """Return rows `samples_B` as they are in the epochs `epochs_B`."""
+        """Return rows `samples_B`, as they are in the epochs `epochs_B`."""
         shape = (len(samples_B), self.length)
         rows: HostRows = Rows(
             ids_BS=np.full(shape, self.vocabulary.pad, dtype=np.int64),
@@ -177,7 +177,7 @@ class PairRows:
             rows.orders_BC[owner_T, column_T] = np.where(has_two_T, swapped_T, IGNORED)
 
     def _parts(self, shard: int, texts_T: Int64s, epochs_T: Int64s, seed: int) -> tuple[Int64s, Int64s, Int64s, Int64s]:
-        """Return begin, cut and end of each text in tokens, and whether its parts are swapped. No cut: cut = end."""
+        """Return begin, cut (end without one) and end of each text in tokens, and whether its parts are swapped."""
         index = self.indices[shard]
         first_T, last_T = index.first_T[texts_T], index.last_T[texts_T]
         num_T = last_T - first_T
@@ -216,7 +216,7 @@ def _index(sentences: Int64s, documents: Int64s, *, length: int, max_sentences: 
 
 
 def _max_texts(length: int) -> int:
-    """Return how many texts a row may hold: each of them costs every row a position in the last layer."""
+    """Return the most texts that a row may hold: each costs every row a position in the last layer."""
     return max(2, length // SMALLEST_TEXT)
 
 
@@ -232,7 +232,7 @@ def _labelled(index: Index, documents: Int64s, labels: Int64s, length: int) -> I
 
 
 def _cut_long(sentences: Int64s, width: int) -> Int64s:
-    """Return the offsets with further ones inside sentences longer than `width`."""
+    """Return the offsets, with additional ones inside sentences longer than `width`."""
     lengths = np.diff(sentences)
     pieces = np.maximum(1, -(-lengths // width))
     starts = np.repeat(sentences[:-1], pieces) + _counted(pieces) * width
@@ -247,7 +247,7 @@ def _counted(counts: Int64s) -> Int64s:
 
 @dataclass
 class _Bins:
-    """`count` rows that all hold texts of the sizes `sizes`."""
+    """A number `count` of rows that hold texts of the same sizes, `sizes`."""
 
     sizes: tuple[int, ...]
     count: int
@@ -256,10 +256,10 @@ class _Bins:
 def pack(sizes_T: Int64s, *, length: int, max_texts: int) -> tuple[Int64s, Int64s]:
     """Return the texts row by row, (T,), and the index there of each row's first text, with T at the end, (R + 1,).
 
-    No row holds more than `length` tokens or `max_texts` texts; rows are nearly full as long as short texts are left to
-    fill the gaps. This is best fit, longest text first. The classic algorithm takes texts one by one; here all texts of
-    one size are placed at once, so the work grows with the number of sizes (at most the length of a row, squared). The
-    same sizes give the same rows.
+    No row holds more than `length` tokens or `max_texts` texts; rows are nearly full as long as there are short texts
+    to fill the gaps. This is best fit, longest text first. The classic algorithm takes texts one by one; here all texts
+    of one size are placed at once, so the work grows with the number of sizes (at most the length of a row, squared).
+    The same sizes give the same rows.
     """
     counts = np.bincount(sizes_T, minlength=length + 1)
     rows = _fill_bins(counts, length, max_texts)

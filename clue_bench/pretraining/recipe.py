@@ -1,10 +1,10 @@
-"""Recipes: what to pretrain, and how. The data model of the cards in `pretrain/`.
+"""Recipes: what to pretrain and how; the data model of the cards in `pretrain/`.
 
-Input: a TOML card and `--set` overrides. Output: a frozen, checked `Recipe`. Units stand in the field comments.
+Input: a TOML card and `--set` overrides. Output: a frozen, checked `Recipe`. Comments at the fields give the units.
 
-A recipe has one stage or two, `[stage1]` and `[stage2]`; the second goes on with the first one's weights, with an
-optimizer and a schedule of its own. `--set stage2.steps=N` changes one stage, `--set steps=N` every stage that there
-is; `--steps N` is divided among the stages in the card's proportions.
+A recipe has one stage or two, `[stage1]` and `[stage2]`; the second continues with the first one's weights, but its own
+optimizer and schedule. `--set stage2.steps=N` changes one stage, `--set steps=N` every stage; `--steps N` is divided
+among the stages in the card's proportions.
 """
 
 from typing import Any, Literal, Self
@@ -20,7 +20,7 @@ Share = pydantic.Field(ge=0.0, le=1.0)
 
 
 class Stage(Card):
-    """One schedule at one row length."""
+    """A stage: one schedule at one row length."""
 
     max_length: int = pydantic.Field(ge=8)  # tokens in a row, special ones included
     steps: PositiveInt  # optimizer updates
@@ -32,17 +32,17 @@ class Stage(Card):
 
     @property
     def warmup_steps(self) -> int:
-        """Steps of rising learning rate."""
+        """Return the number of steps with a rising learning rate."""
         return round(self.steps * self.warmup_share)
 
     @property
     def tokens(self) -> int:
-        """Positions that the stage trains on, special tokens included."""
+        """Return the number of positions that the stage trains on, special tokens included."""
         return self.steps * self.global_batch * self.max_length
 
 
 class Recipe(Card):
-    """One pretraining run. Every key but `stage2` is required: nothing happens that is not in the card."""
+    """One pretraining run. Every key except `stage2` is required: nothing happens that is not in the card."""
 
     name: Name
     title: str
@@ -91,7 +91,7 @@ class Recipe(Card):
                     f"stage{number}.max_length = {stage.max_length} exceeds max_positions = {self.max_positions}"
                 )
         if self.save_every % self.log_every:
-            # A state between two reports would have to carry half a report.
+            # A state between two reports would have to contain half a report.
             raise ValueError(f"save_every = {self.save_every} is not a multiple of log_every = {self.log_every}")
         if (self.objective == "clm") != (self.family == "gpt2"):
             raise ValueError(f'objective = "{self.objective}" does not go with family = "{self.family}"')
@@ -105,16 +105,16 @@ class Recipe(Card):
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """The stages in order."""
+        """Return the stages in order."""
         return (self.stage1,) if self.stage2 is None else (self.stage1, self.stage2)
 
     @property
     def total_steps(self) -> int:
-        """Updates of all stages."""
+        """Return the number of updates of all stages."""
         return sum(stage.steps for stage in self.stages)
 
     def model_config_for(self, vocab_size: int) -> ModelConfig:
-        """Return the architecture with a vocabulary of `vocab_size`. Raises ValueError for widths that do not fit."""
+        """Return the architecture for a vocabulary of `vocab_size`. Raises ValueError for widths that do not fit."""
         return ModelConfig(
             family=self.family,
             vocab_size=vocab_size,
@@ -142,7 +142,7 @@ DEBUG_BATCH = 16
 def debug_sizes(recipe: Recipe) -> dict[str, Any]:
     """Return overrides that shrink widths, lengths and steps, and keep every code path of `recipe`.
 
-    Layers stay at least two where there were two, both stages stay, and so do objective, head, dropout and vocabulary.
+    At least two layers remain if there were two; stages, objective, head, dropout and vocabulary stay as they are.
     """
     values: dict[str, Any] = {**DEBUG_SIZES, "layers": min(recipe.layers, 3), "max_positions": max(DEBUG_LENGTHS)}
     if recipe.embedding_size != "hidden":
@@ -166,10 +166,10 @@ def load_recipe(
 ) -> Recipe:
     """Return the recipe called `reference` (a name, or a path ending in .toml).
 
-    `overrides` (of `--set`) are laid over it, over the sizes of `debug_size`. `steps` is the run's total, divided among
-    the stages in the card's proportions. A run shorter than `log_every` or `save_every` shortens these too. A model of
-    other sizes than the card's is called after them: gpt2-base-3l64. Raises ClueBenchError naming the card, the key and
-    what was expected.
+    `overrides` (of `--set`) replace its keys and the sizes of `debug_size`. `steps` is the run's total, divided among
+    the stages in the card's proportions. A run shorter than `log_every` or `save_every` shortens these, too. A model
+    with other sizes than the card's has them in its name: gpt2-base-3l64. Raises ClueBenchError that names the card,
+    the key and what was expected.
     """
     path = find_card("pretrain", reference)
     card = load_card(path, Recipe)
@@ -187,12 +187,12 @@ def load_recipe(
         recipe = load_card(path, Recipe, values)
     if (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
         return recipe
-    # Tables show the name: a model of another size must not stand there as the card's.
+    # Tables show the name: a model of another size must not appear there as the card's.
     return recipe.model_copy(update={"name": f"{card.name}-{recipe.layers}l{recipe.hidden_size}"})
 
 
 def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
-    """Spread a stage's key that was given without its stage over all stages; one given with its stage wins."""
+    """Apply a stage's key that was given without a stage to all stages; a key given with its stage wins."""
     values: dict[str, Any] = {}
     known = [*Recipe.model_fields, *Stage.model_fields]
     for key, value in overrides.items():

@@ -1,4 +1,4 @@
-"""The report of a pretraining run, every so many steps: what progress displays, metrics.jsonl and trackers consume."""
+"""The periodic report of a pretraining run, for progress displays, metrics.jsonl and trackers."""
 
 import math
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What happened since the last report, and a line of metrics.jsonl: these are its keys, null where there is None.
+    """What happened since the last report; as a line of metrics.jsonl it has these keys, null for None.
 
-    `step` is the last one's number, of both stages together; `stage` is 1 or 2; `learning_rate` is the last step's.
+    `step` counts the steps of both stages together; `stage` is 1 or 2; `learning_rate` is the last step's.
     Losses (nats) and accuracies are means over the predictions made: `lm_loss` and `lm_accuracy` over masked or next
     tokens, `sop_…` over texts in two parts (None without sentence order), `loss` their sum. `held_out_…` are those of
     the held-out part, None between two evaluations. `gradient_norm` is the last step's before clipping; `skipped`
     counts the updates so far that were left out as not finite. Tokens are positions of the rows, special tokens and
-    padding included; `useful_share` is the share that is no padding. `mfu` is the model's FLOPs against what this
-    machine's matrix products reach. `seconds` are those of training so far, without evaluations.
+    padding included; `useful_share` is the share that is not padding. `mfu` is the model's FLOP/s as a share of what
+    matrix products reach on this machine. `seconds` is the training time so far, without evaluations.
     """
 
     step: int
@@ -41,5 +41,5 @@ class TrainingReport:
 
     @property
     def held_out_perplexity(self) -> float | None:
-        """E to the held-out loss, of masked tokens where tokens are masked; at most e to the 50."""
+        """Return e to the held-out loss, of masked tokens where tokens are masked; at most e to the 50."""
         return None if self.held_out_loss is None else math.exp(min(self.held_out_loss, 50.0))

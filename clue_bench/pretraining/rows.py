@@ -1,4 +1,4 @@
-"""Rows of token ids from shards, for objectives over running text.
+"""Make rows of token ids from shards, for objectives over running text.
 
 Input: a corpus and sample numbers. Output: `Rows`: NumPy arrays on the host (`PackedRows`), or the same as tensors from
 a corpus that lies in the device's memory (`ResidentRows`), where the numbers of a step's rows are all that travels.
@@ -33,17 +33,17 @@ Bools = npt.NDArray[np.bool_]
 Values = TypeVar("Values")  # NumPy arrays on the host, or tensors
 
 MAX_HELD_OUT = 4.0
-"""Whole documents are held out up to this multiple of the share asked for."""
+"""Whole documents are held out up to this multiple of the requested share."""
 
 MAX_RESIDENT = 0.125
-"""The share of the device's free memory that a corpus may take before training: activations and moments come later."""
+"""Share of the device's free memory that a corpus may take before training: activations and moments come later."""
 
 IGNORED = -100
-"""Target that does not count: torch's cross-entropy leaves it out."""
+"""Target that does not count: torch's cross-entropy ignores it."""
 
 
 class Rows(NamedTuple, Generic[Values]):
-    """Rows as they come from the corpus, unmasked; what an objective does not need is None.
+    """Rows as they come from the corpus, unmasked; fields that an objective does not need are None.
 
     `next_BS`: the token after each position. `starts_word_BS`: whether a token starts a word. For texts in two parts:
     `segments_BS`, the numbers of texts `blocks_BS` (0 is padding) and positions in them, the position `starts_BC` where
@@ -98,22 +98,22 @@ class PackedRows:
 
     @property
     def width(self) -> int:
-        """W: tokens of the stream in a row."""
+        """Return W, the tokens of the stream in a row."""
         return self.length if self.is_causal else self.length - 2
 
     @cached_property
     def has_padding(self) -> bool:
-        """Whether any row is shorter than the others: only shards shorter than one row have such."""
+        """Return whether any row is shorter than the others, as in shards shorter than one row."""
         return any(0 < _stream_length(part) < self.width for part in self.documents)
 
     @property
     def tokens(self) -> int:
-        """Tokens of the documents, without special ones."""
+        """Return the number of tokens of the documents, without special ones."""
         return sum(int(part[-1] - part[0]) for part in self.documents)
 
     @property
     def stream_sizes(self) -> Int64s:
-        """Tokens of each shard's stream, separators included: (shards,)."""
+        """Return the number of tokens of each shard's stream, separators included: (shards,)."""
         return np.array([_stream_length(part) for part in self.documents], dtype=np.int64)
 
     def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
@@ -152,7 +152,7 @@ class PackedRows:
         return np.insert(ids, ends, self.vocabulary.separator), starts
 
     def _gather_from(self, shard: int, rows_B: Int64s) -> tuple[Int64s, Bools | None]:
-        """Return blocks of one shard, (B, W) or as long as the shard is, and whether their tokens start words."""
+        """Return blocks of one shard, (B, W) or as long as the shard, and whether their tokens start words."""
         documents = np.asarray(self.documents[shard])
         stream = _stream_length(documents)
         starts_B = np.minimum(rows_B * self.width, max(stream - self.width, 0))
@@ -171,7 +171,7 @@ class PackedRows:
 
 @dataclass(frozen=True)
 class ResidentRows:
-    """Rows from the shards' streams, one after the other in the device's memory.
+    """Rows from the shards' streams, which are kept in the device's memory one after the other.
 
     A token takes two bytes (int16 where ids fit: torch indexes no uint16) or four, and one more where words are masked.
     Texts in two parts (`pairs`) still come from the host.
@@ -249,10 +249,10 @@ def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -
 
 
 def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple[Int64s, ...]]:
-    """Return the documents to train on and those held out, as each shard's offsets with the end included.
+    """Return the documents to train on and the held-out ones, as each shard's offsets with the end included.
 
-    Of every shard the last documents with at least `share` of its tokens are held out; where these would be over
-    MAX_HELD_OUT times the share, or all of the shard (few, long documents), the last sentences instead.
+    The last documents of every shard, with at least `share` of its tokens, are held out; if these were more than
+    MAX_HELD_OUT times the share, or the whole shard (few, long documents), the last sentences are held out instead.
     """
     train, held_out = [], []
     for offsets, sentences in zip(corpus.documents, corpus.sentences, strict=True):
@@ -267,7 +267,7 @@ def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple
 
 
 def _stream_length(documents: npt.NDArray[np.int64]) -> int:
-    """Tokens of some documents of a shard plus one separator after each."""
+    """Return the tokens of some documents of a shard plus one separator after each."""
     return int(documents[-1] - documents[0]) + len(documents) - 1
 
 

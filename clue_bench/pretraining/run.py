@@ -1,8 +1,8 @@
-"""A pretraining run and its files: shards in, checkpoint out.
+"""Do a pretraining run and write its files: shards in, checkpoint out.
 
 1. Continue from the training state if there is one; write a record that says "interrupted" until the end.
-2. For every report: append it to metrics.jsonl, replace the state when due, hand the report on.
-3. Draw loss.svg, also of a run that fails or is interrupted, and now and then on the way.
+2. For every report: append it to metrics.jsonl, replace the state if due, and yield the report.
+3. Draw loss.svg now and then and at the end, also if the run fails or is interrupted.
 4. Write the checkpoint, then the completed record.
 
 `out` holds checkpoint/ (door 2), state.pt, metrics.jsonl, loss.svg and the run record (door 3).
@@ -41,7 +41,7 @@ from clue_bench.weights.hf_config import pretraining_class
 
 LOCK = ".lock"
 METRICS = "metrics.jsonl"
-"""One `TrainingReport` a line, whose docstring says what the keys mean."""
+"""File with one `TrainingReport` per line; its docstring explains the keys."""
 
 SECONDS_BETWEEN_PICTURES = 120.0  # drawing takes half a second, two for 20,000 reports; states are saved more often
 
@@ -49,7 +49,7 @@ log = logging.getLogger(__name__)
 
 
 def run_id(pretraining: Pretraining) -> str:
-    """Return the run's name: the recipe's, and a hash of everything that makes it this run."""
+    """Return the run's name: the recipe's, and a hash of everything that identifies the run."""
     identity = json.dumps(pretraining.identity, sort_keys=True)
     return f"pretrain-{pretraining.recipe.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
 
@@ -69,7 +69,7 @@ def completed_record(pretraining: Pretraining) -> PretrainRecord | None:
 def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[TrainingReport]:
     """Train to the end, keeping every file of the run up to date; yield the reports.
 
-    `asked` is what the user typed, for the record. Of several processes the first keeps the files. Raises
+    `asked` is what the user typed, for the record. Of several processes, the first one writes the files. Raises
     ClueBenchError if `out` holds another run, or the loss diverges (recorded as failed).
     """
     claim_folder(pretraining.out, run_id(pretraining))
@@ -106,7 +106,7 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
             with (out / METRICS).open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(report)) + "\n")
             if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
-                # Before the state: a run killed in between makes the stage's last steps again, and its checkpoint.
+                # Before the state: a run killed in between repeats the stage's last steps and its checkpoint.
                 _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
             if pretraining.is_at_save:
                 pretraining.save()
@@ -165,7 +165,7 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:
 
 
 def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
-    """Return which labelled pairs were trained on: an explicit choice that a reader of scores must see."""
+    """Return which labelled pairs were trained on, an explicit choice that readers of scores must see."""
     pairs = pretraining.pairs
     if pairs is None or pairs.labels is None:
         return None
@@ -201,7 +201,7 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
         # The head for labelled pairs has served its purpose, and no class of transformers has one.
         {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")},
         architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
-        # Dropout is a setting of training, not of the model: who fine-tunes expects BERT's 0.1 in config.json.
+        # Dropout is a setting of training, not of the model: fine-tuning code expects BERT's 0.1 in config.json.
         config=replace(pretraining.config, dropout=0.1),
         vocabulary=pretraining.vocabulary,
         provenance={
@@ -222,7 +222,7 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
 
 
 def _draw(pretraining: Pretraining) -> None:
-    """Draw the run so far. A picture that cannot be written is no reason to end a run of days."""
+    """Draw the run so far. A picture that cannot be written must not end a run of days."""
     metrics, picture = pretraining.out / METRICS, pretraining.out / curve.FILE
     try:
         if metrics.is_file():
@@ -232,7 +232,7 @@ def _draw(pretraining: Pretraining) -> None:
 
 
 def _forget_reports_after(path: Path, step: int) -> None:
-    """Drop the reports of steps that will be made again, and a last line that a crash cut short."""
+    """Drop the reports of steps that will be repeated, and a last line that a crash cut short."""
     if not path.is_file():
         return
     kept = []
@@ -247,7 +247,7 @@ def _forget_reports_after(path: Path, step: int) -> None:
 
 
 def _last_report(out: Path) -> TrainingReport:
-    """Return the last report on disk: for a run that was stopped between its last step and its checkpoint."""
+    """Return the last report on disk, for a run that was stopped between its last step and its checkpoint."""
     path = out / METRICS
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     if not lines:

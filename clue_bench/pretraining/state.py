@@ -1,9 +1,9 @@
-"""The state of a run: what it begins with, and everything that it needs to continue as if it had never stopped.
+"""The state of a run: its first weights, and everything needed to continue as if it had never stopped.
 
 Input: a recipe, a vocabulary and perhaps a checkpoint to start from; or model, optimizer and the number of finished
 steps. Output: a model with its first weights; or one file, replaced atomically, that is loaded without executing
-anything in it. The order of samples and every random draw are functions of the step, so the step is all there is to
-save of them.
+anything in it. The order of samples and every random draw are functions of the step, so the step is all that has to be
+saved of them.
 """
 
 import pickle
@@ -32,7 +32,7 @@ LanguageModel = MaskedLanguageModel | CausalLanguageModel
 def build_model(
     recipe: Recipe, vocabulary: Vocabulary, start: Checkpoint | None, pairs: Corpus | None
 ) -> LanguageModel:
-    """Return the model with its first weights.
+    """Build the model with its first weights.
 
     Raises ClueBenchError if the recipe needs a checkpoint that is not given, or checkpoint or pairs do not fit.
     """
@@ -41,7 +41,7 @@ def build_model(
     if recipe.starts_from and start is None:
         raise ClueBenchError(
             f"recipe {recipe.name} starts from a checkpoint of {recipe.starts_from}",
-            f"--from RUN, the --out of clue-bench pretrain {recipe.starts_from}",
+            f"give --from RUN, the --out of clue-bench pretrain {recipe.starts_from}",
         )
     torch.manual_seed(derive(recipe.seed, "initial weights"))
     if config.family == "gpt2":
@@ -56,8 +56,8 @@ def build_model(
 def extend_positions(model: LanguageModel, *, learned: int) -> None:
     """Repeat the first `learned` position embeddings over the later ones, which no row has reached yet.
 
-    A second stage that starts with those as they were drawn has to learn anew what "the token before" is, and a small
-    model falls back to character frequencies (pretrain/LOG.md). Does nothing where there are no such positions.
+    If a second stage started with these as they were drawn, it would have to learn again what "the token before" is,
+    and a small model would fall back to character frequencies (pretrain/LOG.md). Does nothing without such positions.
     """
     table = model.position if isinstance(model, CausalLanguageModel) else model.encoder.embeddings.position
     if table is None or learned >= table.num_embeddings:
@@ -84,7 +84,7 @@ def save_state(path: Path, state: State) -> None:
     try:
         with files.replacing(path) as temporary:
             torch.save(state._asdict(), temporary)
-    except RuntimeError as error:  # of torch's writer, which does not say that the disk is full
+    except RuntimeError as error:  # torch's writer raises it, without saying that the disk is full
         reason = str(error).partition("\n")[0]
         raise ClueBenchError(
             f"{path}: not written: {reason}", "free space on the disk, then run the same command to continue"
@@ -115,7 +115,7 @@ def _model_config(recipe: Recipe, vocabulary: Vocabulary) -> ModelConfig:
     if recipe.vocab_size not in ("corpus", len(vocabulary)):
         raise ClueBenchError(
             f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
-            'build the corpus with the recipe\'s vocabulary, or --set vocab_size="corpus"',
+            'build the corpus with the recipe\'s vocabulary, or give --set vocab_size="corpus"',
         )
     return recipe.model_config_for(len(vocabulary))
 
@@ -126,14 +126,14 @@ def _pair_classes(recipe: Recipe, vocabulary: Vocabulary, pairs: Corpus) -> int:
             f"recipe {recipe.name} takes no labelled pairs", "leave out --pairs, or set labelled_share"
         )
     if pairs.labels is None:
-        raise ClueBenchError(f"{pairs.folder}: a corpus without labels", "build one by clue-bench corpus pairs")
+        raise ClueBenchError(f"{pairs.folder}: a corpus without labels", "build one with clue-bench corpus pairs")
     if pairs.manifest.tokenizer_sha256 != vocabulary.sha256:
         raise ClueBenchError(f"{pairs.folder}: built with another vocabulary", "build the pairs with the corpus's")
     return len(pairs.labels.classes)
 
 
 def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabulary: Vocabulary) -> None:
-    """Take the checkpoint's weights; heads that it lacks keep their new ones."""
+    """Load the checkpoint's weights; heads that it lacks keep their new ones."""
     if start.vocabulary.sha256 != vocabulary.sha256:
         raise ClueBenchError(
             f"{start.folder}: its vocabulary ({len(start.vocabulary)} tokens) is not the corpus's ({len(vocabulary)})",
@@ -144,7 +144,7 @@ def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabula
         if value != theirs[key]:
             raise ClueBenchError(
                 f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {value!r}",
-                "--set the recipe's keys to the checkpoint's, or give another --from",
+                "give --set with the checkpoint's values, or another --from",
             )
     wanted = model.state_dict()
     for name, tensor in start.tensors.items():

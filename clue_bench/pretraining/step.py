@@ -1,4 +1,4 @@
-"""One optimizer step of pretraining, and an evaluation of rows without one.
+"""Make one optimizer step of pretraining, or evaluate rows without one.
 
 Input: a model, an optimizer and a batch. Output: updated weights, and sums for the report. The model returns what its
 heads need, and the losses are computed here. Of several processes, which torchrun starts (NCCL on GPUs, Gloo on CPUs),
@@ -33,7 +33,7 @@ Drops = Callable[[slice], RowDropout | None]
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's number and how many there are."""
+    """The number of this process, and the number of processes."""
 
     rank: int
     size: int
@@ -51,7 +51,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes the files."""
+        """Return whether this process writes the files."""
         return self.rank == 0
 
     def stop(self) -> None:
@@ -60,7 +60,7 @@ class Processes:
             dist.destroy_process_group()
 
     def share(self, num: int) -> slice:
-        """Return which of `num` rows are this process's: consecutive ones, sizes differing by one at most.
+        """Return which of `num` rows belong to this process: consecutive ones, with sizes that differ by one at most.
 
         Raises ClueBenchError if there are more processes than rows.
         """
@@ -92,7 +92,7 @@ class Mean(NamedTuple):
 
 
 class Means(NamedTuple):
-    """Means of `Sums`, None over nothing."""
+    """The means of `Sums`, None over nothing."""
 
     lm: Mean | None = None
     sop: Mean | None = None
@@ -104,7 +104,7 @@ class Sums(NamedTuple):
     """Sums over a batch, on the device.
 
     `heads_33` has a row each for vocabulary, order and labels, and columns for loss, right answers and predictions;
-    `tokens` counts positions that are no padding.
+    `tokens` counts positions that are not padding.
     """
 
     heads_33: Tensor
@@ -128,7 +128,7 @@ class Sums(NamedTuple):
 
 
 class StepSums(NamedTuple):
-    """Of one step: sums, the gradient's norm before clipping, and whether the update was skipped as not finite."""
+    """The results of one step: sums, the gradient's norm before clipping, and whether the update was skipped."""
 
     sums: Sums
     gradient_norm: Tensor
@@ -147,8 +147,8 @@ def train_step(
 ) -> StepSums:
     """Accumulate the gradient of the mean losses over the whole batch, clip it (0: do not), and update.
 
-    Vocabulary, order and label losses are each a mean over all of their predictions, and are summed. `autocast` is the
-    type of matrix products, None for the weights' own. An update whose gradient is not finite is skipped.
+    The losses of vocabulary, order and labels are each a mean over all of their predictions, and are summed. `autocast`
+    is the type of matrix products, None for the weights' own. An update whose gradient is not finite is skipped.
     """
     scales = _loss_scales(batch)
     sums = Sums.zero(batch.ids_BS.device)
@@ -161,7 +161,7 @@ def train_step(
             torch.autograd.backward(torch.stack(scaled).sum())
         sums = sums.plus(part)
     norm, skipped = apply_gradients(optimizer, model.parameters(), clip_norm=clip_norm)
-    heads_33 = torch.where(skipped, 0.0, sums.heads_33)  # a sum of losses that are no numbers is none either
+    heads_33 = torch.where(skipped, 0.0, sums.heads_33)  # a sum of losses that are not finite is not finite either
     return StepSums(sums._replace(heads_33=heads_33), norm, skipped)
 
 
@@ -205,10 +205,10 @@ def _class_loss(logits_BCL: Tensor | None, targets_BC: Tensor | None) -> Predict
 
 
 def _loss_scales(batch: PretrainingBatch) -> Tensor:
-    """Return what makes each head's sum of losses a mean over the whole batch: (3,).
+    """Return the factors (3,) that turn each head's sum of losses into a mean over the whole batch.
 
-    The batch may lie on several processes. Dividing by the whole batch's predictions, not the micro-batch's, makes the
-    split irrelevant to the result.
+    The batch may be spread over several processes. Dividing by the whole batch's predictions, not the micro-batch's,
+    makes the split irrelevant to the result.
     """
     none = torch.zeros((), dtype=torch.int64, device=batch.ids_BS.device)
     counts = torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in batch.targets])

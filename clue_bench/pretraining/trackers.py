@@ -1,4 +1,4 @@
-"""Trackers: programs that show the curves of many runs side by side. They consume reports.
+"""Send reports to trackers, programs that show the curves of many runs side by side.
 
 Input: reports, one after another. Output: every number of a report, under its name in `TrainingReport`, at its step.
 
@@ -25,18 +25,20 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.report import TrainingReport
 
 Choice = Literal["auto", "none", "tensorboard", "trackio"]
-"""`auto` is TensorBoard where it is installed, else none."""
+"""The trackers; `auto` is TensorBoard if it is installed, else none."""
 
 FOLDER = "tensorboard"
 PROJECT = "clue-bench"
 
 
 def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
-    """Return the tracker to use. Raises ClueBenchError if one was asked for by name and is not installed."""
+    """Return the tracker to use. Raises ClueBenchError if it was chosen by name and is not installed."""
     if choice == "auto":
         return "tensorboard" if find_spec("tensorboard") else "none"
     if choice != "none" and find_spec(choice) is None:
-        raise ClueBenchError(f"--tracker {choice}: {choice} is not installed", f"pip install 'clue-bench[{choice}]'")
+        raise ClueBenchError(
+            f"--tracker {choice}: {choice} is not installed", f"run pip install 'clue-bench[{choice}]'"
+        )
     return choice
 
 
@@ -69,22 +71,22 @@ def tracked(
 
 
 def scalars(report: TrainingReport | dict[str, Any]) -> dict[str, float]:
-    """Return the numbers of a report, without its step and what was not evaluated."""
+    """Return the numbers of a report, without its step and missing values."""
     values = report if isinstance(report, dict) else asdict(report)
     return {name: value for name, value in values.items() if value is not None and name != "step"}
 
 
 class TensorBoard:
-    """Event files."""
+    """TensorBoard's event files."""
 
     def __init__(self, folder: Path, *, first_step: int) -> None:
-        """Open `folder`; what an interrupted run wrote of `first_step` and later ones is marked as void."""
+        """Open `folder`; mark what an interrupted run wrote from `first_step` on as void."""
         from torch.utils.tensorboard import SummaryWriter
 
         self._writer: Any = SummaryWriter(str(folder), purge_step=first_step)
 
     def log(self, report: TrainingReport) -> None:
-        """Write a report to disk: after a kill -9 the next part goes on where this one ends."""
+        """Write a report to disk, so that after a kill -9 the next run continues where this one ended."""
         for name, value in scalars(report).items():
             self._writer.add_scalar(name, value, report.step)
         self._writer.flush()
@@ -98,7 +100,7 @@ class Trackio:
     """A run in trackio's database."""
 
     def __init__(self, out: Path, metrics: Path, *, name: str, config: dict[str, Any], first_step: int) -> None:
-        """Begin the run anew: trackio cannot drop single steps, so metrics.jsonl is logged again up to `first_step`."""
+        """Start afresh: trackio cannot drop single steps, so metrics.jsonl is logged again up to `first_step`."""
         _stay_on_this_machine()
         self._trackio = trackio = import_module("trackio")
         config = {**config, "out": str(out.resolve())}
@@ -126,7 +128,7 @@ class Trackio:
 
 
 def _stay_on_this_machine() -> None:
-    """Keep trackio from asking a hub who the user is, and from sending metrics to a space or a server."""
+    """Keep trackio from identifying the user at a hub, and from sending metrics to a space or a server."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     for variable in ("TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL", "TRACKIO_BUCKET_ID"):
         os.environ.pop(variable, None)

@@ -3,7 +3,7 @@
 Input: a recipe and a corpus. Output: reports, and a `Pretraining` whose model and optimizer have moved on.
 Progress displays, metrics, states and checkpoints are the consumer's business (`run`).
 
-A step goes one way: `feeds.inputs(step)` on the host, then on the device, and recorded as one CUDA graph if asked:
+A step runs `feeds.inputs(step)` on the host, then, on the device and optionally recorded as one CUDA graph,
 `feeds.assemble`, the model, its losses and the update (`step.train_step`).
 """
 
@@ -42,7 +42,7 @@ from clue_bench.vocab import read_vocabulary
 
 
 class Pretraining:
-    """A run between two steps: model, optimizer and data, positioned after `step` finished steps of all stages."""
+    """A run between two steps: model, optimizer and data after `step` finished steps of all stages."""
 
     def __init__(
         self,
@@ -54,11 +54,11 @@ class Pretraining:
         pairs: Corpus | None = None,
         cuda_graphs: bool = False,
     ) -> None:
-        """Prepare a run into `out`, from the weights of `start` if given, with labelled `pairs` if given.
+        """Prepare a run in `out`, from the weights of `start` if given, with labelled `pairs` if given.
 
-        `cuda_graphs`: keep the corpus in the GPU's memory, if it fits, and record the step as a CUDA graph; results
-        differ by rounding the rate.
-        Raises ClueBenchError where recipe, corpus, checkpoint and pairs do not go together.
+        `cuda_graphs` keeps the corpus in the GPU's memory, if it fits, and records the step as a CUDA graph; results
+        differ by the rounding of the learning rate.
+        Raises ClueBenchError if recipe, corpus, checkpoint and pairs do not fit together.
         """
         hardware.keep_freed_memory()
         self.recipe, self.corpus, self.out, self.start, self.pairs = recipe, corpus, out, start, pairs
@@ -83,15 +83,15 @@ class Pretraining:
 
     @property
     def config(self) -> ModelConfig:
-        """The architecture."""
+        """Return the architecture."""
         config: ModelConfig = self.model.config
         return config
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes two runs the same run: only a run with equal identity is continued."""
+        """Return what identifies the run; only a run with the same identity is continued."""
         manifest = self.corpus.manifest
-        # Left out is what changes rounding, memory and files, but not the run.
+        # What changes rounding, memory and files, but not the run, is left out.
         identity = self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every"})
         for number, stage in enumerate(self.recipe.stages, 1):
             settings = stage.model_dump(exclude={"micro_batch"})
@@ -110,7 +110,7 @@ class Pretraining:
 
     @property
     def tokens_seen(self) -> int:
-        """Positions trained on so far, special tokens included."""
+        """Return the number of positions trained on so far, special tokens included."""
         left, tokens = self.step, 0
         for stage in self.recipe.stages:
             tokens += min(left, stage.steps) * stage.global_batch * stage.max_length
@@ -119,7 +119,7 @@ class Pretraining:
 
     @cached_property
     def ceiling(self) -> float:
-        """FLOP/s that matrix products reach on this machine at this precision."""
+        """Return the FLOP/s that matrix products reach on this machine at this precision."""
         return hardware.measure_matrix_products(self.device, self.precision)
 
     def resume(self) -> None:
@@ -158,7 +158,7 @@ class Pretraining:
             yield self._report([self._advance() for _ in range(due)], started)
 
     def leave(self) -> None:
-        """Leave the other processes. The model's wrapper goes first: its threads use what is taken down then."""
+        """Leave the other processes, after dropping the model's wrapper, whose threads use what is shut down."""
         self.wrapped = self.model
         gc.collect()
         self.processes.stop()
@@ -169,17 +169,17 @@ class Pretraining:
 
     @property
     def ended_stage(self) -> bool:
-        """Whether the last step was the last of its stage."""
+        """Return whether the last step was the last of its stage."""
         return self.step == self.feeds.first_step + self.feeds.stage.steps
 
     @property
     def is_at_save(self) -> bool:
-        """Whether a training state is due: every `save_every` steps, and at the end of a stage."""
+        """Return whether a training state is due: every `save_every` steps, and at the end of a stage."""
         return self.ended_stage or self.step % self.recipe.save_every == 0
 
     @property
     def epochs(self) -> float:
-        """How often the last stage has gone over the corpus."""
+        """Return how often the last stage has gone over the corpus."""
         steps = self.step - self.feeds.first_step
         return steps * (self.feeds.stage.global_batch - self.feeds.labelled_rows) / len(self.feeds.train.rows)
 
@@ -188,7 +188,7 @@ class Pretraining:
         self._enter_stage(2)
 
     def _enter_stage(self, number: int) -> None:
-        """Make rows of a stage's length, and a new optimizer."""
+        """Prepare rows of the stage's length, and a new optimizer."""
         recipe, device, resident = self.recipe, self.device, self.cuda_graphs
         self.feeds = StageFeeds.for_stage(
             recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=device, is_resident=resident
@@ -208,7 +208,7 @@ class Pretraining:
             self.optimizer,
             self._learning_rate,
             device=device,
-            hint=f"--set stage{number}.micro_batch={smaller}, then run the same command to continue",
+            hint=f"give --set stage{number}.micro_batch={smaller}, and run the same command to continue",
             cuda_graphs=self.cuda_graphs,
         )
 
@@ -229,7 +229,7 @@ class Pretraining:
         return sums
 
     def _train_step(self, inputs: StageInputs) -> StepSums:
-        """Train on the batch of `inputs`. Nothing in here may depend on the step but through them (`Updates`)."""
+        """Train on the batch of `inputs`. Nothing in here may depend on the step except through them (`Updates`)."""
         batch, keys_B = self.feeds.assemble(inputs)
 
         def drops(rows: slice) -> RowDropout | None:
@@ -251,7 +251,7 @@ class Pretraining:
         return linear_schedule(step, peak=peak, final=final, warmup_steps=stage.warmup_steps, total_steps=stage.steps)
 
     def _evaluate(self) -> Means:
-        """Evaluate the held-out rows, if it is time to, each process its share."""
+        """Evaluate the held-out rows if it is time, each process its share."""
         feed = self.feeds.held_out
         if feed is None or not self.is_at_save:
             return Means()

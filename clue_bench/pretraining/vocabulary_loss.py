@@ -1,8 +1,8 @@
-"""Cross-entropy over a vocabulary, without the logits.
+"""Compute the cross-entropy over a vocabulary without keeping the logits.
 
 Input: hidden states, the output matrix and targets. Output: the summed loss and the right answers. A large vocabulary's
-logits are the largest tensor of a small model's step: here there is one of them, in the type of the matrix products, in
-which exponentials take the logits' place. With e = exp(logits - max), z its sum over the
+logits are the largest tensor of a small model's step: here there is one such tensor, in the type of the matrix
+products, in which exponentials replace the logits. With e = exp(logits - max), z its sum over the
 vocabulary and w = 1 / z, the gradient of the logits is w·e less 1 at the target; w multiplies the small matrices
 instead, and the target's part is added in fp32:
 
@@ -24,13 +24,13 @@ from clue_bench.pretraining.rows import IGNORED
 LN_2 = math.log(2)
 
 BLOCK = 2**20
-"""Exponentials of so many logits are computed at a time on a CPU, so that their fp32 form stays in its cache."""
+"""Logits whose exponentials a CPU computes at a time, so that their fp32 form stays in its cache."""
 
 
 class Predicted(NamedTuple):
-    """Over all predictions: the sum of losses, and how many of them are right.
+    """The sum of losses over all predictions, and how many of them are right.
 
-    Right is a target whose logit is larger than all others. In bf16 many logits are equal: there a tie does not count.
+    A prediction is right if the target's logit exceeds all others. In bf16, where many are equal, ties count as wrong.
     """
 
     loss: Tensor

@@ -82,7 +82,7 @@ class FinetuningClock:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was decided while warming up, under the names of the record."""
+        """Return what was decided while warming up, under the names of the record."""
         settings = self.settings
         sizes = {"batch_size": settings.batch_size, "max_length": settings.max_length, "rows": len(self.rows)}
         return {**sizes, "precision": "bf16" if self.finetuning.autocast is torch.bfloat16 else "fp32"}
@@ -117,7 +117,7 @@ class PredictionClock:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was decided while warming up, under the names of the record."""
+        """Return what was decided while warming up, under the names of the record."""
         sizes = {"max_length": self._max_length, "rows": len(self._texts), "calls": self.calls}
         return {**sizes, "precision": self._precision}
 

@@ -50,7 +50,7 @@ class TrainingClock:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was decided while warming up, under the names of the record."""
+        """Return what was decided while warming up, under the names of the record."""
         return {
             "global_batch": self.stage.global_batch,
             "micro_batch": self.micro_batch,

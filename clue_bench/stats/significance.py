@@ -93,7 +93,7 @@ def mcnemar(a: Bools, b: Bools) -> Discordance:
     if a.shape != b.shape or len(a) != 1:
         raise ClueBenchError(
             f"McNemar's test compares one run with one on the same rows, found {a.shape} and {b.shape} (seeds, rows)",
-            "compare several seeds by the paired bootstrap",
+            "use the paired bootstrap to compare several seeds",
         )
     return Discordance(int((a & ~b).sum()), int((b & ~a).sum()), float(mcnemar_p_values([a, b])[0, 1]))
 

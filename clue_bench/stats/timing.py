@@ -38,21 +38,21 @@ class MedianInterval(pydantic.BaseModel):
 
     @property
     def relative_width(self) -> float:
-        """Width as a share of the median."""
+        """Return the width as a share of the median."""
         return (self.high - self.low) / self.median
 
     @property
     def has_few_values(self) -> bool:
-        """Whether there are too few repetitions for an interval that holds the true median with COVERAGE."""
+        """Return whether there are too few repetitions for an interval that holds the true median with COVERAGE."""
         return self.coverage < COVERAGE
 
     @property
     def is_noisy(self) -> bool:
-        """Whether the interval is wider than NOISY."""
+        """Return whether the interval is wider than NOISY."""
         return self.relative_width > NOISY
 
     def overlaps(self, other: "MedianInterval") -> bool:
-        """Whether some number lies in both intervals: then their difference may be noise."""
+        """Return whether some number lies in both intervals: then their difference may be noise."""
         return self.low <= other.high and other.low <= self.high
 
 

@@ -172,12 +172,12 @@ class Majority:
 
     @property
     def rounded(self) -> str:
-        """Its share in per cent, rounded half up to two decimals."""
+        """Return the label's share in per cent, rounded half up to two decimals."""
         return percent(self.count, self.rows)
 
     @property
     def truncated(self) -> str:
-        """Its share in per cent, cut after two decimals, as some tables print it."""
+        """Return the label's share in per cent, truncated to two decimals, as some tables print it."""
         return _decimals(10_000 * self.count // self.rows)
 
 
@@ -197,7 +197,7 @@ class SplitAudit:
 
     @property
     def majority(self) -> Majority | None:
-        """The most frequent label, None without labels."""
+        """Return the most frequent label, None without labels."""
         if self.labels is None:
             return None
         label = max(self.labels, key=self.labels.__getitem__)

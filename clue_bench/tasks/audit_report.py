@@ -36,7 +36,7 @@ class AuditReport(Shown):
 
     @property
     def findings(self) -> dict[str, list[str]]:
-        """What is to be known of each task's data, the gravest first."""
+        """Return what to know about each task's data, the most serious first."""
         return {name: findings(audit) for name, audit in self.audits.items()}
 
     def to_json(self) -> dict[str, Any]:
@@ -50,7 +50,7 @@ class AuditReport(Shown):
 
     @property
     def tables(self) -> list[Table]:
-        """The tables of rows, lengths, labels and shared texts; the findings are notes of the last."""
+        """Return the tables of rows, lengths, labels and shared texts; the findings are notes of the last."""
         splits = [(name, split) for name, audit in self.audits.items() for split in audit.splits.values()]
         header = ["p50", "p95", "p99", "max"]
         tables = [

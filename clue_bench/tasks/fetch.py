@@ -215,7 +215,7 @@ def mirror_url(mirror: str, file: str) -> str:
     if not mirror.startswith(("http://", "https://")):
         raise ClueBenchError(
             f"--mirror {mirror}: expected a URL that begins with http:// or https://",
-            "e.g. --mirror https://HOST/FOLDER, or --mirror 'https://HOST/get?name={file}'",
+            "give --mirror https://HOST/FOLDER, or --mirror 'https://HOST/get?name={file}'",
         )
     if "{file}" in mirror:
         return mirror.replace("{file}", quote(file))
@@ -320,6 +320,6 @@ def _no_source(request: _Request, passed_over: list[tuple[str, str]]) -> ClueBen
     lines = "".join(f"\n  {source}: {reason}" for source, reason in passed_over)
     return ClueBenchError(
         f"{request.task.name}: none of its sources serves the data{lines}",
-        f"put the zip into {request.data} by hand, or name a mirror: --mirror https://HOST/FOLDER "
+        f"put the zip into {request.data} by hand, or give --mirror https://HOST/FOLDER "
         "(a proxy is taken from HTTPS_PROXY, another hub from HF_ENDPOINT)",
     )

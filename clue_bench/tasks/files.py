@@ -17,7 +17,7 @@ from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.task import Task
 
-DAMAGED = "fetch the file again: clue-bench data fetch"
+DAMAGED = "fetch the file again: run clue-bench data fetch"
 
 
 class Found(NamedTuple):
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
     @property
     def where(self) -> str:
-        """What errors call the file."""
+        """Return the file's name in errors."""
         return str(self.path) if self.member is None else f"{self.path}:{self.member}"
 
 
@@ -154,4 +154,4 @@ def _named(marker: Path) -> str | None:
     try:
         return str(json.loads(marker.read_text(encoding="utf-8"))["name"])
     except (ValueError, KeyError, TypeError) as error:
-        raise ClueBenchError(f"{marker}: no name in it", 'expected {"name": "…"}') from error
+        raise ClueBenchError(f"{marker}: no name in it", 'write {"name": "…"} into it') from error

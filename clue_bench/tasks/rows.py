@@ -162,7 +162,7 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
             if label not in classes:
                 raise ClueBenchError(
                     f"{where}: label '{label}' is not one of {task.name}'s {len(classes)} labels",
-                    f"clue-bench tasks show {task.name}",
+                    f"run clue-bench tasks show {task.name}",
                 )
             labels.append(classes[label])
         else:
@@ -200,7 +200,9 @@ def _json_lines(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ClueBenchError(f"{where}, line {number}: not JSON: {error}", "one JSON object a line") from error
+            raise ClueBenchError(
+                f"{where}, line {number}: not JSON: {error}", "write one JSON object a line"
+            ) from error
         if not isinstance(row, dict):
             kind = type(row).__name__
             raise ClueBenchError(f"{where}, line {number}: found a {kind}, expected a JSON object", "fix the line")

@@ -100,19 +100,19 @@ class Task(Card):
 
     @property
     def facts(self) -> TaskFacts:
-        """What records say of the task."""
+        """Return what records say about the task."""
         return TaskFacts(
             name=self.name, title=self.title, column=self.column, metric=self.metric, card_sha256=self.sha256
         )
 
     @property
     def sha256(self) -> str:
-        """Hash of every value of the card."""
+        """Return the hash of every value of the card."""
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     @property
     def is_builtin(self) -> bool:
-        """Whether the card says the same as the built-in one of its name."""
+        """Return whether the card says the same as the built-in one of its name."""
         path = builtin_folder("tasks") / f"{self.name}.toml"
         return path.is_file() and load_card(path, type(self)) == self
 

@@ -60,7 +60,7 @@ def draw(keys_B: Tensor, num: int) -> Tensor:
 
 
 def _mix32(x: Tensor) -> Tensor:
-    """Bijective 32-bit mixer (multiply and xor-shift) in int64 arithmetic, whose low 32 bits wrap as unsigned ones."""
+    """Mix 32 bits bijectively (multiply and xor-shift) in int64 arithmetic, whose low 32 bits wrap as unsigned ones."""
     x = x & _MASK32
     x = ((x ^ (x >> 16)) * 0x7FEB352D) & _MASK32
     x = ((x ^ (x >> 15)) * 0x846CA68B) & _MASK32
@@ -68,7 +68,7 @@ def _mix32(x: Tensor) -> Tensor:
 
 
 def _mix64(x: Tensor) -> Tensor:
-    """Finaliser of splitmix64 in int64 arithmetic, which wraps as unsigned integers do."""
+    """Apply splitmix64's finaliser in int64 arithmetic, which wraps as unsigned integers do."""
     x = x + _GOLDEN
     x = (x ^ _shifted(x, 30)) * _FACTOR1
     x = (x ^ _shifted(x, 27)) * _FACTOR2

@@ -42,7 +42,7 @@ class RowDropout:
 
     @property
     def scale(self) -> float:
-        """The factor of the remaining elements that keeps the mean."""
+        """Return the factor of the remaining elements that keeps the mean."""
         return self._pool.scale
 
     def _drop(self, x: Tensor, elements: int, slices: int) -> Tensor:

@@ -144,7 +144,7 @@ def prune(vocabulary: Vocabulary) -> Pruned:
     if vocabulary.kind != "wordpiece":
         raise ClueBenchError(
             "a sentencepiece vocabulary cannot be pruned",
-            "train a smaller one: clue-bench vocab train --kind sentencepiece --size N",
+            "train a smaller one: run clue-bench vocab train --kind sentencepiece --size N",
         )
     type_of = type_finder(vocabulary)
     rules = {token: _rule(token, type_of(token), vocabulary) for token in vocabulary.tokens}

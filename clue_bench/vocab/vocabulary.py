@@ -35,63 +35,63 @@ class Vocabulary:
 
     @property
     def kind(self) -> Literal["wordpiece", "sentencepiece"]:
-        """What cuts text into these tokens."""
+        """Return the kind of vocabulary."""
         return "wordpiece" if self.model is None else "sentencepiece"
 
     @property
     def word_starts(self) -> Literal["wordpiece", "pieces"]:
-        """What `starts_word` goes by, as a corpus manifest calls it."""
+        """Return what `starts_word` is based on, in the words of a corpus manifest."""
         return "wordpiece" if self.model is None else "pieces"
 
     @cached_property
     def ids(self) -> dict[str, int]:
-        """Token → id."""
+        """Return token → id."""
         return {token: index for index, token in enumerate(self.tokens)}
 
     @property
     def pad(self) -> int:
-        """Id of [PAD]."""
+        """Return the id of [PAD]."""
         return self.ids["[PAD]"]
 
     @property
     def unknown(self) -> int:
-        """Id of [UNK]."""
+        """Return the id of [UNK]."""
         return self.ids["[UNK]"]
 
     @property
     def start(self) -> int:
-        """Id of [CLS]."""
+        """Return the id of [CLS]."""
         return self.ids["[CLS]"]
 
     @property
     def separator(self) -> int:
-        """Id of [SEP]."""
+        """Return the id of [SEP]."""
         return self.ids["[SEP]"]
 
     @property
     def mask(self) -> int:
-        """Id of [MASK]."""
+        """Return the id of [MASK]."""
         return self.ids["[MASK]"]
 
     @property
     def file_name(self) -> str:
-        """What the vocabulary's file is called in a folder."""
+        """Return what the vocabulary's file is called in a folder."""
         return WORDPIECE_FILE if self.model is None else SENTENCEPIECE_FILE
 
     @property
     def file_bytes(self) -> bytes:
-        """What the vocabulary's file holds."""
+        """Return what the vocabulary's file holds."""
         return ("\n".join(self.tokens) + "\n").encode() if self.model is None else self.model
 
     @cached_property
     def sha256(self) -> str:
-        """Hash of the model file, or of WordPiece tokens joined by line feeds, whatever the file's line ends."""
+        """Return the hash of the model file, or of WordPiece tokens joined by line feeds, for any line ends."""
         data = "\n".join(self.tokens).encode() if self.model is None else self.model
         return hashlib.sha256(data).hexdigest()
 
     @cached_property
     def is_ordinary(self) -> npt.NDArray[np.bool_]:
-        """(V,) True for tokens that text can contain: neither special nor [unused…]. Masking draws from these."""
+        """Return (V,): True for tokens that text can contain, not special or [unused…]. Masking draws from these."""
         is_ordinary = np.array([not (t in SPECIAL_TOKENS or t.startswith("[unused")) for t in self.tokens])
         if self.model is not None:
             types = np.array([piece.type for piece in read_pieces(self.model)])
@@ -100,7 +100,7 @@ class Vocabulary:
 
     @cached_property
     def starts_word(self) -> npt.NDArray[np.bool_]:
-        """(V,) False for WordPiece tokens that continue a word ("##…"); each sentencepiece token is a word."""
+        """Return (V,): False for WordPiece tokens that continue a word ("##…"); each sentencepiece token is a word."""
         if self.model is not None:
             return np.ones(len(self), dtype=np.bool_)
         return np.array([not t.startswith(CONTINUATION) for t in self.tokens])
@@ -199,7 +199,7 @@ def _find(folder: Path) -> Path:
     wordpiece, sentencepiece = folder / WORDPIECE_FILE, folder / SENTENCEPIECE_FILE
     if wordpiece.is_file() and sentencepiece.is_file():
         raise ClueBenchError(
-            f"{folder} holds both {WORDPIECE_FILE} and {SENTENCEPIECE_FILE}", "name the one that is meant"
+            f"{folder} holds both {WORDPIECE_FILE} and {SENTENCEPIECE_FILE}", "give the path of the one that you mean"
         )
     return sentencepiece if sentencepiece.is_file() else wordpiece
 
@@ -233,7 +233,7 @@ def _checked(tokens: list[str], file: Path) -> Vocabulary:
         if token in first_line:
             raise ClueBenchError(
                 f"{file}, line {number}: token '{token}' stands on line {first_line[token]} already",
-                "remove one of them; ids are line numbers, so models trained with the file need it as it is",
+                "remove one of them, unless models were trained with the file: ids are line numbers",
             )
         first_line[token] = number
     missing = [token for token in SPECIAL_TOKENS if token not in first_line]

@@ -95,7 +95,7 @@ def model_config(values: Mapping[str, Any], *, where: str) -> ModelConfig:
     if kind not in get_args(Family):
         raise ClueBenchError(
             f"{where}: model_type is {kind!r}, expected one of {', '.join(get_args(Family))}",
-            "run clue-bench doctor, which tells what the weights are",
+            "run clue-bench doctor, which says what the weights are",
         )
     family = cast(Family, kind)
     _refuse(values, family, where)
@@ -103,7 +103,7 @@ def model_config(values: Mapping[str, Any], *, where: str) -> ModelConfig:
     if activation not in ACTIVATIONS:
         raise ClueBenchError(
             f"{where}: hidden_act is {activation!r}, expected one of {', '.join(ACTIVATIONS)}",
-            "give another model: ours compute no other activation",
+            "give another model: clue-bench computes no other activation",
         )
     sizes = {ours: _number(values, key, ours, family, where) for ours, key in KEYS[family].items()}
     if family == "albert" and values.get("embedding_size") is not None:
@@ -140,7 +140,7 @@ def _number(values: Mapping[str, Any], key: str, ours: str, family: Family, wher
 
 
 def computes(values: Mapping[str, Any]) -> bool:
-    """Whether our networks compute what a config.json describes; whether it is complete is another matter."""
+    """Return whether our networks compute what a config.json describes; it may still be incomplete."""
     family = values.get("model_type")
     if family not in get_args(Family):
         return False

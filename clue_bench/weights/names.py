@@ -223,7 +223,7 @@ def translate(
         if not rows:
             raise ClueBenchError(
                 f"{where}: '{name}' is no parameter of a {family} that has a name in the other layout",
-                "check that config.json belongs to these weights; a head for another task must be taken out first",
+                "check that config.json belongs to these weights, and remove heads for other tasks",
             )
         upright = _turned(source, name, tensor)
         for row in rows:
@@ -333,7 +333,7 @@ def why_dead(name: str) -> str | None:
 
 
 def is_ours(name: str, *, tied_head: bool) -> bool:
-    """Whether our networks have a place for a tensor that transformers calls `name`, if its family has the name."""
+    """Return whether our networks have a place for a tensor that transformers calls `name`."""
     return not (why_dead(name) or _NOT_OURS.match(name) or (tied_head and _TIED_DECODER.match(name)))
 
 
@@ -352,7 +352,7 @@ def todays_uer(name: str) -> str:
 
 
 def is_bert_called_roberta(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Whether config.json `values` say roberta, and the weights are BERT's: hub models clue/*, for example.
+    """Return whether config.json `values` say roberta, and the weights are BERT's: hub models clue/*, for example.
 
     A RoBERTa has one segment, and 514 position rows for 512 tokens, the first two for padding.
     """

@@ -70,12 +70,12 @@ class Entry:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return int(torch.Size(self.shape).numel())
 
     @property
     def bytes(self) -> int:
-        """Bytes in the file."""
+        """Return the tensor's bytes in the file."""
         return self.size * int(getattr(torch, self.dtype).itemsize)
 
 
@@ -95,7 +95,7 @@ class Weights:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Name → shape."""
+        """Return name → shape."""
         return {name: entry.shape for name, entry in self.entries.items()}
 
     def tensor(self, name: str) -> Tensor:
@@ -144,7 +144,7 @@ def read_config(path: Path) -> dict[str, Any]:
 def refuse_impostor(path: Path) -> None:
     """Raise ClueBenchError if `path` is missing, empty, or what is often saved in its place."""
     if not _is_file(path):
-        raise ClueBenchError(f"{path}: no such file", "give a file that exists")
+        raise ClueBenchError(f"{path}: no such file", "check the path")
     with path.open("rb") as file:
         start = file.read(256)
     if not start:
@@ -286,7 +286,7 @@ def _unreadable(file: Path, error: Exception) -> ClueBenchError:
     if found := _GLOBAL.search(str(error)):
         return ClueBenchError(
             f"{file}: its pickle asks for '{found[1]}', which could run code, so it was not loaded",
-            "where you trust its origin, save the state dictionary alone: torch.save(model.state_dict(), file)",
+            "save the state dictionary alone, if you trust its origin: torch.save(model.state_dict(), file)",
         )
     return ClueBenchError(
         f"{file}: not readable as plain weights, damaged or no file of torch.save ({type(error).__name__})",

@@ -239,7 +239,7 @@ def test_what_cannot_be_planned_is_one_error_before_anything_runs(bench, tmp_pat
 def test_a_task_that_is_named_twice_is_refused(bench):
     code, _, err = bench(tasks="afqmc,ocnli,afqmc")
     assert code == 1
-    assert "afqmc comes twice" in err
+    assert "afqmc is given twice" in err
 
 
 def test_failed_runs_are_rows_and_one_line_at_the_end_and_are_repeated_only_when_asked(bench, tmp_path):

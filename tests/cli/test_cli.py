@@ -103,7 +103,7 @@ def test_a_bug_of_ours_is_exit_code_3_with_a_traceback(capfd, monkeypatch):
     code, _, err = run(capfd, monkeypatch, "tasks", "list")
     assert code == 3
     assert "boom" in err
-    assert "bug of clue-bench" in err
+    assert "bug in clue-bench" in err
 
 
 def test_broken_cards_are_listed_with_their_error(capfd, monkeypatch, tmp_path):

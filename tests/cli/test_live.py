@@ -189,7 +189,7 @@ def test_a_tracker_that_is_not_installed_is_an_error_before_anything_is_written(
     assert (code, out) == (1, "")
     assert err.splitlines() == [
         "error: --tracker trackio: trackio is not installed",
-        "hint: pip install 'clue-bench[trackio]'",
+        "hint: run pip install 'clue-bench[trackio]'",
     ]
     assert not (tmp_path / "run").exists()
 

@@ -182,7 +182,7 @@ def test_albert_tokenizers_default_names_are_not_uers(tmp_path, real_data):
     shutil.copy(real_data / "vocab" / "cluecorpussmall_spm.model", folder / "spiece.model")
     (finding,) = [one for one in examine(str(folder)).findings if one.check == "special tokens"]
     assert finding.text == "spiece.model has no <pad>, <unk>: the tokenizer would number them from 100,000 on"
-    assert finding.hint == '"pad_token": "[PAD]", "unk_token": "[UNK]" in tokenizer_config.json'
+    assert finding.hint == 'set "pad_token": "[PAD]", "unk_token": "[UNK]" in tokenizer_config.json'
     tokenizer = {"tokenizer_class": "AlbertTokenizer", "pad_token": "[PAD]", "unk_token": "[UNK]"}
     (folder / TOKENIZER).write_text(json.dumps(tokenizer), encoding="utf-8")
     assert set(wrong(folder)) == {"answers"}

@@ -41,7 +41,7 @@ def test_values_are_read_as_those_of_set():
         (["epochs="], "expected key=value,value"),
         (["=3"], "expected key=value,value"),
         (["epochs=3", "epochs=5"], "given twice"),
-        (["epochs=3,3"], "a value comes twice"),
+        (["epochs=3,3"], "a value is repeated"),
     ],
 )
 def test_a_grid_that_says_nothing_is_refused(texts, message):

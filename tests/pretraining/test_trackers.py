@@ -96,7 +96,7 @@ def test_a_tracker_that_is_asked_for_and_not_installed_is_named_with_the_remedy(
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     with pytest.raises(ClueBenchError, match=f"{choice} is not installed") as caught:
         pick_tracker(choice)
-    assert caught.value.hint == f"pip install 'clue-bench[{choice}]'"
+    assert caught.value.hint == f"run pip install 'clue-bench[{choice}]'"
 
 
 def test_auto_is_tensorboard_where_it_is_installed_else_none(monkeypatch):

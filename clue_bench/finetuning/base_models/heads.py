@@ -32,7 +32,7 @@ from clue_bench.training.dropout import RowDropout
 
 
 class Classifier(nn.Module, ABC):
-    """What every classifier has, ours and those of transformers.
+    """The interface of every classifier, native or of transformers.
 
     `dropout_sites` is the number of masks that a row needs in a forward pass. It is 0 where `draws_own_dropout`: there
     the mode (train or eval) and torch's global generator decide, as in transformers.
@@ -55,14 +55,14 @@ class Classifier(nn.Module, ABC):
 
     @abstractmethod
     def layer_of(self, parameter_name: str) -> int:
-        """Return the layer that a parameter belongs to: 1 to `num_layers`; 0 embeddings; above, pooler and head.
+        """Return a parameter's layer: 1 to `num_layers`, 0 for embeddings, above that pooler and head.
 
         ALBERT's one shared layer is the last one, `num_layers`.
         """
 
 
 class NativeClassifier(Classifier):
-    """A classifier on a network of ours. `head` begins the names of what is drawn anew for each task."""
+    """A classifier on a native network. `head` is the prefix of the parameters that are new for each task."""
 
     draws_own_dropout = False
     head: str
@@ -85,16 +85,16 @@ class NativeClassifier(Classifier):
         return self.get_parameter("decoder.word.weight" if self.config.is_causal else "encoder.embeddings.word.weight")
 
     def checkpoint_state(self) -> dict[str, Tensor]:
-        """Return the weights under the names that they have in pretraining."""
+        """Return the weights under their names in pretraining."""
         return self.state_dict()
 
     def load_checkpoint_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the weights of `state`, which must be all of them."""
+        """Load the weights of `state`, which must be complete."""
         self.load_state_dict(state)
 
 
 class SequenceClassifier(NativeClassifier):
-    """BERT's and ALBERT's: encoder, pooler, dropout and one linear layer."""
+    """The classifier of BERT and ALBERT: encoder, pooler, dropout and one linear layer."""
 
     head = "classifier."
 
@@ -132,7 +132,7 @@ class RotaryHead(nn.Module):
 
 
 class RotaryClassifier(NativeClassifier):
-    """RoFormer's: encoder and a head of two layers on [CLS]; a pooler from sentence order is not used."""
+    """The classifier of RoFormer: encoder and a head of two layers on [CLS], without a pooler from sentence order."""
 
     head = "classifier."
 
@@ -150,7 +150,7 @@ class RotaryClassifier(NativeClassifier):
 
 
 class CausalClassifier(NativeClassifier):
-    """GPT2's: the last token's hidden state and one linear layer without bias."""
+    """The classifier of GPT2: the last token's hidden state and one linear layer without bias."""
 
     head = "score."
 
@@ -171,11 +171,11 @@ class CausalClassifier(NativeClassifier):
         return logits
 
     def checkpoint_state(self) -> dict[str, Tensor]:
-        """Return the weights under the names that they have in pretraining."""
+        """Return the weights under their names in pretraining."""
         return {name.removeprefix("decoder."): tensor for name, tensor in self.state_dict().items()}
 
     def load_checkpoint_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take the weights of `state`, which must be all of them."""
+        """Load the weights of `state`, which must be complete."""
         self.load_state_dict(
             {name if name.startswith(self.head) else f"decoder.{name}": tensor for name, tensor in state.items()}
         )
@@ -184,7 +184,7 @@ class CausalClassifier(NativeClassifier):
 def _first(
     encoder: Encoder, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None
 ) -> Tensor:
-    """Return the hidden states of [CLS], (B, D); the last layer computes nothing else."""
+    """Return the hidden states (B, D) of [CLS]; the last layer computes nothing else."""
     first_B1 = torch.zeros(len(ids_BS), 1, dtype=torch.int64, device=ids_BS.device)
     hidden_B1D: Tensor = encoder(ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, at_BK=first_B1, drop=drop)
     return hidden_B1D[:, 0]
@@ -228,8 +228,8 @@ class TransformersClassifier(Classifier):
 def _layers_of(names: list[str], *, prefix: str, num_layers: int) -> dict[str, int]:
     """Return the layer of every parameter, given in the order of the model.
 
-    What comes before the first numbered part of the base is an embedding. A group of shared layers (ALBERT) that is
-    numbered otherwise than the layers is the last one.
+    Everything before the first numbered part of the base is an embedding. A group of shared layers (ALBERT) whose
+    number is not a layer's counts as the last layer.
     """
     numbers = {name: int(found[1]) for name in names if (found := re.search(r"\.(\d+)\.", name))}
     in_base = [name for name in names if name.startswith(prefix)]
@@ -255,13 +255,13 @@ def classifier_from(
 ) -> NativeClassifier:
     """Return a classifier with the checkpoint's network, its pooler if it has one, and a new last layer.
 
-    With `keep_head` the last layer too is the checkpoint's. Draws new weights from torch's global generator. Raises
-    ClueBenchError if weights are missing, left over or of another shape.
+    With `keep_head` the last layer is the checkpoint's, too. New weights are drawn from torch's global generator.
+    Raises ClueBenchError if weights are missing, left over or have another shape.
     """
     model = new_classifier(config, num_classes)
     wanted = model.checkpoint_state()
-    # A network must be there as a whole: never is one fine-tuned that is random in part. Poolers come with sentence
-    # order only, and BERT's own are trained with it; without one, a new one is drawn.
+    # The network must be complete: a partly random one is never fine-tuned. Poolers come with sentence order only, and
+    # BERT's own are trained with it; if there is none, a new one is drawn.
     drawn = () if keep_head else ("pooler.", model.head)
     loaded = {
         name: tensor
@@ -281,13 +281,13 @@ def classifier_from(
 
 
 Misshapen = tuple[str, Sequence[int], Sequence[int]]
-"""A parameter, its shape in the file, and the one that config.json asks for."""
+"""A parameter, its shape in the file, and its shape by config.json."""
 
 
 def refuse_other_weights(
     folder: Path, *, missing: list[str], surplus: list[str], misshapen: list[Misshapen], is_head: Callable[[str], bool]
 ) -> None:
-    """Raise ClueBenchError if parameters are missing, have no place in the model, or another shape than its own."""
+    """Raise ClueBenchError if parameters are missing, unknown to the model, or have the wrong shape."""
     hint = "give the config.json that belongs to the weights"
     if missing:
         part = "classifier" if all(map(is_head, missing)) else "encoder"

@@ -1,9 +1,9 @@
-"""What a fine-tuning run starts from: a checkpoint folder, a model of the Hugging Face hub, or one in memory.
+"""Base models: what a fine-tuning run starts from, a checkpoint folder, a model on the Hugging Face hub, or in memory.
 
 Input: a folder, an id, or a model of `transformers` with its tokenizer. Output: a `Pretrained`: names, sizes, a
 tokeniser, classifiers with its weights, and the writer of a fine-tuned one. BERT, ALBERT, RoFormer and GPT2 run on our
 own networks, everything else on those of `transformers` (`transformers_model`). A checkpoint that was fine-tuned on
-another task serves too: its head is dropped, all else is kept, and the name says which task came before. A model
+another task works, too: its head is dropped, everything else is kept, and the name says which task came before. A model
 without its pretraining (`untrained`) has the same architecture and vocabulary, and weights from each run's seed: the
 difference between the two is what pretraining is worth.
 """
@@ -48,12 +48,12 @@ from clue_bench.weights.read import open_weights, read_config
 class Pretrained(ABC):
     """A base model: what a run starts from.
 
-    `sha256` is the hash of its weights, `num_parameters` leaves every head out, and `notes` are for the user: what was
-    read otherwise than it is written.
+    `sha256` is the hash of its weights, `num_parameters` leaves out every head, and `notes` tell the user where the
+    files were not taken at their word.
     """
 
     folder: Path
-    provenance: dict[str, Any]  # what provenance.json says
+    provenance: dict[str, Any]  # the contents of provenance.json
     sha256: str
     sizes: Sizes
     num_parameters: int
@@ -61,29 +61,29 @@ class Pretrained(ABC):
 
     @property
     def name(self) -> str:
-        """What to call it, safe as a part of a file's name."""
+        """Return the model's name, safe as a part of a file name."""
         return model_name(self.folder, self.provenance)
 
     @property
     @abstractmethod
     def identity(self) -> dict[str, Any]:
-        """What distinguishes it from another model of the same name: architecture, vocabulary, weights."""
+        """Return what distinguishes the model from another of the same name: architecture, vocabulary, weights."""
 
     @property
     @abstractmethod
     def tokeniser(self) -> Tokeniser:
-        """What turns rows into ids."""
+        """Return what turns rows into ids."""
 
     @abstractmethod
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
         """Return the model with a new head, drawn from torch's global generator.
 
-        Raises ClueBenchError if a part of the network is missing or of another shape than config.json says.
+        Raises ClueBenchError if a part of the network is missing or its shape contradicts config.json.
         """
 
     @abstractmethod
     def trained(self) -> Classifier:
-        """Return a fine-tuned model with the head that it was saved with. Raises ClueBenchError if there is none."""
+        """Return a fine-tuned model with its saved head. Raises ClueBenchError if there is none."""
 
     @abstractmethod
     def write(
@@ -94,19 +94,19 @@ class Pretrained(ABC):
 
 @dataclass(frozen=True)
 class NativeModel(Pretrained):
-    """A checkpoint that runs on our networks; tokenised by our encoder if `folder_tokeniser` is None."""
+    """A checkpoint that runs on a native network; the native encoder tokenises if `folder_tokeniser` is None."""
 
     checkpoint: Checkpoint
     folder_tokeniser: FolderTokeniser | None
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Architecture, vocabulary and weights."""
+        """Return architecture, vocabulary and weights."""
         return {**_architecture(self.checkpoint, self.folder_tokeniser), "weights": self.checkpoint.sha256}
 
     @cached_property
     def tokeniser(self) -> Tokeniser:
-        """What turns rows into ids."""
+        """Return what turns rows into ids."""
         if self.folder_tokeniser is not None:
             return self.folder_tokeniser.tokeniser
         config = self.checkpoint.config
@@ -146,11 +146,11 @@ class NativeModel(Pretrained):
 
 
 class Untrained(NativeModel):
-    """A model without its pretraining: weights are drawn from the run's seed."""
+    """A model without its pretraining, whose weights are drawn from the run's seed."""
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Architecture and vocabulary."""
+        """Return architecture and vocabulary."""
         return {**_architecture(self.checkpoint, self.folder_tokeniser), "weights": "drawn from the run's seed"}
 
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
@@ -158,14 +158,14 @@ class Untrained(NativeModel):
         return new_classifier(replace(self.checkpoint.config, dropout=dropout), len(labels))
 
     def trained(self) -> Classifier:
-        """There is none. Raises ClueBenchError."""
+        """Raise ClueBenchError: there is none."""
         raise ClueBenchError(f"{self.name} has never been trained", "give the --out of a fine-tuning run")
 
 
 def open_pretrained(model: str | Path) -> Pretrained:
-    """Open what `model` means: a checkpoint folder, a run's folder, or an id of the hub; a folder wins.
+    """Open a checkpoint folder, a run's folder, or a model on the hub; if `model` is both, the folder wins.
 
-    Raises ClueBenchError naming the file and what is wrong with it.
+    Raises ClueBenchError that names the file and what is wrong with it.
     """
     folder = find_folder(model)
     values = read_config(folder / CONFIG)
@@ -195,11 +195,10 @@ def open_pretrained(model: str | Path) -> Pretrained:
 
 
 def open_live(model: Any, tokenizer: Any, *, name: str = "") -> Pretrained:
-    """Open a model of `transformers` that is in memory, with its tokenizer: as from the folder that they save.
+    """Open a live model of `transformers` with its tokenizer, as if from the folder that they save.
 
-    The copy lies in a temporary folder, for as long as the result is in use. Without `name` the model is called by
-    what it was loaded from, or by its model_type. Raises ClueBenchError for other objects, and as `open_pretrained`
-    does.
+    The copy stays in a temporary folder while the result is in use. The default `name` is that of the folder or hub
+    model it was loaded from, or its model_type. Raises ClueBenchError for other objects, and as `open_pretrained`.
     """
     for what, given in (("model", model), ("tokenizer", tokenizer)):
         if not hasattr(given, "save_pretrained"):
@@ -226,7 +225,7 @@ def open_live(model: Any, tokenizer: Any, *, name: str = "") -> Pretrained:
 
 
 def untrained(base: Pretrained) -> Untrained:
-    """Return `base` without its weights. Raises ClueBenchError for a network of transformers."""
+    """Return `base` without its pretrained weights. Raises ClueBenchError for a network of transformers."""
     if not isinstance(base, NativeModel):
         raise ClueBenchError(
             f"{base.folder}: a network of transformers; only BERT, ALBERT, RoFormer and GPT2 can start untrained",
@@ -235,7 +234,7 @@ def untrained(base: Pretrained) -> Untrained:
     bare = Untrained(
         folder=base.folder,
         provenance={"model": f"{base_name(base.folder, base.provenance)}-untrained", "tokens_seen": 0},
-        sha256="",  # of architecture and vocabulary, since there are no weights: below
+        sha256="",  # set below, from architecture and vocabulary, since there are no weights
         sizes=base.sizes,
         num_parameters=base.num_parameters,
         notes=base.notes,
@@ -247,7 +246,7 @@ def untrained(base: Pretrained) -> Untrained:
 
 
 def provenance_after(base: Pretrained, *, task: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the provenance of a model that was fine-tuned from `base`, with every task before this one."""
+    """Return the provenance of a model fine-tuned from `base`, including every earlier task."""
     kept = {key: value for key, value in base.provenance.items() if key != "weights_sha256"}
     made = {"task": task, "settings": dict(settings), "seed": seed, "started_from_sha256": base.sha256}
     earlier = finetunings(base.provenance)
@@ -261,8 +260,8 @@ def _architecture(checkpoint: Checkpoint, tokeniser: FolderTokeniser | None) -> 
 
 
 def _runs_here(folder: Path, values: Mapping[str, Any]) -> bool:
-    """Whether architecture and vocabulary are such as ours can be."""
-    if values.get("model_type") == "roberta":  # BERT under a wrong name, perhaps; no RoBERTa has a vocab.txt
+    """Return whether our networks and encoders can run this architecture and vocabulary."""
+    if values.get("model_type") == "roberta":  # perhaps BERT under a wrong name; no RoBERTa has a vocab.txt
         return (folder / "vocab.txt").is_file() and is_bert_called_roberta(values, open_weights(folder).shapes)
     if not hf_config.computes(values):
         return False

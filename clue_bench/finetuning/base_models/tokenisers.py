@@ -1,8 +1,8 @@
-"""The tokenizer of a folder, through `transformers`, and how a row looks to it.
+"""The tokenizer of a folder, through `transformers`, and its layout of a row.
 
-Input: a checkpoint folder that is not tokenised as ours are: cased, words cut by jieba, byte pairs, another sentence
-piece. Output: a `FolderTokeniser`. Where special tokens and segments stand is asked of the tokenizer itself, by
-tokenising two short texts and comparing with their parts.
+Input: a checkpoint folder that our encoders cannot tokenise: cased, words cut by jieba, byte pairs, another sentence
+piece. Output: a `FolderTokeniser`. The places of special tokens and segments are found by tokenising two short texts
+and comparing the result with their parts.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ _CONFIG = "tokenizer_config.json"
 _VOCABULARIES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "merges.txt")
 FILES = (*_VOCABULARIES, "tokenizer.json", _CONFIG, "special_tokens_map.json", "added_tokens.json")
 _PROBES = ("中", "国", "a", "b", "hello", "world", "的", "是", "1", "2")
-_MANY_SEGMENTS = ("bert", "albert", "roformer", "ernie", "electra")  # families that know two segments in pairs
+_MANY_SEGMENTS = ("bert", "albert", "roformer", "ernie", "electra")  # families with two segments in pairs
 
 
 class FolderTokeniser:
-    """A tokenizer of `transformers`. `sha256` hashes the files that it was read from."""
+    """A tokenizer of `transformers`. `sha256` is the hash of the files that it was read from."""
 
     def __init__(self, folder: Path, *, model_type: str, segment_types: int) -> None:
         self._folder = folder
@@ -36,7 +36,7 @@ class FolderTokeniser:
 
     @property
     def sha256(self) -> str:
-        """Hash of the tokenizer's files."""
+        """Return the hash of the tokenizer's files."""
         digest = hashlib.sha256()
         for name in FILES:
             if (self._folder / name).is_file():
@@ -45,7 +45,7 @@ class FolderTokeniser:
 
     @property
     def tokeniser(self) -> Tokeniser:
-        """What `encode` wants."""
+        """Return what `encode` wants."""
         return Tokeniser(self, self.layout)
 
     def ids(self, texts: list[str]) -> list[list[int]]:
@@ -57,7 +57,7 @@ class FolderTokeniser:
         return found
 
     def save(self, folder: Path) -> None:
-        """Write the tokenizer's files: as transformers writes them, and the vocabulary's as it was found."""
+        """Write the tokenizer's files as transformers writes them, and the vocabulary file unchanged."""
         with quiet():
             self._tokenizer.save_pretrained(folder)
         for name in _VOCABULARIES:
@@ -73,7 +73,7 @@ class FolderTokeniser:
             )
         known = [(text, ids) for text, ids in zip(_PROBES, self.ids(list(_PROBES)), strict=True) if ids]
         with explained(f"{self._folder}: its tokenizer fails", "copy the tokenizer's files again"):
-            # Two texts of unknown characters serve too, but different ones are surer to be found.
+            # Two texts of unknown characters would do, but different ones are more reliably found.
             for (first, a), (second, b) in sorted(product(known, known), key=lambda two: two[0][1] == two[1][1]):
                 one = tokenizer(first, return_token_type_ids=True, verbose=False)
                 two = tokenizer(first, second, return_token_type_ids=True, verbose=False)
@@ -90,7 +90,7 @@ class FolderTokeniser:
 
 
 def is_ours(folder: Path, model_type: str) -> bool:
-    """Whether a folder is tokenised as our own checkpoints are, so that our own encoder gives its ids."""
+    """Return whether our own encoder gives the ids of the folder's tokenizer."""
     stated = _stated(folder)
     kind = str(stated.get("tokenizer_class") or "").removesuffix("Fast")
     decoder = stated.get("added_tokens_decoder") or {}
@@ -104,7 +104,7 @@ def is_ours(folder: Path, model_type: str) -> bool:
     if (folder / "spiece.model").is_file():
         exact = {"do_lower_case": False, "keep_accents": True, "remove_space": False}  # as `Vocabulary.save` writes it
         return kind == "AlbertTokenizer" and all(stated.get(key) == value for key, value in exact.items())
-    # Without a word on it, transformers takes RoFormer's own tokenizer, which cuts words first. For ALBERT and GPT2 it
+    # If none is named, transformers takes RoFormer's own tokenizer, which cuts words first. For ALBERT and GPT2 it
     # would take one that cannot read a vocab.txt.
     is_bert = kind in ("BertTokenizer", "") and not (model_type == "roformer" and not kind)
     usual = {"do_lower_case": (True,), "tokenize_chinese_chars": (True,), "strip_accents": (None, True)}
@@ -125,7 +125,7 @@ def _load(folder: Path, model_type: str) -> Any:
         )
     kind: Any = transformers.AutoTokenizer
     if not _stated(folder).get("tokenizer_class") and model_type != "roformer":
-        # By model_type alone transformers takes a class that passes over files it does not know, and is left empty.
+        # By model_type alone, transformers takes a class that ignores unknown files and stays empty.
         names = {"vocab.txt": "BertTokenizer", "spiece.model": "AlbertTokenizer"}
         fitting = [name for file, name in names.items() if (folder / file).is_file()]
         if model_type in ("bert", "albert", "gpt2", "roberta") and fitting:
@@ -152,7 +152,7 @@ def _cut_words(tokenizer: Any) -> None:
 
 
 def _template(encoded: Mapping[str, Any], parts: list[list[int]]) -> Template | None:
-    """Return where the parts and the special tokens stand, None if the parts are not there as a whole, in order."""
+    """Return the places of the parts and special tokens, None unless the parts are complete and in order."""
     ids = list(encoded["input_ids"])
     segments = list(encoded.get("token_type_ids") or [0] * len(ids))
     template: list[tuple[int, int]] = []

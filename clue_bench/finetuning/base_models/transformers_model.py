@@ -1,8 +1,8 @@
-"""Models of `transformers` that have no network of ours: ERNIE, ELECTRA, XLM-R and whatever else it can classify with.
+"""Models of `transformers` without a native network: ERNIE, ELECTRA, XLM-R and everything else that can classify.
 
 Input: a checkpoint folder. Output: a `Classifier` around the model's own class for sequence classification, and the
-folder that is written when it is trained. The base must be there as a whole: transformers would warn and train a model
-that is random in part; here that is an error.
+folder that is written when it is trained. The base must be complete: transformers would warn and train a partly random
+model; here that is an error.
 """
 
 import inspect
@@ -46,7 +46,7 @@ _SAME = 1e-4  # how far logits may differ between a padded row and the same row 
 
 
 class TransformersSizes(NamedTuple):
-    """Sizes as our own architectures name them."""
+    """Sizes under the names of our own architectures."""
 
     layers: int
     hidden_size: int
@@ -55,7 +55,7 @@ class TransformersSizes(NamedTuple):
 
 @dataclass(frozen=True)
 class TransformersModel(Pretrained):
-    """A checkpoint folder that `transformers` reads. `segment_types` is 0 where the model takes no segments."""
+    """A checkpoint folder that `transformers` reads. `segment_types` is 0 if the model has no segments."""
 
     config: Any
     segment_types: int
@@ -74,12 +74,12 @@ class TransformersModel(Pretrained):
 
     @property
     def tokeniser(self) -> Tokeniser:
-        """What turns rows into ids."""
+        """Return what turns rows into ids."""
         return self._tokenizer.tokeniser
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What distinguishes the model from another of the same name."""
+        """Return what distinguishes the model from another of the same name."""
         architecture = self.config.to_dict()
         for key in ("_name_or_path", "transformers_version", "id2label", "label2id", "architectures"):
             architecture.pop(key, None)
@@ -88,8 +88,8 @@ class TransformersModel(Pretrained):
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> TransformersClassifier:
         """Return the model with a new head, drawn from torch's global generator.
 
-        Raises ClueBenchError if a part of the base is missing or of another shape than config.json says, or if padding
-        changes what the model says.
+        Raises ClueBenchError if a part of the base is missing or its shape contradicts config.json, or if padding
+        changes the outputs.
         """
         config = self._config(labels, dropout)
         with _explained(self.folder):
@@ -102,7 +102,7 @@ class TransformersModel(Pretrained):
         return self._checked(model)
 
     def trained(self) -> TransformersClassifier:
-        """Return the classifier as it was saved, head and all. Raises ClueBenchError if a part of it is missing."""
+        """Return the classifier as it was saved, with its head. Raises ClueBenchError if a part of it is missing."""
         model, faults = self._load(self.config)
         _refuse(self.folder, model, faults, keep_head=True)
         return self._checked(model)
@@ -131,7 +131,7 @@ class TransformersModel(Pretrained):
         for key in _DROPOUTS:
             if hasattr(config, key):
                 setattr(config, key, dropout)
-        if getattr(config, "pad_token_id", None) is None:  # GPT2 and its kin find the last token by it
+        if getattr(config, "pad_token_id", None) is None:  # GPT2 and its relatives find the last token by it
             config.pad_token_id = self._tokenizer.layout.pad
         return config
 
@@ -148,7 +148,7 @@ class TransformersModel(Pretrained):
 
     @torch.no_grad()
     def _checked(self, model: Any) -> TransformersClassifier:
-        """Return the classifier, after a look at whether it sees padding, which always stands at the end here."""
+        """Return the classifier after checking that padding at the end of a row does not change its outputs."""
         classifier = TransformersClassifier(model, has_segments=self.segment_types > 0).eval()
         layout, text = self.tokeniser.layout, self._tokenizer.ids(["中国a1"])[0]
         row = [part for token, _ in layout.single for part in (text if token == TEXT else [token])]
@@ -165,14 +165,14 @@ class TransformersModel(Pretrained):
             )
         if not torch.allclose(logits[0], logits[1], atol=_SAME, rtol=_SAME):
             raise ClueBenchError(
-                f"{self.folder}: padding at the end of a row changes what {type(model).__name__} says of it",
-                "set pad_token_id in config.json to the tokenizer's; give no model that pads on the left",
+                f"{self.folder}: padding at the end of a row changes the outputs of {type(model).__name__}",
+                "set pad_token_id in config.json to the tokenizer's, or give a model that pads on the right",
             )
         return classifier.train()
 
 
 def read_transformers_model(folder: Path) -> TransformersModel:
-    """Return the checkpoint folder, whose config.json transformers must know. Raises ClueBenchError."""
+    """Read a checkpoint folder whose config.json transformers knows. Raises ClueBenchError."""
     open_weights(folder)  # is there anything to load, and can it be read safely?
     with _explained(folder):
         config = AutoConfig.from_pretrained(folder)
@@ -194,7 +194,7 @@ def read_transformers_model(folder: Path) -> TransformersModel:
 
 
 def _max_positions(model: Any, config: Any) -> int:
-    """Return the tokens of the longest row. RoBERTa and its kin count from the row after the padding's: 512 of 514."""
+    """Return the tokens of the longest row. RoBERTa and its like count from the row after padding's: 512 of 514."""
     tables = [module for name, module in model.named_modules() if name.endswith("position_embeddings")]
     padding = getattr(tables[0], "padding_idx", None) if tables else None
     rows = getattr(config, "max_position_embeddings", None) or UNLIMITED
@@ -211,7 +211,7 @@ def _is_head(model: Any, name: str) -> bool:
 
 
 def _refuse(folder: Path, model: Any, faults: Mapping[str, Iterable[Any]], *, keep_head: bool) -> None:
-    """Raise ClueBenchError if anything but the head (or a pooler, which comes with a head) is not the checkpoint's."""
+    """Raise ClueBenchError if anything but the head, or a pooler that belongs to it, is not from the checkpoint."""
 
     def may_be_new(name: str) -> bool:
         return not keep_head and (_is_head(model, name) or ".pooler." in f".{name}")
@@ -226,5 +226,5 @@ def _refuse(folder: Path, model: Any, faults: Mapping[str, Iterable[Any]], *, ke
 
 
 def _is_layer(name: str) -> bool:
-    """Whether a parameter belongs to a numbered layer; buffers of old versions do not count."""
+    """Return whether a parameter belongs to a numbered layer; buffers of old versions do not count."""
     return bool(re.search(r"\.\d+\.", name)) and name.endswith(("weight", "bias")) and ".masked_bias" not in name

@@ -1,4 +1,4 @@
-"""Scores on the `evaluate` interface: `evaluate.load(METRIC_PATH)`."""
+"""CLUE's scores for the `evaluate` library: `evaluate.load(METRIC_PATH)`."""
 
 from pathlib import Path
 

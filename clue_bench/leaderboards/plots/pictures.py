@@ -50,7 +50,7 @@ class Picture:
 
     @property
     def path(self) -> str:
-        """Where the file lies, relative to the board's folder."""
+        """Return where the file lies, relative to the board's folder."""
         return f"{FOLDER}/{self.name}.svg"
 
 

@@ -98,7 +98,7 @@ def read_published(folder: Path) -> list[PublishedScore]:
     """
     paths = sorted(folder.glob("*.csv"))
     if not paths:
-        raise ClueBenchError(f"{folder}: no CSV file of published scores", "name the folder leaderboards/published")
+        raise ClueBenchError(f"{folder}: no CSV file of published scores", "give the folder leaderboards/published")
     return [score for path in paths for score in read_quotations(path, PublishedScore)]
 
 
@@ -153,4 +153,4 @@ def _parse(values: list[str], header: list[str], kind: type[AnyQuotation], where
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "the row"
         message = first["msg"].removeprefix("Value error, ")
-        raise ClueBenchError(f"{where}: {key}: {message}", "fix the line; every row needs its source") from error
+        raise ClueBenchError(f"{where}: {key}: {message}", "fix the line, and give every row its source") from error

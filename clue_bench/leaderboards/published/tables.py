@@ -50,6 +50,8 @@ ENGLISH = {
 }
 """Chinese heading of a table → English below it."""
 
+_FIX = "restore leaderboards/published"
+
 
 class _Strict(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
@@ -85,7 +87,7 @@ class Layout(_Strict):
     footnotes: list[Footnote] = []
 
     def holds(self, score: PublishedScore) -> bool:
-        """Whether the source prints `score` in this table."""
+        """Return whether the source prints `score` in this table."""
         is_here = not self.notes or score.note.split(";")[0] in self.notes
         return bool(self.scores) and score.source == self.source and score.task != "-" and is_here
 
@@ -127,22 +129,22 @@ class PublishedTable:
 
     @cached_property
     def notes(self) -> tuple[str, ...]:
-        """The footnotes, in the order of the cells; the number of one is its place from 1."""
+        """Return the footnotes in the order of the cells; they are numbered from 1."""
         return tuple(dict.fromkeys(note for row in self.rows for cell in row for note in cell.notes))
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """The distinct sources of all cells, in their order."""
+        """Return the distinct sources of all cells, in their order."""
         return tuple(dict.fromkeys(cell.source for row in self.rows for cell in row if cell.source))
 
     @property
     def address(self) -> str:
-        """What a permalink calls the table."""
+        """Return the table's name in permalinks."""
         return f"published-{self.name}"
 
     @cached_property
     def row_names(self) -> tuple[str, ...]:
-        """A name per row that no other row has: its first cell, where that is not enough with more of them."""
+        """Return a unique name per row: its first cell, or several cells where the first is not unique."""
         for length in range(1, len(self.header) + 1):
             names = tuple(" ".join(cell.text for cell in row[:length]) for row in self.rows)
             if len(set(names)) == len(names):
@@ -151,7 +153,7 @@ class PublishedTable:
 
     @property
     def table(self) -> Table:
-        """The table with links, marks of footnotes, and addresses of the cells that quote something."""
+        """Return the table with links, marks of footnotes, and addresses of the cells that quote something."""
         columns = tuple(self._column(place) for place in range(len(self.header)))
         rows = tuple(self._row(row, name) for row, name in zip(self.rows, self.row_names, strict=True))
         notes = [f"{number} {note}" for number, note in enumerate(self.notes, start=1)]
@@ -222,7 +224,7 @@ def read_layouts(folder: Path) -> list[Layout]:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
         return pydantic.TypeAdapter(dict[str, list[Layout]]).validate_python(values)["tables"]
     except (OSError, ValueError, KeyError) as error:
-        raise ClueBenchError(f"{path}: {error}", "restore leaderboards/published") from error
+        raise ClueBenchError(f"{path}: {error}", _FIX) from error
 
 
 def make_published_table(layout: Layout, scores: Sequence[PublishedScore], facts: Facts) -> PublishedTable:
@@ -315,7 +317,7 @@ def _one_split(quoted: Sequence[PublishedScore], layout: Layout) -> str:
     if len(splits) != 1:
         raise ClueBenchError(
             f"published table of {layout.title}, {layout.source}: expected one split, found {splits or 'no row'}",
-            "restore leaderboards/published",
+            _FIX,
         )
     return splits[0]
 
@@ -326,13 +328,15 @@ def _by_model(quoted: Sequence[PublishedScore], layout: Layout) -> dict[str, dic
     for score in quoted:
         tasks = table.setdefault(score.model, {})
         if score.task not in (*layout.scores.values(), *layout.left_out):
-            raise ClueBenchError(f"published table of {layout.title}: no column for {score.task} ({score.model})")
+            raise ClueBenchError(f"published table of {layout.title}: no column for {score.task} ({score.model})", _FIX)
         if score.task in tasks:
-            raise ClueBenchError(f"published table of {layout.title}: two scores for {score.model} on {score.task}")
+            raise ClueBenchError(
+                f"published table of {layout.title}: two scores for {score.model} on {score.task}", _FIX
+            )
         tasks[score.task] = score
     for model, tasks in table.items():
         if missing := [task for task in layout.scores.values() if task not in tasks]:
-            raise ClueBenchError(f"published table of {layout.title}: {model} lacks {', '.join(missing)}")
+            raise ClueBenchError(f"published table of {layout.title}: {model} lacks {', '.join(missing)}", _FIX)
     return table
 
 

@@ -50,7 +50,7 @@ class SpeedCell:
 
     @property
     def shown(self) -> Cell:
-        """The cell of a table."""
+        """Return the cell of a table."""
         return Cell(f"{self.text}{self.change}", self.value, self.marks)
 
     def to_json(self) -> dict[str, Any]:

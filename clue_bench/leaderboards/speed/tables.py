@@ -43,22 +43,22 @@ class SpeedTable(Shown):
 
     @property
     def started_at(self) -> str:
-        """When the session started."""
+        """Return when the session started."""
         return (self.rows[0].record if self.rows else self.failed[0]).started_at
 
     @property
     def machine_name(self) -> str:
-        """The GPU, or the processor."""
+        """Return the GPU, or the processor."""
         return str(self.machine.get("gpu") or self.machine.get("processor", "unknown machine"))
 
     @property
     def baseline(self) -> Measured:
-        """The row that the others are compared with: the session's, or the first where that one failed."""
+        """Return the row that the others are compared with: the session's, or the first where that one failed."""
         return next((row for row in self.rows if row.results.is_baseline), self.rows[0])
 
     @property
     def not_measured(self) -> list[str]:
-        """A sentence per number that is missing, and per model that has none."""
+        """Return a sentence per number that is missing, and per model that has none."""
         reasons = [
             f"{row.record.model.name}: {kind} was not measured: {reason}."
             for row in self.rows

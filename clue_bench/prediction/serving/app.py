@@ -175,7 +175,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise ClueBenchError(f"--host {host}: {error.strerror or error}", "--host 127.0.0.1") from error
+        raise ClueBenchError(f"--host {host}: {error.strerror or error}", "give --host 127.0.0.1") from error
     bound = socket.socket(family, kind, protocol)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a port rests a minute after a server
@@ -185,9 +185,9 @@ def listen(host: str, port: int) -> socket.socket:
         bound.close()
         if error.errno == errno.EADDRINUSE:
             raise ClueBenchError(
-                f"{host}:{port}: another program listens there", f"--port {port + 1}, or --port 0 for a free one"
+                f"{host}:{port}: another program listens there", f"give --port {port + 1}, or --port 0 for a free one"
             ) from error
-        raise ClueBenchError(f"{host}:{port}: {error.strerror}", "--host 127.0.0.1 --port 8000") from error
+        raise ClueBenchError(f"{host}:{port}: {error.strerror}", "give --host 127.0.0.1 --port 8000") from error
     return bound
 
 
@@ -226,4 +226,4 @@ def serve(app: FastAPI, bound: socket.socket) -> None:
     server = make_server(app)
     server.run(sockets=[bound])
     if not server.started:
-        raise ClueBenchError("the server did not start", "the lines above say why")
+        raise ClueBenchError("the server did not start", "read the lines above, which say why")

@@ -33,7 +33,7 @@ class _Job(Generic[Row, Result]):
 
     @property
     def waiting(self) -> int:
-        """Rows that no batch has taken yet."""
+        """Return the number of rows that no batch has taken yet."""
         return 0 if self.future.done() else len(self.rows) - self.taken
 
 
@@ -56,7 +56,7 @@ class Batcher(Generic[Row, Result]):
         max_wait: float,
         max_queue: int,
     ) -> None:
-        """`run` is called in `executor`; `max_batch` and `max_queue` count rows, `max_wait` seconds."""
+        """Prepare to call `run` in `executor`; `max_batch` and `max_queue` count rows, `max_wait` seconds."""
         self._run, self._executor = run, executor
         self._max_batch, self._max_wait, self._max_queue = max_batch, max_wait, max_queue
         self._jobs: deque[_Job[Row, Result]] = deque()
@@ -83,7 +83,7 @@ class Batcher(Generic[Row, Result]):
 
     @property
     def waiting(self) -> int:
-        """Rows that wait for a batch, those of clients that have gone left out."""
+        """Return the number of rows that wait for a batch, those of clients that have gone left out."""
         return sum(job.waiting for job in self._jobs)
 
     async def submit(self, rows: Sequence[Row]) -> list[Result]:

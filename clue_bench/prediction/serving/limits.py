@@ -38,12 +38,12 @@ class Limits:
             raise ClueBenchError(
                 f"--max-queue {self.max_queue}: less than a request or a batch may hold, "
                 f"{max(self.max_texts, self.max_batch)} rows",
-                f"--max-queue {max(self.max_texts, self.max_batch)}",
+                f"give --max-queue {max(self.max_texts, self.max_batch)} or more",
             )
 
     @property
     def max_body_bytes(self) -> int:
-        """The largest body; every request within the other limits fits."""
+        """Return the largest body; every request within the other limits fits."""
         return self.max_texts * (2 * self.max_text_chars * BYTES_PER_CHARACTER + 16) + PUNCTUATION
 
 

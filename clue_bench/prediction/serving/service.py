@@ -16,7 +16,7 @@ from clue_bench.prediction.predictor import Predictor, RowScores, Texts
 from clue_bench.prediction.serving.batcher import Batcher, ClosedError, QueueFullError
 from clue_bench.prediction.serving.limits import Limits, RefusedError
 
-EXAMPLE = 'expected {"texts": [["…"], …]}, for pairs {"texts": [["…", "…"], …]}'
+EXAMPLE = 'send {"texts": [["…"], …]}, or for pairs {"texts": [["…", "…"], …]}'
 log = logging.getLogger(__name__)
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -148,7 +148,9 @@ class Service:
         run_id = request.model if request.model is not None else next(iter(self._predictors))
         if run_id not in self._predictors:
             raise RefusedError(
-                404, f"no model is called '{run_id}'; {nearest(run_id, self._predictors)}", "GET /models"
+                404,
+                f"no model is called '{run_id}'; {nearest(run_id, self._predictors)}",
+                "send GET /models for the list",
             )
         predictor = self._predictors[run_id]
         rows = [tuple(texts) for texts in request.texts]
@@ -208,7 +210,7 @@ class Service:
             raise RefusedError(503, "the server is stopping", "try again", {"Retry-After": "5"}) from error
         except Exception as error:
             log.exception("a batch of %s failed", run_id)
-            raise RefusedError(500, "the model failed on this batch", "the server's log says why") from error
+            raise RefusedError(500, "the model failed on this batch", "read the server's log") from error
 
 
 def _run(predictor: Predictor, rows: list[Texts]) -> list[RowScores]:

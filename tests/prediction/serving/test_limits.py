@@ -67,7 +67,7 @@ def test_the_longest_request_that_the_limits_allow_fits_the_body():
 def test_limits_that_contradict_each_other_are_refused(asked):
     with pytest.raises(ClueBenchError, match="--max-queue 8: ") as refused:
         Limits(**{"max_texts": 4, "max_batch": 4, "max_queue": 8, **asked})
-    assert refused.value.hint == "--max-queue 9"
+    assert refused.value.hint == "give --max-queue 9 or more"
 
 
 def request_of(receive, **headers):
