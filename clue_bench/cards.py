@@ -152,7 +152,7 @@ def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Co
 
 
 def _walk(model: type[Card], loc: tuple[int | str, ...]) -> tuple[type[pydantic.BaseModel], list[str]]:
-    """Return the innermost model on the way to `loc`, and the keys that stand in the file."""
+    """Return the innermost model on the path `loc`, and the keys of that path that are in the file."""
     annotation: Any = model
     inner: type[pydantic.BaseModel] = model
     keys: list[str] = []

@@ -28,7 +28,7 @@ SHEET_HEAD = 34.0  # units above the charts of a file
 
 
 class Axis(NamedTuple):
-    """One axis: what it measures, its ends, its ticks and their names; `with_zero` gives a logarithm a place for 0."""
+    """One axis: what it measures, its ends, its ticks and their names; `with_zero` adds a place for 0 to a log axis."""
 
     label: str
     low: float
@@ -148,7 +148,7 @@ class Chart:
         self._occupied.append(Box(x - radius, y - radius, x + radius, y + radius))
 
     def label(self, point: Point, text: str, *, distance: float) -> None:
-        """Name a point, on the side where there is most room. All bubbles have to be there already."""
+        """Name a point, on the side with the most room. All bubbles must be drawn before."""
         x, y = self.position(*point)
         gap = distance + 5
         candidates = [(x + gap, y + 4, "start"), (x - gap, y + 4, "end")]
@@ -158,7 +158,7 @@ class Chart:
         self._write_in_free_space(text, candidates, "")
 
     def horizontal_label(self, value: float, text: str) -> None:
-        """Name a horizontal line at the end and on the side where there is most room."""
+        """Name a horizontal line, at the end and on the side with the most room."""
         y = self.position(self.x.high, value)[1]
         across = ((self.right, "end"), (self.left + 4, "start"), ((self.left + self.right) / 2, "middle"))
         heights = (*(y + down for down in (-5, LINE, -5 - LINE, 2 * LINE)), self.top + LINE, self.bottom - 6)
@@ -187,7 +187,7 @@ class Chart:
         add(self.root, "text", text, x=x, y=y, text_anchor=anchor, style_class=style)
 
     def _cost(self, box: Box) -> float:
-        """Return how much of what is there already a label would cover; leaving the drawing costs more."""
+        """Return how much of the drawing a label would cover; leaving the drawing costs more."""
         inside = max(0.0, min(box.right, self.width - 4) - max(box.left, self.left))
         outside = box.right - box.left - inside
         outside += max(0.0, self.top - box.top) + max(0.0, box.bottom - self.bottom)
@@ -217,7 +217,7 @@ class Chart:
 
 
 def sheet(name: str, charts: Sequence[Chart], *, title: str, description: str, across: int = 1) -> str:
-    """Return a file of its own with charts, so many a line: with its styles and a ground, for light and dark pages."""
+    """Return charts, several per line, as a standalone file with styles and background, for light and dark pages."""
     across = min(across, len(charts))
     width = max(chart.width for chart in charts) * across
     lines = [charts[start : start + across] for start in range(0, len(charts), across)]
@@ -279,7 +279,7 @@ def printable(text: str) -> str:
 
 
 def text_width(text: str) -> float:
-    """Return about how many units a line of text takes: Chinese characters are as wide as high."""
+    """Return roughly how many units a line of text takes: Chinese characters are as wide as high."""
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return wide * CHINESE_WIDTH + (len(text) - wide) * LATIN_WIDTH
 

@@ -1,4 +1,4 @@
-"""Write a file completely or not at all.
+"""Write files completely or not at all, and lock folders.
 
 Input: a path. Output: the finished file under that name, on disk (fsync) before it becomes visible. A crash at any
 moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` beside it.
@@ -64,7 +64,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def held(lock: Path) -> Iterator[None]:
-    """Hold `lock`, a file, while the block runs; it is given up when the process ends, however it ends.
+    """Hold the file `lock` while the block runs; it is released when the process ends, however it ends.
 
     Raises ClueBenchError if another process holds it. Does nothing on systems without such locks.
     """

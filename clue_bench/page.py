@@ -70,7 +70,7 @@ class Page:
 
 
 def asset(package: str, name: str) -> str:
-    """Return the text of a file that lies in one of our packages, such as a style sheet."""
+    """Return the text of a file in one of our packages, such as a style sheet."""
     return resources.files(package).joinpath(name).read_text(encoding="utf-8")
 
 
@@ -96,5 +96,5 @@ def _source(text: str) -> str:
 
 
 def _json(value: Any) -> str:
-    """Return JSON that cannot end the element that it stands in."""
+    """Return JSON that cannot end its script element."""
     return htmlsafe_json_dumps(value, ensure_ascii=False, separators=(",", ":"))

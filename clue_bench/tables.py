@@ -1,4 +1,4 @@
-"""One table for whatever is shown as one: in a terminal, a notebook, Markdown, HTML, CSV, JSON and pandas.
+"""One kind of table for terminals, notebooks, Markdown, HTML, CSV, JSON and pandas.
 
 Input: columns, and rows of cells or of plain values (`make_table`). Output: text, plain values or a frame. A cell has
 what is shown and, apart from it, what it is sorted by and exported as; marks, links and the best of a column are facts
@@ -42,7 +42,7 @@ class Link(NamedTuple):
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: `text` is shown with `mark` behind it; `value` is what it is sorted by, None where there is nothing.
+    """One cell: `text` is shown with `mark` after it; `value` is the key for sorting, None if there is none.
 
     Digits of a mark are numbers of footnotes. `tooltip` explains the cell in a sentence, `below` stands under it in
     small print, and `address` is what a link to this cell names.
@@ -65,7 +65,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `note` stands under the name: a translation, a condition; `tags` are what filters know it by."""
+    """One column. `note` is shown under the name, e.g. a translation; `tags` are for filters."""
 
     name: str
     note: str = ""
@@ -84,7 +84,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """One table. `name` is for files and links; `notes` stand under it."""
+    """One table. `name` is for files and links; `notes` are shown below it."""
 
     title: str
     columns: tuple[Column, ...]
@@ -272,7 +272,7 @@ def text_width(text: str) -> int:
 
 
 def _blocks(widths: Sequence[int], width: int | None) -> list[list[int]]:
-    """Return which columns stand side by side; the first is repeated in every block."""
+    """Return blocks of columns that fit side by side; the first column is repeated in every block."""
     blocks, taken = [[0]], widths[0]
     for place, wide in enumerate(widths[1:], start=1):
         if width is not None and len(blocks[-1]) > 1 and taken + len(GAP) + wide > width:

@@ -1,4 +1,4 @@
-"""Which code and which packages produced a result.
+"""Describe the code and the packages that produced a result.
 
 Input: nothing. Output: plain dictionaries for checkpoints and run records.
 """

@@ -1,4 +1,4 @@
-"""Two settings compared on the same rows of the same data.
+"""Compare two settings on the same rows of the same data.
 
 Input: the folders of one run or of several seeds on each side. Output: a `Comparison`, with a verdict in words. Runs
 on different tasks, data revisions, splits or rows are refused: their difference would mean nothing.
@@ -57,14 +57,14 @@ class Side:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """A against B. `discordance` is None where a side has several seeds: McNemar's test compares single runs."""
+    """A against B. `discordance` is None if a side has several seeds: McNemar's test compares single runs."""
 
     a: Side
     b: Side
     difference: PairedDifference
     discordance: Discordance | None
     test: PairedTest
-    """The paired test that leaderboards rank by; Welch's asks rows and seeds, and the bootstrap is too sure of few."""
+    """The paired test that leaderboards rank by; Welch's uses rows and seeds, the bootstrap is too sure of few."""
 
     @property
     def p_values(self) -> dict[str, float]:
@@ -73,7 +73,7 @@ class Comparison(Shown):
 
     @property
     def is_separated(self) -> bool:
-        """Return whether the interval of the difference leaves out 0 and every test agrees."""
+        """Return whether the interval of the difference excludes 0 and every test agrees."""
         low, high = self.difference.interval[:2]
         alpha = 1 - self.difference.interval.level
         return not low <= 0.0 <= high and all(p < alpha for p in self.p_values.values())
@@ -217,7 +217,7 @@ def _check_same_rows(first: FinishedRun, run: FinishedRun) -> None:
 
 
 def _check_one_setting(name: str, runs: list[FinishedRun]) -> None:
-    """Raise ClueBenchError unless the runs of a side differ in their seed only."""
+    """Raise ClueBenchError unless the runs of a side differ only in their seeds."""
     first = runs[0]
     seeds = [run.record.seed for run in runs]
     for run in runs[1:]:

@@ -50,7 +50,7 @@ class ClassScores(NamedTuple):
 
 
 class Block(NamedTuple):
-    """A part of the confusion matrix: `classes` in display order, and what lies outside of it.
+    """A part of the confusion matrix: `classes` in display order, and the counts outside of it.
 
     `counts[i, j]` is for gold `classes[i]`, predicted `classes[j]`; its last column, if `has_others`, is for every
     other class. `errors` is the number of wrong rows inside, between two of the classes.
@@ -63,7 +63,7 @@ class Block(NamedTuple):
 
 
 class Example(NamedTuple):
-    """A row that was predicted wrongly. `at_most`: the gold probability is not known, but no more than that."""
+    """A row that was predicted wrongly. `at_most` marks a gold probability that is only an upper bound."""
 
     texts: tuple[str, ...]
     prediction: Prediction
@@ -72,7 +72,7 @@ class Example(NamedTuple):
 
 
 class Bin(NamedTuple):
-    """Rows with a confidence in (low, high]; the means are None where there are none."""
+    """Rows with a confidence in (low, high]; the means are None without any."""
 
     low: float
     high: float
@@ -82,7 +82,7 @@ class Bin(NamedTuple):
 
 
 class RiskCoverage(NamedTuple):
-    """`risks[k - 1]` is the share of wrong ones among the k most confident rows."""
+    """The risk at every coverage: `risks[k - 1]` is the share of errors among the k most confident rows."""
 
     risks: Floats
     best_risks: Floats  # if confidence put every right row before every wrong one
@@ -105,7 +105,7 @@ class RiskCoverage(NamedTuple):
 
 @dataclass(frozen=True)
 class Analysis:
-    """What there is to say of one run. Shares are of 1."""
+    """The full analysis of one run. Shares are of 1."""
 
     run: FinishedRun
     task: Task
@@ -244,7 +244,7 @@ def macro_f1(classes: list[ClassScores]) -> float:
 def hardest_examples(texts: list[tuple[str, ...]], predictions: list[Prediction]) -> list[Example]:
     """Return the wrong rows, those with the lowest gold probability first; ties in the order of the file.
 
-    Where predictions carry no gold probability, it is taken as what the predicted label leaves.
+    If predictions have no gold probability, what the predicted label leaves is used.
     """
     wrong = []
     for row, prediction in zip(texts, predictions, strict=True):

@@ -1,4 +1,4 @@
-"""A finished fine-tuning run, read and checked: its record, its predictions, and the rows that were predicted.
+"""Read and check a finished fine-tuning run: its record, its predictions, and the predicted rows.
 
 Input: a run's folder, task data. Output: `FinishedRun`, `Rows`. Predictions that are not those of the record, and rows
 that are not those of the predictions, are errors: numbers over them would be about nothing.
@@ -72,7 +72,7 @@ def read_run(folder: Path, split: str) -> FinishedRun:
 
 
 def rows_of(run: FinishedRun, task: Task, data: Path) -> Rows:
-    """Return the rows that `run` predicted.
+    """Read the rows that `run` predicted.
 
     Raises ClueBenchError if the file in `data` is another one than the run read, or a row is not the one predicted.
     """

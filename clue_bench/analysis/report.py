@@ -1,4 +1,4 @@
-"""The report of a run: its analysis as one HTML file, in the shell of `clue_bench.page`.
+"""Write the report of a run: its analysis as one HTML file, in the shell of `clue_bench.page`.
 
 Input: an `Analysis`. Output: a page that needs nothing else. Everything that comes from data is escaped, by jinja2, by
 the tables or by the XML writer of the charts. Every chart has its numbers in a table of the page, or in the words
@@ -27,7 +27,7 @@ FLAGS = {
     MAJORITY_CLASS: "majority class: the model says (nearly) nothing but the most frequent label, or is no better than "
     "always saying it. The score shows no skill."
 }
-"""What the flags of a record mean; others are shown as they stand."""
+"""The meaning of a record's flags; other flags are shown unchanged."""
 
 WIDTH, HEIGHT = 480.0, 300.0  # units of a chart
 LONGEST_LABEL = 190.0  # units
@@ -215,7 +215,7 @@ def risk_coverage_chart(risk: RiskCoverage) -> str:
 
 
 def learning_charts(analysis: Analysis) -> list[str]:
-    """Draw losses, and dev scores with what always answering the majority class gives; nothing without evaluations."""
+    """Draw losses, and dev scores with that of always predicting the majority class; nothing without evaluations."""
     results = analysis.run.record.completed_results
     evaluations, best_step = results.evaluations, results.best_step
 
@@ -277,7 +277,7 @@ def _percent(share: Any, digits: int = 2) -> str:
 
 
 def _number(value: Any, digits: int = 4) -> str:
-    """Return an integer with separators, anything else with so many digits, nothing for None."""
+    """Return an integer with separators, any other number with a fixed number of digits, and nothing for None."""
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"

@@ -1,6 +1,6 @@
-"""Convert a checkpoint: read it, hold it against transformers, write it.
+"""Convert a checkpoint: read it, check it against transformers, write it.
 
-Input: the path of a checkpoint, of what kind it is, and of what kind it shall be. Output: a new folder and a
+Input: the path of a checkpoint, its layout, and the layout to write. Output: a new folder and a
 `Conversion`. The folder is complete or absent; an earlier one is never replaced.
 """
 
@@ -29,7 +29,7 @@ _READERS = {"uer": read_uer, "tf": read_tensorflow, "hf": read_huggingface}
 
 @dataclass(frozen=True, repr=False)
 class Conversion(Shown):
-    """What was converted. Tensors and parameters of the source are kept or dropped; `written` counts the result's.
+    """The facts of a conversion. Tensors and parameters of the source are kept or dropped; `written` is the result's.
 
     The two differ where matrices are joined or split, zeros are added, or a tied tensor is written twice.
     """
@@ -174,7 +174,7 @@ def _refuse_existing(destination: Path) -> None:
 
 
 def _vocabulary(path: Path, kind: SourceKind, given: Path | None) -> Vocabulary:
-    """Return the vocabulary that was given, else the one that lies beside the weights."""
+    """Return the given vocabulary, else the one beside the weights."""
     if given:
         return read_vocabulary(given)
     if kind == "hf":
@@ -198,7 +198,7 @@ def _provenance(
     source_kind: SourceKind,
     target_kind: TargetKind,
 ) -> dict[str, Any]:
-    """Return provenance.json: what the source says of itself, and what was done to it here."""
+    """Return the contents of provenance.json: what the source says about itself, and what was done to it."""
     earlier = model.inherited.get("converted")
     done = {
         "from": source_kind,

@@ -1,4 +1,4 @@
-"""Hugging Face folders as they are found: cleaned, with nothing lost in silence.
+"""Read Hugging Face folders and clean them, without losing anything silently.
 
 Input: a folder with config.json, weights (safetensors or a pickle, one file or several) and a vocabulary. Output: a
 `Model` with the names that transformers writes today. Dropped are buffers, optimizer state and second copies of tied

@@ -1,4 +1,4 @@
-"""What every reader of this room gives and every writer takes: a model in the Hugging Face layout.
+"""The model that every reader of this package returns and every writer takes, in the Hugging Face layout.
 
 Input: the tensors of a source and a config.json. Output: a `Model`; counts of what was dropped, and why; nothing, or an
 error that names the tensor, where transformers would not load the model completely (`verify`).
@@ -97,7 +97,7 @@ def source_of(files: Iterable[Path], shapes: Iterable[tuple[int, ...]]) -> Sourc
 
 
 def live_tensors(weights: Weights) -> tuple[dict[str, Tensor], list[Dropped]]:
-    """Split what files hold into tensors that a model may want and what none uses."""
+    """Split the tensors of files into those that a model may use and those that none uses."""
     live: dict[str, Tensor] = {}
     dropped = [Dropped(name, why_dead(name) or "not a tensor", 0, tensors=0) for name in weights.others]
     for name, tensor in weights.tensors():
@@ -125,7 +125,7 @@ def grouped(dropped: Iterable[Dropped]) -> tuple[DroppedGroup, ...]:
 
 
 def labelled(config: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Return config.json of a classifier with `number` labels, whose names the source does not know."""
+    """Return config.json of a classifier with `number` labels whose names the source does not give."""
     return {**config, **label_names(tuple(f"LABEL_{index}" for index in range(number)))}
 
 
@@ -140,7 +140,7 @@ def check_rows(words: Tensor, *, vocabulary: int, where: str) -> None:
 
 
 def verify(model: Model, built: PreTrainedModel | None = None) -> None:
-    """Hold `model` against its class in transformers, which is `built` if it was built already.
+    """Check `model` against its class in transformers, which is `built` if it was built before.
 
     Raises ClueBenchError for a tensor that is missing, left over, of another shape, or holds NaN or infinity.
     """

@@ -1,4 +1,4 @@
-"""What a configuration file states about a model, whoever wrote it, held against the shapes of the weights.
+"""Read a configuration file of any toolkit, and check it against the shapes of the weights.
 
 Input: a config of UER-py, TensorFlow's bert_config.json or a config.json of transformers, and sizes read from shapes.
 Output: a `ModelConfig`, and notes on what neither of them says and was assumed.
@@ -95,7 +95,7 @@ def settled(
 
 
 def _check_kind(ours: str, key: str, value: Any, where: str) -> None:
-    """Raise ClueBenchError for a number that is none, or not positive, and for an activation that is no name."""
+    """Raise ClueBenchError for a size that is not a positive number, or an activation that is not a name."""
     if ours == "activation":
         expected, is_right = "a name", isinstance(value, str)
     elif ours == "dropout":

@@ -1,1 +1,1 @@
-"""Room 1, from raw text to shards: read, clean, segment, build."""
+"""Corpora, from raw text to shards: read, clean, segment, build."""

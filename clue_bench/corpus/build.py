@@ -33,7 +33,7 @@ UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a sha
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a build is. Bytes count the input files as they lie on disk."""
+    """The progress of a build. Bytes count the input files as stored on disk."""
 
     bytes_read: int
     bytes_total: int
@@ -177,7 +177,7 @@ def _made(
                 yield from ((future.result(), False) for future in done)
         except BrokenProcessPool as error:
             raise ClueBenchError(
-                "a worker process was ended from outside, perhaps for want of memory",
+                "a worker process was ended from outside, perhaps because memory ran out",
                 "run the same command again with fewer --workers: it continues",
             ) from error
         finally:
@@ -202,7 +202,7 @@ def _start(vocab: Vocabulary, words: Segmenter | None) -> None:
 
 
 def _end_with_parent() -> None:
-    """Wait for the parent's end: a parent that is killed cannot end its workers."""
+    """Wait for the parent to end, because a killed parent cannot end its workers."""
     parent = parent_process()
     if parent is not None:
         parent.join()

@@ -30,7 +30,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 @dataclass
 class Tally:
-    """What reading has met so far. `bytes_read` counts the files as they lie on disk, for progress."""
+    """Counts of what has been read so far. `bytes_read` counts the files as stored on disk, for progress."""
 
     bytes_read: int = 0
     split_documents: int = 0
@@ -46,7 +46,7 @@ class Document(NamedTuple):
 
 
 def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the text files that `paths` name, folders searched (not recursively), and the files left aside.
+    """Return the text files in `paths`, folders searched (not recursively), and the ignored files.
 
     Raises ClueBenchError for a path that does not exist, a file of another kind, or nothing to read at all.
     """
@@ -216,7 +216,7 @@ def _decompressed(raw: IO[bytes], file: Path) -> IO[bytes]:
 
 
 def _guarded(file: Path, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """Return `read`, of at most so many bytes, with damaged archives named."""
+    """Return `read`, with errors that name damaged archives."""
 
     def guarded(size: int) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""Ask the model: fill masks, continue sentences, and judge no further than the answers go.
+"""Ask the model to fill masks or continue sentences, and judge its answers.
 
 Input: a folder, a class name and a configuration. Output: `FilledMask` or `Continuation`, and findings.
 """
@@ -191,7 +191,7 @@ def judge_continued(continued: Sequence[Continuation], *, size: int) -> Finding:
 
 
 def _within(subject: Subject, ids: list[int], text: str) -> list[int]:
-    """Return `ids` if the model has embeddings for all of them and for so many. Raises ClueBenchError if not."""
+    """Return `ids` if the model has embeddings for them and their positions. Raises ClueBenchError if not."""
     max_length, rows = subject.model.config.max_position_embeddings, subject.model.config.vocab_size
     if len(ids) > max_length:
         raise ClueBenchError(

@@ -1,4 +1,4 @@
-"""config.json against the weights: family, the sizes that shapes give away, and the class to read them with.
+"""Compare config.json with the weights: family, the sizes that shapes reveal, and the class to read them with.
 
 Input: config.json and a `Family`. Output: findings, and a `Reading`: how the weights have to be read so that
 everything else can still be checked, and in words what that changes; an `Architecture`: what its class wants.

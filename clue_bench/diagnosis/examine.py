@@ -42,7 +42,7 @@ from clue_bench.weights.read import CONFIG, WEIGHTS, Weights, open_weights, read
 
 @dataclass(frozen=True)
 class Files:
-    """What lies in the folder."""
+    """The files in the folder, read."""
 
     folder: Path
     values: dict[str, Any]  # of config.json
@@ -52,7 +52,7 @@ class Files:
 
 @dataclass
 class Answers:
-    """What the model answered, if it was asked."""
+    """The model's answers, if it was asked."""
 
     finding: Finding
     filled: list[FilledMask] = field(default_factory=list)

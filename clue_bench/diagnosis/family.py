@@ -1,6 +1,6 @@
-"""Which family of models do these weights belong to? Told from names and shapes of tensors, not from config.json.
+"""Recognise the family of models from names and shapes of tensors, not from config.json.
 
-Input: names and shapes. Output: a `Family`: its kind, the evidence in words, and the sizes that the shapes give away.
+Input: names and shapes. Output: a `Family`: its kind, the evidence in words, and the sizes that the shapes reveal.
 """
 
 import re
@@ -16,7 +16,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class _Signs(NamedTuple):
-    """What a kind is called, and what it alone has: a name of its layers (`mark`), told as `evidence`, and a head."""
+    """The name of a kind, and what only it has: a name of its layers (`mark`), described by `evidence`, and a head."""
 
     label: str
     head: str = ""
@@ -72,7 +72,7 @@ _SEGMENTS = (r"embeddings\.token_type_embeddings\.weight$",)
 
 @dataclass(frozen=True)
 class Family:
-    """What the names and shapes say. A size is None where no tensor gives it away."""
+    """What the names and shapes say. A size is None if no tensor reveals it."""
 
     kind: Kind
     evidence: str
@@ -90,7 +90,7 @@ class Family:
 
 
 def label_of(kind: Kind) -> str:
-    """Return what people call a kind."""
+    """Return the usual name of a kind."""
     return _KINDS[kind].label
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says: findings, answers and a verdict, all frozen data.
+"""The doctor's result: findings, answers and a verdict, all frozen data.
 
 Input: findings in any order. Output: a `Diagnosis`, whose `verdict` is one sentence and whose `healthy` decides the
 exit code; its `tables` are what the terminal shows. Examines nothing itself.
@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 from clue_bench.tables import Shown, Table, make_table
 
 Severity = Literal["ok", "note", "wrong"]
-# The closed list of what is looked at, in the order in which a cause comes before its consequences: the verdict quotes
-# the first that is wrong.
+# The closed list of checks, in the order in which a cause comes before its consequences: the verdict quotes the first
+# that is wrong.
 Check = (
     Literal["family", "config", "vocabulary", "head", "tensors", "numbers"]
     | Literal["positions", "segments", "special tokens", "tokenizer", "answers", "provenance"]
@@ -22,7 +22,7 @@ CHECKS = tuple(check for part in get_args(Check) for check in get_args(part))
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at: what was found and expected in one line, and what to type or change."""
+    """One check: what was found and expected in one line, and what to type or change."""
 
     check: Check
     severity: Severity
@@ -63,7 +63,7 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Parameters:
-    """Counts of parameters; None where transformers has no class to count by."""
+    """Counts of parameters; None if transformers has no class to count by."""
 
     encoder: int | None  # with the pooler where the family has one, as model cards count
     has_pooler: bool

@@ -1,4 +1,4 @@
-"""Tensors against what the class wants: names and shapes, numbers, and the rows of positions and segments.
+"""Compare tensors with what the class wants: names and shapes, numbers, and the rows of positions and segments.
 
 Input: `Weights`, an `Architecture` and a `Reading`. Output: findings. What is said of training is read from values
 alone, and says "look": a row that was never used keeps its random start.

@@ -1,4 +1,4 @@
-"""The tokenizer files of a checkpoint, and what is wrong with them: against themselves, config.json and the embedding.
+"""Check the tokenizer files of a checkpoint against each other, config.json and the embedding.
 
 Input: a folder, config.json, a `Reading` and the rows of the embedding. Output: `TokenizerFiles`, read tolerantly (the
 kind of vocabulary, its tokens in the order of their ids, tokenizer_config.json), and findings.
@@ -47,7 +47,7 @@ _CAPITALS = 26  # a vocabulary with fewer tokens with capitals is one of lower-c
 
 @dataclass(frozen=True)
 class TokenizerFiles:
-    """What there is of a tokenizer. `tokens` may repeat themselves, and lack special ones."""
+    """The files of a tokenizer. `tokens` may have repetitions, and lack special ones."""
 
     style: Style
     file: str  # name of the file that the tokens are from; "" for style none
@@ -182,7 +182,7 @@ def _compare_sizes(files: TokenizerFiles, stated: object, rows: int | None) -> F
 
 
 def check_special_tokens(files: TokenizerFiles, values: dict[str, Any], reading: Reading | None) -> list[Finding]:
-    """Look for special tokens that are missing or doubled, and for ids of config.json that point elsewhere."""
+    """Look for missing or repeated special tokens, and for ids in config.json that point elsewhere."""
     if files.style not in ("wordpiece", "sentencepiece"):
         return []
     names = _special_names(files)

@@ -44,7 +44,7 @@ class Prediction(pydantic.BaseModel):
 
 
 def predictions_path(run: Path, split: str) -> Path:
-    """Return where a run's predictions of `split` lie."""
+    """Return the path of a run's predictions of `split`."""
     return run / FOLDER / f"{split}.jsonl"
 
 

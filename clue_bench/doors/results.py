@@ -132,7 +132,7 @@ class CorrectRows(Facts):
         return cls(rows=len(text), bits=base64.b64encode(packed).decode("ascii"))
 
     def unpack(self) -> list[bool]:
-        """Return one boolean per row. Raises ValueError if `bits` are not those of so many rows."""
+        """Return one boolean per row. Raises ValueError if `bits` do not match the number of rows."""
         try:
             data = base64.b64decode(self.bits, validate=True)
         except binascii.Error as error:
@@ -244,7 +244,7 @@ class BaselineResults(TaskResults):
 
 
 class SpeedFacts(Results):
-    """Base of what follows: strict, no infinities."""
+    """Base of the speed results: strict, no infinities."""
 
     model_config = pydantic.ConfigDict(strict=True, allow_inf_nan=False)
 

@@ -11,8 +11,8 @@ For pairs, a bag of the n-grams of both texts says little: what matters is what 
 blocks, the n-grams in both (the smaller of the two weights), the rest of the first and the rest of the second, and six
 numbers: cosine, shared weight over all and over either side's, and the log ratio of lengths with its absolute value.
 
-C and the temperature that turns margins into probabilities are chosen on dev, as a fine-tuned model's checkpoint and
-settings are: a baseline without that privilege would be easier to beat than it looks. It has no other.
+C and the temperature that turns margins into probabilities are chosen on dev, like a fine-tuned model's checkpoint and
+settings: without that advantage, a baseline would be easier to beat than it looks. It has no other advantage.
 """
 
 import hashlib
@@ -58,13 +58,13 @@ SPECIFICATIONS: dict[str, dict[str, Any]] = {
         "chosen_on": "dev",
     },
 }
-"""What decides a baseline's numbers besides data and seed; change it with the code, and runs get new names."""
+"""What determines a baseline's numbers besides data and seed; change it with the code, so that runs get new names."""
 
 FLOORS = ("majority", "tfidf")
 
 
 class Fitted(NamedTuple):
-    """A baseline that has been trained: log-probabilities (rows, classes) by split, and what it took.
+    """A trained baseline: log-probabilities (rows, classes) by split, and what it took.
 
     `parameters` counts coefficients and intercepts; `choices` holds what was tried and chosen.
     """
@@ -100,10 +100,10 @@ def completed_floor(out: Path, run_id: str) -> BaselineRecord | None:
 def run_floor(
     task: Task, rows: dict[str, Rows], *, data: Path, kind: str, seed: int, out: Path, asked: dict[str, Any]
 ) -> BaselineRecord:
-    """Train the baseline `kind`, predict, write everything into `out`; return its record, also of an earlier such run.
+    """Train the baseline `kind`, predict and write everything to `out`, unless that was done before; return its record.
 
-    `data` is the folder that `rows` were read from; `seed` is that of liblinear's order, the majority class has no use
-    for it. Raises ClueBenchError (recorded as failed).
+    `data` is the folder that `rows` were read from; `seed` sets liblinear's order and does not affect the majority
+    class. Raises ClueBenchError (recorded as failed).
     """
     run_id = floor_run_id(task, rows, kind=kind, seed=seed)
     done = completed_floor(out, run_id)

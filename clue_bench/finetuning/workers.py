@@ -91,7 +91,7 @@ def num_workers(plans: Sequence[Plan]) -> int:
 
 
 def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> Iterator[Message]:
-    """Do the requests, which share task, model and rows, with so many processes; yield what they say.
+    """Do the requests, which share task, model and rows, in several processes; yield their news.
 
     `do` is a function of a module. The processes end with the iteration; one that dies leaves a message with an error.
     """

@@ -1,8 +1,8 @@
-"""Measured against published: each measured model beside its published counterpart.
+"""Compare each measured model with its published counterpart.
 
-Input: measured tables on CLUE, and the folder of published scores with `tables/counterparts.csv`, which says what is
-whose counterpart. Output: a `PublishedComparison`: the differences, whether each is within the noise of both scores,
-and what stands in the way of comparing the two. Where something does, there is no verdict.
+Input: measured tables on CLUE, and the folder of published scores with `tables/counterparts.csv`, which lists the
+counterparts. Output: a `PublishedComparison`: the differences, whether each is within the noise of both scores, and the
+obstacles to comparing the two. If there are obstacles, there is no verdict.
 """
 
 import math
@@ -51,9 +51,9 @@ NOISE_NOTE = (
 
 
 class Counterpart(Quotation):
-    """A line of counterparts.csv: the measured model's name, and which published scores are its counterpart's.
+    """A line of counterparts.csv: the measured model's name, and the published scores of its counterpart.
 
-    `source` is that of the scores, `note` says what the two models or runs differ in.
+    `source` is that of the scores, `note` says how the two models or runs differ.
     """
 
     recipe: str = pydantic.Field(min_length=1)
@@ -65,7 +65,7 @@ class Counterpart(Quotation):
 class ComparedScore:
     """One measured cell beside one published score.
 
-    `obstacles` forbid a verdict, `remarks` only qualify it; `about` is what holds for every score of the two models.
+    `obstacles` rule out a verdict, `remarks` only qualify it; `about` holds for every score of the two models.
     """
 
     model: str
@@ -98,7 +98,7 @@ class ComparedScore:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Return what the two differ in, the obstacles first."""
+        """Return the differences between the two, the obstacles first."""
         return self.obstacles + self.remarks
 
     def to_json(self) -> dict[str, Any]:
@@ -180,12 +180,12 @@ class PublishedComparison:
 
 
 def verdict_address(row: ComparedScore, place: int) -> str:
-    """Return what a permalink calls the verdict of the comparison at `place`."""
+    """Return the permalink name of the verdict of the comparison at `place`."""
     return cell_address(ADDRESS, f"{row.model} {place}", COLUMNS[-1].name)
 
 
 def read_counterparts(folder: Path, scores: Sequence[PublishedScore]) -> list[Counterpart]:
-    """Return the lines of counterparts.csv. Raises ClueBenchError naming one that chooses no published score."""
+    """Read counterparts.csv. Raises ClueBenchError that names a line without a published score."""
     path = folder / "tables" / "counterparts.csv"
     found = list(read_quotations(path, Counterpart))
     known = {(score.model, score.split, score.source) for score in scores}
@@ -199,9 +199,9 @@ def read_counterparts(folder: Path, scores: Sequence[PublishedScore]) -> list[Co
 
 
 def compare_with_published(tables: Iterable[MeasuredTable], folder: Path) -> PublishedComparison:
-    """Return the measured models of CLUE's tables beside their counterparts; floors have none and need none.
+    """Compare the measured models of CLUE's tables with their counterparts; floors have and need none.
 
-    Raises ClueBenchError naming file and line of a published row that breaks a rule.
+    Raises ClueBenchError that names file and line of a published row that breaks a rule.
     """
     scores = read_published(folder)
     counterparts = read_counterparts(folder, scores)
@@ -219,7 +219,7 @@ def compare_with_published(tables: Iterable[MeasuredTable], folder: Path) -> Pub
 
 
 def _rows(label: str, line: Counterpart, cell: MeasuredCell, scores: Sequence[PublishedScore]) -> list[ComparedScore]:
-    """Return the cell beside each of the counterpart's scores on its task; a score printed twice stands once."""
+    """Return the cell beside each of the counterpart's scores on its task; a score printed twice is used once."""
     own: dict[tuple[str, str], PublishedScore] = {}
     for score in scores:
         is_its = (score.model, score.split, score.source) == (line.model, line.split, line.source)
@@ -233,7 +233,7 @@ def _rows(label: str, line: Counterpart, cell: MeasuredCell, scores: Sequence[Pu
 
 
 def _noise(cell: MeasuredCell, score: PublishedScore) -> Decimal | None:
-    """Return the half-width of the 95 % interval of a difference of two equals; None if the rows are not known."""
+    """Return the half-width of the 95 % interval of the difference of two equal models; None if rows are unknown."""
     is_dev = score.split.rstrip("?") == SPLIT
     rows = cell.column.dev_rows if is_dev else scored_rows(cell.column.task, score.split)
     theirs = sampling_error(Decimal(score.score), rows)
@@ -262,7 +262,7 @@ def _obstacles(cell: MeasuredCell, score: PublishedScore) -> tuple[str, ...]:
 
 
 def _remarks(cell: MeasuredCell) -> tuple[str, ...]:
-    """Return what qualifies the score here."""
+    """Return the remarks that qualify this score."""
     found = []
     if cell.is_majority:
         found.append("in at least one run here, (nearly) no better than always answering the most frequent class")
@@ -272,7 +272,7 @@ def _remarks(cell: MeasuredCell) -> tuple[str, ...]:
 
 
 def _about(label: str, line: Counterpart, cell: MeasuredCell) -> str:
-    """Return what the two models differ in, and where the published one's scores are printed."""
+    """Return how the two models differ, and where the published one's scores are printed."""
     tokens = ""
     if cell.pretraining_tokens is not None:
         millions = half_up(Decimal(cell.pretraining_tokens) / 1_000_000, places=0)

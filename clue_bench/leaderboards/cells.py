@@ -1,14 +1,14 @@
-"""Tables of measured cells, each held against the best model without any pretraining.
+"""Tables of measured cells, each compared with the best model without any pretraining.
 
 A cell is one model on one task and one data revision: the mean over seeds, with everything a reader needs to judge it.
 `runs` makes the tables of run records.
 
-A floor is a model without any pretraining. It is a row like the others, below them, and what each cell of its column is
-held against: never one of another revision or another number of rows. To beat it is to be strictly better.
+A floor is a model without any pretraining. It is a row like the others, below them, and each cell of its column is
+compared with it, never with a floor on another revision or number of rows. Beating it means being strictly better.
 
 Choosing the best of N dev scores flatters a cell by about E[max of N standard normals] × σ, with σ² = sd over seeds² +
-sampling error². It is an estimate, and as a rule too high: the largest of N is larger the less they have in common, and
-evaluations of one run share the rows and most of the weights. With one seed, σ is not known, and there is none.
+sampling error². This estimate is usually too high: the largest of N is larger the less they have in common, and the
+evaluations of one run share the rows and most of the weights. With one seed, σ is unknown, and there is no estimate.
 """
 
 from collections.abc import Iterable
@@ -32,7 +32,7 @@ FLOOR_LABELS = {"floor-majority": "多数类", "floor-tfidf": "TF-IDF + 线性"}
 
 @dataclass(frozen=True)
 class MeasuredColumn:
-    """A column of a measured table, and the only data that it may hold."""
+    """A column of a measured table, and the only data that it may contain."""
 
     name: str
     task: str
@@ -41,7 +41,7 @@ class MeasuredColumn:
 
     @property
     def is_official(self) -> bool:
-        """Return whether the data is, byte for byte, what the task card describes."""
+        """Return whether the data is exactly, byte for byte, what the task card describes."""
         return self.revision == OFFICIAL
 
 
@@ -49,7 +49,7 @@ class MeasuredColumn:
 class MeasuredCell:
     """One model on one column. Shares are exact fractions of 1.
 
-    `runs` are those of the best of `num_settings`, one per seed; `repeats` are further runs of these seeds, left out.
+    `runs` are those of the best of `num_settings`, one per seed; `repeats` are further runs of these seeds, ignored.
     """
 
     dataset: str
@@ -70,14 +70,14 @@ class MeasuredCell:
     total_steps: tuple[int, ...]
     commits: tuple[str, ...]
     flags: tuple[tuple[str, int], ...]  # flag, number of runs that have it
-    dev_scores: int  # how many scores on dev the one shown was chosen from: of every setting, those of one run
+    dev_scores: int  # how many dev scores the displayed one was chosen from: one run's scores for every setting
     precisions: tuple[str, ...]
     machines: tuple[str, ...]
     seconds: float  # of all runs together
     pretraining_tokens: int | None
-    other_files: str  # which files of the data are not the task card's, in words
+    other_files: str  # files of the data that differ from the task card, in words
     correct: Bools | None = field(compare=False, repr=False)
-    """Which dev rows are right (seeds, rows); None if one of the records does not say."""
+    """Which dev rows are right, (seeds, rows); None if one of the records does not say."""
 
     @property
     def accuracy(self) -> Fraction:
@@ -101,7 +101,7 @@ class MeasuredCell:
     def sampling_error(self) -> Decimal:
         """Return the binomial standard error (1 sigma) in points: the effect of another dev set of this size.
 
-        More seeds do not shrink it: they all see the same rows.
+        More seeds do not reduce it: they all see the same rows.
         """
         return _root_in_points(self.accuracy * (1 - self.accuracy) / self.column.dev_rows)
 
@@ -170,7 +170,7 @@ class MeasuredModel:
 class MeasuredTable:
     """One table: one data set, one revision per column.
 
-    Models stand from the highest Score down, those without one after them, floors last.
+    Models are sorted by descending Score, followed by those without one, and floors last.
     """
 
     dataset: str
@@ -200,17 +200,17 @@ class MeasuredTable:
         return max(floors, key=lambda model: model.cells[column].accuracy, default=None)
 
     def over_floor(self, cell: MeasuredCell) -> Fraction | None:
-        """Return by what share of 1 a model is over the best floor; None for a floor, or where none was run."""
+        """Return by what share of 1 a model exceeds the best floor; None for a floor, or if none was run."""
         floor = self.floor_of(cell.column.name)
         return None if cell.is_floor or floor is None else cell.accuracy - floor.cells[cell.column.name].accuracy
 
     def misses_floor(self, cell: MeasuredCell) -> bool:
-        """Return whether a floor was run on the cell's column, and the model is no better than it."""
+        """Return whether a floor was run on the cell's column and the model is no better."""
         over = self.over_floor(cell)
         return over is not None and over <= 0
 
     def over_floor_text(self, cell: MeasuredCell) -> str:
-        """Return `+3.42 (TF-IDF + 线性)`: percentage points, and over which floor."""
+        """Return `+3.42 (TF-IDF + 线性)`: percentage points, and above which floor."""
         floor, over = self.floor_of(cell.column.name), self.over_floor(cell)
         if floor is None:
             return NO_FLOOR
@@ -224,7 +224,7 @@ class MeasuredTable:
 
 
 def cell_address(table: str, row: str, column: str) -> str:
-    """Return what a permalink calls a cell, by the address of its table, the shown name of its row and its column."""
+    """Return the permalink name of a cell, made of its table's address, its row's displayed name and its column."""
     return f"{table}/{row}/{column}"
 
 

@@ -1,4 +1,4 @@
-"""The board as files: everything that `clue-bench leaderboard --out FOLDER` writes, and `--check` compares.
+"""The files of a board: everything that `clue-bench leaderboard --out FOLDER` writes and `--check` compares.
 
 Input: run records and the folder of published scores. Output: path relative to the folder → text. The same records
 give the same bytes. It reads the published folder and writes nothing.
@@ -20,12 +20,12 @@ from clue_bench.leaderboards.speed.tables import speed_json, speed_section, spee
 
 README, CSV, JSON, SPEED, PAGE = "README.md", "leaderboard.csv", "leaderboard.json", "speed.md", "index.html"
 FILES = (README, CSV, JSON, SPEED, PAGE, *(f"{FOLDER}/{name}.svg" for name in PICTURES))
-"""Every file that a board may have. One that the records do not give has no place in the folder."""
+"""Every file that a board may have. Files that the records do not give must not be in the folder."""
 
 
 @dataclass(frozen=True)
 class BoardFiles:
-    """The board, its Markdown and plain values, and its files: path relative to the folder → text."""
+    """A board, its Markdown and plain values, and its files: path relative to the folder → text."""
 
     board: Leaderboard
     markdown: str
@@ -36,7 +36,7 @@ class BoardFiles:
 def board_files(records: Sequence[RunRecord], published_folder: Path) -> BoardFiles:
     """Return the board and its files.
 
-    Raises ClueBenchError as `build`, and for a curve or a speed record that is not valid.
+    Raises ClueBenchError as `build` does, and for an invalid curve or speed record.
     """
     board = build(records, published_folder)
     markdown, values = board.markdown, board.to_json()
@@ -68,7 +68,7 @@ def differing_files(folder: Path, texts: dict[str, str]) -> list[str]:
 
 
 def _readme(markdown: str, pictures: Sequence[Picture]) -> str:
-    """Return the Markdown with the other files at its end."""
+    """Return the Markdown, with links to the other files at its end."""
     parts = [
         markdown.rstrip("\n"),
         "## Pictures and other forms",

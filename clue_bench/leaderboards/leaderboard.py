@@ -1,7 +1,7 @@
 """The whole board: measured tables, the published tables and the runs that are in neither, as Markdown and as JSON.
 
 Input: run records and the folder of published scores. Output: a `Leaderboard`. The same records, in any order, give
-the same bytes: nothing here asks for the time, the machine or the locale. It reads the published folder and writes
+the same bytes: nothing here depends on the time, the machine or the locale. It reads the published folder and writes
 nothing.
 """
 
@@ -48,7 +48,7 @@ HOW_TO_READ = " ".join(READING)
 
 @dataclass(frozen=True, repr=False)
 class Leaderboard(Shown):
-    """The finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
+    """A finished board. `num_pretraining` counts records of pretraining runs, which have no score."""
 
     measured: tuple[MeasuredTable, ...]
     against_published: PublishedComparison
@@ -83,7 +83,7 @@ class Leaderboard(Shown):
         }
 
     def to_dataframe(self) -> "pd.DataFrame":
-        """Return a pandas frame with a row per measured cell and everything that qualifies its number."""
+        """Return a pandas frame with a row per measured cell, including everything that qualifies its number."""
         return cell_table(self.measured).to_dataframe()
 
     @property
@@ -114,12 +114,12 @@ class Leaderboard(Shown):
         }
 
     def title_of(self, table: MeasuredTable) -> str:
-        """Return a heading that no other table has."""
+        """Return a heading that is unique among the tables."""
         siblings = sum(other.dataset == table.dataset for other in self.measured)
         return table.title if siblings == 1 else f"{table.title}, table {table.number}"
 
     def _left_out(self) -> list[str]:
-        """Return what was given and stands in no table."""
+        """Return the records that are in no table."""
         parts = []
         if self.unfinished:
             failed = sum(run.status == "failed" for run in self.unfinished)
@@ -132,10 +132,10 @@ class Leaderboard(Shown):
 
 
 def build(records: Iterable[RunRecord], published_folder: Path | None = None) -> Leaderboard:
-    """Return the board of `records` and of the published scores in `published_folder`, the built-in ones by default.
+    """Build the board of `records` and of the published scores in `published_folder`, by default the built-in ones.
 
-    Raises ClueBenchError naming the run whose record lacks a result or comes twice, or the file and line of a published
-    row that breaks a rule.
+    Raises ClueBenchError that names the run whose record lacks a result or is given twice, or the file and line of a
+    published row that breaks a rule.
     """
     given, folder = list(records), published_folder or builtin_folder("leaderboards/published")
     measured = tuple(measured_tables(given))
@@ -149,9 +149,9 @@ def build(records: Iterable[RunRecord], published_folder: Path | None = None) ->
 
 
 def leaderboard_of(records: Iterable[RunRecord]) -> Leaderboard:
-    """Return the board of these runs alone, without published tables: what `bench` ends with.
+    """Build the board of these runs alone, without published tables, as at the end of `bench`.
 
-    Raises ClueBenchError as `build`.
+    Raises ClueBenchError as `build` does.
     """
     given = list(records)
     measured = tuple(measured_tables(given))

@@ -1,9 +1,9 @@
 """Measured cells as tables: scores in the layout of the published small-model table, ranks, conditions, all cells.
 
 Input: `MeasuredTable`s. Output: `Table`s, and a section of Markdown. The best of each column, as displayed, is marked,
-and so is every tie with it; floors stand last and compete too. Under a table of scores stand its split, the data
-revision of each column, the ranks that paired tests allow, and the conditions of every cell: what qualifies a number
-stays in sight of it.
+and so is every tie with it; floors come last and compete, too. Below a table of scores are its split, the data revision
+of each column, the ranks that paired tests allow, and the conditions of every cell: whatever qualifies a number stays
+close to it.
 """
 
 import statistics
@@ -63,7 +63,7 @@ SUMMARY_NOTE = (
 def score_table(table: MeasuredTable, ranks: Sequence[Ranks] = (), *, as_published: bool = False) -> Table:
     """Return the table of scores, its `ranks` below the numbers.
 
-    Score is there where its four columns are; `as_published`, all of them are, if any of the four is.
+    Score is included if its four columns are; with `as_published`, all of them are if any of the four is.
     """
     columns = {column.name: column for column in table.columns}
     enough = any if as_published else all
@@ -101,7 +101,7 @@ def ranks_table(table: MeasuredTable, ranks: Sequence[Ranks]) -> Table:
 
 
 def conditions_table(table: MeasuredTable) -> Table:
-    """Return what qualifies each cell: a row per cell, models in the table's order, columns from left to right."""
+    """Return the conditions of each cell: a row per cell, models in the table's order, columns from left to right."""
     return make_table("Conditions", CONDITIONS, _rows(CONDITIONS, _places(table)))
 
 
@@ -114,14 +114,14 @@ def summary_table(table: MeasuredTable) -> Table:
 def cell_table(tables: Iterable[MeasuredTable]) -> Table:
     """Return a line per cell with everything that qualifies its number, in the order of tables, models and columns.
 
-    Published scores are not in it: they have files of their own, and no column holds both.
+    Published scores are not included: they have files of their own, and no column contains both.
     """
     rows = _rows(CELL_COLUMNS, (place for table in tables for place in _places(table)))
     return make_table("Measured cells", CELL_COLUMNS, rows)
 
 
 def cell_values(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
-    """Return what a cell of a bench comes to as plain values, shares of 1, with its test against the best floor."""
+    """Return the results of a cell as plain values, shares of 1, with its test against the best floor."""
     floor, over = table.floor_of(cell.column.name), table.over_floor(cell)
     test = _test_against_floor(cell, table)
     low, high = cell.interval
@@ -160,15 +160,15 @@ def measured_section(table: MeasuredTable, ranks: Sequence[Ranks] | None = None)
 
 
 def mark_notes(table: MeasuredTable) -> list[str]:
-    """Return what the marks of a table mean, where it has any."""
+    """Return the meaning of the marks in a table, if it has any."""
     notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
     return [*notes, MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else notes
 
 
 def differing_conditions(table: MeasuredTable) -> list[str]:
-    """Return a sentence that names what the models' rows differ in besides the model; none where they do not.
+    """Return a sentence that names how the models' rows differ besides the model; none if they do not.
 
-    Columns that only some models have are left out, but where there are no others.
+    Columns that only some models have are ignored, unless there are no others.
     """
     facts: dict[str, Callable[[MeasuredCell], str]] = {
         "seeds": lambda cell: str(len(cell.seeds)),
@@ -226,7 +226,7 @@ def _parameters(model: MeasuredModel) -> Cell:
 
 
 def _column(table: MeasuredTable, name: str) -> Column:
-    """Return a column of percentages: what data it is on, and what filters know it by."""
+    """Return a column of percentages, with its data and its tags for filters."""
     own = [c for c in table.columns if (c.name in SCORE_COLUMNS if name == SCORE else c.name == name)]
     if not own:
         return Column(name, "", True, {"task": name})
@@ -245,7 +245,7 @@ def _test_against_floor(cell: MeasuredCell, table: MeasuredTable) -> PairedTest 
 
 
 def _data_sentences(table: MeasuredTable) -> str:
-    """Return what data the columns hold, and which of them nobody may compare with published scores."""
+    """Return the data of the columns, and which of them must not be compared with published scores."""
     held = ", ".join(f"{escape(c.name)} {escape(c.revision)} ({c.dev_rows:,} rows)" for c in table.columns)
     sentences = [f"Split: {SPLIT}. Data revision: {held}."]
     others = [escape(column.name) for column in table.columns if not column.is_official]
@@ -263,13 +263,13 @@ def _mean_text(cell: MeasuredCell) -> str:
 
 
 def _seeds_text(cell: MeasuredCell) -> str:
-    """Return `3`, or `3 (1 repeat left out)` where a seed was run more than once."""
+    """Return `3`, or `3 (1 repeat left out)` if a seed was run more than once."""
     number = len(cell.repeats)
     return f"{len(cell.seeds)}" + f" ({number} repeat{'s' * (number > 1)} left out)" * bool(number)
 
 
 def _steps_text(cell: MeasuredCell) -> str:
-    """Return `200 of 600`, or `200–300 of 600` where seeds differ; a dash for a floor."""
+    """Return `200 of 600`, or `200–300 of 600` if seeds differ; a dash for a floor."""
 
     def ends(steps: Sequence[int]) -> str:
         return str(steps[0]) if len(steps) == 1 else f"{min(steps)}–{max(steps)}"
@@ -355,4 +355,4 @@ CELL_COLUMNS: _Columns = {
     "commits": lambda at: " ".join(filter(None, at.cell.commits)),
     "flags": lambda at: " ".join(flag for flag, _ in at.cell.flags),
 }
-"""Several values in one place are separated by blanks."""
+"""The columns of the CSV file. Several values in one cell are separated by blanks."""

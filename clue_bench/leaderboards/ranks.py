@@ -1,15 +1,14 @@
-"""Ranks of the models of a table, from paired tests: a range of the places that the tests leave open.
+"""Rank the models of a table by paired tests: a rank is the range of places that the tests leave open.
 
-Input: a measured table. Output: `Ranks` of every column, and of Score where all of its columns can be tested. A test
-needs to know which dev rows were right; where a record does not say, its model has no rank, and the others are ranked
-without it.
+Input: a measured table. Output: `Ranks` of every column, and of Score if all of its columns can be tested. A test needs
+to know which dev rows were right; a model whose record does not say has no rank, and the others are ranked without it.
 
 1. One run against one: McNemar's exact test. Otherwise Welch's t-test on rows and seeds. Score: the same on the mean of
    the columns, whose rows and seeds have nothing in common.
-2. Holm's correction for all pairs of the column; two models are separated below ALPHA, or if a third lies between them
-   that is separated from both: if Holm's conclusions all hold, so does this one.
-3. A model's rank is from 1 + the number of models that are separated from it and better, to the number of all less
-   those that are separated from it and worse. Two models that are not separated have a place in common.
+2. Holm's correction for all pairs of the column; two models are separated below ALPHA, or if a third one between them
+   is separated from both: if Holm's conclusions all hold, so does this one.
+3. A model's rank ranges from 1 + the number of models that are separated from it and better, to the number of all
+   models minus those that are separated from it and worse. Two models that are not separated have a place in common.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +49,7 @@ NO_TEST_NOTE = "no test: a record of the model does not say which rows were righ
 
 @dataclass(frozen=True)
 class Rank:
-    """A model's place among `of` tested ones: from `first` to `last`, as far as tests can tell."""
+    """A model's place among `of` tested ones: from `first` to `last`, as far as the tests can say."""
 
     first: int
     last: int
@@ -77,7 +76,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Ranks:
-    """Ranks of one column by the models' labels. `untested` are models whose records are too old for a test."""
+    """The ranks of one column by the models' labels. `untested` are models whose records are too old for a test."""
 
     column: str
     by_model: Mapping[str, Rank]
@@ -85,7 +84,7 @@ class Ranks:
     pairs: tuple[Pair, ...]
 
     def text(self, model: str) -> str:
-        """Return what stands in the table of ranks: a rank, why there is none, or a dash for a model without a cell."""
+        """Return a model's entry in the table of ranks: a rank, why there is none, or a dash without a cell."""
         rank = self.by_model.get(model)
         if rank is not None:
             return rank.text if rank.of > 1 else MISSING
@@ -110,7 +109,7 @@ class Ranks:
 
 @dataclass(frozen=True)
 class _Tested:
-    """The models of a column that can be tested, and what their differences vary by."""
+    """The models of a column that can be tested, and the variances of their differences."""
 
     ranks: Ranks
     labels: list[str]
@@ -118,7 +117,7 @@ class _Tested:
 
 
 def ranks_of(table: MeasuredTable) -> list[Ranks]:
-    """Return the ranks of every column, those of Score first where the table has one and all four can be tested."""
+    """Return the ranks of every column, those of Score first if the table has one and all four can be tested."""
     tested = [_tested(table, column.name) for column in table.columns]
     score = _score_ranks(table, tested)
     return [*([score] if score is not None else []), *(of_column.ranks for of_column in tested)]
@@ -153,7 +152,7 @@ def _score_ranks(table: MeasuredTable, tested: Sequence[_Tested]) -> Ranks | Non
 
 
 def _of_models(of_column: _Tested, labels: Sequence[str]) -> PairVariances:
-    """Return the variances of these models only, in this order."""
+    """Return the variances of the given models only, in their order."""
     places = [of_column.labels.index(label) for label in labels]
     variance, uncertainty = of_column.variances
     return PairVariances(variance[np.ix_(places, places)], uncertainty[np.ix_(places, places)])
@@ -187,7 +186,7 @@ def _ranks(
 
 
 def _with_implied(separated: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return `separated` (better, worse) and what follows: the first above the second, that above the third."""
+    """Return `separated` (better, worse) with what follows from it, if A is above B and B above C."""
     for between in range(len(separated)):
         separated = separated | np.outer(separated[:, between], separated[between])
     return separated

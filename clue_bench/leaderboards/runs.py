@@ -1,11 +1,11 @@
-"""Completed fine-tuning runs as measured tables.
+"""Make measured tables of completed fine-tuning runs.
 
 Input: run records. Output: `MeasuredTable`s, and the fine-tuning runs that are in none because they failed or were
 interrupted. A cell is the mean over seeds of the setting that did best, with everything a reader needs to judge it. A
-seed counts once: of several runs of one seed, the first by run_id, and the others are named.
+seed counts once: of several runs of one seed, the first by run_id counts, and the others are named.
 
-Tables never mix: runs are first grouped by data set ("clue", "synthetic", …), and within one table a column holds one
-task, one data revision and one number of dev rows only. Of several, the official one goes to the first table, the
+Tables never mix data: runs are first grouped by data set ("clue", "synthetic", …), and within one table a column holds
+only one task, one data revision and one number of dev rows. Of several, the official one goes to the first table, the
 others, in alphabetical order, to tables of their own.
 """
 
@@ -88,7 +88,7 @@ class UnfinishedRun:
 def measured_tables(records: Iterable[RunRecord]) -> list[MeasuredTable]:
     """Return the tables of all completed runs: CLUE first, synthetic data last, each run in exactly one table.
 
-    Raises ClueBenchError as `completed_runs`.
+    Raises ClueBenchError as `completed_runs` does.
     """
     groups: dict[tuple[Any, ...], list[CompletedRun]] = {}
     for run in completed_runs(records):
@@ -109,7 +109,7 @@ def measured_tables(records: Iterable[RunRecord]) -> list[MeasuredTable]:
 def completed_runs(records: Iterable[RunRecord]) -> list[CompletedRun]:
     """Return the completed fine-tuning runs among `records`, sorted by run_id.
 
-    Raises ClueBenchError naming the run_id if a record comes twice, or its task has the column of the mean.
+    Raises ClueBenchError that names a run_id if a record is given twice, or its task has the column of the mean.
     """
     by_id: dict[str, RunRecord] = {}
     for record in records:
@@ -145,10 +145,10 @@ def unfinished_runs(records: Iterable[RunRecord]) -> list[UnfinishedRun]:
 
 
 def settings_fingerprint(effective: dict[str, Any], asked: dict[str, Any] | None = None) -> str:
-    """Return 12 hex digits of the SHA-256 of every setting in force but the seed, whatever the order of the keys.
+    """Return 12 hex digits of the SHA-256 of all effective settings but the seed, whatever the order of the keys.
 
-    Precision counts as it was `asked` for: what "auto" became is a fact of the machine, and two machines that run one
-    sweep have tried no more settings than one.
+    Precision counts as it was requested in `asked`: what "auto" became depends on the machine, and two machines that
+    share a sweep have tried no more settings than one.
     """
     settings = {key: value for key, value in effective.items() if key != "seed"}
     if "precision" in settings:
@@ -159,7 +159,7 @@ def settings_fingerprint(effective: dict[str, Any], asked: dict[str, Any] | None
 
 
 def _table_numbers(columns: Iterable[MeasuredColumn]) -> dict[MeasuredColumn, int]:
-    """Return column → number of its table, in display order; official ones take theirs first."""
+    """Return column → number of its table, in display order; official columns are placed first."""
     order = {name: place for place, name in enumerate(COLUMN_ORDER)}
     taken: Counter[str] = Counter()
     numbers = {}
@@ -170,7 +170,7 @@ def _table_numbers(columns: Iterable[MeasuredColumn]) -> dict[MeasuredColumn, in
 
 
 def _models(cells: list[MeasuredCell], labels: dict[tuple[str, str], str]) -> tuple[MeasuredModel, ...]:
-    """Return the rows that `cells` fill."""
+    """Return the rows made of `cells`."""
     models = []
     for key in sorted({(cell.model, cell.model_sha256) for cell in cells}):
         own = [cell for cell in cells if (cell.model, cell.model_sha256) == key]
@@ -187,7 +187,7 @@ def _rank(model: MeasuredModel) -> tuple[bool, bool, Decimal, int, str, str]:
 
 
 def _labels(cells: Iterable[MeasuredCell]) -> dict[tuple[str, str], str]:
-    """Return (model, sha256) → shown name; two sets of weights under one name get the hash beside it."""
+    """Return (model, sha256) → displayed name, with the hash if several sets of weights share a name."""
     names = {
         (cell.model, cell.model_sha256): FLOOR_LABELS.get(cell.model, cell.model) if cell.is_floor else cell.model
         for cell in cells
@@ -197,10 +197,10 @@ def _labels(cells: Iterable[MeasuredCell]) -> dict[tuple[str, str], str]:
 
 
 def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
-    """Return the cell of all runs of one model on one column: of the settings with the most seeds, the best mean.
+    """Return the cell of all runs of one model on one column: the best mean among the settings with the most seeds.
 
     A search tries every setting with one seed and repeats the best with others: a single lucky seed of another setting
-    does not stand against a mean over several.
+    does not compete with a mean over several.
     """
     settings: dict[str, dict[int, CompletedRun]] = {}
     for run in runs:  # in the order of their run_id
@@ -249,7 +249,7 @@ def _correct(runs: Sequence[CompletedRun]) -> Bools | None:
 
 
 def commit_text(code: Mapping[str, Any], *, whole: bool = False) -> str:
-    """Return the commit, 7 characters unless `whole`, and `+dirty`, or the version where the code was no checkout."""
+    """Return the commit, 7 characters unless `whole`, and `+dirty`, or the version if there was no checkout."""
     commit, version = str(code.get("commit") or ""), str(code.get("version") or "")
     if not commit:
         return f"v{version}" if version else ""

@@ -1,7 +1,7 @@
-"""What a score is: its columns, rounding and sampling error, and how it and its changes are written.
+"""Scores: their columns, rounding and sampling errors, and how they and their changes are written.
 
-Rounding is half up, on decimals. Binary floats cannot: 67.565 is stored just below itself and prints as 67.56 where the
-tables print 67.57. Exact values (fractions of correct over rows) enter; decimals and their text leave.
+Rounding is half up, on decimals. Binary floats cannot do it: 67.565 is stored as slightly less and prints as 67.56
+where the tables print 67.57. Input: exact values (fractions of correct over rows). Output: decimals and their text.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,14 +14,14 @@ from clue_bench.tables import MISSING
 from clue_bench.tasks.task import load_task
 
 SCORE_COLUMNS = ("AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI")
-"""The columns that Score is the mean of. The prime says: the harder, filtered data set of CLUE 1.0."""
+"""The columns whose mean is Score. The prime marks the harder, filtered data set of CLUE 1.0."""
 
 SCORE = "Score"
 SPLIT = "dev"
-"""The only split whose labels are public, so the only one a run can score itself."""
+"""The only split with public labels besides train, so the only one on which a run can score itself."""
 
 COLUMN_ORDER = (*SCORE_COLUMNS, "CLUEWSC2020", "CSL", "OCNLI")
-"""From left to right; columns that are not in here follow in alphabetical order."""
+"""Columns from left to right; all others follow in alphabetical order."""
 
 TEST_1_0 = "test(1.0, leaderboard)"
 """Split of CLUE's leaderboard before TNEWS and CLUEWSC2020 got a second test set."""
@@ -43,7 +43,7 @@ def percentage(share: Decimal | Fraction) -> Decimal:
 
 
 def score_of(percentages: Mapping[str, Decimal]) -> Decimal | None:
-    """Return the mean of the four columns that Score is made of, rounded like them; None unless all are there."""
+    """Return the mean of the four columns of Score, rounded like them; None unless all are there."""
     return mean_of(percentages, SCORE_COLUMNS)
 
 
@@ -88,17 +88,17 @@ def size_text(parameters: int) -> str:
 
 
 def points_change(new: Decimal, old: Decimal) -> str:
-    """Return by how many points `new` is over or under `old`: `(↑0.41)`."""
+    """Return by how many points `new` is above or below `old`: `(↑0.41)`."""
     return _arrow(Fraction(new) - Fraction(old), "")
 
 
 def relative_change(new: Decimal, old: Decimal) -> str:
-    """Return by what share of `old` `new` is over or under it: `(↓62.04%)`. `old` is not zero."""
+    """Return by what share of `old` the value `new` is above or below it: `(↓62.04%)`. `old` is not zero."""
     return _arrow((Fraction(new) - Fraction(old)) / Fraction(old) * 100, "%")
 
 
 def speed_change(new_seconds: Decimal, old_seconds: Decimal) -> str:
-    """Return by what share the speed rose or fell, of times for the same work: `(↑15.43%)` from 404 s to 350 s."""
+    """Return the change of speed, given times for the same work: `(↑15.43%)` from 404 s to 350 s."""
     return relative_change(old_seconds, new_seconds)
 
 
@@ -112,7 +112,7 @@ def _arrow(change: Fraction, unit: str) -> str:
 
 @cache
 def scored_rows(task: str, split: str) -> int | None:
-    """Return how many rows a published score counts: those that the built-in card of `task` says; None if unknown."""
+    """Return the number of rows behind a published score by the built-in card of `task`; None if unknown."""
     card = builtin_folder("tasks") / f"{task.lower()}.toml"
     if split != TEST_1_0 or not card.is_file():
         return None
@@ -126,7 +126,7 @@ def sampling_error(percent: Decimal, rows: int | None) -> Decimal | None:
 
 
 def error_of_mean(errors: Sequence[Decimal | None]) -> Decimal | None:
-    """Return the standard error of the mean of independent scores; None if one of theirs is not known."""
+    """Return the standard error of the mean of independent scores; None if that of a score is unknown."""
     known = [error for error in errors if error is not None]
     if len(known) < len(errors):
         return None

@@ -2,7 +2,7 @@
 
 Input: token ids. Output: hidden states (or, where asked, only those that a loss needs), what vocabulary logits are made
 of, and the logits of sentence order. Files (`doors.checkpoint`), names in other toolkits (`weights`) and losses
-(`pretraining`, `finetuning`) are not its business.
+(`pretraining`, `finetuning`) are handled elsewhere.
 
 Shape letters: B rows, S positions, K chosen positions of a row, C texts of a row, D hidden size, E embedding size,
 V vocabulary.

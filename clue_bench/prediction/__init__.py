@@ -1,1 +1,1 @@
-"""A room beside the way: answers of fine-tuned models."""
+"""Predictions of fine-tuned models: for rows, over HTTP, and as CLUE's submission."""

@@ -1,8 +1,8 @@
-"""Rows that a user wants predictions for: from a file, or a split of a task.
+"""Read the rows to predict, from a file or a split of a task.
 
 Input: a .jsonl, .json, .csv, .tsv or .txt file (or .gz of one), or a task and a data folder. Output: texts, ids
-and the right labels where they are known. In tables and JSON Lines the task's card says what the fields are called; a
-row without label is welcome. A .txt file has a row a line, the two texts of a pair with a tab between.
+and the right labels where they are known. In tables and JSON Lines the task's card names the fields; a row needs no
+label. A .txt file has a row per line, with a tab between the two texts of a pair.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
 
 @dataclass(frozen=True)
 class InputRows:
-    """Rows of one or two texts; `gold` is None where the right label is not known."""
+    """Rows of one or two texts; `gold` is None where the right label is unknown."""
 
     texts: list[tuple[str, ...]]
     ids: list[int | str]
@@ -30,7 +30,7 @@ class InputRows:
 
 
 def split_rows(task: Task, split: str, data: Path) -> InputRows:
-    """Return the rows of a split, without those of dropped labels."""
+    """Read the rows of a split, without those of dropped labels."""
     if split not in task.splits:
         raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
     rows = read_split(task, split, data)
@@ -40,7 +40,7 @@ def split_rows(task: Task, split: str, data: Path) -> InputRows:
 
 
 def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputRows:
-    """Return the rows of a file. Raises ClueBenchError naming file and line for the first row that is not right."""
+    """Read the rows of a file. Raises ClueBenchError that names file and line of the first bad row."""
     name = path.name.removesuffix(".gz")
     suffix = Path(name).suffix
     if suffix not in SUFFIXES:

@@ -1,7 +1,7 @@
 """A fine-tuned model in memory, which scores the labels of texts.
 
 Input: the folder of a run or a checkpoint; rows of one or two texts. Output: for every row the labels, the most
-probable first. What the labels mean and how many texts a row has comes from the task's card, where it is found.
+probable first. The meaning of the labels and the number of texts in a row come from the task's card, if it is found.
 """
 
 import threading
@@ -27,9 +27,9 @@ from clue_bench.tasks.task import Task, load_task
 from clue_bench.training import hardware
 from clue_bench.weights.read import read_object
 
-MAX_LENGTH = 512  # tokens, of a model of which neither provenance nor card says more
+MAX_LENGTH = 512  # tokens, if neither provenance nor card says otherwise
 Texts = tuple[str, ...]
-"""What one row holds: a text, or a pair."""
+"""The texts of one row: one text, or a pair."""
 
 
 class LabelScore(NamedTuple):
@@ -41,11 +41,11 @@ class LabelScore(NamedTuple):
 
 
 RowScores = tuple[LabelScore, ...]
-"""What the model says of one row: every label, the most probable first."""
+"""The model's scores for one row: every label, the most probable first."""
 
 
 class Scores(NamedTuple):
-    """Scores in the rows' order; `truncated_rows` were longer than the model takes, and cut."""
+    """Scores in the rows' order; `truncated_rows` counts rows that were cut to the model's length."""
 
     rows: list[RowScores]
     truncated_rows: int
@@ -53,9 +53,9 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class Description:
-    """What a model is: names, labels in the order of its outputs, and what it takes.
+    """The description of a model: names, labels in the order of its outputs, and the rows that it accepts.
 
-    `run_id` is that of the run, or the model's name if the folder has no record. Without a card `num_texts` is None.
+    `run_id` is that of the run, or the model's name if the folder has no record. Without a card, `num_texts` is None.
     """
 
     run_id: str
@@ -69,7 +69,7 @@ class Description:
 
 
 class Predictor:
-    """A classifier in memory. Threads may share it: they take turns."""
+    """A classifier in memory. Threads can share it and take turns."""
 
     def __init__(
         self,
@@ -92,8 +92,8 @@ class Predictor:
     def open(cls, path: Path | str, *, task: Task | None = None) -> Self:
         """Load a fine-tuned model of any family from a run's folder, a checkpoint folder or the hub.
 
-        Without `task` the card is the one that the checkpoint's provenance names, if it is found by name. Raises
-        ClueBenchError if the folder holds no classifier, or one whose labels are not the card's.
+        The default `task` is the card that the checkpoint's provenance names, if it can be found. Raises ClueBenchError
+        if the folder holds no classifier, or one whose labels differ from the card's.
         """
         hardware.keep_freed_memory()
         base = open_pretrained(path)
@@ -127,7 +127,7 @@ class Predictor:
         )
 
     def check(self, rows: Sequence[Texts]) -> None:
-        """Raise ClueBenchError, naming the row (from 0), unless `rows` are what the model takes."""
+        """Raise ClueBenchError that names the row (from 0) unless the model accepts `rows`."""
         if not rows:
             raise ClueBenchError("no texts, expected at least one row", "give a row of texts")
         wanted = self.description.num_texts
@@ -142,7 +142,7 @@ class Predictor:
                 _check_text(text, f"row {number}, text {place}")
 
     def predict(self, rows: Sequence[Texts]) -> Scores:
-        """Return the scores of `rows`, in their order. Raises ClueBenchError as `check` does."""
+        """Predict the scores of `rows`, in their order. Raises ClueBenchError as `check` does."""
         self.check(rows)
         with self._turn:
             facts = FileFacts(rows=len(rows), md5="", expected_rows=None, expected_md5=None)
@@ -192,7 +192,7 @@ def _labels(folder: Path) -> tuple[str, ...]:
 
 
 def _run_id(folder: Path) -> str | None:
-    """Return the id of the run whose folder a checkpoint lies in."""
+    """Return the id of the run whose folder contains a checkpoint."""
     records = record_paths(folder.parent) if folder.name == FOLDER else []
     return records[0].name.removesuffix(SUFFIX) if len(records) == 1 else None
 

@@ -1,11 +1,11 @@
-"""CLUE's submission: one zip with a file of predictions per test set, written and checked.
+"""Write and check CLUE's submission: one zip with a file of predictions per test set.
 
-Input: folders of fine-tuning runs (their record and predictions), or a zip of anyone's. Output: a zip that the checker
-has found right, or an error naming file, line, what was found and what was expected.
+Input: folders of fine-tuning runs (their record and predictions), or any zip. Output: a zip that has passed the checks,
+or an error that names file, line, what was found and what was expected.
 
 Format (clue_submit_examples, 2021-09-04): JSON Lines {"id": 0, "label": "0"} in the order of the test file, since the
 score server reads only `label`, line by line. The names of the files are those of the task cards (`submission`); any
-subset of tasks may be sent. A file under another name scores 0 without a word (CLUE#104, #113: ocnli_predict.json).
+subset of tasks may be sent. A file under another name silently scores 0 (CLUE#104, #113: ocnli_predict.json).
 """
 
 import json
@@ -25,7 +25,7 @@ from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import Task, load_task
 
-EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can say; no clock: the same answers give the same bytes
+EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can state; no clock, so that the same predictions give the same bytes
 UNIX = 3  # the system that a zip says it was made on, whatever it was
 LARGEST_FILE = 2**26  # bytes; the longest official one, CMNLI's, has 0.6 MB
 REQUIRED = ("id", "label")
@@ -49,11 +49,11 @@ OF_NO_CARD = (
     "ocnli_30k_predict.json",
     *(f"{task}{version}_predict.json" for task in ("c3", "chid") for version in ("10", "11")),
 )
-"""Official names of test sets that no built-in card describes."""
+"""Official file names of test sets without a built-in card."""
 
 
 class Slot(NamedTuple):
-    """A file that a submission can hold: its official name, and the test set that it answers."""
+    """A file that a submission can contain: its official name and its test set."""
 
     name: str
     task: Task
@@ -69,7 +69,7 @@ class SubmissionLine(NamedTuple):
 
 @dataclass(frozen=True)
 class RunSubmission:
-    """What one run answers: file name → lines."""
+    """The predictions of one run: file name → lines."""
 
     folder: Path
     record: TaskRecord
@@ -78,7 +78,7 @@ class RunSubmission:
 
 
 class CheckedFile(NamedTuple):
-    """A file that is as it should be; `ids` says what its ids were compared with."""
+    """A file that passed the checks; `ids` says what its ids were compared with."""
 
     slot: Slot
     rows: int
@@ -87,7 +87,7 @@ class CheckedFile(NamedTuple):
 
 @dataclass(frozen=True)
 class SubmissionCheck:
-    """What a right submission holds, which built-in test sets it leaves out, and what else to know."""
+    """The contents of a valid submission, the built-in test sets that it leaves out, and further notes."""
 
     files: list[CheckedFile]
     missing: list[str]
@@ -95,7 +95,7 @@ class SubmissionCheck:
 
 
 class Expected(NamedTuple):
-    """What is known of a test file: rows (None if not), ids (none if not), and where the ids come from."""
+    """The known facts about a test file: rows (None if unknown), ids (empty if unknown), and the source of the ids."""
 
     rows: int | None
     ids: Sequence[int | str]
@@ -103,7 +103,7 @@ class Expected(NamedTuple):
 
 
 def slots(tasks: Iterable[Task]) -> dict[str, Slot]:
-    """Return the files that submissions for `tasks` can hold, by name. Raises ClueBenchError if two share a name."""
+    """Return the files that submissions for `tasks` can contain, by name. Raises ClueBenchError for a shared name."""
     found: dict[str, Slot] = {}
     for task in tasks:
         for split, card in task.splits.items():
@@ -119,7 +119,7 @@ def slots(tasks: Iterable[Task]) -> dict[str, Slot]:
 
 
 def known_slots(cards: Iterable[str] = ()) -> dict[str, Slot]:
-    """Return the slots of every card that is found by name; `cards` (names or .toml paths) stand in for their names.
+    """Return the slots of every card; `cards` (names or .toml paths) replace those of the same name.
 
     Raises ClueBenchError for a broken card.
     """
@@ -135,9 +135,9 @@ def builtin_names() -> list[str]:
 
 
 def meant(name: str, known: dict[str, Slot]) -> str:
-    """Return which name was meant: those of the task whose name it begins with, else the nearest one.
+    """Guess the intended name: those of the task that `name` begins with, else the nearest one.
 
-    By letters alone ocnli_predict.json is nearer to cmnli_predict.json than to its own.
+    By letters alone, ocnli_predict.json is nearer to cmnli_predict.json than to its own.
     """
     word = re.split(r"[^a-z]", name.lower())[0]
     of_task = sorted(slot.name for slot in known.values() if word and slot.task.name.startswith(word))
@@ -145,7 +145,7 @@ def meant(name: str, known: dict[str, Slot]) -> str:
 
 
 def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
-    """Read what a completed fine-tuning run answers on the test sets of its task.
+    """Read the predictions of a completed fine-tuning run on the test sets of its task.
 
     Raises ClueBenchError if the folder holds no such run, or one that predicted no test set.
     """
@@ -176,9 +176,9 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
 def write_submission(
     out: Path, runs: Sequence[RunSubmission], *, known: dict[str, Slot], data: Path | None
 ) -> SubmissionCheck:
-    """Write the answers of `runs`, at most one a task, as a zip; the same answers give the same bytes.
+    """Write the predictions of `runs`, at most one per task, as a zip; the same predictions give the same bytes.
 
-    Raises ClueBenchError, and leaves an earlier zip as it was, if two runs are of one task or an answer is not right.
+    Raises ClueBenchError, and keeps an earlier zip, if two runs are of one task or a prediction is not valid.
     """
     of_task: dict[str, RunSubmission] = {}
     for run in runs:
@@ -191,7 +191,7 @@ def write_submission(
 
 
 def _finetuned(folder: Path) -> TaskRecord:
-    """Return the record in a run's folder."""
+    """Read the record in a run's folder."""
     paths = record_paths(folder)
     if len(paths) != 1:
         raise ClueBenchError(
@@ -349,9 +349,9 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
 
 
 def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Return a JSON object's fields. Raises ValueError if one comes twice: readers differ in which they take."""
+    """Return a JSON object's fields. Raises ValueError if one is repeated: readers differ in which they use."""
     names = [name for name, _ in pairs]
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"field '{name}' comes twice")
+            raise ValueError(f"field '{name}' is given twice")
     return dict(pairs)

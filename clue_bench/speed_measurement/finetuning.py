@@ -1,4 +1,4 @@
-"""How fast a model fine-tunes and predicts here.
+"""Measure how fast a model fine-tunes and predicts.
 
 Input: a model, a task and its rows. Output: a `FinetuningClock`, which times updates of the very loop that `finetune`
 runs, and a `PredictionClock`, which times what `predict` and `serve` do: texts in, labels and probabilities out.

@@ -58,7 +58,7 @@ class SpeedModel:
 def open_models(
     references: Sequence[str], *, corpora: Sequence[Path], overrides: dict[str, Any], scratch: Path
 ) -> list[SpeedModel]:
-    """Return the models in the order given; two of one name get a number behind it.
+    """Open the models in the given order; models of the same name get a number at the end.
 
     Raises ClueBenchError for a model that is neither, a corpus that fits no model, or a bad setting.
     """

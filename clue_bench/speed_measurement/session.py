@@ -40,7 +40,7 @@ from clue_bench.tasks.task import Task, load_task
 SEED = 1
 
 OnProgress = Callable[[int, int, str], None]
-"""Called before everything that is waited for, with how much is done, how much there is, and what comes."""
+"""Called before every wait, with the number of finished steps, of all steps, and the next step in words."""
 
 
 def measure(

@@ -1,4 +1,4 @@
-"""How fast a recipe trains here.
+"""Measure how fast a recipe trains.
 
 Input: a recipe and a corpus. Output: a `TrainingClock`, which times steps of the very loop that `pretrain` runs.
 """

@@ -53,7 +53,7 @@ class Worker:
             code = self._process.wait()
             self._messages.seek(0)
             last = self._messages.read().decode(errors="replace").strip().rpartition("\n")[2]
-            reason = last or ("killed, perhaps for want of memory" if code < 0 else "no message")
+            reason = last or ("killed, perhaps because memory ran out" if code < 0 else "no message")
             raise ClueBenchError(f"{self._name}: ended with {code}: {reason}", "measure fewer or smaller models")
         value: dict[str, Any] = json.loads(line)
         if "error" in value:

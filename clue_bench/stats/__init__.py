@@ -1,1 +1,1 @@
-"""A shelf: intervals and tests."""
+"""Intervals and tests."""

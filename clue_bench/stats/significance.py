@@ -1,4 +1,4 @@
-"""How sure a dev accuracy is, and whether two of them, or many, differ.
+"""Tell how certain a dev accuracy is, and whether two or more of them differ.
 
 Input: which rows were right, one row of booleans per seed, (rows,) or (seeds, rows). Output: intervals and p-values.
 

@@ -1,4 +1,4 @@
-"""Repeated measurements: what they say, and how sure one can be of it.
+"""Summarise repeated measurements, with an interval for their median.
 
 Input: one number per repetition. Output: a `MedianInterval`: their median, and an interval for it that assumes
 nothing of how the numbers are distributed. It measures nothing itself.
@@ -13,7 +13,7 @@ import pydantic
 
 COVERAGE = 0.95
 NOISY = 0.10
-"""Width of an interval, as a share of its median, above which a measurement does not agree with itself."""
+"""Width of an interval, as a share of its median, above which a measurement counts as noisy."""
 
 Positive = Annotated[float, pydantic.Field(gt=0.0)]
 

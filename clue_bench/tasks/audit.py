@@ -1,4 +1,4 @@
-"""What there is to know of a task's data before a model is trained on it.
+"""Examine a task's data before a model is trained on it.
 
 Input: a task, a data folder, and a vocabulary if tokens are to be counted. Output: per split rows, lengths, labels and
 duplicates, and what splits share. Rows with the card's dropped labels are counted and then left out.
@@ -45,7 +45,7 @@ class Duplicates:
 
 @dataclass(frozen=True)
 class Shared:
-    """Distinct texts that stand in two splits, and the rows of each that have them."""
+    """Distinct texts that occur in two splits, and the rows of each that have them."""
 
     texts: int
     first_rows: int
@@ -65,7 +65,7 @@ class Overlap:
 
 
 class Index:
-    """How often each distinct text stands in a split, and with which labels."""
+    """How often each distinct text occurs in a split, and with which labels."""
 
     def __init__(self, rows: Rows, *, spaces: bool = True) -> None:
         """Index `rows`; without `spaces`, white space in texts does not count."""
@@ -80,7 +80,7 @@ class Index:
                 self.labels_of[key] = frozenset({label}) | (known or frozenset())
 
     def duplicates(self) -> Duplicates:
-        """Count what stands more than once."""
+        """Count repeated texts."""
         repeated = sum(self.rows_of.values()) - len(self.rows_of)
         if not self.is_labelled:
             return Duplicates(repeated, None, None)
@@ -89,7 +89,7 @@ class Index:
 
 
 def shared(first: Index, second: Index) -> Shared:
-    """Count what two splits share."""
+    """Count the texts that two splits share."""
     both = first.rows_of.keys() & second.rows_of.keys()
     conflicting = None
     if first.is_labelled and second.is_labelled:

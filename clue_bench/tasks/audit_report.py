@@ -27,7 +27,7 @@ MANY_LABELS = 5  # that a line names at most
 
 @dataclass(frozen=True, repr=False)
 class AuditReport(Shown):
-    """What is to be known of the data of some tasks. `missing` says why the others were not examined."""
+    """What to know about the data of some tasks. `missing` says why others were not examined."""
 
     audits: Mapping[str, TaskAudit]
     missing: Mapping[str, str]
@@ -182,7 +182,7 @@ def _three(pair: Shared) -> tuple[str, str, str]:
 
 
 def findings(audit: TaskAudit) -> list[str]:
-    """Return what is to be known of a task's data, the gravest first; an empty list if there is nothing."""
+    """Return what to know about a task's data, the most serious first; an empty list if there is nothing."""
     return [
         *(_sharing(pair, audit) for pair in audit.overlaps if pair.but_for_spaces.texts),
         *(line for split in audit.splits.values() for line in _conflicts(split)),

@@ -1,4 +1,4 @@
-"""One file over HTTP, whole or not at all.
+"""Download one file over HTTP, completely or not at all.
 
 Input: a URL and how long to wait. Output: the file and its md5, or `NotServed` with the reason in a few words. Proxy
 variables (HTTPS_PROXY, NO_PROXY, …) and certificates are `requests`' business and stay as it has them.

@@ -30,7 +30,7 @@ CORE_SPLITS = ("train", "dev", "test")
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found: `in_folder` and `in_zip` name splits by where they lie, `damage` is what ails the zip."""
+    """The files found: `in_folder` and `in_zip` list splits by place, `damage` says what is wrong with the zip."""
 
     files: dict[str, FileFacts]
     in_folder: list[str]
@@ -80,7 +80,7 @@ def row_differences(files: dict[str, FileFacts]) -> list[str]:
 
 
 def lacks(task: Task, data: Path, found: Survey) -> str | None:
-    """Return in words why the task's data must be fetched, None if what is there is good.
+    """Return in words why the task's data must be fetched, None if the existing data is good.
 
     Files in the task's folder are the user's own: they are never replaced, so other row counts there are no reason, and
     a folder with train, dev and test is complete even if the card knows a second test set.
@@ -138,10 +138,10 @@ ALREADY_THERE = "already there"
 
 
 class Watch(Protocol):
-    """Whoever wants to see what happens."""
+    """An observer of a fetch."""
 
     def note(self, text: str) -> None:
-        """Take a line that a person should read."""
+        """Receive a line that the user should read."""
 
     def progress(self, what: str, done: int, total: int | None, unit: str) -> None:
         """Take how much of `what` is done, of how much if that is known; `unit` is "bytes" or "rows"."""
@@ -163,7 +163,7 @@ class Fetched:
 
 @dataclass(frozen=True)
 class _Request:
-    """What every source is asked for. `here` is what the data folder has already."""
+    """The request to every source. `here` is what the data folder has already."""
 
     task: Task
     archive: Archive

@@ -1,4 +1,4 @@
-"""Where the files of a task lie, and which revision of the data they are.
+"""Find the files of a task, and tell which revision of the data they are.
 
 `<data>/<task>/<file>`, `<file>.gz`, or `<data>/<task>_public.zip` (files at the root or one folder down), under the
 split's own file name or one of its other names. A `DATASET.json` in the data folder names a data set that is not

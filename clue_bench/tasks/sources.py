@@ -1,4 +1,4 @@
-"""Rows that do not lie in a data folder: datasets of the Hugging Face hub, pandas frames, lists of rows.
+"""Read rows from outside a data folder: datasets on the Hugging Face hub, pandas frames, lists of rows.
 
 Input: rows by split, under the hub's names or the card's. Output: a folder with files in CLUE's own format, labels
 spelled as on the card, so that everything else reads one kind of data, and the revision of a run is the hash of its
@@ -109,7 +109,7 @@ def data_folder(task: Task, data: Any) -> Iterator[Path]:
 
 
 def data_name(data: Any) -> str:
-    """Return what records call `data`: a folder's name, or the kind of what held the rows."""
+    """Return the name of `data` in records: a folder's name, or the type of the rows' container."""
     return Path(data).name if isinstance(data, str | Path) else f"rows of a {type(data).__name__}"
 
 
@@ -170,7 +170,7 @@ def _name_in(split: str, splits: Splits) -> str | None:
 
 
 def _source(rows: Any, label_field: str) -> _Source:
-    """Return rows of any kind with what is to be known of them. Raises NotServed for something else."""
+    """Return rows of any supported type with their columns and names. Raises NotServed for other types."""
     if hasattr(rows, "column_names") and hasattr(rows, "iter"):  # datasets.Dataset
         names = getattr(rows.features.get(label_field), "names", None)
         return _Source(list(rows.column_names), rows.num_rows, names, _dataset_rows(rows))

@@ -1,4 +1,4 @@
-"""Tasks: what their files are called, what stands in them, and how they are scored. The data model of `tasks/*.toml`.
+"""Tasks: the names of their files, what the files contain, and how they are scored; the model of `tasks/*.toml`.
 
 Input: a card's name or path. Output: a frozen, checked `Task`.
 """
@@ -12,7 +12,7 @@ from clue_bench.cards import Card, Name, builtin_folder, find_card, load_card
 from clue_bench.doors.records import TaskFacts
 
 MEAN_COLUMN = "Score"
-"""Heading of the mean of four tasks: no task's own."""
+"""Heading of the mean of four tasks, which no task may use."""
 
 _MD5 = "^[0-9a-f]{32}$"
 

@@ -1,1 +1,1 @@
-"""A shelf: what both training loops stand on."""
+"""The parts that both training loops share."""

@@ -88,7 +88,7 @@ class CudaRecorder:
     def record(self, function: Function, given: Any) -> Replay:
         """Record `function(given)` without running it.
 
-        Raises ClueBenchError if CUDA cannot, for want of memory or because something in it waits for the device.
+        Raises ClueBenchError if CUDA cannot, for lack of memory or because something in it waits for the device.
         """
         graph = torch.cuda.CUDAGraph()
         try:

@@ -1,4 +1,4 @@
-"""What this machine is and what it does well.
+"""Describe this machine, and choose device and precision.
 
 Input: nothing. Output: the device to use, the precision that pays on it, and a description for records.
 torch is imported inside functions: describing a machine for a table must not load it.

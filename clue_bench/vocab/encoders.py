@@ -1,4 +1,4 @@
-"""From text to ids, and to the places where tokens begin: what every vocabulary's encoder does, and WordPiece's.
+"""Encode text as ids, with the places where tokens begin: the interface of encoders, and WordPiece's encoder.
 
 Shapes: N texts, T tokens of all of them together, C characters, R runs. Offsets count characters of the text as it was
 given, so they can be compared with those of words, whatever the tokenizer made of case, accents and width.

@@ -6,9 +6,9 @@ added. Tokens keep their order, so Google's file gives CLUE's 8,021 tokens in CL
 these by hand, and no rule is known for them (NO_RULE).
 
 A token is of the type of its first character, the mark "##" or "▁" before it apart; special tokens go by their names.
-CLUE told traditional from simplified with a conversion table of the Chinese Wikipedia's of that time: a character is
-traditional if the table turns it into another one. The package nstoolspack holds that table, and with it every Chinese
-count of the paper comes out (of 14,642 Chinese tokens 3,264 are traditional). Other tables do not agree: opencc 1.4.2
+CLUE told traditional from simplified by a conversion table of the Chinese Wikipedia of that time: a character is
+traditional if the table changes it. The package nstoolspack contains that table, and with it every Chinese count of
+the paper is reproduced (of 14,642 Chinese tokens 3,264 are traditional). Other tables do not agree: opencc 1.4.2
 finds 3,434 traditional tokens, zhconv 1.4.3 3,520, hanziconv 0.3.2 3,270, of which 85 are others than CLUE's.
 """
 

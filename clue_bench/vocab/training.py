@@ -87,7 +87,7 @@ def _count_words(lines: Iterable[str]) -> Counter[str]:
 
 
 def _alphabet(words: Counter[str], *, size: int, min_frequency: int) -> set[str]:
-    """Return the most frequent characters, with "##" as well where they stand inside words; at most `size` pieces."""
+    """Return the most frequent characters, also with "##" if they occur inside words; at most `size` pieces."""
     characters: Counter[str] = Counter()
     for word, count in words.items():
         for character in word:
@@ -186,7 +186,7 @@ def _watch(process: "subprocess.Popen[bytes]", log: Path, on_round: Callable[[in
 
 
 def _failure(log: str, size: int, code: int) -> ClueBenchError:
-    """Return the error that the library's last message stands for."""
+    """Return the error for the library's last message."""
     if found := re.search(r"too high \(\d+\)\. Please set it to a value <= (\d+)", log):
         most = int(found[1])
         return ClueBenchError(
@@ -206,7 +206,7 @@ def _failure(log: str, size: int, code: int) -> ClueBenchError:
         )
     if code < 0:
         return ClueBenchError(
-            f"training was ended by signal {-code}, perhaps for want of memory",
+            f"training was ended by signal {-code}, perhaps because memory ran out",
             "give --sentences N to train on a sample",
         )
     return ClueBenchError(

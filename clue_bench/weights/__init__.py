@@ -1,1 +1,1 @@
-"""A shelf: reading weights, and what families call them."""
+"""Read weights, and translate their names between layouts."""

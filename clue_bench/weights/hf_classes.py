@@ -100,7 +100,7 @@ def is_class(name: str) -> bool:
 
 
 def shapes_of(model: "PreTrainedModel") -> dict[str, tuple[int, ...]]:
-    """Return names and shapes of what a class wants, each with the prefix of its family."""
+    """Return names and shapes of the tensors of a class, each with the prefix of its family."""
     prefix = f"{model.base_model_prefix}."
     is_bare = not hasattr(model, model.base_model_prefix)  # the encoder itself, whose names lack the prefix
     return {f"{prefix}{name}" if is_bare else name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

@@ -33,7 +33,7 @@ DAMAGE = (
     *(NameError, OSError, RuntimeError, TypeError, ValueError),
     *(UnpicklingError, struct.error, zipfile.BadZipFile, safetensors.SafetensorError),
 )
-"""What parsers raise on bytes that they cannot read."""
+"""The exceptions that parsers raise on bytes that they cannot read."""
 
 # What is often saved in place of a file, by its first bytes; what to do about it.
 _IMPOSTORS = (
@@ -47,7 +47,7 @@ _LIMITS = {
     **dict.fromkeys(("max_position_embeddings", "n_positions"), 2**24),
     "vocab_size": 2**28,
 }
-"""No model is larger; building one takes for ever."""
+"""Limits above any real model; building a larger one would take forever."""
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # torch's name for what a pickle would import
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # where trainers keep the weights in what they save
@@ -81,7 +81,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a checkpoint, by name. `others` are the names of what is no tensor, such as a step number.
+    """The tensors of a checkpoint, by name. `others` names the entries that are not tensors, such as a step number.
 
     `wrapper` is the key of a trainer's wrapper that the weights lie under ("" without one): transformers reads no such
     file.
@@ -142,7 +142,7 @@ def read_config(path: Path) -> dict[str, Any]:
 
 
 def refuse_impostor(path: Path) -> None:
-    """Raise ClueBenchError if `path` is missing, empty, or what is often saved in its place."""
+    """Raise ClueBenchError if `path` is missing, empty, or a typical impostor such as an HTML page."""
     if not _is_file(path):
         raise ClueBenchError(f"{path}: no such file", "check the path")
     with path.open("rb") as file:

@@ -191,7 +191,7 @@ BROKEN = {
     "not JSON": ([(WSC, GOOD.replace("{", "", 1))], "line 1: not JSON"),
     "field twice": (
         [(WSC, GOOD.replace("}", ', "label": "false"}', 1))],
-        "line 1: not JSON .field 'label' comes twice",
+        "line 1: not JSON .field 'label' is given twice",
     ),
     "no object": ([(WSC, "[]\n" + GOOD)], "line 1: found a list"),
     "deep": ([(WSC, "[" * 100_000)], "line 1: not JSON"),

@@ -1,7 +1,7 @@
-"""What stands behind a cell: runs, seeds, settings, code, data, machine; of a quoted one, source, split and note.
+"""The provenance of a cell: runs, seeds, settings, code, data, machine; for a quoted cell, source, split and note.
 
 Input: the board and the records behind it. Output: address of a cell → plain values for JSON. The page's script writes
-them as text and knows nothing of what they mean: {"title", "lead", "warnings", "sections"}; a section has a heading in
+them as text and does not know their meaning: {"title", "lead", "warnings", "sections"}; a section has a heading in
 two languages and "facts" (Chinese, English, value), or a "table" (header of pairs, rows of text).
 """
 
@@ -34,7 +34,7 @@ NOT_OFFICIAL = (
 
 
 def provenance(board: Leaderboard, records: Iterable[RunRecord], speeds: Iterable[SpeedTable]) -> dict[str, Values]:
-    """Return address → what stands behind the cell, for the whole board. `records` hold the runs of its cells."""
+    """Return address → provenance of the cell, for the whole board. `records` hold the runs of its cells."""
     by_id = {record.run_id: record for record in records if isinstance(record, TaskRecord)}
     found = _compared_cells(board.against_published)
     for table, ranks in zip(board.measured, board.ranks, strict=True):
@@ -49,7 +49,7 @@ def provenance(board: Leaderboard, records: Iterable[RunRecord], speeds: Iterabl
 def _measured_cells(
     table: MeasuredTable, records: Mapping[str, TaskRecord], ranks: Sequence[Ranks]
 ) -> dict[str, Values]:
-    """Return address → what stands behind it, for every cell of a table and every Score."""
+    """Return address → provenance, for every cell of a table and every Score."""
     found = {}
     by_column = {of_column.column: of_column for of_column in ranks}
 
@@ -68,7 +68,7 @@ def _measured_cells(
 
 
 def _quoted_cells(table: PublishedTable) -> dict[str, Values]:
-    """Return address → source, split and notes, for every cell that quotes something."""
+    """Return address → source, split and notes, for every quoted cell."""
     return {
         table.cell_address(name, place): _quoted(name, table.header[place], cell, table)
         for name, row in zip(table.row_names, table.rows, strict=True)
@@ -78,12 +78,12 @@ def _quoted_cells(table: PublishedTable) -> dict[str, Values]:
 
 
 def _compared_cells(compared: PublishedComparison) -> dict[str, Values]:
-    """Return address → both scores, source and what stands in the way of comparing them."""
+    """Return address → both scores, source and the obstacles to comparing them."""
     return {verdict_address(row, place): _compared(row) for place, row in enumerate(compared.rows, start=1)}
 
 
 def _speed_cells(table: SpeedTable) -> dict[str, Values]:
-    """Return address → what stands behind a measured speed."""
+    """Return address → provenance of a measured speed."""
     return {
         cell_address(speed_address(table), row.record.model.name, column.name): _speed(column.name, cell, row, table)
         for row in table.rows
@@ -206,7 +206,7 @@ def common_facts(values: Sequence[Mapping[str, Any]], *, leave: str = "") -> lis
 
 
 def _score(model: MeasuredModel, table: MeasuredTable, rank: list[str]) -> Values:
-    """Return how a Score is made, with the cells that it is the mean of."""
+    """Return how a Score is computed, with the cells that it averages."""
     cells = [model.cells[name] for name in SCORE_COLUMNS]
     error = error_of_mean([cell.sampling_error for cell in cells])
     rows = [[c.column.name, percent_text(c.percent), f"± {c.sampling_error}", c.column.revision] for c in cells]
@@ -305,7 +305,7 @@ def _speed(column: str, cell: SpeedCell, row: Measured, table: SpeedTable) -> Va
 
 
 def speed_address(table: SpeedTable) -> str:
-    """Return what a permalink calls a table of speeds: its session and digits of its machine's hash."""
+    """Return the permalink name of a table of speeds: its session and digits of its machine's hash."""
     machine = hashlib.sha256(repr(sorted(table.machine.items())).encode()).hexdigest()
     return f"speed-{table.session}-{machine[:6]}"
 

@@ -1,7 +1,7 @@
-"""The page: board, records and pictures in, one HTML file out, in the shell of `clue_bench.page`.
+"""Render the page: board, records and pictures in, one HTML file out, in the shell of `clue_bench.page`.
 
-The tables and what stands behind their cells are in it once, as JSON inside a script element, and the page's own script
-writes them as text. What else comes from records is escaped: by jinja2 as HTML, by the XML writer in the pictures. The
+The tables and the provenance of their cells are in it once, as JSON inside a script element, and the page's own script
+writes them as text. Everything else from records is escaped: by jinja2 as HTML, by the XML writer in the pictures. The
 same board gives the same bytes.
 """
 

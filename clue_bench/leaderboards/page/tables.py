@@ -1,4 +1,4 @@
-"""Which tables the page shows, in which order, and what it says of each besides the table.
+"""The tables that the page shows, in order, and what it says about each.
 
 Input: the board and speed tables. Output: `PageTable`s. The tables are those of the other forms of the board.
 """
@@ -33,7 +33,7 @@ FLOORS_LEGEND = (
 
 
 class PageTable(NamedTuple):
-    """One table: where its numbers are from, its Chinese title, and a legend of pairs of Chinese and English."""
+    """One table with the origin of its numbers, its Chinese title, and a legend of pairs of Chinese and English."""
 
     table: Table
     kind: str  # "measured", "published" or "compared"
@@ -49,7 +49,7 @@ class PageTable(NamedTuple):
 
 
 def page_tables(board: Leaderboard, speeds: Iterable[SpeedTable]) -> list[PageTable]:
-    """Return all tables, measured ones first, then what they are compared with, speeds, and published ones."""
+    """Return all tables: measured ones, comparisons with published ones, speeds, and published ones."""
     measured = []
     for table, ranks in zip(board.measured, board.ranks, strict=True):
         made = score_table(table, ranks)
@@ -64,7 +64,7 @@ def page_tables(board: Leaderboard, speeds: Iterable[SpeedTable]) -> list[PageTa
 
 
 def task_names(tables: Iterable[PageTable]) -> list[str]:
-    """Return what the task filter offers: Score, then the tasks in the order of the tables."""
+    """Return the choices of the task filter: Score, then the tasks in the order of the tables."""
     found = {column.tags["task"] for each in tables for column in each.table.columns if "task" in column.tags}
     order = [name for name in (SCORE, *COLUMN_ORDER) if name in found]
     return [*order, *sorted(found.difference(order))]
@@ -104,7 +104,7 @@ def _chinese_title(table: MeasuredTable, english: str) -> str:
 
 
 def _legend(table: MeasuredTable) -> tuple[tuple[str, str], ...]:
-    """Return what the marks and floors of a measured table mean, where it has any."""
+    """Return the meaning of the marks and floors of a measured table, if it has any."""
     majority = [MAJORITY_LEGEND] if any(cell.is_majority for cell in table.cells) else []
     missed = [FLOOR_LEGEND] if any(map(table.misses_floor, table.cells)) else []
     floors = [FLOORS_LEGEND] if any(model.is_floor for model in table.models) else []

@@ -1,8 +1,8 @@
 """The board's pictures: score against speed, score against pretraining tokens, pretraining losses.
 
 Input: records, the measured tables, the speeds of one machine and session. Output: `Picture`s, each a few charts of one
-kind. They show the first measured table only: scores of other data do not stand beside it. Vertical bars are the
-binomial sampling error (1 sigma); the dashed level is the best model without any pretraining, where one was run.
+kind. They show the first measured table only, since scores on other data are not comparable. Vertical bars are the
+binomial sampling error (1 sigma); the dashed level is the best model without any pretraining, if one was run.
 """
 
 import math
@@ -28,8 +28,8 @@ from clue_bench.leaderboards.scores import SPLIT, parameters_text
 
 FOLDER = "plots"
 SPEED, TOKENS, LOSS = PICTURES = ("score-speed", "score-tokens", "loss")
-MIN_MODELS = 2  # in a chart: one point says nothing about how two things go together
-STYLES = ("one", "two", "three", "four")  # of the runs in one chart of losses: more lines are not told apart
+MIN_MODELS = 2  # in a chart: a single point shows no relation
+STYLES = ("one", "two", "three", "four")  # of the runs in one chart of losses: more lines cannot be distinguished
 DOT, HELD_OUT_DOT = 5.0, 2.6  # units
 SMALLEST_BUBBLE, LARGEST_BUBBLE = 4.0, 24.0  # units; between them the area is proportional to the parameters
 WIDEST_LABEL = 240.0  # units
@@ -38,7 +38,7 @@ SPEED_UNIT = "行 rows/s"
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture: charts of one kind, or, without any, the sentence that says why it is left out."""
+    """A picture: charts of one kind, or a sentence that says why it is left out."""
 
     name: str
     title: str
@@ -50,16 +50,16 @@ class Picture:
 
     @property
     def path(self) -> str:
-        """Return where the file lies, relative to the board's folder."""
+        """Return the file's path, relative to the board's folder."""
         return f"{FOLDER}/{self.name}.svg"
 
 
 def draw_pictures(
     records: Sequence[RunRecord], tables: Sequence[MeasuredTable], speeds: Speeds | None
 ) -> tuple[Picture, ...]:
-    """Return the three pictures, drawn or left out.
+    """Draw the three pictures, or say why one is left out.
 
-    Raises ClueBenchError naming the runs whose records contradict each other, or a curve that is not valid.
+    Raises ClueBenchError that names runs with contradictory records, or an invalid curve.
     """
     columns = column_points(tables[0], pretraining_tokens(records)) if tables else []
     data = f"{tables[0].dataset}, {SPLIT}, table {tables[0].number}" if tables else ""
@@ -120,7 +120,7 @@ Draw = Callable[[str, ColumnPoints, bool], Chart]
 
 
 def _of_columns(names: tuple[str, str, str], caption: str, columns: Sequence[ColumnPoints], draw: Draw) -> Picture:
-    """Return a picture with a chart per column: points are links in the page, and none in the file."""
+    """Return a picture with a chart per column; points are links in the page, but not in the file."""
     linked, plain = (
         [draw(f"{names[0]}-{number}", each, is_linked) for number, each in enumerate(columns)]
         for is_linked in (True, False)
@@ -138,7 +138,7 @@ def _picture(
 
 
 def _tokens_chart(name: str, column: ColumnPoints, is_linked: bool) -> Chart:
-    """Draw a column's scores over pretraining tokens; a model whose tokens are not known is left out."""
+    """Draw a column's scores over pretraining tokens; models with unknown tokens are left out."""
     points = [(float(point.tokens), point) for point in column.points if point.tokens is not None]
     x = _log_axis("预训练词元 pretraining tokens (log)", [tokens for tokens, _ in points])
     chart = _score_chart(name, column, x, points, over="pretraining tokens")
@@ -228,7 +228,7 @@ def _label_floor(chart: Chart, column: ColumnPoints) -> None:
 
 
 def _log_axis(label: str, values: Sequence[float]) -> Axis:
-    """Return an axis with half a step of room at both ends, so that a bubble at an end is whole."""
+    """Return an axis with half a step of room at both ends, so that bubbles there are not cut."""
     positive = [value for value in values if value > 0] or [1.0]
     marks = log_ticks(min(positive) / 1.6, max(positive) * 1.6)
     zero = any(value <= 0 for value in values)

@@ -1,4 +1,4 @@
-"""What the board's pictures show: models as points, pretraining runs as curves.
+"""The data of the board's pictures: models as points, pretraining runs as curves.
 
 Input: a measured table and all records. Output: per column, points of models with their score in percent, its binomial
 error (1 sigma), parameters and pretraining tokens; the speeds of one session; the Pareto front; loss curves.
@@ -21,7 +21,7 @@ P = TypeVar("P")
 
 @dataclass(frozen=True)
 class ScoredPoint:
-    """A model in one column. `percent` and `error` are in percentage points, `tokens` None where nothing says."""
+    """A model in one column. `percent` and `error` are in percentage points, `tokens` is None if unknown."""
 
     label: str
     sha256: str
@@ -34,7 +34,7 @@ class ScoredPoint:
 
 @dataclass(frozen=True)
 class ColumnPoints:
-    """The models of one column, and the best floor on it: (name, percent), None if none was run."""
+    """The models of one column, and its best floor as (name, percent), None if none was run."""
 
     column: str
     condition: str
@@ -44,7 +44,7 @@ class ColumnPoints:
 
 @dataclass(frozen=True)
 class Speeds:
-    """Rows predicted a second, of one machine in one session: sha256 of weights → value."""
+    """Rows predicted per second, on one machine in one session: sha256 of weights → value."""
 
     by_sha256: Mapping[str, float]
     condition: str
@@ -52,7 +52,7 @@ class Speeds:
 
 @dataclass(frozen=True)
 class RunCurve:
-    """A run's curve and what it may be compared with: runs of one objective over one vocabulary."""
+    """A run's curve, comparable with those of runs of the same objective and vocabulary."""
 
     model: str
     objective: str
@@ -61,7 +61,7 @@ class RunCurve:
 
 
 def column_points(table: MeasuredTable, tokens: dict[str, int]) -> list[ColumnPoints]:
-    """Return the points of Score, if a model has one, and of every column; floors are no points."""
+    """Return the points of Score, if a model has one, and of every column, without floors."""
     columns = []
     models = [model for model in table.models if not model.is_floor]
     scored = [model for model in models if score_of(model.percents) is not None]
@@ -99,10 +99,10 @@ def _point(model: MeasuredModel, column: str, table: MeasuredTable, tokens: dict
 
 
 def pretraining_tokens(records: Iterable[RunRecord]) -> dict[str, int]:
-    """Return sha256 of weights → tokens that they were pretrained on, where any record says so.
+    """Return sha256 of weights → tokens that they were pretrained on, if any record says so.
 
-    A pretraining record says it of the checkpoint that it wrote, a fine-tuning record of the one that it started from.
-    Raises ClueBenchError naming two runs that contradict each other.
+    Pretraining records say so about the checkpoint they wrote, fine-tuning records about the one they started from.
+    Raises ClueBenchError that names two contradictory runs.
     """
     found: dict[str, tuple[int, str]] = {}
     for record in sorted(records, key=lambda record: record.run_id):
@@ -120,9 +120,9 @@ def pretraining_tokens(records: Iterable[RunRecord]) -> dict[str, int]:
 
 
 def session_speeds(records: Sequence[RunRecord]) -> Speeds | None:
-    """Return the speeds of the session with most of the measured models, the latest of equals; None without.
+    """Return the speeds of the session with most of the measured models, the latest among equals; None without any.
 
-    A speed belongs to a model if it is of the same weights, else if name, parameters, layers and width are the same:
+    A speed belongs to a model with the same weights, else to one with the same name, parameters, layers and width:
     speed does not depend on what was learned.
     """
     scored = [record for record in records if (record.kind, record.status) == ("finetune", "completed")]
@@ -162,7 +162,7 @@ def _speed_condition(table: SpeedTable, runs: Sequence[Measured]) -> str:
 
 
 def pareto_front(points: Iterable[P], *, speed: Callable[[P], float], score: Callable[[P], float]) -> list[P]:
-    """Return the points that no other one is at least as fast and as good as, and better in one; fastest first."""
+    """Return the points that no other point beats in speed or score without losing in the other; fastest first."""
     front: list[P] = []
     for point in sorted(points, key=lambda each: (-speed(each), -score(each))):
         if not front or score(point) > score(front[-1]):
@@ -173,7 +173,7 @@ def pareto_front(points: Iterable[P], *, speed: Callable[[P], float], score: Cal
 
 
 def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the line under which everything is beaten: the best score at each speed or a higher one."""
+    """Return the line below which every point is beaten: the best score at each speed or a higher one."""
     line: list[tuple[float, float]] = []
     for speed, score in front:
         if line:
@@ -183,7 +183,7 @@ def staircase(front: Sequence[tuple[float, float]]) -> list[tuple[float, float]]
 
 
 def read_curves(records: Iterable[RunRecord]) -> tuple[list[RunCurve], list[str]]:
-    """Return the curves of the completed pretraining runs, and the run_ids of those whose record carries none."""
+    """Return the curves of the completed pretraining runs, and the run_ids of those without a curve."""
     found, without = [], []
     for record in sorted(records, key=lambda record: record.run_id):
         if not isinstance(record, PretrainRecord) or record.status != "completed":

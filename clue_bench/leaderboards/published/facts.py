@@ -1,8 +1,8 @@
-"""Published scores and facts: quoted from public sources, a source per line, never mixed with measured ones.
+"""Published scores and facts, quoted from public sources, a source per line, never mixed with measured ones.
 
-Input: a folder of CSV files of scores, and `tables/` in it with what the cards print besides scores. Output: every
-line, in file and line order. A line that breaks a rule is an error naming file and line; none is skipped. Cells stay
-text, as the source prints them.
+Input: a folder of CSV files of scores, and `tables/` in it with the other facts that the cards print. Output: every
+line, in file and line order. A line that breaks a rule is an error that names file and line; none is skipped. Cells
+stay text, as the source prints them.
 """
 
 import csv
@@ -17,7 +17,7 @@ import pydantic
 from clue_bench.errors import ClueBenchError
 
 FACTS = ("speed", "models", "vocabulary", "pairs", "links")
-"""Names of the files in `tables/` that hold printed cells."""
+"""Names of the files in `tables/` with printed cells."""
 
 # 67.57, 74.22/91.88 (exact match / F1), 56.8 (0.4) (mean and sd), and the one table of training speeds.
 _SCORE = (
@@ -27,7 +27,7 @@ _SCORE = (
 
 
 class Quotation(pydantic.BaseModel):
-    """A line of a file of quoted facts: where it is printed, and conditions or contradictions in `note`."""
+    """A line of a file of quoted facts: its source, and conditions or contradictions in `note`."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +46,7 @@ AnyQuotation = TypeVar("AnyQuotation", bound=Quotation)
 
 
 class PublishedScore(Quotation):
-    """One quoted score. `score` is the source's text; empty only where `task` is "-": released, nothing published."""
+    """One quoted score. `score` is the source's text; empty only if `task` is "-": released without any score."""
 
     model: str = pydantic.Field(min_length=1)
     params: str
@@ -62,7 +62,7 @@ class PublishedScore(Quotation):
 
 
 class PrintedCell(Quotation):
-    """One cell of a table that is no score: the table's row and column, and the text that stands there."""
+    """One cell of a table that is not a score: its row and column, and the printed text."""
 
     row: str = pydantic.Field(min_length=1)
     column: str = pydantic.Field(min_length=1)
@@ -71,7 +71,7 @@ class PrintedCell(Quotation):
 
 @dataclass(frozen=True)
 class Facts:
-    """All printed cells that are no scores, by file, row and column."""
+    """All printed cells that are not scores, by file, row and column."""
 
     tables: Mapping[str, Mapping[str, Mapping[str, PrintedCell]]]
 
@@ -83,7 +83,7 @@ class Facts:
         return found
 
     def link(self, model: str) -> str:
-        """Return where a model is to be found: its page on the hub, else its authors' repository, else ""."""
+        """Return a link to a model: its page on the hub, else its authors' repository, else ""."""
         for table, column in (("models", "Hugging Face"), ("links", "link")):
             found = self.tables[table].get(model, {}).get(column)
             if found is not None:
@@ -92,9 +92,9 @@ class Facts:
 
 
 def read_published(folder: Path) -> list[PublishedScore]:
-    """Return every score of every CSV file in `folder`, in the order of file names and lines.
+    """Read every score of every CSV file in `folder`, in the order of file names and lines.
 
-    Raises ClueBenchError if there is no CSV file, or naming file and line of the first row that breaks a rule.
+    Raises ClueBenchError if there is no CSV file, or for the first row that breaks a rule, with its file and line.
     """
     paths = sorted(folder.glob("*.csv"))
     if not paths:
@@ -103,7 +103,7 @@ def read_published(folder: Path) -> list[PublishedScore]:
 
 
 def read_facts(folder: Path) -> Facts:
-    """Return what `folder` holds. Raises ClueBenchError naming file and line, or a cell that is quoted twice."""
+    """Read the facts in `folder`. Raises ClueBenchError that names file and line, or a cell that is quoted twice."""
     tables: dict[str, dict[str, dict[str, PrintedCell]]] = {}
     for name in FACTS:
         cells = list(read_quotations(folder / f"{name}.csv", PrintedCell))
@@ -117,9 +117,9 @@ def read_facts(folder: Path) -> Facts:
 
 
 def read_quotations(path: Path, kind: type[AnyQuotation]) -> Iterator[AnyQuotation]:
-    """Yield the rows of one CSV file, whose columns are the fields of `kind`, `source` and `note` last.
+    """Yield the rows of one CSV file, whose columns are the fields of `kind`, with `source` and `note` last.
 
-    Raises ClueBenchError naming file and line.
+    Raises ClueBenchError that names file and line.
     """
     shared = list(Quotation.model_fields)
     header = [name for name in kind.model_fields if name not in shared] + shared

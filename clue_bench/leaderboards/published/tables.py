@@ -1,9 +1,9 @@
-"""The published tables: layouts as data, cells from the files of scores and facts.
+"""Make the published tables, with layouts as data and cells from the files of scores and facts.
 
-Input: the folder of published scores with `layouts.toml`. Output: `PublishedTable`s, in the layouts' order. What is
-shown may differ from what is printed only where a footnote says so: a table with a silent difference cannot be made. A
-column takes one task, and a table one split: scores on TNEWS with keywords, which are 9 to 10 points easier, or on dev
-cannot slip into a table of CLUE's test scores.
+Input: the folder of published scores with `layouts.toml`. Output: `PublishedTable`s, in the layouts' order. The
+displayed value may differ from the printed one only if a footnote says so: a table with a silent difference cannot be
+made. A column has one task, and a table one split: scores on TNEWS with keywords, which are 9 to 10 points easier, or
+on dev cannot slip into a table of CLUE's test scores.
 """
 
 import re
@@ -58,7 +58,7 @@ class _Strict(pydantic.BaseModel):
 
 
 class Footnote(_Strict):
-    """A footnote, the cells (row, column) that it stands at, and what they show instead of what is printed."""
+    """A footnote, its cells (row, column), and what they show instead of what is printed."""
 
     cells: list[list[str]]
     text: str
@@ -66,7 +66,7 @@ class Footnote(_Strict):
 
 
 class Layout(_Strict):
-    """One published table as data; the head of `layouts.toml` says what the keys mean."""
+    """One published table as data; the head of `layouts.toml` explains the keys."""
 
     name: str
     title: str
@@ -94,7 +94,7 @@ class Layout(_Strict):
 
 @dataclass(frozen=True)
 class PublishedCell:
-    """One cell. `text` is shown, `printed` what the source prints; `notes` say why they differ, or who says otherwise.
+    """One cell. `text` is displayed, `printed` is the source's text; `notes` explain differences and contradictions.
 
     `value` is the number shown, `sampling_error` its binomial error in percentage points; `source` and `remark` are
     those of the quotation.
@@ -183,7 +183,7 @@ class PublishedTable:
         }
 
     def cell_address(self, row_name: str, place: int) -> str:
-        """Return what a permalink calls the cell at `place` of a row."""
+        """Return the permalink name of the cell at `place` of a row."""
         return f"{self.address}/{row_name}/{self.header[place]}"
 
     def _column(self, place: int) -> Column:
@@ -202,7 +202,7 @@ class PublishedTable:
         return Row(tuple(cells), search=" ".join([*texts, *dict.fromkeys(c.source for c in row if c.source)]))
 
     def _errors(self) -> Table:
-        """Return the sampling errors in a table of their own, so that the published layout stays what it is."""
+        """Return the sampling errors as a separate table, so that the published layout stays as it is."""
         places = [p for p in range(1, len(self.header)) if any(row[p].sampling_error is not None for row in self.rows)]
         rows = [[row[0].text, *(error_text(row[place].sampling_error) for place in places)] for row in self.rows]
         return make_table("", [self.header[place] for place in (0, *places)], rows)
@@ -211,14 +211,14 @@ class PublishedTable:
 def published_tables(folder: Path) -> tuple[PublishedTable, ...]:
     """Return every published table from `folder`.
 
-    Raises ClueBenchError naming file and line of a row that breaks a rule, or the table that lacks or repeats a cell.
+    Raises ClueBenchError that names file and line of a row that breaks a rule, or a table that lacks or repeats a cell.
     """
     scores, facts = read_published(folder), read_facts(folder / "tables")
     return tuple(make_published_table(layout, scores, facts) for layout in read_layouts(folder))
 
 
 def read_layouts(folder: Path) -> list[Layout]:
-    """Return the layouts of the published tables. Raises ClueBenchError naming the file and what is wrong with it."""
+    """Read the layouts of the published tables. Raises ClueBenchError that names the file and its mistake."""
     path = folder / LAYOUTS
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -228,7 +228,7 @@ def read_layouts(folder: Path) -> list[Layout]:
 
 
 def make_published_table(layout: Layout, scores: Sequence[PublishedScore], facts: Facts) -> PublishedTable:
-    """Return the table of `layout`.
+    """Make the table of `layout`.
 
     Raises ClueBenchError if `scores` lack it, quote a cell twice, mix two splits, or hold a task without a column, or
     if a fact or the cell of a footnote is missing.
@@ -258,7 +258,7 @@ def make_published_table(layout: Layout, scores: Sequence[PublishedScore], facts
 
 
 def printed_size(params: str) -> str:
-    """Return the size as the source prints it: "(sic)" and "(… computed)" are remarks of the quotation."""
+    """Return the size as the source prints it, without "(sic)" and "(… computed)", which are our remarks."""
     return re.sub(r" ?\(.*\)$", "", params)
 
 
@@ -306,7 +306,7 @@ def _linked(cell: PublishedCell, facts: Facts, model: str = "") -> PublishedCell
 
 
 def _numbered(cell: PublishedCell, column: str, layout: Layout) -> PublishedCell:
-    """Return the cell with the number that it shows, if its column has numbers."""
+    """Return the cell with its displayed number, if its column has numbers."""
     pattern = PERCENT if column in layout.scores else layout.numbers.get(column)
     found = re.match(pattern, cell.text) if pattern else None
     return cell if found is None else replace(cell, value=Decimal(found[1]))
@@ -323,7 +323,7 @@ def _one_split(quoted: Sequence[PublishedScore], layout: Layout) -> str:
 
 
 def _by_model(quoted: Sequence[PublishedScore], layout: Layout) -> dict[str, dict[str, PublishedScore]]:
-    """Return model → task → score. Raises ClueBenchError for a task without a column, quoted twice, or missing."""
+    """Return model → task → score. Raises ClueBenchError if a task has no column, is quoted twice, or is missing."""
     table: dict[str, dict[str, PublishedScore]] = {}
     for score in quoted:
         tasks = table.setdefault(score.model, {})
@@ -341,7 +341,7 @@ def _by_model(quoted: Sequence[PublishedScore], layout: Layout) -> dict[str, dic
 
 
 def _mark_best(rows: Mapping[str, dict[str, PublishedCell]], layout: Layout) -> None:
-    """Mark the best of each column of scores, ties too."""
+    """Mark the best of each column of scores, including ties."""
     for column in layout.scores:
         best = max(cells[column].value or Decimal(0) for cells in rows.values())
         for cells in rows.values():

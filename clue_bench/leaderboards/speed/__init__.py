@@ -1,5 +1,5 @@
 """Speed records as tables, one per machine and session.
 
-columns     what a column shows of a record
+columns     how a column shows a record
 tables      `SpeedTable`, its Markdown and its plain values: `speed_section`, `speed_json`
 """

@@ -149,12 +149,12 @@ def _mfu(row: Measured, _: Measured | None) -> SpeedCell:
 
 
 def _rate(of: Callable[[SpeedResults], MedianInterval | None]) -> MakeCell:
-    """Return what makes cells with an arrow."""
+    """Return a function that makes cells with an arrow."""
     return lambda row, base: _timed(of(row.results), None if base is None else of(base.results))
 
 
 def _latency(batch: int, of: Callable[[Latency], MedianInterval]) -> MakeCell:
-    """Return what makes cells without an arrow."""
+    """Return a function that makes cells without an arrow."""
 
     def cell(row: Measured, _: Measured | None) -> SpeedCell:
         found = row.results.prediction.latency(batch) if row.results.prediction else None

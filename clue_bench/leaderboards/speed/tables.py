@@ -1,7 +1,7 @@
 """Measured speeds: one table per machine and session, with intervals and conditions.
 
 Input: run records. Output: tables, Markdown, or plain values for JSON. Records of two sessions or two machines never
-share a table, so no arrow compares them: the models of a session took turns, those of two sessions did not.
+share a table, so no arrow compares them: only the models of one session took turns.
 """
 
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ Machine = tuple[tuple[str, str | int], ...]
 
 @dataclass(frozen=True, repr=False)
 class SpeedTable(Shown):
-    """The models of one session on one machine, in the order that they were typed in, and those without numbers."""
+    """The models of one session on one machine, in the order in which they were given, and those without numbers."""
 
     session: str
     machine: dict[str, str | int]
@@ -105,7 +105,7 @@ class SpeedTable(Shown):
         return "\n\n".join(parts)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values: numbers and intervals as shown, and what they were measured under."""
+        """Return plain values: numbers and intervals as displayed, and the conditions of measurement."""
         return {
             "session": self.session,
             "machine": self.machine,
@@ -131,7 +131,7 @@ class SpeedTable(Shown):
 
 
 def speed_tables(records: Iterable[RunRecord]) -> list[SpeedTable]:
-    """Return a table per session and machine, the latest session first; records of other kinds are left alone."""
+    """Return a table per session and machine, the latest session first; records of other kinds are ignored."""
     groups: dict[tuple[str, Machine], tuple[list[Measured], list[RunRecord]]] = {}
     speeds = [record for record in sorted(records, key=lambda each: each.run_id) if isinstance(record, SpeedRecord)]
     for record in sorted(speeds, key=lambda each: (each.status != "completed", not each.hardware)):
@@ -179,7 +179,7 @@ def _coverage(table: SpeedTable) -> str:
 
 
 def _how(table: SpeedTable) -> str:
-    """Return what the numbers are, and where they were measured."""
+    """Return a description of the numbers, and where they were measured."""
     record = table.rows[0].record
     machine = ", ".join(f"{key} {value}" for key, value in table.machine.items())
     packages = ", ".join(f"{name} {record.packages[name]}" for name in ("python", "torch") if name in record.packages)

@@ -1,7 +1,7 @@
 """The HTTP interface: POST /predict, GET /models, /health, /openapi.json, a page to try it at /, and the server.
 
 Input: a service, an address. Output: an application in which every error is JSON, {"error": …, "hint": …}, without a
-traceback; a uvicorn server that ends on SIGTERM or SIGINT once the requests in work are done.
+traceback; a uvicorn server that ends on SIGTERM or SIGINT after finishing the current requests.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ from clue_bench.prediction.serving.service import Health, Models, PredictRequest
 
 BACKLOG = 2048  # connections that the system keeps for us
 IDLE_SECONDS = 5  # after which a connection without requests is closed
-LAST_SECONDS = 30  # that requests in work may take when the server is to end
+LAST_SECONDS = 30  # that current requests may take when the server ends
 MAX_HEADER_BYTES = 2**14
 REFUSALS = {
     400: "not JSON",
@@ -41,7 +41,7 @@ REFUSALS = {
 
 
 def make_app(service: Service, *, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
-    """Return the application; `on_ready` is called once the models have run."""
+    """Make the application; `on_ready` is called once the models have run."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +77,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)  # logged by the server, with its traceback
     async def bug(_: Request, __: Exception) -> Response:
-        return _problem(500, "a bug of clue-bench", "please report it with the lines in the server's log", {})
+        return _problem(500, "a bug in clue-bench", "please report it with the lines in the server's log", {})
 
 
 def _problem(status: int, error: str, hint: str, headers: dict[str, str]) -> Response:
@@ -116,7 +116,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
         nonlocal num_requests
         if num_requests >= max_requests:
             headers = {"Retry-After": "1", "Connection": "close"}
-            raise RefusedError(503, f"{max_requests:,} requests are in work already", "try again", headers)
+            raise RefusedError(503, f"{max_requests:,} requests are being handled already", "try again", headers)
         num_requests += 1
         try:
             yield
@@ -151,7 +151,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
 
 
 async def _unless_gone(request: Request, work: Any) -> PredictResponse:
-    """Return what `work` returns, or cancel it when the client has closed the connection."""
+    """Return the result of `work`, or cancel it when the client has closed the connection."""
     job = asyncio.ensure_future(work)
     gone = asyncio.ensure_future(_disconnected(request))
     try:
@@ -171,14 +171,16 @@ async def _disconnected(request: Request) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; port 0 takes a free one. Raises ClueBenchError if that is not possible."""
+    """Open a listening socket; port 0 picks a free one. Raises ClueBenchError if that is not possible."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
         raise ClueBenchError(f"--host {host}: {error.strerror or error}", "give --host 127.0.0.1") from error
     bound = socket.socket(family, kind, protocol)
     try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # else a port rests a minute after a server
+        bound.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # else a port stays blocked for a minute after a server ends
         bound.bind(address)
         bound.listen(BACKLOG)
     except OSError as error:
@@ -192,13 +194,13 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def url_of(bound: socket.socket) -> str:
-    """Return what to type into a browser on this machine."""
+    """Return the URL for a browser on this machine."""
     host, port = bound.getsockname()[:2]
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def make_server(app: FastAPI) -> uvicorn.Server:
-    """Return a server for `app`. It logs errors only, through `logging`, and believes no forwarded addresses."""
+    """Make a server for `app`. It logs only errors, through `logging`, and ignores forwarded addresses."""
     config = uvicorn.Config(
         app,
         loop="asyncio",
@@ -218,9 +220,9 @@ def make_server(app: FastAPI) -> uvicorn.Server:
 
 
 def serve(app: FastAPI, bound: socket.socket) -> None:
-    """Serve until a signal asks to end. Raises ClueBenchError if the application does not start."""
+    """Serve until a signal ends it. Raises ClueBenchError if the application does not start."""
     if threading.current_thread() is threading.main_thread():
-        # uvicorn raises the signal again when it is done; by then it has been obeyed.
+        # uvicorn raises the signal again when it is done, which is no longer needed.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: None)
     server = make_server(app)

@@ -1,8 +1,8 @@
-"""Rows of many clients, predicted together.
+"""Predict the rows of many clients together.
 
-Input: jobs, each some rows of one client. Output: each job's results, in its rows' order. One task collects rows until
-there are `max_batch` of them, or the oldest has waited `max_wait` seconds, and runs them in a thread; meanwhile the
-next ones gather. A batch that fails fails its jobs only. Jobs whose client has gone are dropped.
+Input: jobs, each with rows of one client. Output: each job's results, in its rows' order. One task collects rows until
+there are `max_batch` of them, or the oldest has waited `max_wait` seconds, and runs them in a thread while the next
+ones gather. A failing batch fails only its own jobs. Jobs whose client has gone are dropped.
 """
 
 import asyncio
@@ -16,15 +16,15 @@ Result = TypeVar("Result")
 
 
 class QueueFullError(Exception):
-    """There is no room for a job's rows: come back later."""
+    """There is no room for a job's rows at the moment."""
 
 
 class ClosedError(Exception):
-    """The batcher takes and runs no more jobs."""
+    """The batcher no longer accepts or runs jobs."""
 
 
 class _Job(Generic[Row, Result]):
-    """Rows of one client, and what has become of them. Larger jobs than a batch are run in several."""
+    """Rows of one client and their state. Jobs larger than a batch are run in several batches."""
 
     def __init__(self, rows: Sequence[Row], future: "asyncio.Future[list[Result]]", arrived: float) -> None:
         self.rows, self.future, self.arrived = rows, future, arrived
@@ -45,7 +45,7 @@ class _Share(NamedTuple, Generic[Row, Result]):
 
 
 class Batcher(Generic[Row, Result]):
-    """A queue of rows before a function that likes many at once. Used from one event loop."""
+    """A queue of rows in front of a function that is faster on many at once. Use it from one event loop."""
 
     def __init__(
         self,
@@ -67,11 +67,11 @@ class Batcher(Generic[Row, Result]):
         self.rows = 0
 
     def start(self) -> None:
-        """Begin to run batches, in the running event loop."""
+        """Start to run batches, in the running event loop."""
         self._worker = asyncio.create_task(self._work(), name="batcher")
 
     async def close(self) -> None:
-        """Finish the batch that is running, and fail the jobs that wait."""
+        """Finish the running batch, and fail the waiting jobs."""
         self._is_closed = True
         self._arrival.set()
         if self._worker is not None:
@@ -83,13 +83,13 @@ class Batcher(Generic[Row, Result]):
 
     @property
     def waiting(self) -> int:
-        """Return the number of rows that wait for a batch, those of clients that have gone left out."""
+        """Return the number of rows that wait for a batch, without those of clients that have gone."""
         return sum(job.waiting for job in self._jobs)
 
     async def submit(self, rows: Sequence[Row]) -> list[Result]:
-        """Return the results of `rows`, in their order. A cancelled call takes its rows out of the queue.
+        """Return the results of `rows`, in their order. A cancelled call removes its rows from the queue.
 
-        Raises QueueFullError, ClosedError, or what the batch that held the rows has raised.
+        Raises QueueFullError, ClosedError, or the exception of the batch with these rows.
         """
         if self._is_closed:
             raise ClosedError
@@ -104,7 +104,7 @@ class Batcher(Generic[Row, Result]):
     async def _work(self) -> None:
         while await self._gathered():
             batch = self._take()
-            if not batch:  # everybody has gone
+            if not batch:  # every client has gone
                 continue
             rows = [row for share in batch for row in share.rows]
             self.batches, self.rows = self.batches + 1, self.rows + len(rows)
@@ -118,7 +118,7 @@ class Batcher(Generic[Row, Result]):
                 _distribute(batch, results)
 
     async def _gathered(self) -> bool:
-        """Wait until a batch is full or due; return False when there is to be no more."""
+        """Wait until a batch is full or due; return False once the batcher is closed."""
         loop = asyncio.get_running_loop()
         while not self._is_closed:
             self._arrival.clear()

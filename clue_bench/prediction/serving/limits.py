@@ -1,6 +1,6 @@
-"""What a client may ask of the server.
+"""Limits on what clients may request.
 
-Input: the limits, requests. Output: a request's body, or a `RefusedError` that says what is too much.
+Input: the limits, requests. Output: a request's body, or a `RefusedError` that names the exceeded limit.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from clue_bench.errors import ClueBenchError
 
-MOST_CLIENTS = 10_000  # whose rates are remembered; the one not heard of for longest is forgotten
+MOST_CLIENTS = 10_000  # whose rates are remembered; the least recently seen is forgotten
 BYTES_PER_CHARACTER = 12  # in JSON at most: two \uXXXX
 PUNCTUATION = 4096  # bytes of JSON besides the texts' characters, with room for blanks
 BODY_SECONDS = 10.0  # that a client may take to send its body
@@ -22,14 +22,14 @@ BODY_SECONDS = 10.0  # that a client may take to send its body
 
 @dataclass(frozen=True)
 class Limits:
-    """Limits of one server. A row is one or two texts."""
+    """The limits of one server. A row is one or two texts."""
 
     max_batch: int = 32  # rows that the model sees at once
     max_wait_ms: float = 5.0  # that a row waits for others
     max_texts: int = 64  # rows of a request
     max_text_chars: int = 2_000  # of one text
     max_queue: int = 1_024  # rows that wait for a model
-    max_requests: int = 512  # that are in work at once
+    max_requests: int = 512  # that are handled at once
     rate: int = 600  # requests a minute of one client, as many at once; 0: no limit
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class Limits:
 
 @dataclass
 class RefusedError(Exception):
-    """A request that is not answered with predictions. `headers` go with the status."""
+    """A request that gets no predictions. `headers` are sent with the status."""
 
     status: int
     error: str
@@ -58,14 +58,14 @@ class RefusedError(Exception):
 
 
 class RateLimit:
-    """A bucket of `per_minute` tokens for every client, which fills up again within a minute."""
+    """A bucket of `per_minute` tokens for every client, refilled within a minute."""
 
     def __init__(self, per_minute: int, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._per_minute, self._clock = per_minute, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, and when
 
     def take(self, client: str) -> None:
-        """Take a token of the client's. Raises RefusedError (429) if there is none."""
+        """Take a token from the client's bucket. Raises RefusedError (429) if it is empty."""
         if not self._per_minute:
             return
         now = self._clock()
@@ -85,10 +85,10 @@ class RateLimit:
 
 
 async def read_body(request: Request, *, limit: int, seconds: float = BODY_SECONDS) -> bytes:
-    """Return a request's body, chunked or not. Raises RefusedError: 413 beyond `limit` bytes, 408 beyond `seconds`.
+    """Read a request's body, chunked or not. Raises RefusedError: 413 beyond `limit` bytes, 408 beyond `seconds`.
 
-    Of a body that is too large as much again is read and thrown away, since a client that is still sending when the
-    connection closes does not get to see the answer.
+    If a body is too large, the same amount again is read and thrown away, since a client that is still sending when the
+    connection closes does not see the answer.
     """
     chunks: list[bytes] = []
     size = 0

@@ -1,6 +1,6 @@
-"""From a request's body to predictions, whatever the body is.
+"""Turn a request's body, whatever it is, into predictions.
 
-Input: bytes. Output: predictions as JSON data, or a RefusedError that names what is wrong with which text. The JSON
+Input: bytes. Output: predictions as JSON data, or a RefusedError that names the mistake and the text. The JSON
 that goes in and out is strict: no conversion, no unknown keys.
 """
 
@@ -77,7 +77,7 @@ class Model(pydantic.BaseModel):
 
 
 class Models(pydantic.BaseModel):
-    """What is served, and what a request may hold."""
+    """The models that are served, and the limits of a request."""
 
     model_config = _STRICT
 
@@ -88,7 +88,7 @@ class Models(pydantic.BaseModel):
 
 
 class Health(pydantic.BaseModel):
-    """Whether the server works, and how much there is to do."""
+    """Whether the server works, and how much work is waiting."""
 
     model_config = _STRICT
 
@@ -99,7 +99,7 @@ class Health(pydantic.BaseModel):
 
 
 class Problem(pydantic.BaseModel):
-    """Why a request was refused, and what to change."""
+    """An error: why a request was refused, and what to change."""
 
     model_config = _STRICT
 
@@ -108,10 +108,10 @@ class Problem(pydantic.BaseModel):
 
 
 class Service:
-    """Models behind one queue each, and one thread that runs them all: torch spreads a batch over the cores itself."""
+    """Models with a queue each, and one thread that runs them all: torch uses several cores for a batch itself."""
 
     def __init__(self, predictors: Sequence[Predictor], limits: Limits) -> None:
-        """Raise ClueBenchError if two models have the same run_id."""
+        """Prepare the queues. Raises ClueBenchError if two models have the same run_id."""
         self.limits = limits
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._predictors: dict[str, Predictor] = {}
@@ -130,20 +130,20 @@ class Service:
             )
 
     async def start(self) -> None:
-        """Start the queues, and run every model once: the first batch is much slower than the others."""
+        """Start the queues, and run every model once, because the first batch is much slower than the others."""
         for run_id, batcher in self._batchers.items():
             batcher.start()
             texts = ("好",) * (self._predictors[run_id].description.num_texts or 1)
             await batcher.submit([texts] * self.limits.max_batch)  # a full one does not wait for others
 
     async def close(self) -> None:
-        """Finish what is running and stop."""
+        """Finish the running batches and stop."""
         for batcher in self._batchers.values():
             await batcher.close()
         self._executor.shutdown()
 
     async def predict(self, body: bytes) -> PredictResponse:
-        """Return the predictions that a request's body asks for. Raises RefusedError."""
+        """Return the predictions for a request's body. Raises RefusedError."""
         request = _parse(body)
         run_id = request.model if request.model is not None else next(iter(self._predictors))
         if run_id not in self._predictors:
@@ -166,7 +166,7 @@ class Service:
         )
 
     def models(self) -> Models:
-        """Return what is served and the limits."""
+        """Return the models and the limits."""
         return Models(
             models=[_model(predictor) for predictor in self._predictors.values()],
             max_texts=self.limits.max_texts,
@@ -175,7 +175,7 @@ class Service:
         )
 
     def health(self) -> Health:
-        """Return how much there is to do."""
+        """Return how much work is waiting."""
         batchers = self._batchers.values()
         return Health(
             status="ok",
@@ -218,7 +218,7 @@ def _run(predictor: Predictor, rows: list[Texts]) -> list[RowScores]:
 
 
 def _parse(body: bytes) -> PredictRequest:
-    """Return a request. Invalid UTF-8, NaN, half characters and deep nesting are errors of the JSON parser."""
+    """Parse a request. Invalid UTF-8, NaN, half characters and deep nesting are errors of the JSON parser."""
     try:
         return PredictRequest.model_validate_json(body)
     except pydantic.ValidationError as error:
