@@ -33,7 +33,7 @@ from transformers import (
 from clue_bench.cards import parse_overrides
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import write_json
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.score import score
 from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.finetuning.train import ADAM, evaluation_steps, planned_steps

@@ -24,7 +24,8 @@ import side_by_side
 import torch
 
 from clue_bench.doors.checkpoint import write_checkpoint
-from clue_bench.finetuning.base_models.pretrained import Pretrained, open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
+from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.finetuning.settings import Settings, make_settings
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel

@@ -20,7 +20,8 @@ import side_by_side
 import torch
 from finetuning import part, random_model
 
-from clue_bench.finetuning.base_models.pretrained import open_pretrained, provenance_after
+from clue_bench.finetuning.base_models.opening import open_pretrained
+from clue_bench.finetuning.base_models.pretrained import provenance_after
 from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import load_task
 

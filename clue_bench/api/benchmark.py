@@ -371,7 +371,7 @@ def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:
 
 def _after(start: "Pretrained", given: TaskData, asked: _Asked) -> "Pretrained":
     """Return `start` after fine-tuning on another task first, with the same settings and the first seed."""
-    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.finetuning.base_models.opening import open_pretrained
 
     with asked.show.bar(f"intermediate task {given.card.name}", 1) as bar:
         first = replace(asked, seeds=asked.seeds[:1])

@@ -59,7 +59,7 @@ def open_model(model: "Model", show: Progress) -> "Pretrained":
 
     Raises ClueBenchError.
     """
-    from clue_bench.finetuning.base_models.pretrained import open_live, open_pretrained
+    from clue_bench.finetuning.base_models.opening import open_live, open_pretrained
 
     if isinstance(model, tuple):
         opened = open_live(*model)

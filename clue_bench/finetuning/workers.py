@@ -173,7 +173,8 @@ def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
     """Be a worker: do jobs until the other side is gone."""
     import torch
 
-    from clue_bench.finetuning.base_models.pretrained import open_pretrained, untrained
+    from clue_bench.finetuning.base_models.opening import open_pretrained
+    from clue_bench.finetuning.base_models.pretrained import untrained
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started this ends it
     os.environ["OMP_NUM_THREADS"] = str(shared.threads)

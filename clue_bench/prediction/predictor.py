@@ -19,7 +19,7 @@ from clue_bench.doors.checkpoint import CONFIG, FOLDER
 from clue_bench.doors.records import SUFFIX, FileFacts, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import Tokeniser, encode
 from clue_bench.finetuning.predict import predict_logits, probabilities
 from clue_bench.tasks.rows import UNLABELLED, Rows

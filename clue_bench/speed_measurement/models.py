@@ -22,7 +22,8 @@ from clue_bench.doors.records import ModelFacts
 from clue_bench.doors.results import SYNTHETIC_ROWS
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import Pretrained, open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
+from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.pretraining.recipe import Recipe, Stage, load_recipe
 from clue_bench.pretraining.state import build_model
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary

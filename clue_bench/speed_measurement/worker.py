@@ -89,7 +89,7 @@ def open_clock(job: dict[str, Any]) -> "TrainingClock | FinetuningClock | Predic
     """Return the clock of a job, warmed up. Raises ClueBenchError."""
     from clue_bench.cards import decode
     from clue_bench.doors.shards import Corpus
-    from clue_bench.finetuning.base_models.pretrained import open_pretrained
+    from clue_bench.finetuning.base_models.opening import open_pretrained
     from clue_bench.pretraining.recipe import Recipe
     from clue_bench.speed_measurement.finetuning import FinetuningClock, PredictionClock
     from clue_bench.speed_measurement.training import TrainingClock

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import ttest_ind
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.run import Plan, prepare
 from clue_bench.finetuning.settings import make_settings
 from clue_bench.tasks.rows import read_rows

@@ -8,7 +8,7 @@ import pytest
 
 from clue_bench.doors.predictions import predictions_path, read_predictions
 from clue_bench.doors.records import RunRecord, read_record, record_path
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.baselines import run_floor
 from clue_bench.finetuning.run import Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from clue_bench.doors.checkpoint import read_checkpoint, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import CausalClassifier, RotaryClassifier, SequenceClassifier
-from clue_bench.finetuning.base_models.pretrained import NativeModel, open_pretrained, provenance_after
+from clue_bench.finetuning.base_models.opening import open_pretrained
+from clue_bench.finetuning.base_models.pretrained import NativeModel, provenance_after
 from clue_bench.finetuning.encode import TEXT
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel

@@ -14,7 +14,8 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import NativeModel, open_live, open_pretrained, provenance_after
+from clue_bench.finetuning.base_models.opening import open_live, open_pretrained
+from clue_bench.finetuning.base_models.pretrained import NativeModel, provenance_after
 from clue_bench.finetuning.base_models.transformers_model import TransformersModel
 from clue_bench.finetuning.encode import encode
 from clue_bench.tasks.rows import Rows

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

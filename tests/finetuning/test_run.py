@@ -10,7 +10,7 @@ import torch
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import prediction_batches, training_batches
 from clue_bench.finetuning.run import Plan, completed_record, prepare, run, write_failure
 from clue_bench.finetuning.settings import make_settings

@@ -13,7 +13,7 @@ import torch
 from clue_bench import files
 from clue_bench.doors.records import read_record, record_path
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.run import LOCK, FolderInUseError, Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings

@@ -9,7 +9,8 @@ from safetensors.torch import load_file
 
 from clue_bench.doors.records import read_record, record_path
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import Untrained, open_pretrained, untrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
+from clue_bench.finetuning.base_models.pretrained import Untrained, untrained
 from clue_bench.finetuning.run import Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings
 from clue_bench.tasks.rows import read_rows

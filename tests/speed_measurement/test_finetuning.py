@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from clue_bench.doors.records import FileFacts
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.speed_measurement.finetuning import CALLS, FinetuningClock, PredictionClock, timed_rows
 from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import load_task

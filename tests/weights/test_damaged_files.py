@@ -14,7 +14,7 @@ from clue_bench.conversion.convert import convert
 from clue_bench.diagnosis.examine import examine
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.pretrained import open_pretrained
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.prediction.predictor import Predictor
 from clue_bench.weights.read import open_files
 
