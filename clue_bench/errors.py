@@ -11,13 +11,14 @@ from collections.abc import Iterable
 class ClueBenchError(Exception):
     """An error that the user can fix.
 
-    `message` is one line: where, what was found, what was expected. `hint` says what to type or change next.
+    `message` is one line: where, what was found, what was expected. `hint` says what to type or change next. `details`
+    stand below the message, a line each, where several things have to be named.
     """
 
-    def __init__(self, message: str, hint: str = "") -> None:
-        message = " ".join(message.splitlines())  # it may quote names from a damaged file
-        super().__init__(message)
-        self.message = message
+    def __init__(self, message: str, hint: str = "", *, details: Iterable[str] = ()) -> None:
+        lines = [" ".join(line.splitlines()) for line in (message, *details)]  # they may quote a damaged file
+        self.message = "\n  ".join(lines)
+        super().__init__(self.message)
         self.hint = hint
 
 

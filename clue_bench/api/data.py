@@ -30,8 +30,10 @@ class FetchedData(Shown):
     def raise_failures(self) -> None:
         """Raise one ClueBenchError for all tasks whose data could not be fetched."""
         if self.failed:
-            hints = list(dict.fromkeys(error.hint for error in self.failed.values()))
-            raise ClueBenchError("\n".join(error.message for error in self.failed.values()), hints[0])
+            first, *others = self.failed.values()
+            more = [line for error in others for line in error.message.split("\n  ")]
+            message, *details = first.message.split("\n  ")
+            raise ClueBenchError(message, first.hint, details=[*details, *more])
 
     def to_json(self) -> dict[str, Any]:
         """Return a key for each task; failed ones have an "error" instead of a source."""

@@ -317,9 +317,9 @@ def _refuse_other_data_sets(task: Task, data: Path) -> None:
 
 
 def _no_source(request: _Request, passed_over: list[tuple[str, str]]) -> ClueBenchError:
-    lines = "".join(f"\n  {source}: {reason}" for source, reason in passed_over)
     return ClueBenchError(
-        f"{request.task.name}: none of its sources serves the data{lines}",
+        f"{request.task.name}: none of its sources serves the data",
         f"put the zip into {request.data} by hand, or give --mirror https://HOST/FOLDER "
         "(a proxy is taken from HTTPS_PROXY, another hub from HF_ENDPOINT)",
+        details=[f"{source}: {reason}" for source, reason in passed_over],
     )

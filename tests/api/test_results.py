@@ -58,7 +58,7 @@ def test_a_loaded_run_predicts(runs):
     assert set(predictions.labels) <= {"yes", "no"}
     assert list(predictions.to_dataframe().columns) == ["text", "id", "label", "description", "probability", "top"]
     assert str(predictions).splitlines()[0].split() == ["text", "label", "description", "probability"]
-    assert model.predict("我们", progress=False)[0]["label"] in {"yes", "no"}
+    assert model.predict("我们", progress=False)[0].label in {"yes", "no"}
     assert "Model(finetune-mine" in repr(model)
 
 
