@@ -41,15 +41,14 @@ def task_data(
     """
     from clue_bench.errors import ClueBenchError
     from clue_bench.tasks.rows import read_rows
-    from clue_bench.tasks.sources import data_folder, data_name, own_task
-    from clue_bench.tasks.task import load_task
+    from clue_bench.tasks.sources import card_for, data_folder, data_name, own_task
 
     if (text is None) != (label is None):
         raise ClueBenchError("found one of text and label", "give both columns, or neither and a task with a card")
     if isinstance(task, str) and text is not None and label is not None:
         card = own_task(task, data, text=text, label=label)
     else:
-        card = load_task(task) if isinstance(task, str) else task
+        card = card_for(task, data) if isinstance(task, str) else task
     with data_folder(card, data) as folder:
         yield TaskData(card, folder, data_name(data), read_rows(card, folder))
 

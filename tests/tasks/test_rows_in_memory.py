@@ -7,7 +7,7 @@ import pytest
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import read_rows
-from clue_bench.tasks.sources import data_folder, data_name, own_task
+from clue_bench.tasks.sources import card_for, data_folder, data_name, own_task
 from clue_bench.tasks.task import load_task
 
 LINES = [{"text": f"第{n}句", "mood": "good" if n % 3 else "bad"} for n in range(60)]
@@ -104,3 +104,98 @@ def test_rows_that_are_no_task_are_one_error_with_a_hint(data, message):
     with pytest.raises(ClueBenchError, match=message) as caught:
         read(own_task("moods", data, **COLUMNS), data)
     assert caught.value.hint
+
+
+def changed(**values):
+    """Return LINES as a frame whose row 41 has other values."""
+    return pd.DataFrame([{**line, **(values if n == 41 else {})} for n, line in enumerate(LINES)])
+
+
+def in_two(frame):
+    return {"train": frame, "dev": LINES}
+
+
+ONE_CLASS = datasets.Dataset.from_list(
+    [{"text": "甲", "mood": 0}],
+    features=datasets.Features({"text": datasets.Value("string"), "mood": datasets.ClassLabel(names=["good"])}),
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "message", "hint"),
+    [
+        (in_two(changed(mood=None)), {}, r"train, row 41: mood is (None|nan), expected a label", "label the row"),
+        (in_two(changed(mood="")), {}, "train, row 41: mood is '', expected a label", "label the row"),
+        (changed(mood=float("nan")), {}, r"(train|dev), row 41: mood is nan", "label the row"),
+        ({"train": LINES, "dev": changed(mood=pd.NA)}, {}, "dev, row 41: mood is ", "label the row"),
+        (LINES[:1] * 30, {}, "30 rows have too few different texts to hold out dev", 'give data={"train": …'),
+        (None, {}, "rows are None, expected a frame, a Dataset or a list", "give a frame"),
+        (pd.DataFrame(), {}, "data has no rows", "give one row"),
+        (in_two([]), {}, "train has no rows", "give one row"),
+        ({"train": LINES, "dev": []}, {}, "dev has no rows", "give one row"),
+        (pd.DataFrame(LINES).assign(mood="good"), {}, "all labels in column mood are 'good'", "give rows of two"),
+        (in_two(ONE_CLASS), {}, "all labels in column mood are 'good'", "give rows of two"),
+        (pd.DataFrame([["甲", "a", "b"]], columns=["text", "mood", "mood"]), {}, "two columns .* 'mood'", "rename"),
+        (changed(text=float("nan")), {}, r"(train|dev), row 41: text is nan, expected a string", "change the value"),
+        (changed(text=7), {}, r"(train|dev), row 41: text is 7, expected a string", "change the value"),
+        (
+            in_two(datasets.Dataset.from_list(LINES).to_iterable_dataset()),
+            {},
+            "rows are of type IterableDataset",
+            "give a",
+        ),
+        (iter(LINES), {}, "rows are of type list_iterator, expected", "give a frame"),
+        (in_two(object()), {}, "rows are of type object, expected", "give a frame"),
+        (changed().assign(split=["train"] * 59 + [None]), {}, r"row 59: split is (None|nan)", "write train"),
+        (LINES, {"text": ["text", "more"]}, "no column more; found text, mood", "name columns"),
+    ],
+)
+def test_what_is_wrong_with_rows_is_said_by_split_row_and_column(data, columns, message, hint):
+    with pytest.raises(ClueBenchError, match=message) as caught:
+        read(own_task("moods", data, **{**COLUMNS, **columns}), data)
+    assert "\n" not in caught.value.message
+    assert "clue-bench-rows" not in caught.value.message
+    assert caught.value.hint.startswith(hint)
+
+
+def renamed(**names):
+    return pd.DataFrame(LINES).rename(columns=names)
+
+
+@pytest.mark.parametrize(
+    ("data", "columns", "labels"),
+    [
+        (pd.DataFrame(LINES).assign(mood=[float(n % 2) for n in range(60)]), COLUMNS, ["0", "1"]),
+        ({"train": LINES[:9], "dev": LINES}, COLUMNS, ["bad", "good"]),
+        ([{**line, "mood": n % 2 + 0.5} for n, line in enumerate(LINES)], COLUMNS, ["0.5", "1.5"]),
+        (renamed(mood="split"), {"text": "text", "label": "split"}, ["bad", "good"]),
+        (renamed(text="split"), {"text": "split", "label": "mood"}, ["bad", "good"]),
+        (pd.DataFrame([tuple(line.values()) for line in LINES]), {"text": "0", "label": "1"}, ["bad", "good"]),
+        (pd.DataFrame([tuple(line.values()) for line in LINES]), {"text": 0, "label": 1}, ["bad", "good"]),
+        (renamed(text="a.text").assign(a="乙"), {"text": "a.text", "label": "mood"}, ["bad", "good"]),
+        ([{"a": line, "mood": line["mood"]} for line in LINES], {"text": "a.text", "label": "mood"}, ["bad", "good"]),
+        (
+            pd.DataFrame([*LINES, {"text": "末", "mood": None}]).assign(split=["train"] * 40 + ["dev"] * 20 + ["test"]),
+            COLUMNS,
+            ["bad", "good"],
+        ),
+    ],
+)
+def test_columns_and_labels_of_any_spelling(data, columns, labels):
+    task = own_task("moods", data, **columns)
+    rows, _ = read(task, data)
+    assert task.labels == labels
+    assert set(rows["train"].texts) | set(rows["dev"].texts) == {(line["text"],) for line in LINES}
+
+
+def test_a_name_is_a_cards_or_of_rows_without_one():
+    with pytest.raises(ClueBenchError, match="task card called 'afqmc'") as caught:
+        own_task("afqmc", LINES, **COLUMNS)
+    assert caught.value.hint == "give it another name"
+    with pytest.raises(ClueBenchError, match="no task is called 'moods'") as caught:
+        card_for("moods", LINES)
+    assert "text=" in caught.value.hint
+    assert "label=" in caught.value.hint
+    with pytest.raises(ClueBenchError) as caught:
+        card_for("moods", "data")
+    assert "text=" not in caught.value.hint
