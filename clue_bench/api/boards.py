@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, Runs
+from clue_bench.api.runs import Run, Runs, as_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown, Table, make_table
 
@@ -30,7 +30,7 @@ def compare(a: Side, b: Side, *, split: str = "dev") -> "Comparison":
 
 
 def leaderboard(
-    records: Path | str | Runs = "runs", *, out: Path | str | None = None, check: bool = False
+    records: Path | str | Run | Sequence[Run] = "runs", *, out: Path | str | None = None, check: bool = False
 ) -> "Leaderboard":
     """Return the leaderboard of run records, with the published scores in tables of their own.
 
@@ -50,7 +50,12 @@ def leaderboard(
         )
     if folder is not None and not check:
         check_ours(folder)
-    found = [run.record for run in records] if isinstance(records, Runs) else list(read_records(Path(records)))
+    if isinstance(records, Sequence) and not isinstance(records, str):
+        found = [run.record for run in records]
+    elif isinstance(records, Run):
+        found = [records.record]
+    else:
+        found = list(read_records(as_path(records, "records")))
     built = board_files(found, builtin_folder("leaderboards/published"))
     if folder is not None and check:
         if differing := differing_files(folder, built.texts):
@@ -158,4 +163,6 @@ def analyse(
 
 def _folders(side: Side) -> list[Path]:
     runs: Sequence[Any] = [side] if isinstance(side, Run | Path | str) else side
-    return [run.folder if isinstance(run, Run) else Path(run) for run in runs]
+    if not isinstance(runs, Sequence) or not runs:
+        raise ClueBenchError("a side without a run", "give a run, its folder, or several seeds of one setting")
+    return [as_path(run, "run") for run in runs]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, Runs
+from clue_bench.api.runs import Run, Runs, as_path
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def convert(
-    source: Path | str,
+    source: Path | str | Run,
     destination: Path | str,
     *,
     source_kind: "SourceKind",
@@ -35,8 +35,8 @@ def convert(
     from clue_bench.conversion.convert import convert as convert_checkpoint
 
     return convert_checkpoint(
-        Path(source),
-        Path(destination),
+        as_path(source, "source"),
+        as_path(destination, "destination"),
         source_kind=source_kind,
         target_kind=target_kind,
         config=None if config is None else Path(config),
@@ -51,7 +51,7 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
     """
     from clue_bench.diagnosis.examine import examine
 
-    return examine(str(model.folder if isinstance(model, Run) else model), texts=list(texts))
+    return examine(str(as_path(model, "model")), texts=list(texts))
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +85,7 @@ class Speeds(Shown):
 
 
 def speed(
-    models: str | Sequence[str],
+    models: str | Path | Run | Sequence[str | Path | Run],
     *,
     corpora: Sequence[Path | str] = (),
     task: str = "afqmc",
@@ -105,11 +105,12 @@ def speed(
     """
     from clue_bench.speed_measurement.session import measure
 
+    given = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     show = Progress(progress)
     again = "type the same command again: nothing is kept of this session"
     with show.bar("speed", 1.0, on_interrupt=again) as bar:
         records = measure(
-            [models] if isinstance(models, str) else list(models),
+            [str(as_path(each, "models")) for each in given],
             corpora=[Path(path) for path in corpora],
             task=task,
             data=None if data is None else Path(data),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.inputs import model_name, note_revision, open_model, task_data
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, Runs
+from clue_bench.api.runs import Run, Runs, check_seed
+from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -39,6 +40,7 @@ def finetune(
     from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
     from clue_bench.finetuning.settings import make_settings
 
+    check_seed(seed)
     show = Progress(progress)
     asked = {**(settings or {}), **({} if steps is None else {"steps": steps})}
     with task_data(task, data, text=text, label=label) as given:
@@ -89,10 +91,13 @@ def floor(
     Raises ClueBenchError.
     """
     from clue_bench.finetuning.baselines import FLOORS, floor_run_id, run_floor
-    from clue_bench.tasks.task import load_task
+    from clue_bench.tasks.task import Task, load_task
 
+    check_seed(seed)
     names = [task] if isinstance(task, str) or not isinstance(task, Sequence) else list(task)
     cards = [load_task(name) if isinstance(name, str) and text is None else name for name in names]
+    if unknown := [card for card in cards if not isinstance(card, str | Task)]:
+        raise ClueBenchError(f"task: found a {type(unknown[0]).__name__}, expected a name", "give the name of a task")
     found: list[Run] = []
     again = "type the same command again: baselines that are complete are not repeated"
     with Progress(progress).bar("floor", len(cards) * len(FLOORS), count=True, on_interrupt=again) as bar:

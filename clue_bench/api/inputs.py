@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run
+from clue_bench.api.runs import Run, as_path
 
 if TYPE_CHECKING:
     import datasets
@@ -42,7 +42,10 @@ def task_data(
     from clue_bench.errors import ClueBenchError
     from clue_bench.tasks.rows import read_rows
     from clue_bench.tasks.sources import card_for, data_folder, data_name, own_task
+    from clue_bench.tasks.task import Task
 
+    if not isinstance(task, str) and not isinstance(task, Task):
+        raise ClueBenchError(f"task: found a {type(task).__name__}, expected a name", "give the name of a task")
     if (text is None) != (label is None):
         raise ClueBenchError("found one of text and label", "give both columns, or neither and a task with a card")
     if isinstance(task, str) and text is not None and label is not None:
@@ -58,12 +61,15 @@ def open_model(model: "Model", show: Progress) -> "Pretrained":
 
     Raises ClueBenchError.
     """
+    from clue_bench.errors import ClueBenchError
     from clue_bench.finetuning.base_models.opening import open_live, open_pretrained
 
-    if isinstance(model, tuple):
+    if isinstance(model, tuple) and len(model) == 2:
         opened = open_live(*model)
+    elif hasattr(model, "save_pretrained"):
+        raise ClueBenchError(f"a {type(model).__name__} without its tokenizer", "give (model, tokenizer)")
     else:
-        opened = open_pretrained(model.folder if isinstance(model, Run) else model)
+        opened = open_pretrained(as_path(model, "model"))
     show.notes(opened.notes)
     return opened
 
@@ -72,7 +78,7 @@ def model_name(model: "Model", opened: "Pretrained") -> str:
     """Return the model's name as records state it."""
     if isinstance(model, tuple):
         return opened.name
-    path = model.folder if isinstance(model, Run) else Path(model)
+    path = as_path(model, "model")
     return path.name if path.exists() else str(model)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench import files
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run
+from clue_bench.api.runs import Run, as_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown, Table, make_table
 
@@ -154,6 +154,21 @@ class Model:
         from clue_bench.prediction.input_rows import InputRows
 
         given: Texts = [texts] if isinstance(texts, str) else texts
+        if not isinstance(given, list | tuple):
+            raise ClueBenchError(
+                f"texts: found a {type(given).__name__}, expected a text or a list of them",
+                'give a list, of a frame for example frame["text"].tolist()',
+            )
+        if not isinstance(top, int) or top < 1:
+            raise ClueBenchError(f"top: found {top!r}, expected a number of labels from 1", "give top=1, for example")
+        for number, row in enumerate(given):
+            if not isinstance(row, str) and not (
+                isinstance(row, list | tuple) and all(isinstance(t, str) for t in row)
+            ):
+                raise ClueBenchError(
+                    f"texts, row {number}: found a {type(row).__name__}, expected a text or a pair of texts",
+                    "give each row as a text, or as a tuple of two",
+                )
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in given]
         return self.predict_rows(InputRows(rows, list(range(len(rows))), [None] * len(rows)), top, progress)
 
@@ -202,8 +217,7 @@ def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
     from clue_bench.prediction.predictor import Predictor
     from clue_bench.tasks.task import load_task
 
-    reference = model.folder if isinstance(model, Run) else model
-    return Model(Predictor.open(reference, task=load_task(task) if task else None))
+    return Model(Predictor.open(as_path(model, "model"), task=load_task(task) if task else None))
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from clue_bench.api.corpora import BuiltCorpus
 from clue_bench.api.progress import Bar, Progress
-from clue_bench.api.runs import Run, number_text, percent_text, perplexity_text
+from clue_bench.api.runs import Run, as_path, number_text, percent_text, perplexity_text
 
 if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
@@ -28,7 +28,7 @@ def pretrain(
     steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     debug_size: bool = False,
-    start: Path | str | None = None,
+    start: Path | str | Run | None = None,
     pairs: Path | str | BuiltCorpus | None = None,
     cuda_graphs: bool = False,
     tracker: "Choice" = "auto",
@@ -51,15 +51,16 @@ def pretrain(
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
 
-    out = Path(out)
+    out = as_path(out, "out")
     picked = pick_tracker(tracker)
+    origin = None if start is None else as_path(start, "start")
     opened = _opened(corpus)
     labelled = None if pairs is None else _opened(pairs)
     pretraining = Pretraining(
         loaded,
         opened,
         out,
-        start=None if start is None else read_checkpoint(Path(start)),
+        start=None if origin is None else read_checkpoint(origin),
         pairs=labelled,
         cuda_graphs=cuda_graphs,
     )
@@ -78,7 +79,7 @@ def pretrain(
         "steps": steps,
         "debug_size": debug_size,
         "cuda_graphs": cuda_graphs,
-        "from": start and Path(start).name,
+        "from": origin and origin.name,
         "pairs": labelled and labelled.folder.name,
     }
     name, config, reports = run_id(pretraining), loaded.model_dump(), run(pretraining, asked=typed)

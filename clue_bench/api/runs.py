@@ -170,14 +170,31 @@ class Runs(Shown, Sequence[Run]):
         return pd.DataFrame([_frame_row(run) for run in self.runs])
 
 
+def as_path(value: object, what: str) -> Path:
+    """Return a path; that of a run is its folder. Raises ClueBenchError for anything else, calling it `what`."""
+    if isinstance(value, Run):
+        return value.folder
+    if isinstance(value, str | Path) and str(value):
+        return Path(value)
+    found = "an empty text" if value == "" else f"a {type(value).__name__}"
+    raise ClueBenchError(f"{what}: found {found}, expected a path or a run", f"give {what} as text, a Path, or a Run")
+
+
+def check_seed(seed: object) -> None:
+    """Raise ClueBenchError unless `seed` is a whole number from 0."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise ClueBenchError(f"seed: found {seed!r}, expected a whole number from 0", "give seed=1, for example")
+
+
 def load_runs(folder: Path | str = "runs") -> Runs:
     """Load every run below `folder`, at any depth, unfinished ones included.
 
     Raises ClueBenchError if there is no such folder, or a record is not valid.
     """
-    records = read_records(Path(folder))
+    folder = as_path(folder, "folder")
+    records = read_records(folder)
     first = next(records, None)  # raises if there is no such folder
-    paths = sorted(Path(folder).rglob(f"*{SUFFIX}"))
+    paths = sorted(folder.rglob(f"*{SUFFIX}"))
     found = [] if first is None else [first, *records]
     return Runs(tuple(Run(record, path.parent) for record, path in zip(found, paths, strict=True)))
 

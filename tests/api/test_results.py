@@ -60,6 +60,15 @@ def test_a_loaded_run_predicts(runs):
     assert str(predictions).splitlines()[0].split() == ["text", "label", "description", "probability"]
     assert model.predict("我们", progress=False)[0].label in {"yes", "no"}
     assert "Model(finetune-mine" in repr(model)
+    for wrong in (None, [None], [1], pd.DataFrame({"text": ["我们"]}), [{"text": "我们"}]):
+        with pytest.raises(cb.ClueBenchError, match="texts"):
+            model.predict(wrong)
+    with pytest.raises(cb.ClueBenchError, match="top"):
+        model.predict("我们", top=0)
+
+
+def test_a_board_is_made_of_any_runs(runs):
+    assert str(cb.leaderboard(list(runs))) == str(cb.leaderboard(runs))
 
 
 def test_runs_are_compared_and_listed(runs):

@@ -432,7 +432,7 @@ def test_a_native_model_in_memory_keeps_its_network_and_its_rows(checkpoint_fold
     model = transformers.AutoModelForMaskedLM.from_pretrained(folder)
     live = open_live(model, transformers.AutoTokenizer.from_pretrained(folder))
     assert isinstance(live, NativeModel)
-    assert live.name == "checkpoint"
+    assert live.name == stored.name
     texts = ["中国人的大 ab1", "[MASK]我"]
     assert live.tokeniser.encoder.ids(texts) == stored.tokeniser.encoder.ids(texts)
     assert live.tokeniser.layout == stored.tokeniser.layout

@@ -15,9 +15,11 @@ from clue_bench import files
 from clue_bench.doors.checkpoint import (
     CONFIG,
     PROVENANCE,
+    base_name,
     checkpoint_vocabulary,
     find_folder,
     read_checkpoint,
+    read_provenance,
 )
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import NativeModel, Pretrained
@@ -74,7 +76,8 @@ def open_live(model: Any, tokenizer: Any, *, name: str = "") -> Pretrained:
                 "give a folder, a hub id, or (model, tokenizer) as AutoModel and AutoTokenizer load them",
             )
     config = model.config
-    called = name or Path(str(getattr(config, "name_or_path", ""))).name or str(config.model_type)
+    origin = Path(str(getattr(config, "name_or_path", "")))
+    called = name or (base_name(origin, read_provenance(origin)) if origin.name else str(config.model_type))
     folder = Path(tempfile.mkdtemp(prefix="clue-bench-"))
     try:
         with explained(f"{called}: the model cannot be saved", "give the folder that it was loaded from"):
