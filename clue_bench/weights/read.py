@@ -124,6 +124,7 @@ def read_object(path: Path) -> dict[str, Any]:
     refuse_impostor(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(values, ensure_ascii=False).encode()  # half of a character, such as \ud800, is no text
     except (ValueError, RecursionError) as error:
         raise ClueBenchError(f"{path}: not JSON: {one_line(error)}", "copy the file again") from error
     if not isinstance(values, dict):
