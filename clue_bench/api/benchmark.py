@@ -198,7 +198,7 @@ def run_benchmark(
     show = Progress(progress)
     asked = _Asked(
         out=Path(out),
-        seeds=list(range(1, seeds + 1)) if isinstance(seeds, int) else list(seeds),
+        seeds=_list_seeds(seeds),
         settings={**(settings or {}), **({} if steps is None else {"steps": steps})},
         grid=dict(grid or {}),
         is_search=search or bool(grid),
@@ -207,6 +207,8 @@ def run_benchmark(
     )
     asked.refuse_both()
     given = [models] if isinstance(models, str | Path | Run | tuple) else list(models)
+    if not given:
+        raise ClueBenchError(f"models={models!r}: expected at least one model", "give a folder, a hub id or a run")
     with ExitStack() as stack:
         named = _find_tasks(tasks, data, show)
         opened = [stack.enter_context(task_data(task, data, text=text, label=label)) for task in named]
@@ -218,6 +220,18 @@ def run_benchmark(
         done = [_bench_task(job, starts, asked, with_floor=floor) for job in jobs]
     outcomes = tuple(outcome for _, found in done for outcome in found)
     return Benchmark(outcomes, Runs(tuple(run for floors, _ in done for run in floors)))
+
+
+def _list_seeds(seeds: int | Sequence[int]) -> list[int]:
+    """Return the seeds, for a number those from 1 on. Raises ClueBenchError if there is none."""
+    if isinstance(seeds, int) and seeds >= 1:
+        return list(range(1, seeds + 1))
+    if isinstance(seeds, Sequence) and seeds and all(isinstance(seed, int) and seed >= 0 for seed in seeds):
+        return list(seeds)
+    raise ClueBenchError(
+        f"seeds={seeds!r}: expected how many, at least 1, or a list of seeds, none below 0",
+        "give e.g. seeds=3 or seeds=[1, 2, 3]",
+    )
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from clue_bench.api.progress import Progress
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["wordpiece", "sentencepiece"]
 SIZES: dict[Kind, int] = {"wordpiece": 8_000, "sentencepiece": 100_000}  # sentencepiece: of UER's word models
+MIN_SIZE = 100
 READING = 0.1  # share of the time that sentencepiece needs
 AGAIN = "type the same command again: it starts anew"
 WORD_STARTS = {"wordpiece": "tokens without ##", "pieces": "every token", "rjieba": "cut by rjieba"}
@@ -101,6 +102,11 @@ def train_vocabulary(
     WordPiece (Chinese by character, lower case) keeps at most `size` tokens and may stop after `characters`;
     sentencepiece keeps exactly `size`, and may train on a random sample of `sentences`. Raises ClueBenchError.
     """
+    if kind not in SIZES:
+        raise ClueBenchError(f"kind={kind!r}: no kind of vocabulary", nearest(str(kind), SIZES))
+    _check_least("size", size, MIN_SIZE, f"leave it out for {SIZES[kind]:,} tokens")
+    _check_least("sentences", sentences, 1, "leave it out to train on all of them")
+    _check_least("characters", characters, 1, "leave it out to train on all of the text")
     out = Path(out)
     if (kind == "sentencepiece") != (out.suffix == ".model"):
         ending = ".model" if kind == "sentencepiece" else ".txt"
@@ -112,10 +118,11 @@ def train_vocabulary(
     show = Progress(progress)
     files = _inputs(texts, show)
     facts: dict[str, int] = {}
+    size = SIZES[kind] if size is None else size
     if kind == "wordpiece":
-        vocabulary = _train_wordpiece(files, size or SIZES[kind], characters, show)
+        vocabulary = _train_wordpiece(files, size, characters, show)
     else:
-        vocabulary, facts = _train_sentencepiece(files, size or SIZES[kind], sentences, show)
+        vocabulary, facts = _train_sentencepiece(files, size, sentences, show)
     vocabulary.write(out)
     return TrainedVocabulary(out, vocabulary, facts)
 
@@ -135,14 +142,20 @@ def build_corpus(
     whole-word masking; without it the vocabulary decides what a word is. Raises ClueBenchError.
     """
     from clue_bench.corpus.build import build_corpus as build
+    from clue_bench.corpus.tokenise import Segmenter
     from clue_bench.doors.shards import Corpus
 
+    _check_least("workers", workers, 1, "leave it out for one process a core")
+    if words is not None and words not in get_args(Segmenter):
+        known = " or ".join(map(repr, get_args(Segmenter)))
+        raise ClueBenchError(f"words={words!r}: no known segmenter", f"give {known}, or leave it out")
+    workers = workers or os.cpu_count() or 1
     show, out = Progress(progress), Path(out)
     file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else Path(vocabulary)
     files = _inputs(texts, show)
     found = 0
     with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
-        for done in build(files, vocabulary=file, out=out, workers=workers or os.cpu_count() or 1, words=words):
+        for done in build(files, vocabulary=file, out=out, workers=workers, words=words):
             found = done.shards_found
             bar.update(done.bytes_read, f"{done.shards_done} shards, {done.tokens:,} tokens")
     if found:
@@ -290,6 +303,11 @@ def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path |
     compared = None if other is None else token_types.compare(pruned.vocabulary, other)
     pruned.vocabulary.write(out)
     return PrunedVocabulary(out, pruned, None if compare is None else Path(compare), compared)
+
+
+def _check_least(name: str, value: int | None, least: int, hint: str) -> None:
+    if value is not None and (not isinstance(value, int) or value < least):
+        raise ClueBenchError(f"{name}={value!r}: expected a whole number, at least {least}", hint)
 
 
 def _inputs(texts: Texts, show: Progress) -> list[Path]:

@@ -1,7 +1,7 @@
 """Build a corpus folder (door 1, `shards`) from raw text, in parallel, resumably, in bounded memory.
 
 1. Read documents and gather them into units of about UNIT_CHARACTERS (deterministic: the text alone decides).
-2. Worker processes tokenise one unit each (`tokenise`), and write one shard each.
+2. Worker processes tokenise one unit each (`tokenise`), and write one shard each; a single worker is this process.
 3. The manifest comes last.
 
 A build that was interrupted reads the text again, which is cheap, and makes only the shards that are not there yet;
@@ -26,7 +26,8 @@ from clue_bench.corpus.read import Tally, find_inputs, read_documents
 from clue_bench.corpus.tokenise import Segmenter, tokenise
 from clue_bench.doors import shards
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import Vocabulary, read_vocabulary
+from clue_bench.training.spawning import hidden_script
+from clue_bench.vocab import TextEncoder, Vocabulary, read_vocabulary
 
 UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a shard
 
@@ -156,19 +157,21 @@ def _made(
     units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int, words: Segmenter | None
 ) -> Iterator[tuple[shards.Shard, bool]]:
     """Yield each unit's shard and whether it was there already; at most `workers` + 1 units are in memory."""
+    if workers == 1:
+        yield from _made_here(units, vocab, out, words)
+        return
     pending: set[Future[shards.Shard]] = set()
     # Not fork: the parent may hold threads (progress display, tokenizer) whose locks a forked child would inherit.
     context = get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(vocab, words)) as pool:
         try:
             for unit in units:
-                shard = shards.finished_shard(out, unit.index)
+                shard = _found(unit, out)
                 if shard is not None:
-                    if shard.text_sha256 != unit.text_sha256:
-                        raise _changed_text(out, unit.index)
                     yield shard, True
                     continue
-                pending.add(pool.submit(_make, unit, out))
+                with hidden_script():  # the pool starts a process when there is work for it
+                    pending.add(pool.submit(_make, unit, out))
                 if len(pending) > workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     yield from ((future.result(), False) for future in done)
@@ -185,6 +188,28 @@ def _made(
                 future.cancel()
 
 
+def _made_here(
+    units: Iterator[Unit], vocab: Vocabulary, out: Path, words: Segmenter | None
+) -> Iterator[tuple[shards.Shard, bool]]:
+    """Do the same in this process."""
+    tools: dict[str, Any] = {}
+    for unit in units:
+        shard = _found(unit, out)
+        if shard is not None:
+            yield shard, True
+            continue
+        tools = tools or _tools(vocab, words)
+        yield _write(unit, out, **tools), False
+
+
+def _found(unit: Unit, out: Path) -> shards.Shard | None:
+    """Return the unit's shard if it is there. Raises ClueBenchError if it was made from other text."""
+    shard = shards.finished_shard(out, unit.index)
+    if shard is not None and shard.text_sha256 != unit.text_sha256:
+        raise _changed_text(out, unit.index)
+    return shard
+
+
 def _changed_text(out: Path, index: int) -> ClueBenchError:
     path = shards.part_path(out, index, "json")
     return ClueBenchError(f"{path}: the text it was made from has changed", f"delete {out} and build again")
@@ -197,8 +222,13 @@ def _start(vocab: Vocabulary, words: Segmenter | None) -> None:
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # one core per worker; threads on top would only compete
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends the workers
+    _worker.update(_tools(vocab, words))
+
+
+def _tools(vocab: Vocabulary, words: Segmenter | None) -> dict[str, Any]:
+    """Return what `_write` needs for every unit."""
     encoder = vocab.encoder(special_tokens=False)  # "[MASK]" in a text is text: shards hold no special tokens
-    _worker.update(vocab=vocab, encoder=encoder, words=words)
+    return {"vocab": vocab, "encoder": encoder, "words": words}
 
 
 def _end_with_parent() -> None:
@@ -210,7 +240,12 @@ def _end_with_parent() -> None:
 
 
 def _make(unit: Unit, out: Path) -> shards.Shard:
-    parts = tokenise(unit.text.decode(), _worker["vocab"], _worker["encoder"], _worker["words"])
+    return _write(unit, out, **_worker)
+
+
+def _write(unit: Unit, out: Path, *, vocab: Vocabulary, encoder: TextEncoder, words: Segmenter | None) -> shards.Shard:
+    """Tokenise the unit and write its shard."""
+    parts = tokenise(unit.text.decode(), vocab, encoder, words)
     parts["counts"].split_documents = unit.split_documents
     parts["counts"].split_lines = unit.split_lines
     return shards.write_shard(out, unit.index, text_sha256=unit.text_sha256, **parts)

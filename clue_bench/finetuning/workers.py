@@ -29,6 +29,7 @@ from clue_bench.finetuning.train import FinetuningReport
 from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
+from clue_bench.training.spawning import hidden_script
 
 MAX_WORKERS = 8  # each holds a model, its gradients and moments
 MAX_HIDDEN = 512  # a step of wider models keeps two cores busy
@@ -139,7 +140,8 @@ def _processes(number: int, shared: _Shared, do: DoRun) -> Iterator[list[Connect
         for _ in range(number):
             ours, theirs = context.Pipe()
             process: BaseProcess = context.Process(target=_work, args=(theirs, shared, do), daemon=True)
-            process.start()
+            with hidden_script():
+                process.start()
             theirs.close()
             connections.append(ours)
             started.append(process)

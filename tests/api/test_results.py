@@ -125,3 +125,41 @@ def test_an_interruption_says_how_to_go_on():
     with pytest.raises(KeyboardInterrupt) as caught, progress.Progress(False).bar("work", 1, on_interrupt="again"):
         raise KeyboardInterrupt
     assert (caught.value.message, caught.value.hint) == ("work: interrupted", "again")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"kind": "bpe"}, "kind='bpe'"),
+        ({"size": 0}, "size=0: expected a whole number, at least 100"),
+        ({"size": "many"}, "size='many'"),
+        ({"kind": "sentencepiece", "sentences": 0}, "sentences=0"),
+        ({"characters": -1}, "characters=-1"),
+    ],
+)
+def test_a_vocabulary_that_cannot_be_is_refused_by_the_arguments_name(given, message, text_file, tmp_path):
+    with pytest.raises(cb.ClueBenchError, match=message) as caught:
+        cb.train_vocabulary(text_file, out=tmp_path / "vocab.txt", progress=False, **given)
+    assert caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("given", [{"workers": 0}, {"workers": -1}, {"workers": 1.5}, {"words": "jieba"}])
+def test_a_corpus_that_cannot_be_built_is_refused_by_the_arguments_name(given, text_file, vocabulary_file, tmp_path):
+    ((name, value),) = given.items()
+    with pytest.raises(cb.ClueBenchError, match=f"{name}={value!r}: ") as caught:
+        cb.build_corpus(text_file, vocabulary=vocabulary_file, out=tmp_path / "corpus", progress=False, **given)
+    assert caught.value.hint
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("seeds", [0, -1, [], [1, -1], ["1"], 1.5, "3"])
+def test_a_benchmark_needs_seeds(seeds, checkpoint_folder, tmp_path):
+    with pytest.raises(cb.ClueBenchError, match="seeds=") as caught:
+        cb.bench(checkpoint_folder, "tnews", data=tmp_path, out=tmp_path, seeds=seeds, progress=False)
+    assert repr(seeds) in caught.value.message
+
+
+def test_a_benchmark_needs_a_model(tmp_path):
+    with pytest.raises(cb.ClueBenchError, match=r"models=\[\]: expected at least one model"):
+        cb.bench([], "tnews", data=tmp_path, out=tmp_path, progress=False)
