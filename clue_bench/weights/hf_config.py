@@ -100,7 +100,7 @@ def model_config(values: Mapping[str, Any], *, where: str) -> ModelConfig:
     family = cast(Family, kind)
     _refuse(values, family, where)
     activation = values.get(_ACTIVATION_KEY[family], "gelu_new" if family in ("gpt2", "albert") else "gelu")
-    if activation not in ACTIVATIONS:
+    if not isinstance(activation, str) or activation not in ACTIVATIONS:
         raise ClueBenchError(
             f"{where}: hidden_act is {activation!r}, expected one of {', '.join(ACTIVATIONS)}",
             "give another model: clue-bench computes no other activation",

@@ -95,6 +95,7 @@ BROKEN = {
     "not JSON": lambda folder: (folder / "config.json").write_text("{", encoding="utf-8"),
     "neither model.safetensors nor pytorch_model.bin": lambda folder: (folder / "model.safetensors").unlink(),
     "damaged or cut short": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 40),
+    "hidden_act is ['gelu']": edit("config.json", lambda values: values.update(hidden_act=["gelu"])),
     "model_type is 'electra'": edit("config.json", lambda values: values.update(model_type="electra")),
     "hidden_act is 'silu'": edit("config.json", lambda values: values.update(hidden_act="silu")),
     "'hidden_size' is missing": edit("config.json", lambda values: values.pop("hidden_size")),
