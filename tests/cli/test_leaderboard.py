@@ -147,7 +147,7 @@ def test_a_file_that_is_not_the_boards_is_never_overwritten(run, records, tmp_pa
     before = files(tmp_path / "site")
     code, out, err = run("--records", records, "--out", tmp_path / "site")
     assert (code, out) == (1, "")
-    assert f"{name}, and no board wrote it" in err or f"has {name}, " in err
+    assert f"{name}, which no board wrote" in err or f"has {name}, " in err
     assert "--out" in err
     assert files(tmp_path / "site") == before
     assert (tmp_path / "site" / name).read_text(encoding="utf-8") == "mine"
