@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clue_bench.api.inputs import model_name, note_revision, open_model, task_data
+from clue_bench.api.inputs import model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, check_seed
-from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -91,13 +90,10 @@ def floor(
     Raises ClueBenchError.
     """
     from clue_bench.finetuning.baselines import FLOORS, floor_run_id, run_floor
-    from clue_bench.tasks.task import Task, load_task
 
     check_seed(seed)
     names = [task] if isinstance(task, str) or not isinstance(task, Sequence) else list(task)
-    cards = [load_task(name) if isinstance(name, str) and text is None else name for name in names]
-    if unknown := [card for card in cards if not isinstance(card, str | Task)]:
-        raise ClueBenchError(f"task: found a {type(unknown[0]).__name__}, expected a name", "give the name of a task")
+    cards = [open_card(name, data) if text is None else name for name in names]
     found: list[Run] = []
     again = "type the same command again: baselines that are complete are not repeated"
     with Progress(progress).bar("floor", len(cards) * len(FLOORS), count=True, on_interrupt=again) as bar:

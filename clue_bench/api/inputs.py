@@ -41,19 +41,29 @@ def task_data(
     """
     from clue_bench.errors import ClueBenchError
     from clue_bench.tasks.rows import read_rows
-    from clue_bench.tasks.sources import card_for, data_folder, data_name, own_task
-    from clue_bench.tasks.task import Task
+    from clue_bench.tasks.sources import data_folder, data_name, own_task
 
-    if not isinstance(task, str) and not isinstance(task, Task):
-        raise ClueBenchError(f"task: found a {type(task).__name__}, expected a name", "give the name of a task")
     if (text is None) != (label is None):
         raise ClueBenchError("found one of text and label", "give both columns, or neither and a task with a card")
     if isinstance(task, str) and text is not None and label is not None:
         card = own_task(task, data, text=text, label=label)
     else:
-        card = card_for(task, data) if isinstance(task, str) else task
+        card = open_card(task, data)
     with data_folder(card, data) as folder:
         yield TaskData(card, folder, data_name(data), read_rows(card, folder))
+
+
+def open_card(task: "str | Task", data: "Data") -> "Task":
+    """Return the card of a task that is given by its name, or as a card. Raises ClueBenchError for anything else."""
+    from clue_bench.errors import ClueBenchError
+    from clue_bench.tasks.sources import card_for
+    from clue_bench.tasks.task import Task
+
+    if isinstance(task, str):
+        return card_for(task, data)
+    if isinstance(task, Task):
+        return task
+    raise ClueBenchError(f"task: found a {type(task).__name__}, expected a name", "give the name of a task")
 
 
 def open_model(model: "Model", show: Progress) -> "Pretrained":
