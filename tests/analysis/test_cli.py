@@ -83,7 +83,7 @@ def test_compare_takes_seeds_on_both_sides_of_against(run, make_run):
         (["a"], "1 runs"),
         (["a", "b", "c"], "put --against between the two sides"),
         (["a", "--against"], "with runs before and after it"),
-        (["a", "--against", "b", "--against", "c"], "stands once"),
+        (["a", "--against", "b", "--against", "c"], "give --against once, with runs before and after it"),
         (["a", "b", "--aganst"], "No such option: --aganst"),
     ],
 )
