@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, Runs, as_path
+from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown
@@ -51,7 +51,7 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
     """
     from clue_bench.diagnosis.examine import examine
 
-    return examine(str(as_path(model, "model")), texts=list(texts))
+    return examine(str(as_reference(model, "model")), texts=list(texts))
 
 
 @dataclass(frozen=True, repr=False)
@@ -110,7 +110,7 @@ def speed(
     again = "type the same command again: nothing is kept of this session"
     with show.bar("speed", 1.0, on_interrupt=again) as bar:
         records = measure(
-            [str(as_path(each, "models")) for each in given],
+            [str(as_reference(each, "models")) for each in given],
             corpora=[Path(path) for path in corpora],
             task=task,
             data=None if data is None else Path(data),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, as_path
+from clue_bench.api.runs import Run, as_path, as_reference
 
 if TYPE_CHECKING:
     import datasets
@@ -79,7 +79,7 @@ def open_model(model: "Model", show: Progress) -> "Pretrained":
     elif hasattr(model, "save_pretrained"):
         raise ClueBenchError(f"a {type(model).__name__} without its tokenizer", "give (model, tokenizer)")
     else:
-        opened = open_pretrained(as_path(model, "model"))
+        opened = open_pretrained(as_reference(model, "model"))
     show.notes(opened.notes)
     return opened
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench import files
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, as_path
+from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown, Table, make_table
 
@@ -217,7 +217,7 @@ def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
     from clue_bench.prediction.predictor import Predictor
     from clue_bench.tasks.task import load_task
 
-    return Model(Predictor.open(as_path(model, "model"), task=load_task(task) if task else None))
+    return Model(Predictor.open(as_reference(model, "model"), task=load_task(task) if task else None))
 
 
 @dataclass(frozen=True, repr=False)

@@ -172,10 +172,18 @@ class Runs(Shown, Sequence[Run]):
 
 def as_path(value: object, what: str) -> Path:
     """Return a path; that of a run is its folder. Raises ClueBenchError for anything else, calling it `what`."""
+    return Path(as_reference(value, what))
+
+
+def as_reference(value: object, what: str) -> Path | str:
+    """Return a path or a hub id as it was typed ("./tiny" is no id, and a Path would lose the "./"), or a run's folder.
+
+    Raises ClueBenchError for anything else, calling it `what`.
+    """
     if isinstance(value, Run):
         return value.folder
     if isinstance(value, str | Path) and str(value):
-        return Path(value)
+        return value
     found = "an empty text" if value == "" else f"a {type(value).__name__}"
     raise ClueBenchError(f"{what}: found {found}, expected a path or a run", f"give {what} as text, a Path, or a Run")
 
