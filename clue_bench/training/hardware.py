@@ -5,6 +5,7 @@ torch is imported inside functions: describing a machine for a table must not lo
 """
 
 import ctypes
+import logging
 import os
 import platform
 import sys
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     import torch
+
+log = logging.getLogger(__name__)
 
 Precision = Literal["bf16", "fp32"]
 
@@ -61,11 +64,15 @@ def pick_precision(asked: Literal["auto", "bf16", "fp32"], device: "torch.device
     """
     import torch
 
+    if device.type == "cuda":
+        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        has_bf16 = bool(BF16_CPU_FLAGS & _cpu_flags())
+    if asked == "bf16" and not has_bf16:
+        log.warning("bf16 is emulated on this %s, several times slower than fp32", device.type.upper())
     if asked != "auto":
         return asked
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if BF16_CPU_FLAGS & _cpu_flags() else "fp32"
+    return "bf16" if has_bf16 else "fp32"
 
 
 def keep_freed_memory() -> None:
@@ -87,24 +94,35 @@ def keep_freed_memory() -> None:
 def measure_matrix_products(device: "torch.device", precision: Precision) -> float:
     """Return the FLOP/s that large matrix products reach here: the ceiling that a model's FLOP/s are compared with.
 
-    The best of a few products of 2048 (CPU) or 8192 (GPU) squared, of random numbers: on ones a GPU draws less power,
-    and is an eighth faster than with any model's. Takes about a second, once per process.
+    The best of a few products of random numbers: on ones a GPU draws less power, and is an eighth faster than with any
+    model's. Sizes double up to 2048 (CPU) or 8192 (GPU) squared, or until one product takes a fifth of a second:
+    bf16 on a CPU that only emulates it would take minutes at full size. Takes about a second, once per process.
     """
-    import time
-
     import torch
 
-    size = 8192 if device.type == "cuda" else 2048
+    size, largest = (2048, 8192) if device.type == "cuda" else (256, 2048)
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator = torch.Generator(device).manual_seed(1)  # of its own: training's draws stay as they are
-    a = torch.randn(size, size, dtype=dtype, device=device, generator=generator)
+    best = 0.0
+    while True:
+        seconds = _seconds_of_product(torch.randn(size, size, dtype=dtype, device=device, generator=generator))
+        best = max(best, 2 * size**3 / seconds)
+        if size == largest or seconds > 0.2 / 8:
+            return best
+        size *= 2
+
+
+def _seconds_of_product(a: "torch.Tensor") -> float:
+    """Return the fastest of five times of a·aᵀ, the layout of a linear layer's weights."""
+    import time
+
     best = float("inf")
     for _ in range(5):
         started = time.perf_counter()
-        product = a @ a
+        product = a @ a.T
         float(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - started)
-    return 2 * size**3 / best
+    return best
 
 
 def describe_hardware() -> dict[str, str | int]:

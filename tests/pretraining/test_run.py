@@ -131,7 +131,6 @@ def test_padded_rows_train(recipe_file, corpus_folder, tmp_path):
     assert reports[-1].loss < 5.0
 
 
-@pytest.mark.slow
 def test_bf16_stays_close_to_fp32(recipe_file, corpus_folder, tmp_path):
     fp32 = finish(start(recipe_file, corpus_folder, tmp_path / "fp32", dropout=0.0))
     bf16 = finish(start(recipe_file, corpus_folder, tmp_path / "bf16", dropout=0.0, precision="bf16"))

@@ -49,6 +49,15 @@ def test_the_ceiling_is_measured_without_touching_trainings_random_numbers():
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
+@pytest.mark.parametrize(("flags", "picked", "warned"), [({"avx512_bf16"}, "bf16", False), ({"avx2"}, "fp32", True)])
+def test_bf16_is_picked_where_the_processor_has_it_and_warned_of_elsewhere(monkeypatch, caplog, flags, picked, warned):
+    monkeypatch.setattr(hardware, "_cpu_flags", lambda: flags)
+    assert hardware.pick_precision("auto", torch.device("cpu")) == picked
+    assert not caplog.messages
+    assert hardware.pick_precision("bf16", torch.device("cpu")) == "bf16"
+    assert ("emulated" in caplog.text) is warned
+
+
 def test_peak_memory_of_a_gpu_is_that_of_tensors_and_none_without_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     assert hardware.peak_gpu_memory_mib() is None
