@@ -6,7 +6,7 @@ WORKERS ?= 2
 # A file's tests stay together, for the sake of the fixtures that they share.
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: setup quickstart test test-slow lint clean
+.PHONY: setup quickstart test test-slow lint docs clean
 
 setup: .venv/installed
 
@@ -34,5 +34,9 @@ test: lint
 test-slow: setup
 	$(PYTEST) -m slow
 
+# The site, to site/; a dead link, a page that is nowhere listed, a part that is gone stop it.
+docs: setup
+	$(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf .venv quickstart build dist
+	rm -rf .venv quickstart build dist site
