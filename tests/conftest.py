@@ -93,11 +93,13 @@ activation = "gelu"
 layer_norm_eps = 1e-12
 tied_head = true
 dropout = 0.1
+initial_attention = "random"
 objective = "mlm"
 mask_rate = 0.15
 sentence_order = "none"
 starts_from = ""
 labelled_share = 0.0
+optimizer = "adamw"
 adam_beta1 = 0.9
 adam_beta2 = 0.98
 adam_epsilon = 1e-6
@@ -118,6 +120,7 @@ micro_batch = 8
 learning_rate = 1e-3
 final_learning_rate = 0.0
 warmup_share = 0.1
+decay_share = 1.0
 """
 
 

@@ -28,12 +28,18 @@ class Stage(Card):
     micro_batch: PositiveInt  # rows per forward pass; changes memory and speed, not the result (but for rounding)
     learning_rate: float = pydantic.Field(gt=0.0)  # at the peak
     final_learning_rate: float = pydantic.Field(ge=0.0)  # after the last step
-    warmup_share: float = Share  # of the steps
+    warmup_share: float = Share  # of the steps, the first ones, in which the rate rises
+    decay_share: float = pydantic.Field(gt=0.0, le=1.0)  # of the steps, the last ones, in which it falls; 1: all others
 
     @property
     def warmup_steps(self) -> int:
         """Return the number of steps with a rising learning rate."""
         return round(self.steps * self.warmup_share)
+
+    @property
+    def decay_steps(self) -> int:
+        """Return the number of steps with a falling learning rate."""
+        return min(round(self.steps * self.decay_share), self.steps - self.warmup_steps)
 
     @property
     def tokens(self) -> int:
@@ -59,6 +65,8 @@ class Recipe(Card):
     layer_norm_eps: float = pydantic.Field(gt=0.0)
     tied_head: bool  # the output matrix is the word embedding
     dropout: float = pydantic.Field(ge=0.0, lt=1.0)
+    # First weights of attention: drawn, or such that heads begin at their neighbours (bert only)
+    initial_attention: Literal["random", "local"]
     # Objective: masked tokens, masked whole words, or the next token
     objective: Literal["mlm", "wwm", "clm"]
     mask_rate: float = pydantic.Field(ge=0.0, lt=1.0)  # share of a row's ordinary tokens that is predicted; 0 for clm
@@ -66,7 +74,8 @@ class Recipe(Card):
     sentence_order: Literal["none", "texts", "sentences"]
     starts_from: str  # the recipe whose checkpoint (or one of its architecture) --from must give; "" needs none
     labelled_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of the rows, from labelled pairs where --pairs gives some
-    # Optimizer
+    # Optimizer: AdamW, or Muon for the layers' matrices and AdamW for the rest
+    optimizer: Literal["adamw", "muon"]
     adam_beta1: float = pydantic.Field(ge=0.0, lt=1.0)
     adam_beta2: float = pydantic.Field(ge=0.0, lt=1.0)
     adam_epsilon: float = pydantic.Field(gt=0.0)
@@ -99,6 +108,10 @@ class Recipe(Card):
             raise ValueError(f'mask_rate = {self.mask_rate:g} does not go with objective = "{self.objective}"')
         if self.objective == "clm" and self.sentence_order != "none":
             raise ValueError('objective = "clm" has no sentence_order')
+        if self.initial_attention == "local" and self.family != "bert":
+            raise ValueError(f'initial_attention = "local" does not go with family = "{self.family}"')
+        if self.optimizer == "muon" and not self.bias_correction:
+            raise ValueError('bias_correction = false does not go with optimizer = "muon"')
         if self.labelled_share and self.sentence_order == "none":
             raise ValueError(f'labelled_share = {self.labelled_share:g} does not go with sentence_order = "none"')
         return self

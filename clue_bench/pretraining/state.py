@@ -20,6 +20,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
+from clue_bench.models.local_attention import look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.training.counter_rng import derive
 from clue_bench.vocab import Vocabulary
@@ -48,6 +49,8 @@ def build_model(
         model: LanguageModel = CausalLanguageModel(config)
     else:
         model = MaskedLanguageModel(config, sentence_order=recipe.sentence_order != "none", pair_classes=classes)
+        if recipe.initial_attention == "local":
+            look_at_neighbours(model.encoder)
     if start is not None:
         _load(model, config, start, vocabulary)
     return model

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from clue_bench.doors.checkpoint import Checkpoint
 from clue_bench.doors.shards import Corpus
@@ -37,6 +38,7 @@ from clue_bench.training.optim import (
     drop_bias_correction,
     linear_schedule,
     load_moments,
+    muon,
 )
 from clue_bench.vocab import read_vocabulary
 
@@ -193,13 +195,7 @@ class Pretraining:
         self.feeds = StageFeeds.for_stage(
             recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=device, is_resident=resident
         )
-        self.optimizer = adamw(
-            self.model,
-            learning_rate=recipe.stage1.learning_rate,
-            weight_decay=recipe.weight_decay,
-            betas=(recipe.adam_beta1, recipe.adam_beta2),
-            epsilon=recipe.adam_epsilon,
-        )
+        self.optimizer = _optimizer(recipe, self.model)
         if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
         smaller = max(1, self.feeds.stage.micro_batch // 2)
@@ -248,7 +244,14 @@ class Pretraining:
     def _learning_rate(self, step: int) -> float:
         stage = self.feeds.stage
         peak, final = stage.learning_rate, stage.final_learning_rate
-        return linear_schedule(step, peak=peak, final=final, warmup_steps=stage.warmup_steps, total_steps=stage.steps)
+        return linear_schedule(
+            step,
+            peak=peak,
+            final=final,
+            warmup_steps=stage.warmup_steps,
+            decay_steps=stage.decay_steps,
+            total_steps=stage.steps,
+        )
 
     def _evaluate(self) -> Means:
         """Evaluate the held-out rows if it is time, each process its share."""
@@ -311,3 +314,15 @@ class Pretraining:
             mfu=flops / (self.ceiling * self.processes.size),
             seconds=self.seconds,
         )
+
+
+def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    settings: dict[str, Any] = {
+        "learning_rate": recipe.stage1.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "betas": (recipe.adam_beta1, recipe.adam_beta2),
+        "epsilon": recipe.adam_epsilon,
+    }
+    if recipe.optimizer == "muon":
+        return muon(model, is_hidden=lambda name: "layers." in name, **settings)
+    return adamw(model, **settings)

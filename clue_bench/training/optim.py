@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.training.cuda_graphs import CudaRecorder, Function, Recorder, Replayed
+from clue_bench.training.muon import Muon
 
 UNCORRECTED = 2.0**20
 """Updates after which beta^t is 0 for every beta of the cards; far from 2^24, where fp32 no longer counts."""
@@ -41,11 +42,49 @@ def adamw(
     return torch.optim.AdamW(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
 
 
-def linear_schedule(step: int, *, peak: float, warmup_steps: int, total_steps: int, final: float = 0.0) -> float:
-    """Return the learning rate of step `step` (0-based): up to `peak` over the warm-up, then down to `final`."""
+def muon(
+    module: nn.Module,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    betas: tuple[float, float],
+    epsilon: float,
+    is_hidden: Callable[[str], bool],
+) -> Muon:
+    """Return Muon for the matrices whose names `is_hidden` picks, and AdamW as `adamw` has it for everything else."""
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in module.named_parameters():
+        is_matrix = parameter.ndim == 2
+        kinds.setdefault((is_matrix, is_matrix and is_hidden(name)), []).append(parameter)
+    groups = [
+        {
+            "params": parameters,
+            "weight_decay": weight_decay if is_matrix else 0.0,
+            "orthogonal": orthogonal,
+            "scale": 1.0,
+        }
+        for (is_matrix, orthogonal), parameters in sorted(kinds.items(), reverse=True)
+    ]
+    return Muon(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
+
+
+def linear_schedule(
+    step: int,
+    *,
+    peak: float,
+    warmup_steps: int,
+    total_steps: int,
+    decay_steps: int | None = None,
+    final: float = 0.0,
+) -> float:
+    """Return the learning rate of step `step` (0-based): up to `peak` over the warm-up, at last down to `final`.
+
+    It falls over the last `decay_steps` steps, all those after the warm-up if None.
+    """
     if step < warmup_steps:
         return peak * (step + 1) / warmup_steps
-    return final + (peak - final) * (total_steps - step) / max(1, total_steps - warmup_steps)
+    decay = total_steps - warmup_steps if decay_steps is None else decay_steps
+    return final + (peak - final) * min(1.0, (total_steps - step) / max(1, decay))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:

@@ -26,6 +26,7 @@ micro_batch = 4
 learning_rate = 2e-3
 final_learning_rate = 1e-4
 warmup_share = 0.25
+decay_share = 1.0
 """
 
 

@@ -222,6 +222,11 @@ def test_scales_of_one_change_no_bit_of_torchs_own_optimizer():
         assert all(torch.equal(a, b) for a, b in zip(ours.parameters(), torchs.parameters(), strict=True))
 
 
+def test_a_rate_that_decays_late_stays_at_its_peak_until_then():
+    rates = [linear_schedule(s, peak=1.0, warmup_steps=2, decay_steps=4, total_steps=10) for s in range(10)]
+    assert rates == [0.5, 1, 1, 1, 1, 1, 1, 0.75, 0.5, 0.25]
+
+
 def test_the_schedule_rises_to_its_peak_and_falls_towards_its_final_rate():
     rates = [linear_schedule(s, peak=1.0, warmup_steps=4, total_steps=12, final=0.2) for s in range(12)]
     assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]

@@ -1,0 +1,72 @@
+"""First weights with which attention looks at neighbours, so that training need not discover that they matter.
+
+Input: a freshly drawn encoder with learned positions. Output: the same encoder, other first weights.
+
+A small post-LN model whose positions and attention are drawn at random mixes a whole row evenly: what a position learns
+of the one before it is a share of 1 / S. It sits on the plateau of character frequencies until some head has found its
+neighbours, the longer the row the later (pretrain/LOG.md). Here position s starts as the sinusoids of s, at the size of
+the other embeddings, and heads 1, 2, … start with queries that match the keys of positions s - 1, s + 1, s - 2 and so
+on: turning sinusoids by a fixed angle moves them by a fixed distance. All of it is a starting point: these are ordinary
+weights of an ordinary BERT, and training may change them.
+
+Legend: S positions, D hidden size, N heads, H = D / N, F = H / 2 frequencies.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from clue_bench.models.encoder import INIT_STD, Encoder
+
+DISTANCES = (-1, 1, -2, 2, 0, None, -3, 3)
+"""Where each head looks first, and again from the start for more heads; None: as it was drawn."""
+
+SHORTEST, LONGEST = 4.0, 64.0
+"""Periods of the sinusoids, in positions."""
+
+PEAK = 8.0
+"""Score of the place that a head looks for, were all of a position's embedding its place; words and segment leave
+about a third of that. Half of a head's attention then lies within two positions of the place, in rows of 128."""
+
+
+@torch.no_grad()
+def look_at_neighbours(encoder: Encoder) -> None:
+    """Set positions, and add to queries and keys, so that heads start at the DISTANCES.
+
+    Raises ValueError for a family without learned positions, or heads narrower than 4.
+    """
+    config = encoder.config
+    table = encoder.embeddings.position
+    if table is None or config.embedding_width != config.hidden_size:
+        raise ValueError(f"{config.family} has no learned positions as wide as its layers")
+    if config.head_size < 4:
+        raise ValueError(f"heads of {config.head_size} are too narrow for sinusoids, expected 4 or more")
+    num = config.head_size // 2
+    frequencies_F = 2 * math.pi / (SHORTEST * (LONGEST / SHORTEST) ** (torch.arange(num) / (num - 1)))
+    angles_SF = torch.arange(config.max_positions)[:, None] * frequencies_F
+    waves_SH = torch.zeros(config.max_positions, config.head_size)
+    waves_SH[:, : 2 * num] = torch.stack((angles_SF.cos(), angles_SF.sin()), -1).flatten(1)
+    # Each head's share of the width repeats the same waves; a cosine's variance is a half.
+    table.weight.copy_(waves_SH.repeat(1, config.heads) * INIT_STD * math.sqrt(2))
+    sum_HD = torch.eye(config.head_size).repeat(1, config.heads)  # over the repetitions: words, at random, cancel out
+    size = (PEAK * math.sqrt(config.head_size) / num) ** 0.5 / config.heads
+    for layer in encoder.layers:
+        qkv_ND = layer.attention.qkv.weight  # type: ignore[union-attr]
+        queries, keys = qkv_ND[: config.hidden_size], qkv_ND[config.hidden_size : 2 * config.hidden_size]  # type: ignore[index]
+        for head in range(config.heads):
+            distance = DISTANCES[head % len(DISTANCES)]
+            if distance is None:
+                continue
+            rows = slice(head * config.head_size, (head + 1) * config.head_size)
+            queries[rows] += size * sum_HD
+            keys[rows] += size * _turned(frequencies_F * distance, config.head_size) @ sum_HD
+
+
+def _turned(angles_F: Tensor, width: int) -> Tensor:
+    """Return the (H, H) matrix that turns each pair of waves back by its angle."""
+    turn = torch.zeros(width, width)
+    even = torch.arange(len(angles_F)) * 2
+    turn[even, even] = turn[even + 1, even + 1] = angles_F.cos()
+    turn[even, even + 1], turn[even + 1, even] = angles_F.sin(), -angles_F.sin()
+    return turn

@@ -1,0 +1,59 @@
+"""First weights with which heads look at their neighbours."""
+
+import pytest
+import torch
+
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import INIT_STD, Encoder
+from clue_bench.models.local_attention import DISTANCES, look_at_neighbours
+
+
+def encoder(**sizes) -> Encoder:
+    torch.manual_seed(1)
+    defaults = {
+        "vocab_size": 500,
+        "layers": 2,
+        "hidden_size": 256,
+        "heads": 8,
+        "feed_forward_size": 64,
+        "max_positions": 128,
+    }
+    return Encoder(ModelConfig(**{**defaults, **sizes}))
+
+
+def attention_weights(model: Encoder, layer: int) -> torch.Tensor:
+    """The mean attention of each head over some random rows: (N, S, S)."""
+    ids_BS = torch.randint(0, 500, (8, 128), generator=torch.Generator().manual_seed(2))
+    with torch.no_grad():
+        x = model.embeddings(ids_BS, None, None, None)
+        for earlier in model.layers[:layer]:
+            x = earlier(x, None)
+        attention = model.layers[layer].attention
+        q, k, _ = map(attention._split, attention.qkv(x).chunk(3, -1))
+        return ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1).mean(0)
+
+
+@pytest.mark.parametrize("layer", [0, 1])
+def test_each_head_looks_first_at_its_distance(layer):
+    model = encoder()
+    look_at_neighbours(model)
+    weights_NSS = attention_weights(model, layer)
+    for head, distance in enumerate(DISTANCES):
+        by_distance = {d: float(weights_NSS[head].diagonal(d).mean()) for d in range(-5, 6)}
+        if distance is None:
+            assert max(by_distance.values()) < 0.02  # evenly over the row
+        else:
+            assert max(by_distance, key=lambda d: by_distance[d]) == distance
+            assert sum(by_distance[d] for d in range(distance - 2, distance + 3)) > 0.4
+
+
+def test_positions_are_as_large_as_words():
+    model = encoder()
+    look_at_neighbours(model)
+    assert float(model.embeddings.position.weight.detach().square().mean()) ** 0.5 == pytest.approx(INIT_STD, rel=0.05)
+
+
+@pytest.mark.parametrize(("sizes", "named"), [({"family": "roformer"}, "roformer"), ({"heads": 128}, "narrow")])
+def test_a_model_that_cannot_is_refused(sizes, named):
+    with pytest.raises(ValueError, match=named):
+        look_at_neighbours(encoder(**sizes))
