@@ -11,15 +11,17 @@ It does not know what a task or a recipe contains: the rooms pass their model cl
 
 import os
 import tomllib
-from collections.abc import Container
+from collections.abc import Container, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic_core import ErrorDetails
 
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.numbers import typed
 
 Kind = Literal["tasks", "pretrain"]
 NOUN: dict[Kind, str] = {"tasks": "task", "pretrain": "recipe"}
@@ -35,6 +37,47 @@ Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 """A name that also serves in names of files."""
 
 AnyCard = TypeVar("AnyCard", bound=Card)
+
+_NAMES_ELSEWHERE: dict[str, str] = {
+    "learning_rate": "lr rate",
+    "batch_size": "batch bs train_batch_size per_device_train_batch_size",
+    "global_batch": "batch_size batch bs train_batch_size total_batch_size",
+    "micro_batch": "per_device_train_batch_size device_batch_size gradient_accumulation_steps accumulation_steps",
+    "epochs": "epoch epochs_num num_epochs num_train_epochs",
+    "steps": "max_steps total_steps num_steps train_steps epochs epoch num_train_epochs",
+    "max_length": "seq_length seq_len max_len max_seq_len max_seq_length sequence_length length",
+    "warmup_share": "warmup warmup_ratio warmup_proportion warmup_steps num_warmup_steps",
+    "weight_decay": "wd decay l2",
+    "clip_norm": "max_grad_norm grad_clip gradient_clipping clip",
+    "dropout": "hidden_dropout_prob attention_probs_dropout_prob resid_pdrop",
+    "patience": "early_stopping_patience early_stopping",
+    "label_smoothing": "label_smoothing_factor smoothing",
+    "layer_decay": "layerwise_lr_decay llrd",
+    "fgm_epsilon": "fgm adversarial",
+    "r_drop_alpha": "rdrop r_drop",
+    "ema_decay": "ema",
+    "precision": "fp16 bf16 fp32 amp dtype",
+    "layers": "num_layers num_hidden_layers layers_num n_layer depth",
+    "heads": "num_heads num_attention_heads heads_num n_head",
+    "hidden_size": "hidden width d_model n_embd emb_size",
+    "embedding_size": "emb_size",
+    "feed_forward_size": "intermediate_size feedforward_size ffn_size n_inner",
+    "max_positions": "max_position_embeddings n_positions",
+    "activation": "hidden_act hidden_activation",
+    "layer_norm_eps": "layer_norm_epsilon",
+    "objective": "target mask masking whole_word_masking",
+    "mask_rate": "mlm_probability masking_rate mask_prob",
+    "adam_beta1": "beta1",
+    "adam_beta2": "beta2",
+    "adam_epsilon": "eps adam_eps epsilon",
+    "log_every": "logging_steps report_steps log_interval log_steps",
+    "save_every": "save_steps save_checkpoint_steps save_interval eval_steps",
+    "held_out_share": "validation_split eval_share held_out",
+}
+"""What UER-py, transformers and others call our keys. A name may stand for one key of a recipe, another of a run."""
+
+_OTHER_MEASURE = ("warmup_share", "micro_batch", "precision", "steps", "objective", "held_out_share")
+"""Keys whose value is not that of their names elsewhere: a share of the steps, say, not their number."""
 
 
 def builtin_folder(name: str) -> Path:
@@ -136,6 +179,19 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
     return values
 
 
+class Key(NamedTuple):
+    """A key that --set takes: what it means with its unit, and its default in words."""
+
+    name: str
+    meaning: str
+    default: str = ""
+
+
+def described_keys(model: type[Card]) -> list[Key]:
+    """Return the keys of a card that say what they mean, in the order of its model."""
+    return [Key(name, field.description) for name, field in model.model_fields.items() if field.description]
+
+
 def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Container[str]) -> tuple[str, str]:
     """Return message and hint for a validation error of a card."""
     inner, keys = _walk(model, error["loc"])
@@ -143,12 +199,40 @@ def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Co
         source = "--set" if keys else f"{source} with --set"
     where = ": ".join(part for part in (source, ".".join(keys)) if part)
     if error["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {nearest(keys[-1], inner.model_fields)}", "use one of its keys"
+        return explain_unknown_key(where, keys, error["input"], _meanings(inner), is_set=source == "--set")
     if error["type"] == "missing":
         return f"{where}: the key is missing", f"add a line: {keys[-1]} = …"
     if error["type"] == "value_error":
         return f"{where}: {error['msg'].removeprefix('Value error, ')}", "change the value"
-    return f"{where}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}", "change the value"
+    meaning = _meanings(inner).get(keys[-1], "") if keys else ""
+    hint = f"give --set {'.'.join(keys)}=… ({meaning})" if meaning and source == "--set" else "change the value"
+    return (
+        f"{where}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}",
+        hint,
+    )
+
+
+def explain_unknown_key(
+    where: str, keys: Sequence[str], value: Any, known: Mapping[str, str], *, is_set: bool
+) -> tuple[str, str]:
+    """Return message and hint for the key on the path `keys`, which is none of `known` (name → meaning).
+
+    Names of other toolkits lead to ours: `lr` is learning_rate, though "layers" is nearer to it by its letters.
+    """
+    *outer, key = keys
+    meant = [name for name in known if key.lower().replace("-", "_") in _NAMES_ELSEWHERE.get(name, "").split()]
+    guess = meant[0] if meant else next(iter(get_close_matches(key, sorted(known), n=1, cutoff=0.5)), "")
+    if not guess:
+        return f"{where}: unknown key; {nearest(key, known)}", "use one of these keys"
+    words = f"unknown key; it is called '{guess}' here" if meant else f"unknown key; did you mean '{guess}'?"
+    if not is_set:
+        return f"{where}: {words}", f"write {guess}"
+    shown = f"… ({known[guess]})" if meant and guess in _OTHER_MEASURE else typed(value)
+    return f"{where}: {words}", f"give --set {'.'.join([*outer, guess])}={shown}"
+
+
+def _meanings(model: type[pydantic.BaseModel]) -> dict[str, str]:
+    return {name: field.description or "" for name, field in model.model_fields.items()}
 
 
 def _walk(model: type[Card], loc: tuple[int | str, ...]) -> tuple[type[pydantic.BaseModel], list[str]]:

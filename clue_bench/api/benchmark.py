@@ -19,6 +19,7 @@ from clue_bench.api.inputs import TaskData, open_model, task_data
 from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.runs import Run, Runs
 from clue_bench.cards import card_paths
+from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown, Table, make_table
 
@@ -55,6 +56,16 @@ class Outcome(NamedTuple):
                 if value not in grid.setdefault(key, []):
                     grid[key].append(value)
         return {key: values for key, values in grid.items() if len(values) > 1}
+
+    @property
+    def tie(self) -> str:
+        """Return what to say of a search whose points all score the same, "" otherwise."""
+        from clue_bench.finetuning.grid import tie
+
+        first = self.sweep.trials[: len(self.candidates)]  # those with the first seed, a point each
+        done = [trial.record for trial in first if trial.is_complete]
+        scores = [float(getattr(record.completed_results.dev, record.task.metric)) for record in done]
+        return tie(scores, at_majority=all(MAJORITY_CLASS in record.flags for record in done))
 
     @property
     def setting(self) -> str:
@@ -98,7 +109,9 @@ class Benchmark(Shown):
         notes = [FLATTERED] if any(len(each.candidates) > 1 for each in self.outcomes) else []
         for each in self.outcomes:
             best = each.sweep.best
-            if best is not None and (found := edges(each.grid, best, most=each.bounds)):
+            if best is not None and each.tie:
+                notes.append(f"warning: {each.task}, {each.model}: {each.tie}")
+            elif best is not None and (found := edges(each.grid, best, most=each.bounds)):
                 notes.append(
                     f"warning: {each.task}, {each.model}: {'; '.join(found)}: the optimum may lie beyond. "
                     f"Search on: {beyond(each.grid, best, most=each.bounds)}"
@@ -137,7 +150,7 @@ class Benchmark(Shown):
                     "task": each.task,
                     "settings_tried": len(each.candidates),
                     "best_settings": best,
-                    "on_the_edge": [] if best is None else edges(each.grid, best, most=each.bounds),
+                    "on_the_edge": [] if best is None or each.tie else edges(each.grid, best, most=each.bounds),
                     "runs": runs,
                     "failed": {trial.record.run_id: trial.record.error for trial in each.sweep.failed},
                     "dev": by_run[runs[0]] if runs else None,

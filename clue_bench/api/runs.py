@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from clue_bench.doors.records import MAJORITY_CLASS, SUFFIX, RunRecord, read_record, read_records, record_path
+from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, read_record, read_runs, record_path
 from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.tables import Shown, Table, make_table
@@ -200,11 +200,7 @@ def load_runs(folder: Path | str = "runs") -> Runs:
     Raises ClueBenchError if there is no such folder, or a record is not valid.
     """
     folder = as_path(folder, "folder")
-    records = read_records(folder)
-    first = next(records, None)  # raises if there is no such folder
-    paths = sorted(folder.rglob(f"*{SUFFIX}"))
-    found = [] if first is None else [first, *records]
-    return Runs(tuple(Run(record, path.parent) for record, path in zip(found, paths, strict=True)))
+    return Runs(tuple(Run(found.record, found.folder) for found in read_runs(folder)))
 
 
 def pretraining_rows(results: PretrainResults) -> list[tuple[str, str]]:

@@ -19,11 +19,13 @@ class Submission(Shown):
     zip: Path
     report: "SubmissionCheck"
     answers: "tuple[RunSubmission, ...]" = ()
+    choices: tuple[str, ...] = ()
+    """A sentence for each task of which several runs were given: which of them was taken."""
 
     @property
     def notes(self) -> list[str]:
         """Return what to know: flags of runs, other revisions of test files, what is missing."""
-        found = []
+        found = [f"note: {choice}" for choice in self.choices]
         for run in self.answers:
             if run.record.flags:
                 found.append(f"warning: {run.folder}: flagged {', '.join(run.record.flags)}")
@@ -48,7 +50,7 @@ class Submission(Shown):
             for file in self.report.files
         ]
         facts = {"zip": str(self.zip), "valid": True, "files": files}
-        return {**facts, "missing": self.report.missing, "notes": self.report.notes}
+        return {**facts, "missing": self.report.missing, "notes": [*self.choices, *self.report.notes]}
 
     @property
     def tables(self) -> list[Table]:
@@ -72,16 +74,19 @@ def submit(
     data: Path | str | None = None,
     cards: Sequence[str] = (),
 ) -> Submission:
-    """Write CLUE's submission from fine-tuning runs, one per task, and check it. Raises ClueBenchError.
+    """Write CLUE's submission from fine-tuning runs and check it; of several runs of a task, the best on dev is taken.
+
+    Raises ClueBenchError.
 
     `data` is a folder with the test files, to compare ids with; `cards` are .toml files of your own tasks.
     """
-    from clue_bench.prediction.submission import known_slots, read_run, write_submission
+    from clue_bench.prediction.submission import choose_runs, known_slots, write_submission
 
     known = known_slots(list(cards))
-    answers = [read_run(run.folder if isinstance(run, Run) else Path(run), known) for run in runs]
+    answers, choices = choose_runs([run.folder if isinstance(run, Run) else Path(run) for run in runs], known)
     folder = None if data is None else Path(data)
-    return Submission(Path(out), write_submission(Path(out), answers, known=known, data=folder), tuple(answers))
+    check = write_submission(Path(out), answers, known=known, data=folder)
+    return Submission(Path(out), check, tuple(answers), tuple(choices))
 
 
 def check_submission(path: Path | str, *, data: Path | str | None = None, cards: Sequence[str] = ()) -> Submission:

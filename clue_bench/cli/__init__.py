@@ -17,7 +17,7 @@ from typer.core import TyperGroup
 
 from clue_bench import __version__
 from clue_bench.cli import inputs, models, results
-from clue_bench.cli.options import Verb
+from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted
 
@@ -35,29 +35,28 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="clue-bench",
     cls=_Commands,
-    help="Pretrain Chinese language models and measure them on CLUE. 预训练中文语言模型,并在 CLUE 上评测。",
+    help="Pretrain Chinese language models and measure them on CLUE.\n\n预训练中文语言模型,并在 CLUE 上评测。",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("quickstart", cls=Verb)(quickstart)
+app.command("quickstart", cls=RecipeVerb)(quickstart)
 app.add_typer(inputs.tasks, name="tasks")
 app.add_typer(inputs.recipes, name="recipes")
 app.add_typer(inputs.data, name="data")
 app.add_typer(inputs.vocab, name="vocab")
 app.add_typer(inputs.corpus, name="corpus")
-app.command("pretrain", cls=Verb)(pretrain)
-app.command("finetune", cls=Verb)(finetune)
-app.command("bench", cls=Verb)(bench)
+app.command("pretrain", cls=RecipeVerb)(pretrain)
+app.command("finetune", cls=SettingsVerb)(finetune)
+app.command("bench", cls=SettingsVerb)(bench)
 app.command("predict", cls=Verb)(models.predict)
 app.command("submit", cls=Verb)(models.submit)
 app.command("serve", cls=Verb)(models.serve)
 app.command("floor", cls=Verb)(floor)
 app.command("analyse", cls=Verb)(results.analyse)
 app.command("compare", cls=Verb, context_settings=results.CONTEXT)(results.compare)
-app.command("speed", cls=Verb)(models.speed)
+app.command("speed", cls=RecipeVerb)(models.speed)
 app.command("leaderboard", cls=Verb)(results.leaderboard)
 app.add_typer(results.runs, name="runs")
 app.command("doctor", cls=Verb)(models.doctor)

@@ -8,13 +8,13 @@ import typer
 
 from clue_bench.api import corpora
 from clue_bench.api import data as task_data
-from clue_bench.cli.options import TASK, Data, Json, Tasks, Verb, names
+from clue_bench.cli.options import TASK, Data, Json, Tasks, Verb, complete_recipe, complete_task, names
 from clue_bench.cli.terminal import print_json, print_table, show
 
 if TYPE_CHECKING:
     from clue_bench.cards import Kind
 
-Reference = Annotated[str, typer.Argument(metavar="CARD", help="A card's name, or a path ending in .toml.")]
+CARD = "A card's name, or a path ending in .toml."
 Texts = Annotated[
     list[Path],
     typer.Argument(metavar="TEXT…", help="Text files (.txt, .jsonl, also .gz and .xz) or folders of them."),
@@ -32,6 +32,8 @@ def _app(words: str) -> typer.Typer:
 def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
     """Return the four commands for one kind of card."""
     app = _app(f"List, show, copy and check {noun} cards. {chinese}")
+    complete = complete_task if kind == "tasks" else complete_recipe
+    Reference = Annotated[str, typer.Argument(metavar="CARD", help=CARD, autocompletion=complete)]
 
     @app.command("list", cls=Verb)
     def list_cards(json: Json = False) -> None:
@@ -226,7 +228,7 @@ def show_corpus(
     cls=Verb, epilog="Example: clue-bench corpus pairs --task afqmc --data clue --vocab vocab.txt --out pairs"
 )
 def pairs(
-    task: Annotated[str, typer.Option(metavar="TASK", help=f"{TASK}, over two texts.")],
+    task: Annotated[str, typer.Option(metavar="TASK", help=f"{TASK}, over two texts.", autocompletion=complete_task)],
     data: Data,
     vocab: Vocabulary,
     out: Folder,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import MODEL, TASK, Data, Json, Models, Set, names, overrides
+from clue_bench.cli.options import MODEL, TASK, Data, Json, Models, Set, complete_task, names, overrides
 from clue_bench.cli.terminal import print_json, print_table, say, show
 from clue_bench.errors import ClueBenchError
 
@@ -24,7 +24,9 @@ def predict(
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="A split of the task, e.g. test.")] = None,
     data: Data = Path("data"),
-    task: Annotated[str | None, typer.Option(metavar="TASK", help=f"{TASK}  [default: the model's]")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help=f"{TASK}  [default: the model's]", autocompletion=complete_task)
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File for the JSON Lines, instead of stdout.")
     ] = None,
@@ -84,9 +86,11 @@ def submit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Write CLUE's submission from runs, one per task, or check one: names, counts, order, ids, labels.
+    """Write CLUE's submission from runs, or check one: names, counts, order, ids, labels.
 
-    Example: clue-bench submit runs/afqmc runs/tnews --data clue --out submit_team.zip
+    Of several runs of a task, the one with the best score on dev is taken, and named.
+
+    Example: clue-bench submit runs/finetune-* --data clue --out submit_team.zip
 
     Example: clue-bench submit --check submit_team.zip --data clue
     """
@@ -180,7 +184,9 @@ def convert(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Convert a checkpoint without changing its outputs (转换模型格式); --from hf --to hf cleans one.
+    """Convert a checkpoint without changing its outputs (转换模型格式).
+
+    --from hf --to hf cleans one.
 
     Example: clue-bench convert bert_tiny.bin tiny --from uer --config tiny_config.json --vocab google_zh_vocab.txt
     """
@@ -243,7 +249,10 @@ def speed(
         ),
     ] = None,
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="Task whose training rows to fine-tune on and predict.")
+        str,
+        typer.Option(
+            metavar="TASK", help="Task whose training rows to fine-tune on and predict.", autocompletion=complete_task
+        ),
     ] = "afqmc",
     data: Annotated[
         Path | None,

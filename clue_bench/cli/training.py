@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from clue_bench.cli.options import MODEL, TASK, Data, Json, Set, Steps, names, overrides
+from clue_bench.cli.options import MODEL, TASK, Data, Json, Set, Steps, complete_recipe, complete_task, names, overrides
 from clue_bench.cli.terminal import print_json, print_table, say, show
 
 
@@ -21,7 +21,9 @@ def quickstart(
         Path | None,
         typer.Option(metavar="FOLDER", help="Folder to write  [default: quickstart; quickstart-real for real data]"),
     ] = None,
-    recipe: Annotated[str, typer.Option(metavar="RECIPE", help="Recipe to pretrain with.")] = "debug",
+    recipe: Annotated[
+        str, typer.Option(metavar="RECIPE", help="Recipe to pretrain with.", autocompletion=complete_recipe)
+    ] = "debug",
     steps: Steps = None,
     settings: Set = None,
     json: Json = False,
@@ -46,7 +48,12 @@ def quickstart(
 
 def pretrain(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A recipe's name (clue-bench recipes list) or a .toml file.")
+        str,
+        typer.Argument(
+            metavar="RECIPE",
+            help="A recipe's name (clue-bench recipes list) or a .toml file.",
+            autocompletion=complete_recipe,
+        ),
     ],
     corpus: Annotated[Path, typer.Option(metavar="FOLDER", help="Corpus folder, from clue-bench corpus build.")],
     out: Annotated[
@@ -101,7 +108,7 @@ def pretrain(
 
 
 def finetune(
-    task: Annotated[str, typer.Option(metavar="TASK", help=f"{TASK}.")],
+    task: Annotated[str, typer.Option(metavar="TASK", help=f"{TASK}.", autocompletion=complete_task)],
     model: Annotated[
         str,
         typer.Option(metavar="MODEL", help=f"{MODEL[:-1]}, e.g. uer/chinese_roberta_L-2_H-128."),
@@ -141,7 +148,11 @@ def bench(
     model: Annotated[list[str], typer.Option(metavar="MODEL", help=f"{MODEL[:-1]}; repeatable.")],
     task: Annotated[
         list[str] | None,
-        typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas  [default: all in --data]"),
+        typer.Option(
+            metavar="TASK",
+            help=f"{TASK}; repeatable, or separated by commas  [default: all in --data]",
+            autocompletion=complete_task,
+        ),
     ] = None,
     data: Data = Path("data"),
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that gets a folder for each run.")] = Path("runs"),
@@ -210,7 +221,10 @@ def bench(
 
 
 def floor(
-    task: Annotated[list[str], typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.")],
+    task: Annotated[
+        list[str],
+        typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.", autocompletion=complete_task),
+    ],
     data: Data = Path("data"),
     seed: Annotated[int, typer.Option(metavar="N", min=0, help="Seed of the linear model's solver.")] = 1,
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that gets a folder for each run.")] = Path("runs"),

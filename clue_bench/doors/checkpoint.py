@@ -228,8 +228,8 @@ def find_folder(model: str | Path) -> Path:
         raise ClueBenchError(
             f"{path}: no {CONFIG}, so a TensorFlow checkpoint", f"run clue-bench convert {path} DST --from tf"
         )
-    if path.exists():
-        raise ClueBenchError(f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run")
+    if path.exists() or path.with_name(f"{path.name}.index").is_file():
+        raise ClueBenchError(*_no_folder(path))
     if not HUB_ID.fullmatch(str(model)):
         raise ClueBenchError(
             f"{model}: no such folder, expected a checkpoint folder",
@@ -239,6 +239,30 @@ def find_folder(model: str | Path) -> Path:
     if not (folder / CONFIG).is_file():
         raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
     return folder
+
+
+def _no_folder(path: Path) -> tuple[str, str]:
+    """Return message and hint for a path that is no checkpoint folder: what it seems to be, and how to open it."""
+    pickles = [path] if path.suffix in (".bin", ".pt", ".pth") else sorted(path.glob("*.bin"))
+    if path.is_file() and (path.parent / CONFIG).is_file():
+        return f"{path}: a file of a checkpoint, expected its folder", f"give {path.parent}"
+    if pickles:
+        what = f"{path}: weights of PyTorch without a {CONFIG}, as UER-py writes them"
+        convert = f"clue-bench convert {pickles[0]} converted --from uer --config CONFIG.json --vocab vocab.txt"
+        return what, f"run {convert}, then give converted"
+    if path.name.endswith((".ckpt", ".ckpt.index", ".ckpt.meta")) or ".ckpt.data-" in path.name:
+        checkpoint = path.with_name(path.name.partition(".ckpt")[0] + ".ckpt")
+        return f"{path}: a TensorFlow checkpoint", f"run clue-bench convert {checkpoint} converted --from tf"
+    if path.is_file():
+        return f"{path}: a file, expected a checkpoint folder", "give the folder that holds config.json and the weights"
+    records = record_paths(path)
+    if len(records) == 1 and read_record(records[0]).status != "completed":
+        status = read_record(records[0]).status
+        return f"{path}: a {status} run, without a checkpoint", "type the command of that run again: it continues"
+    runs = [each.parent.parent for each in sorted(path.glob(f"*/{FOLDER}/{CONFIG}"))]
+    if runs:
+        return f"{path}: {len(runs)} folders of runs, and no checkpoint of its own", f"give one of them, e.g. {runs[0]}"
+    return f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run"
 
 
 def _hub_copy(model: str) -> Path:

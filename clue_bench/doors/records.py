@@ -29,7 +29,7 @@ it, never skipped.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import pydantic
 
@@ -298,20 +298,41 @@ def read_record_of(path: Path, record_type: type[T]) -> T:
 
 
 def read_records(folder: Path) -> Iterator[RunRecord]:
-    """Yield every record under `folder`, at any depth, in the order of their paths.
+    """Yield every record under `folder`, at any depth, in the order of their paths; a copy counts once.
 
-    Raises ClueBenchError if the folder does not exist, a record is not valid, or two records share a run_id.
+    Raises ClueBenchError as `read_runs` does.
+    """
+    return (found.record for found in read_runs(folder))
+
+
+class FoundRun(NamedTuple):
+    """A record, the folder that it lies in, and the folders of equal copies of it."""
+
+    record: RunRecord
+    folder: Path
+    copies: tuple[Path, ...]
+
+
+def read_runs(folder: Path) -> list[FoundRun]:
+    """Return every record under `folder`, at any depth, in the order of their paths, each with its folder.
+
+    Of equal records, as when one is copied to be published, the one in the folder of its own name counts. Raises
+    ClueBenchError if the folder does not exist, a record is not valid, or two that differ share a run_id.
     """
     if not folder.is_dir():
         raise ClueBenchError(f"{folder}: no such folder of run records", "run clue-bench finetune first")
-    seen: dict[str, Path] = {}
-    for path in sorted(folder.rglob(f"*{SUFFIX}")):
+    found: dict[str, FoundRun] = {}
+    for path in sorted(folder.rglob(f"*{SUFFIX}"), key=lambda each: (len(record_paths(each.parent)) > 1, each)):
         record = read_record(path)
         if path != record_path(path.parent, record.run_id):
             raise ClueBenchError(f"{path}: holds run_id '{record.run_id}'", "give the file its run's name")
-        if record.run_id in seen:
+        first = found.setdefault(record.run_id, FoundRun(record, path.parent, ()))
+        if first.folder == path.parent:
+            continue
+        if first.record != record:
             raise ClueBenchError(
-                f"{path} and {seen[record.run_id]} both hold run '{record.run_id}'", "remove one of them"
+                f"{path} and {record_path(first.folder, record.run_id)} are different records of run '{record.run_id}'",
+                "remove the older one of them",
             )
-        seen[record.run_id] = path
-        yield record
+        found[record.run_id] = first._replace(copies=(*first.copies, path.parent))
+    return sorted(found.values(), key=lambda each: record_path(each.folder, each.record.run_id))

@@ -78,6 +78,18 @@ def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -
     return sentences
 
 
+def tie(scores: Sequence[float], *, at_majority: bool) -> str:
+    """Return what a search says if all its points score the same, "" if they do not: its best point is no choice."""
+    if len(scores) < 2 or max(scores) > min(scores):
+        return ""
+    if at_majority:
+        return (
+            f"all {len(scores)} settings end at the majority class, so none of them is better: train longer, from "
+            "another model, or on more rows; clue-bench floor shows what the task gives without pretraining"
+        )
+    return f"all {len(scores)} settings score the same: the first one stands for them"
+
+
 def beyond(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -> str:
     """Return the --grid options of a search past the edges that `best` lies on, all other settings as in `best`."""
     options = []

@@ -5,14 +5,16 @@ every default is written to the run's record.
 """
 
 import math
-from typing import Any, Literal, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import pydantic
+from pydantic import Field
 
-from clue_bench.cards import Card, decode
+from clue_bench.cards import Card, Key, decode, described_keys
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Sizes
-from clue_bench.tasks.task import Task
+from clue_bench.numbers import typed
+from clue_bench.tasks.task import Task, load_task
 
 SMALL_LAYERS = 4
 NARROW_HIDDEN, LARGE_HIDDEN = 128, 1024
@@ -22,12 +24,11 @@ FEW_ROWS, FEW_UPDATES, MAX_EPOCHS = 2_000, 1_000, 50
 class Settings(Card):
     """Settings of one fine-tuning run.
 
-    Options that may raise scores are off by default. Their cost is counted in passes, each forward and backward: a
-    plain update is one pass, and the costs of options add up.
+    The descriptions are shown by `clue-bench finetune --help`. Options that may raise scores are off by default. Their
+    cost is counted in passes, each forward and backward: a plain update is one pass, and the costs of options add up.
 
-    - label_smoothing: this share of the target goes from the label to all classes (Szegedy et al. 2016). Costs nothing.
-    - layer_decay: the learning rate is multiplied by it once per layer below the head (Howard and Ruder 2018; ELECTRA
-      uses 0.8). 1 means off. Costs nothing.
+    - label_smoothing: Szegedy et al. 2016. Costs nothing.
+    - layer_decay: Howard and Ruder 2018; ELECTRA uses 0.8. Costs nothing.
     - ema_decay: a moving average of the weights is evaluated and kept (Polyak and Juditsky 1992). One more copy of the
       weights, and a walk over both per update.
     - fgm_epsilon: the gradient at word embeddings moved by epsilon · g / ‖g‖ is added, g being their own gradient over
@@ -36,24 +37,28 @@ class Settings(Card):
       their predictions (R-Drop, Liang et al. 2021). One more pass; needs dropout.
     """
 
-    learning_rate: float = pydantic.Field(gt=0.0)  # at the peak; linear warm-up, then linear to 0
-    epochs: int = pydantic.Field(ge=1)
-    steps: int | None = pydantic.Field(ge=1)  # updates after which the schedule stops; None: all epochs
-    batch_size: int = pydantic.Field(ge=1)  # rows per update
-    max_length: int = pydantic.Field(ge=8)  # tokens
-    warmup_share: float = pydantic.Field(ge=0.0, le=1.0)
-    weight_decay: float = pydantic.Field(ge=0.0)
-    clip_norm: float = pydantic.Field(gt=0.0)
-    dropout: float = pydantic.Field(ge=0.0, lt=1.0)
-    evaluations_per_epoch: int = pydantic.Field(ge=1)
-    max_evaluations: int = pydantic.Field(ge=1)  # in the whole run, evenly spread: dev may be larger than train
-    patience: int = pydantic.Field(ge=0)  # evaluations without improvement after which the run stops; 0: never
-    label_smoothing: float = pydantic.Field(ge=0.0, lt=1.0)
-    layer_decay: float = pydantic.Field(gt=0.0, le=1.0)
-    ema_decay: float = pydantic.Field(ge=0.0, lt=1.0)  # grows to this from 0.18 on, see `averaging`
-    fgm_epsilon: float = pydantic.Field(ge=0.0)
-    r_drop_alpha: float = pydantic.Field(ge=0.0)
-    precision: Literal["auto", "bf16", "fp32"]
+    learning_rate: float = Field(gt=0.0, description="at the peak; linear warm-up, then linear to 0")
+    epochs: int = Field(ge=1, description="passes over the training rows")
+    steps: int | None = Field(ge=1, description="updates after which the schedule ends, instead of all epochs")
+    batch_size: int = Field(ge=1, description="rows per update")
+    max_length: int = Field(ge=8, description="tokens of a row; longer rows are cut, and counted")
+    warmup_share: float = Field(ge=0.0, le=1.0, description="share of the updates with a rising learning rate")
+    weight_decay: float = Field(ge=0.0, description="AdamW's, on matrices")
+    clip_norm: float = Field(gt=0.0, description="largest norm of a gradient")
+    dropout: float = Field(ge=0.0, lt=1.0, description="share of activations dropped")
+    evaluations_per_epoch: int = Field(ge=1, description="scores on dev per epoch; the best weights are kept")
+    # Evenly spread over the run: dev may be larger than train.
+    max_evaluations: int = Field(ge=1, description="scores on dev in the whole run, at most")
+    patience: int = Field(ge=0, description="scores without improvement that stop the run; 0: never stop")
+    label_smoothing: float = Field(ge=0.0, lt=1.0, description="share of the target that goes to all classes; 0: off")
+    layer_decay: float = Field(gt=0.0, le=1.0, description="factor of the learning rate per layer downwards; 1: off")
+    # Grows to this from 0.18 on, see `averaging`.
+    ema_decay: float = Field(ge=0.0, lt=1.0, description="moving average of the weights, e.g. 0.99; 0: off")
+    fgm_epsilon: float = Field(
+        ge=0.0, description="adversarial step at the word embeddings, e.g. 0.5; 0: off; 2 × time"
+    )
+    r_drop_alpha: float = Field(ge=0.0, description="R-Drop's weight, e.g. 1; 0: off; 2 × time")
+    precision: Literal["auto", "bf16", "fp32"] = Field(description="of matrix products; auto: bf16 where it is fast")
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:
@@ -110,3 +115,31 @@ def make_settings(task: Task, sizes: Sizes, overrides: dict[str, Any], *, train_
             f"give --set max_length={sizes.max_positions} or less",
         )
     return settings
+
+
+class _Sizes(NamedTuple):
+    layers: int
+    hidden_size: int
+    max_positions: int = 512
+
+
+def setting_keys() -> list[Key]:
+    """Return every setting with its meaning and its default: for one that varies, those of a base model and of others.
+
+    They are computed, for models of four sizes and for few and many training rows.
+    """
+    card = load_task("tnews")
+    sizes = [_Sizes(12, 768), _Sizes(4, 312), _Sizes(2, 128), _Sizes(24, 1024)]
+    found = [default_settings(card, each, train_rows=rows) for rows in (50_000, 1_000) for each in sizes]
+    keys = []
+    for key in described_keys(Settings):
+        values = list(dict.fromkeys(defaults[key.name] for defaults in found))
+        if key.name == "max_length":
+            default = "the task's"
+        elif len(values) > 1:
+            ends = sorted(values)
+            default = f"{typed(values[0])} for a base model, {typed(ends[0])} to {typed(ends[-1])} by size and rows"
+        else:
+            default = typed(values[0]) or "none"
+        keys.append(key._replace(default=default))
+    return keys

@@ -22,6 +22,7 @@ from clue_bench.cards import builtin_folder, card_paths
 from clue_bench.doors.predictions import check_as_written, predictions_path, read_predictions
 from clue_bench.doors.records import TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.numbers import percent
 from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import Task, load_task
 
@@ -50,6 +51,10 @@ OF_NO_CARD = (
     *(f"{task}{version}_predict.json" for task in ("c3", "chid") for version in ("10", "11")),
 )
 """Official file names of test sets without a built-in card."""
+
+
+METRICS = {"macro_f1": "macro-F1"}
+"""What people call a metric, where it is not its key."""
 
 
 class Slot(NamedTuple):
@@ -173,6 +178,33 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
     return RunSubmission(folder, record, task, lines_of)
 
 
+def choose_runs(folders: Iterable[Path], known: dict[str, Slot]) -> tuple[list[RunSubmission], list[str]]:
+    """Return one run per task, of several the best on dev, and a sentence for every task that had a choice.
+
+    Baselines and unfinished runs come last, so that all runs of a benchmark may be given. Raises ClueBenchError as
+    `read_run` does for the run that is chosen.
+    """
+    of_task: dict[str, list[tuple[Path, TaskRecord]]] = {}
+    for folder in dict.fromkeys(folders):
+        record = _task_record(folder)
+        of_task.setdefault(record.task.name, []).append((folder, record))
+    chosen, notes = [], []
+    for task, runs in of_task.items():
+        best, record = max(runs, key=lambda each: _preference(each[1]))
+        chosen.append(read_run(best, known))
+        if len(runs) > 1:
+            value = getattr(record.completed_results.dev, record.task.metric)
+            name = METRICS.get(record.task.metric, record.task.metric)
+            notes.append(f"{task}: {len(runs)} runs given, {best} has the best dev {name}, {percent(value)}")
+    return chosen, notes
+
+
+def _preference(record: TaskRecord) -> tuple[bool, bool, float]:
+    if record.results is None:
+        return False, False, 0.0
+    return True, not record.model.is_floor, float(getattr(record.results.dev, record.task.metric))
+
+
 def write_submission(
     out: Path, runs: Sequence[RunSubmission], *, known: dict[str, Slot], data: Path | None
 ) -> SubmissionCheck:
@@ -190,8 +222,8 @@ def write_submission(
         return check_submission(temporary, known=known, data=data, called=out)
 
 
-def _finetuned(folder: Path) -> TaskRecord:
-    """Read the record in a run's folder."""
+def _task_record(folder: Path) -> TaskRecord:
+    """Read the record in a run's folder, finished or not."""
     paths = record_paths(folder)
     if len(paths) != 1:
         raise ClueBenchError(
@@ -202,6 +234,11 @@ def _finetuned(folder: Path) -> TaskRecord:
         raise ClueBenchError(
             f"{folder}: a {record.kind} run, expected a fine-tuning run", "give a folder that finetune wrote"
         )
+    return record
+
+
+def _finetuned(folder: Path) -> TaskRecord:
+    record = _task_record(folder)
     if record.status != "completed":
         raise ClueBenchError(f"{folder}: the run is {record.status}, expected completed", "repeat the run")
     return record

@@ -10,26 +10,27 @@ among the stages in the card's proportions.
 from typing import Any, Literal, Self
 
 import pydantic
+from pydantic import Field
 
-from clue_bench.cards import Card, Name, find_card, load_card
-from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.cards import Card, Key, Name, described_keys, explain_unknown_key, find_card, load_card
+from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Activation, Family, ModelConfig
 
 PositiveInt = pydantic.PositiveInt
-Share = pydantic.Field(ge=0.0, le=1.0)
 
 
 class Stage(Card):
     """A stage: one schedule at one row length."""
 
-    max_length: int = pydantic.Field(ge=8)  # tokens in a row, special ones included
-    steps: PositiveInt  # optimizer updates
-    global_batch: PositiveInt  # rows per update, over all devices
-    micro_batch: PositiveInt  # rows per forward pass; changes memory and speed, not the result (but for rounding)
-    learning_rate: float = pydantic.Field(gt=0.0)  # at the peak
-    final_learning_rate: float = pydantic.Field(ge=0.0)  # after the last step
-    warmup_share: float = Share  # of the steps, the first ones, in which the rate rises
-    decay_share: float = pydantic.Field(gt=0.0, le=1.0)  # of the steps, the last ones, in which it falls; 1: all others
+    max_length: int = Field(ge=8, description="tokens in a row, special ones included")
+    steps: int = Field(gt=0, description="updates; stage1.steps and stage2.steps where there are two stages")
+    global_batch: int = Field(gt=0, description="rows per update, over all devices")
+    # Changes memory and speed, not the result (but for rounding).
+    micro_batch: int = Field(gt=0, description="rows per forward pass: less takes less memory")
+    learning_rate: float = Field(gt=0.0, description="at the peak")
+    final_learning_rate: float = Field(ge=0.0, description="after the last step")
+    warmup_share: float = Field(ge=0.0, le=1.0, description="share of the steps, the first, in which the rate rises")
+    decay_share: float = Field(gt=0.0, le=1.0, description="share, the last, in which it falls; 1: all others")
 
     @property
     def warmup_steps(self) -> int:
@@ -53,41 +54,42 @@ class Recipe(Card):
     name: Name
     title: str
     # Architecture. "corpus" takes whatever vocabulary the shards were built with.
-    family: Family
-    vocab_size: PositiveInt | Literal["corpus"]
-    layers: PositiveInt
-    embedding_size: PositiveInt | Literal["hidden"]  # narrower than the layers in ALBERT only
-    hidden_size: PositiveInt
-    heads: PositiveInt
-    feed_forward_size: PositiveInt
-    max_positions: PositiveInt  # tokens
-    activation: Activation
-    layer_norm_eps: float = pydantic.Field(gt=0.0)
-    tied_head: bool  # the output matrix is the word embedding
-    dropout: float = pydantic.Field(ge=0.0, lt=1.0)
-    # First weights of attention: drawn, or such that heads begin at their neighbours (bert only)
-    initial_attention: Literal["random", "local"]
+    family: Family = Field(description="bert, albert, roformer or gpt2")
+    vocab_size: PositiveInt | Literal["corpus"] = Field(description='tokens; "corpus" takes the corpus\'s vocabulary')
+    layers: int = Field(gt=0, description="number of layers")
+    embedding_size: PositiveInt | Literal["hidden"] = Field(description="narrower than the layers in ALBERT only")
+    hidden_size: int = Field(gt=0, description="width of the layers")
+    heads: int = Field(gt=0, description="attention heads per layer; they divide hidden_size")
+    feed_forward_size: int = Field(gt=0, description="width inside a layer")
+    max_positions: int = Field(gt=0, description="tokens that the model can read at once")
+    activation: Activation = Field(description="gelu, gelu_tanh or relu")
+    layer_norm_eps: float = Field(gt=0.0, description="epsilon of the norms")
+    tied_head: bool = Field(description="whether the output matrix is the word embedding")
+    dropout: float = Field(ge=0.0, lt=1.0, description="share of activations dropped in training")
+    # First weights of attention: drawn, or such that heads begin at their neighbours
+    initial_attention: Literal["random", "local"] = Field(description="random, or local: at its neighbours (bert only)")
     # Objective: masked tokens, masked whole words, or the next token
-    objective: Literal["mlm", "wwm", "clm"]
-    mask_rate: float = pydantic.Field(ge=0.0, lt=1.0)  # share of a row's ordinary tokens that is predicted; 0 for clm
+    objective: Literal["mlm", "wwm", "clm"] = Field(description="mlm tokens, wwm whole words, clm the next token")
+    mask_rate: float = Field(ge=0.0, lt=1.0, description="share of a row's tokens that is predicted; 0 for clm")
     # Sentence order, summed with the above: none, over texts in two parts, or over pairs of neighbouring sentences
-    sentence_order: Literal["none", "texts", "sentences"]
+    sentence_order: Literal["none", "texts", "sentences"] = Field(description="none, texts or sentences")
     starts_from: str  # the recipe whose checkpoint (or one of its architecture) --from must give; "" needs none
-    labelled_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of the rows, from labelled pairs where --pairs gives some
+    labelled_share: float = Field(ge=0.0, lt=1.0, description="share of the rows that --pairs gives")
     # Optimizer: AdamW, or Muon for the layers' matrices and AdamW for the rest
-    optimizer: Literal["adamw", "muon"]
-    adam_beta1: float = pydantic.Field(ge=0.0, lt=1.0)
-    adam_beta2: float = pydantic.Field(ge=0.0, lt=1.0)
-    adam_epsilon: float = pydantic.Field(gt=0.0)
-    bias_correction: bool  # of Adam's moments
-    weight_decay: float = pydantic.Field(ge=0.0)
-    clip_norm: float = pydantic.Field(ge=0.0)  # 0 clips nothing
+    optimizer: Literal["adamw", "muon"] = Field(description="adamw, or muon for the layers' matrices")
+    adam_beta1: float = Field(ge=0.0, lt=1.0, description="Adam's")
+    adam_beta2: float = Field(ge=0.0, lt=1.0, description="Adam's")
+    adam_epsilon: float = Field(gt=0.0, description="Adam's")
+    bias_correction: bool = Field(description="whether Adam's moments are corrected")
+    weight_decay: float = Field(ge=0.0, description="AdamW's, on matrices")
+    clip_norm: float = Field(ge=0.0, description="largest norm of a gradient; 0 clips nothing")
     # Run
-    precision: Literal["auto", "bf16", "fp32"]
-    seed: int = pydantic.Field(ge=0)
-    held_out_share: float = pydantic.Field(ge=0.0, lt=1.0)  # of each shard's tokens, whole documents, never trained on
-    log_every: PositiveInt  # steps per line of metrics.jsonl
-    save_every: PositiveInt  # steps per training state, and per evaluation of the held-out part
+    precision: Literal["auto", "bf16", "fp32"] = Field(description="of matrix products; auto: bf16 where it is fast")
+    seed: int = Field(ge=0, description="seed of weights, order, masks and dropout")
+    # Of each shard's tokens, whole documents.
+    held_out_share: float = Field(ge=0.0, lt=1.0, description="share of the text that is never trained on")
+    log_every: int = Field(gt=0, description="steps per report, a line of metrics.jsonl")
+    save_every: int = Field(gt=0, description="steps per saved state and held-out loss, a multiple of log_every")
     stage1: Stage
     stage2: Stage | None = None
 
@@ -143,6 +145,11 @@ class Recipe(Card):
             dropout=self.dropout,
             tied_head=self.tied_head,
         )
+
+
+def recipe_keys() -> list[Key]:
+    """Return the keys of recipes with their meanings: those of a stage first, since they are changed most."""
+    return [*described_keys(Stage), *described_keys(Recipe)]
 
 
 DEBUG_SIZES = {"hidden_size": 64, "heads": 4, "feed_forward_size": 128, "log_every": 5, "save_every": 10}
@@ -207,10 +214,10 @@ def load_recipe(
 def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
     """Apply a stage's key that was given without a stage to all stages; a key given with its stage wins."""
     values: dict[str, Any] = {}
-    known = [*Recipe.model_fields, *Stage.model_fields]
+    known = dict.fromkeys(Recipe.model_fields, "") | {key.name: key.meaning for key in recipe_keys()}
     for key, value in overrides.items():
         if "." not in key and key not in known:
-            raise ClueBenchError(f"--set {key}: unknown key; {nearest(key, known)}", "use one of its keys")
+            raise ClueBenchError(*explain_unknown_key(f"--set {key}", [key], value, known, is_set=True))
         if key in Stage.model_fields:
             values |= {f"stage{number}.{key}": value for number in range(1, len(card.stages) + 1)}
     return values | {key: value for key, value in overrides.items() if key not in Stage.model_fields}

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clue_bench.doors.checkpoint import read_checkpoint
+from clue_bench.doors.checkpoint import find_folder, read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
@@ -132,3 +132,23 @@ def test_the_run_of_a_floor_is_no_model(tmp_path):
     (tmp_path / f"{record['run_id']}.record.json").write_text(json.dumps(record), encoding="utf-8")
     with pytest.raises(ClueBenchError, match=r"floor.* checkpoint"):
         read_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "given", "hint"),
+    [
+        (["model.bin"], "model.bin", "clue-bench convert {}/model.bin converted --from uer"),
+        (["model.bin"], "", "clue-bench convert {}/model.bin converted --from uer"),
+        (["bert_model.ckpt.index"], "bert_model.ckpt", "clue-bench convert {}/bert_model.ckpt converted --from tf"),
+        (["bert_model.ckpt.index"], "bert_model.ckpt.index", "clue-bench convert {}/bert_model.ckpt converted"),
+        (["config.json", "model.safetensors"], "model.safetensors", "give {}"),
+        (["run-1/checkpoint/config.json"], "", "give one of them, e.g. {}/run-1"),
+    ],
+)
+def test_what_is_no_checkpoint_folder_leads_to_one(tmp_path: Path, names: list[str], given: str, hint: str) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"{}")
+    with pytest.raises(ClueBenchError) as caught:
+        find_folder(tmp_path / given)
+    assert hint.format(tmp_path) in caught.value.hint

@@ -20,6 +20,7 @@ from clue_bench.doors.records import (
     parse_record,
     read_record,
     read_records,
+    read_runs,
     record_path,
     record_schema,
     write_record,
@@ -180,8 +181,18 @@ def test_records_come_from_any_depth_in_the_order_of_their_paths(tmp_path: Path)
     assert [found.run_id for found in read_records(tmp_path)] == ["a", "b", "c"]
 
 
-def test_two_records_of_one_run_are_both_named(tmp_path: Path) -> None:
-    paths = [write_record(tmp_path / name, record()) for name in ("a", "b")]
+def test_a_copied_record_counts_once_in_the_folder_of_its_run(tmp_path: Path) -> None:
+    for name in ("afqmc-tiny-1", "afqmc-tiny-2"):
+        write_record(tmp_path / "runs" / name, record(name))
+        write_record(tmp_path / "published", record(name))
+    found = read_runs(tmp_path)
+    assert [each.record.run_id for each in found] == ["afqmc-tiny-1", "afqmc-tiny-2"]
+    assert [each.folder for each in found] == [tmp_path / "runs" / each.record.run_id for each in found]
+    assert all(each.copies == (tmp_path / "published",) for each in found)
+
+
+def test_two_different_records_of_one_run_are_both_named(tmp_path: Path) -> None:
+    paths = [write_record(tmp_path / name, record().model_copy(update={"seed": len(name)})) for name in ("a", "bb")]
     with pytest.raises(ClueBenchError) as caught:
         list(read_records(tmp_path))
     assert all(str(path) in caught.value.message for path in paths)

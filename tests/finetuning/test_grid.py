@@ -3,7 +3,7 @@
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.grid import beyond, default_grid, edges, parse_grid, points
+from clue_bench.finetuning.grid import beyond, default_grid, edges, parse_grid, points, tie
 
 DEFAULTS = {"learning_rate": 1e-4, "epochs": 5, "batch_size": 32, "dropout": 0.1}
 
@@ -76,3 +76,16 @@ def test_words_have_no_edge():
 def test_the_next_search_goes_past_the_edge():
     grid = {"learning_rate": [3e-5, 1e-4, 3e-4], "epochs": [3, 5]}
     assert beyond(grid, {"learning_rate": 3e-4, "epochs": 3}) == "--grid learning_rate=0.0003,0.0009 --grid epochs=1,3"
+
+
+@pytest.mark.parametrize(
+    ("scores", "at_majority", "said"),
+    [([0.69, 0.69, 0.69], True, "majority class"), ([0.7, 0.7], False, "the same"), ([0.69, 0.7], True, "")],
+)
+def test_a_grid_of_equal_scores_says_so_and_nothing_of_edges(scores, at_majority, said):
+    found = tie(scores, at_majority=at_majority)
+    assert (said in found) if said else not found
+
+
+def test_a_single_point_is_no_tie():
+    assert tie([0.69], at_majority=True) == ""

@@ -101,3 +101,20 @@ def test_rows_are_never_longer_than_the_model_or_the_card():
 def test_bad_settings_are_named(overrides, message):
     with pytest.raises(ClueBenchError, match=message):
         make_settings(load_task("tnews"), model(), overrides, train_rows=53_360)
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [
+        ({"lr": 1e-4}, "--set learning_rate=1e-4"),
+        ({"batch": 8}, "--set batch_size=8"),
+        ({"num_train_epochs": 2}, "--set epochs=2"),
+        ({"max_seq_length": 64}, "--set max_length=64"),
+        ({"learningrate": 1e-4}, "--set learning_rate=1e-4"),
+        ({"warmup_steps": 100}, "--set warmup_share=…"),  # a share, not a number of steps: the value is not repeated
+    ],
+)
+def test_names_of_other_toolkits_lead_to_ours(given, typed):
+    with pytest.raises(ClueBenchError) as caught:
+        make_settings(load_task("afqmc"), model(), given, train_rows=100)
+    assert caught.value.hint.startswith(f"give {typed}")

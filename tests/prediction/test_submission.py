@@ -10,9 +10,9 @@ import pytest
 
 from clue_bench.cli import main
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
+from clue_bench.doors.records import BaselineRecord, DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
-from clue_bench.prediction.submission import check_submission, known_slots, read_run, write_submission
+from clue_bench.prediction.submission import check_submission, choose_runs, known_slots, read_run, write_submission
 from clue_bench.tasks.task import load_task
 
 OFFICIAL = {  # clue_submit_examples; rows of the official test files
@@ -38,14 +38,15 @@ DEV = {"rows": 4, "correct": 3, "accuracy": 0.75, "macro_f1": 0.5, "loss": 0.7, 
 RESULTS = {"dev": {**DEV, "majority_label": "0", "majority_share": 0.5}, "best_step": 1, "total_steps": 2}
 
 
-def write_run(folder, task, ids_of_split, *, status="completed", label=None):
+def write_run(folder, task, ids_of_split, *, status="completed", label=None, correct=3, is_floor=False):
     """Write a run's record and predictions; they take turns over the task's labels."""
+    dev = {**RESULTS["dev"], "rows": 100, "correct": correct, "accuracy": correct / 100}
     card = load_task(task)
     for split, ids in ids_of_split.items():
         labels = [label or card.labels[n % len(card.labels)] for n in range(len(ids))]
         rows = [Prediction(id=i, label=each, probability=0.5) for i, each in zip(ids, labels, strict=True)]
         write_predictions(predictions_path(folder, split), rows)
-    record = FinetuneRecord(
+    record = (BaselineRecord if is_floor else FinetuneRecord)(
         run_id=f"finetune-{task}-{folder.name}",
         status=status,
         started_at="2026-01-01T00:00:00Z",
@@ -54,11 +55,13 @@ def write_run(folder, task, ids_of_split, *, status="completed", label=None):
         seed=1,
         task=TaskFacts(name=task, title=card.title, column=card.column, metric=card.metric),
         data=DataFacts(name="clue", revision="official"),
-        model=ModelFacts(name="small", parameters=1, sha256="0", layers=1, hidden_size=1),
+        model=ModelFacts(name="small", parameters=1, sha256="0", layers=1, hidden_size=1, is_floor=is_floor),
         code={},
         packages={},
         hardware={},
-        results={**RESULTS, "predictions": {split: f"predictions/{split}.jsonl" for split in ids_of_split}},
+        results={**RESULTS, "dev": dev, "predictions": {s: f"predictions/{s}.jsonl" for s in ids_of_split}}
+        if status == "completed"
+        else {},
     )
     write_record(folder, record)
     return folder
@@ -116,6 +119,18 @@ def test_two_runs_of_a_task_are_refused(known, tmp_path, wsc_run):
         write_submission(
             tmp_path / "submit.zip", [read_run(run, known) for run in (wsc_run, other)], known=known, data=None
         )
+
+
+def test_of_all_runs_of_a_benchmark_the_best_models_are_taken_and_named(known, tmp_path, wsc_run):
+    better = write_run(tmp_path / "better", "cluewsc2020", {"test1.0": range(1, 291)}, correct=90)
+    floor = write_run(tmp_path / "floor", "cluewsc2020", {"test1.0": range(1, 291)}, correct=99, is_floor=True)
+    failed = write_run(tmp_path / "failed", "cluewsc2020", {"test1.0": range(1, 291)}, status="failed")
+    tnews = write_run(tmp_path / "tnews", "tnews", {"test": range(10_000), "test1.0": range(10_000), "dev": [0]})
+    chosen, notes = choose_runs([wsc_run, floor, better, failed, tnews], known)
+    assert [run.folder for run in chosen] == [better, tnews]
+    (note,) = notes
+    assert "cluewsc2020: 4 runs" in note
+    assert str(better) in note
 
 
 @pytest.mark.parametrize("ids", [range(1, 290), range(290), [2, 1, *range(3, 291)]], ids=["few", "shifted", "swapped"])

@@ -160,3 +160,19 @@ def test_a_model_of_other_sizes_does_not_bear_the_cards_name():
     assert load_recipe("gpt2-base", steps=1000).name == "gpt2-base"
     assert load_recipe("gpt2-base", debug_size=True).name == "gpt2-base-3l64"
     assert load_recipe("roberta-tiny-clue", {"hidden_size": 128, "heads": 2}).name == "roberta-tiny-clue-4l128"
+
+
+@pytest.mark.parametrize(
+    ("given", "typed"),
+    [
+        ({"lr": 1}, "--set learning_rate=1"),
+        ({"batch_size": 64}, "--set global_batch=64"),
+        ({"stage1.lr": 1e-4}, "--set stage1.learning_rate=1e-4"),
+        ({"num_hidden_layers": 4}, "--set layers=4"),
+        ({"epochs": 3}, "--set steps=…"),
+    ],
+)
+def test_names_of_other_toolkits_lead_to_the_recipes_keys(given, typed):
+    with pytest.raises(ClueBenchError) as caught:
+        load_recipe("debug", given)
+    assert caught.value.hint.startswith(f"give {typed}")

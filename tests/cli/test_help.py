@@ -1,0 +1,110 @@
+"""Help that leads: no line wider than 80 columns, every key of --set, completion in the shells, `python -m`."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from clue_bench.cli import app
+from clue_bench.finetuning.settings import Settings, setting_keys
+from clue_bench.pretraining.recipe import Recipe, Stage, recipe_keys
+from clue_bench.tables import text_width
+
+WIDTH = 80
+
+
+def commands(command=None, path=()):
+    """Yield the words of every command and group."""
+    command = command or typer.main.get_command(app)
+    yield path
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from commands(inner, (*path, name))
+
+
+@pytest.mark.parametrize("columns", [80, 200])
+def test_no_line_of_help_is_wider_than_80_columns(columns):
+    for words in commands():
+        shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(columns)}).output
+        wide = [line for line in shown.splitlines() if text_width(line) > WIDTH]
+        assert not wide, (words, wide)
+
+
+def test_a_list_of_commands_cuts_no_sentence():
+    for words in [(), ("corpus",), ("data",)]:
+        assert "..." not in CliRunner().invoke(app, [*words, "--help"]).output.partition("\n")[2]
+
+
+@pytest.mark.parametrize(
+    ("verb", "keys"),
+    [("finetune", setting_keys), ("bench", setting_keys), ("pretrain", recipe_keys), ("speed", recipe_keys)],
+)
+def test_help_lists_every_key_that_set_takes(verb, keys):
+    shown = CliRunner().invoke(app, [verb, "--help"]).output
+    listed = shown.partition("Settings, for --set")[2]
+    for key in keys():
+        assert f"\n  {key.name} " in listed, key.name
+
+
+def test_every_setting_says_what_it_means_and_its_default():
+    assert {key.name for key in setting_keys()} == set(Settings.model_fields)
+    assert all(key.meaning and key.default for key in setting_keys())
+    in_the_card_only = {"name", "title", "starts_from", "stage1", "stage2"}
+    assert {key.name for key in recipe_keys()} == {*Stage.model_fields, *Recipe.model_fields} - in_the_card_only
+
+
+def complete(shell, typed):
+    """Return what `shell` is told when `typed` is completed."""
+    env = {"_CLUE_BENCH_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": typed}
+    env |= {
+        "COMP_WORDS": typed,
+        "COMP_CWORD": str(len(typed.split(" ")) - 1),
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    return CliRunner().invoke(app, [], env=env, prog_name="clue-bench").output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("clue-bench fin", "finetune"),
+        ("clue-bench runs sh", "show"),
+        ("clue-bench finetune --task tn", "tnews"),
+        ("clue-bench bench --task afqmc,tn", "afqmc,tnews"),
+        ("clue-bench pretrain roberta-word-t", "roberta-word-tiny"),
+        ("clue-bench recipes show roberta-word-t", "roberta-word-tiny"),
+        ("clue-bench finetune --set learning", "learning_rate="),
+        ("clue-bench pretrain --set mask", "mask_rate="),
+    ],
+)
+def test_the_shell_completes_verbs_tasks_recipes_and_settings(shell, typed, expected):
+    assert expected in complete(shell, typed)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash here")
+def test_bash_completes_with_the_script_that_we_give_it(tmp_path):
+    command = tmp_path / "clue-bench"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -c "{RUN}" "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    script = subprocess.run(
+        [command], env={**env, "_CLUE_BENCH_COMPLETE": "source_bash"}, capture_output=True, text=True, check=True
+    ).stdout
+    typed = "COMP_WORDS=(clue-bench quick); COMP_CWORD=1; _clue_bench_completion clue-bench"
+    ask = f'{script}\n{typed}\necho "${{COMPREPLY[@]}}"'
+    found = subprocess.run(["bash", "-c", ask], env=env, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "quickstart"
+
+
+RUN = "import sys; sys.argv[0] = 'clue-bench'; from clue_bench.cli import main; main()"
+
+
+def test_python_runs_the_package_as_a_command():
+    found = subprocess.run(
+        [sys.executable, "-m", "clue_bench", "--version"], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip()
