@@ -1,0 +1,212 @@
+r"""Recipes at an equal budget, compared by held-out loss and by a fixed probe.
+
+    python benchmarks/recipe_trials.py benchmarks/trials.toml --corpus corpus --data clue --out trials --seconds 600
+
+A TOML file has a table per trial: the `recipe` it starts from, `set` with what it changes (as --set does), and perhaps
+`share`, the part of the budget that it gets. Every trial is pretrained with each pretraining seed for as many steps as
+fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
+models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by each trial's own rate,
+measured first, alone, in turn and kept in OUT/rates.json (what runs beside the pretraining later changes nothing); or
+--tokens, the same number for all. The same command goes on after it was stopped.
+
+Prints a Markdown table, and writes it to OUT/trials.md: mean ± half of the 95 % interval over pretraining seeds where
+there are several; the difference to the first trial, paired by seed, says whether a change is more than noise.
+"""
+
+import argparse
+import itertools
+import json
+import math
+import statistics
+import tempfile
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from scipy.stats import t as student
+
+import clue_bench as cb
+from clue_bench.pretraining.recipe import Recipe, load_recipe
+
+PROBE = {
+    "tnews": {"max_length": 48, "epochs": 2},
+    "afqmc": {"max_length": 96, "epochs": 3},
+    "ocnli": {"max_length": 96, "epochs": 3},
+}
+"""Settings that suit small models and take minutes; the same for every trial."""
+SHARED = {"learning_rate": 5e-4, "batch_size": 32, "evaluations_per_epoch": 1}
+WARM, TIMED = 3, 12  # steps before the clock, and on it
+ROUNDS = 3
+
+
+class Trial(NamedTuple):
+    """What is tried: a recipe's name or file, the keys it changes, and the share of the budget that it gets."""
+
+    name: str
+    recipe: str
+    changes: dict[str, Any]
+    share: float
+
+    def loaded(self, *, steps: int | None = None) -> Recipe:
+        """Return the recipe with its changes."""
+        return load_recipe(self.recipe, self.changes, steps=steps)
+
+
+def read_trials(path: Path) -> list[Trial]:
+    """Return the trials of a TOML file, in its order."""
+    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    return [
+        Trial(name, table["recipe"], table.get("set", {}), table.get("share", 1.0)) for name, table in tables.items()
+    ]
+
+
+def seconds_per_stage_step(trial: Trial, corpus: Path) -> list[float]:
+    """Return how long one step of each stage takes: the median of a few timed stretches of a short run."""
+    found = []
+    for stage in trial.loaded().stages:
+        changes = {key: value for key, value in trial.changes.items() if not key.startswith("stage")}
+        changes |= stage.model_dump(exclude={"steps"}) | {
+            "held_out_share": 0.0,
+            "log_every": WARM,
+            "save_every": 10**6 * WARM,
+        }
+        with tempfile.TemporaryDirectory() as folder:
+            run = cb.pretrain(
+                trial.recipe,
+                corpus=corpus,
+                out=Path(folder) / "run",
+                settings=changes,
+                steps=WARM + TIMED,
+                progress=False,
+            )
+            lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+        taken = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in itertools.pairwise(lines)]
+        found.append(statistics.median(taken))
+    return found
+
+
+def measured(trials: list[Trial], corpus: Path, path: Path) -> dict[str, list[float]]:
+    """Return each trial's seconds a step, by stage; measure those that `path` lacks, in turn, several rounds."""
+    known: dict[str, list[float]] = json.loads(path.read_text()) if path.is_file() else {}
+    missing = [trial for trial in trials if trial.name not in known]
+    rounds: dict[str, list[list[float]]] = {trial.name: [] for trial in missing}
+    for _ in range(ROUNDS):
+        for trial in missing:
+            rounds[trial.name].append(seconds_per_stage_step(trial, corpus))
+    known |= {name: [min(stage) for stage in zip(*each, strict=True)] for name, each in rounds.items()}
+    path.write_text(json.dumps(known, indent=1))
+    return known
+
+
+def steps_for(trial: Trial, per_step: list[float], *, seconds: float | None, tokens: float | None) -> int:
+    """Return the steps of the whole run that fit the budget, divided among stages as the recipe does."""
+    recipe = trial.loaded()
+    shares = [stage.steps / recipe.total_steps for stage in recipe.stages]
+    costs = per_step if tokens is None else [stage.global_batch * stage.max_length for stage in recipe.stages]
+    budget = (tokens if tokens is not None else seconds) or 0.0
+    return max(len(shares), round(budget * trial.share / sum(map(math.prod, zip(shares, costs, strict=True)))))
+
+
+def interval(values: list[float]) -> str:
+    """Return the mean, and half of its 95 % interval by Student's t where there are several values."""
+    mean = statistics.mean(values)
+    if len(values) < 2:
+        return f"{mean:.2f}"
+    half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.2f} ± {half:.2f}"
+
+
+def probe(model: cb.Run, tasks: list[str], *, data: Path, out: Path, seeds: int) -> dict[str, float]:
+    """Return the mean score in percent over the fine-tuning seeds, by task."""
+    scores = {}
+    for task in tasks:
+        runs = [
+            cb.finetune(
+                task,
+                model,
+                data=data,
+                out=out / f"{task}-seed{seed}",
+                seed=seed,
+                settings={
+                    **SHARED,
+                    **PROBE[task],
+                    "max_length": min(PROBE[task]["max_length"], model.settings["max_positions"]),
+                },
+                progress=False,
+            )
+            for seed in range(1, seeds + 1)
+        ]
+        scores[task] = 100 * statistics.mean(run.accuracy for run in runs)
+    return scores
+
+
+def table(trials: list[Trial], results: dict[str, list[dict[str, float]]]) -> str:
+    """Return the Markdown table of what is complete."""
+    done = [trial for trial in trials if results.get(trial.name)]
+    first = results[done[0].name]
+    columns = list(first[0])
+    names = ["trial", "seeds", *columns, "loss against the first", "probe against the first"]
+    lines = [f"| {' | '.join(names)} |", "|---|" + "--:|" * (len(names) - 1)]
+    for trial in done:
+        rows = results[trial.name]
+        cells = [trial.name, str(len(rows)), *(interval([row[column] for row in rows]) for column in columns)]
+        for compared in (["held-out loss"], [column for column in columns if column in PROBE]):
+            is_empty = trial is done[0] or not compared
+            cells.append("" if is_empty else interval(list(_differences(rows, first, compared))))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _differences(rows: list[dict[str, float]], first: list[dict[str, float]], columns: list[str]) -> Iterator[float]:
+    """Yield each pretraining seed's difference to the first trial, a mean over columns."""
+    for row, other in zip(rows, first, strict=False):
+        yield statistics.mean(row[column] - other[column] for column in columns)
+
+
+def main() -> None:
+    """Do what is missing, and print the table after every trial."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("trials", type=Path, help="TOML file with a table per trial")
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder of CLUE's task data")
+    parser.add_argument("--out", type=Path, required=True)
+    budget = parser.add_mutually_exclusive_group(required=True)
+    budget.add_argument("--seconds", type=float, help="of pretraining, on this machine")
+    budget.add_argument("--tokens", type=float, help="of pretraining")
+    parser.add_argument("--seeds", type=int, default=2, help="of pretraining [2]")
+    parser.add_argument("--probe-seeds", type=int, default=3, help="of fine-tuning; 0 leaves the probe out [3]")
+    parser.add_argument("--tasks", default=",".join(PROBE), help="of the probe [all three]")
+    given = parser.parse_args()
+    trials = read_trials(given.trials)
+    given.out.mkdir(parents=True, exist_ok=True)
+    rates = {} if given.seconds is None else measured(trials, given.corpus, given.out / "rates.json")
+    results: dict[str, list[dict[str, float]]] = {}
+    for seed in range(1, given.seeds + 1):
+        for trial in trials:
+            steps = steps_for(trial, rates.get(trial.name, []), seconds=given.seconds, tokens=given.tokens)
+            started = time.perf_counter()
+            folder = given.out / f"{trial.name}-seed{seed}"
+            run = cb.pretrain(
+                trial.recipe, corpus=given.corpus, out=folder, steps=steps, settings={**trial.changes, "seed": seed}
+            )
+            found = run.record.completed_results
+            row = {
+                "M tokens": run.record.model.pretraining_tokens / 1e6,
+                "held-out loss": found.held_out_loss,
+                "held-out accuracy": 100 * found.held_out_accuracy,
+            }
+            if given.probe_seeds:
+                row |= probe(
+                    run, given.tasks.split(","), data=given.data, out=folder / "probe", seeds=given.probe_seeds
+                )
+            results.setdefault(trial.name, []).append(row)
+            (given.out / "trials.md").write_text(table(trials, results) + "\n", encoding="utf-8")
+            print(f"{trial.name}, seed {seed}: {steps:,} steps, {time.perf_counter() - started:,.0f} s", flush=True)
+    print(table(trials, results))
+    print(f"\n{given.out / 'trials.md'}")
+
+
+if __name__ == "__main__":
+    main()
