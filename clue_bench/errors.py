@@ -7,6 +7,8 @@ Any other exception that reaches the command line is a bug in clue-bench and is 
 import difflib
 from collections.abc import Iterable
 
+AGAIN = "type the same command again: it continues"
+
 
 class ClueBenchError(Exception):
     """An error that the user can fix.

@@ -1,5 +1,7 @@
 """Pretrain a model by a recipe on a corpus, and show the run's progress."""
 
+import time
+from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from clue_bench.api.corpora import BuiltCorpus
-from clue_bench.api.progress import Bar, Progress
+from clue_bench.api.progress import Bar, Progress, seconds_text
 from clue_bench.api.runs import Run, as_path, number_text, percent_text, perplexity_text
 
 if TYPE_CHECKING:
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
     from clue_bench.pretraining.recipe import Recipe
     from clue_bench.pretraining.report import TrainingReport
     from clue_bench.pretraining.trackers import Choice
+    from clue_bench.pretraining.train import Pretraining
+
+SECONDS_BETWEEN_LOOKS = 0.5  # at the loss since the last report
+MEASURED_STEPS = 60  # looks, over which the time of a step is averaged
 
 PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}
 
@@ -36,7 +42,8 @@ def pretrain(
 ) -> Run:
     """Pretrain a model by `recipe`, a name or a .toml file, into the folder `out`; return the run.
 
-    A complete run is not repeated, and an interrupted one continues. `steps` is the number of updates in the whole run,
+    A complete run is not repeated, and an interrupted one continues: Ctrl-C and SIGTERM end the step, save, and raise
+    a KeyboardInterrupt that says at which step. `steps` is the number of updates in the whole run,
     `settings` override keys of the recipe, `start` is a checkpoint to start from, and `pairs` are labelled pairs for
     recipes that use them. Several processes (torchrun) share one run: the first one shows progress and writes the
     files, and all return the run. Raises ClueBenchError.
@@ -47,7 +54,7 @@ def pretrain(
     loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)  # before torch is imported
 
     from clue_bench.doors.checkpoint import read_checkpoint
-    from clue_bench.pretraining.run import METRICS, completed_record, run, run_id
+    from clue_bench.pretraining.run import METRICS, completed_record, run_id, run_steps
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
 
@@ -82,34 +89,60 @@ def pretrain(
         "from": origin and origin.name,
         "pairs": labelled and labelled.folder.name,
     }
-    name, config, reports = run_id(pretraining), loaded.model_dump(), run(pretraining, asked=typed)
+    name, moments = run_id(pretraining), run_steps(pretraining, asked=typed)
+    next(moments)  # it has loaded the state of an interrupted run
+    if pretraining.step:
+        show.note(f"continues at step {pretraining.step:,} of {loaded.total_steps:,}")
     if pretraining.processes.is_first:
-        reports = tracked(reports, picked, out=out, metrics=out / METRICS, name=name, config=config)
-    with show.bar(f"pretrain {loaded.name}", total_tokens(loaded)) as bar:
+        moments = tracked(moments, picked, out=out, metrics=out / METRICS, name=name, config=loaded.model_dump())
+    with show.bar(f"pretrain {loaded.name}", total_tokens(loaded), start=pretraining.tokens_seen) as bar:
         watched = Watched(bar, loaded)
-        for report in reports:
+        for report in moments:
             if show.is_shown:
-                watched.show(report)
+                watched.follow(pretraining, report)
     return Run.read(out, name)
 
 
 class Watched:
-    """The displayed reports of one run. The last evaluation of the held-out part stays until the next one."""
+    """The displayed steps and reports of one run.
+
+    A report stays until the next one, and so does the last evaluation of the held-out part; the steps go on.
+    """
 
     def __init__(self, bar: Bar, recipe: "Recipe") -> None:
         """Prepare to show reports on `bar`, whose total is `total_tokens`."""
         self._bar, self._recipe = bar, recipe
         self._evaluated: TrainingReport | None = None
+        self._reported: TrainingReport | None = None
+        self._looks: deque[tuple[float, int]] = deque(maxlen=MEASURED_STEPS)  # at the clock, and the step
+
+    def follow(self, pretraining: "Pretraining", report: "TrainingReport | None") -> None:
+        """Show the step that `pretraining` has just made, and its report if there is one."""
+        now = time.monotonic()
+        if report is None and len(self._looks) > 1 and now - self._looks[-1][0] < SECONDS_BETWEEN_LOOKS:
+            return
+        self._looks.append((now, pretraining.step))
+        if report is not None:
+            self.show(report)
+        else:
+            self.show_step(pretraining.step, pretraining.tokens_seen, pretraining.loss_so_far())
+
+    def show_step(self, step: int, tokens: int, loss: float | None) -> None:
+        """Show a step without a report: its `loss` is the mean since the last one."""
+        words = [*self._steps(step), *([] if loss is None else [f"loss {loss:.3f}"])]
+        below = self.table(self._reported, words) if self._reported else Text(" · ".join(words), "dim")
+        self._bar.update(tokens, "  ".join(words), below=below)
 
     def show(self, report: "TrainingReport") -> None:
         """Show a report in place of the previous one."""
         if report.held_out_loss is not None:
             self._evaluated = report
+        self._reported = report
         self._bar.update(report.tokens, self.line(report), below=self.table(report))
 
     def line(self, report: "TrainingReport") -> str:
         """Return a report as one line of progress."""
-        parts = [f"step {report.step:,}"]
+        parts = self._steps(report.step)
         parts += [f"stage {report.stage}"] if self._recipe.stage2 else []
         parts += [f"loss {report.loss:.3f}"]
         if report.sop_loss is not None and report.sop_accuracy is not None:
@@ -123,8 +156,8 @@ class Watched:
         parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {report.mfu:.0%}"]
         return "  ".join([*parts, f"lr {report.learning_rate:.2e}"])
 
-    def table(self, report: "TrainingReport") -> Table:
-        """Return a report as a table of losses above two lines of numbers."""
+    def table(self, report: "TrainingReport", position: list[str] | None = None) -> Table:
+        """Return a report as a table of losses above three lines of numbers, the first of which may be newer."""
         losses = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
         losses.add_column("", min_width=16)
         for name in ("loss", "accuracy", "perplexity"):
@@ -141,7 +174,7 @@ class Watched:
         shown = Table.grid()
         shown.add_row("")
         shown.add_row(losses)
-        for words in (self._position(report), self._speed(report)):
+        for words in (position or self._position(report), self._speed(report), self._health(report)):
             shown.add_row(Text(" · ".join(words), "dim"))
         return shown
 
@@ -152,19 +185,31 @@ class Watched:
         if report.held_out_sop_accuracy is not None:
             losses.add_row("held-out order", "", _percent(report.held_out_sop_accuracy), style="green")
 
+    def _steps(self, step: int) -> list[str]:
+        """Return the step, and how long one takes, once there is something to compare with."""
+        words = [f"step {step:,} of {self._recipe.total_steps:,}"]
+        if len(self._looks) > 1 and self._looks[-1][1] > self._looks[0][1]:
+            (first, first_step), (last, last_step) = self._looks[0], self._looks[-1]
+            words += [f"{seconds_text((last - first) / (last_step - first_step))} a step"]
+        return words
+
     def _position(self, report: "TrainingReport") -> list[str]:
         stages = len(self._recipe.stages)
         return [
-            f"step {report.step:,} of {self._recipe.total_steps:,}",
+            *self._steps(report.step),
             *([f"stage {report.stage} of {stages}"] if stages > 1 else []),
             f"{number_text(report.tokens)} tokens",
-            f"learning rate {report.learning_rate:.2e}",
         ]
 
     def _speed(self, report: "TrainingReport") -> list[str]:
         return [
             f"{report.tokens_per_second:,.0f} tokens/s",
             f"MFU {report.mfu:.0%} of {number_text(report.model_flops_per_second / report.mfu)}FLOP/s",
+        ]
+
+    def _health(self, report: "TrainingReport") -> list[str]:
+        return [
+            f"learning rate {report.learning_rate:.2e}",
             f"gradient norm {report.gradient_norm:.2f}",
             f"{report.skipped:,} steps skipped",
         ]

@@ -1,6 +1,7 @@
-"""Show progress: bars in a terminal or a notebook, and notes.
+"""Show progress: bars in a terminal or a notebook, lines in a file or a pipe, and notes.
 
 A `Progress` that is off shows nothing and sends its notes to the log. Bars go to stderr; stdout holds results only.
+On a terminal details stand below the bar, so that share, count, time and ETA fit into 80 columns.
 """
 
 import html
@@ -10,16 +11,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.text import Text
 
-from clue_bench.errors import Interrupted
+from clue_bench.errors import AGAIN, Interrupted
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
 SECONDS_BETWEEN_UPDATES = 0.1  # of a notebook's bar
 SECONDS_OF_SPEED = 600.0  # that the ETA is estimated from; rich's own 30 give none if updates are further apart
-AGAIN = "type the same command again: it continues"
+BAR_WIDTHS = (5, 40)  # columns
+BESIDE_THE_BAR = 42  # columns: share, count, time, ETA
 
 stderr = Console(stderr=True, highlight=False, force_jupyter=False)
 log = logging.getLogger("clue_bench")
@@ -44,20 +48,22 @@ class Progress:
             self.note(text)
 
     @contextmanager
-    def bar(self, what: str, total: float, *, count: bool = False, on_interrupt: str = AGAIN) -> Iterator["Bar"]:
-        """Show the progress of `what` while the block runs; `count` shows "done/total" as whole numbers.
+    def bar(
+        self, what: str, total: float, *, start: float = 0.0, count: bool = False, on_interrupt: str = AGAIN
+    ) -> Iterator["Bar"]:
+        """Show the progress of `what`, from `start` on, while the block runs; `count` shows whole numbers, too.
 
         A keyboard interrupt becomes `Interrupted` with the hint `on_interrupt`.
         """
+        least, most = BAR_WIDTHS
         rich = _Display(
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(max(least, min(most, stderr.width - cell_len(what) - BESIDE_THE_BAR))),
             TextColumn("{task.percentage:3.0f} %"),
             *([MofNCompleteColumn()] if count else []),
             TimeElapsedColumn(),
             TextColumn("ETA"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}"),
             console=stderr,
             disable=not (self.is_shown and stderr.is_terminal),
             speed_estimate_period=SECONDS_OF_SPEED,
@@ -66,12 +72,12 @@ class Progress:
             if not self.is_shown:
                 yield Bar(what, total)
             elif in_notebook():
-                yield NotebookBar(what, total)
+                yield NotebookBar(what, total, start)
             elif stderr.is_terminal:
                 with rich:
-                    yield TerminalBar(what, total, rich)
+                    yield TerminalBar(what, total, start, rich)
             else:
-                yield LineBar(what, total)
+                yield LineBar(what, total, start, count=count)
         except KeyboardInterrupt as interruption:
             if isinstance(interruption, Interrupted):
                 raise
@@ -89,31 +95,34 @@ class Bar:
 
 
 class LineBar(Bar):
-    """A bar for files and pipes: a line every ten seconds."""
+    """A bar for files and pipes: a line at once, and one every ten seconds."""
 
-    def __init__(self, what: str, total: float) -> None:
+    def __init__(self, what: str, total: float, start: float, *, count: bool) -> None:
         super().__init__(what, total)
-        self._started = self._last_line = time.monotonic()  # of the first update, once there is one
-        self._from: float | None = None
+        self._count, self._start = count, start
+        self._started = self._last_line = time.monotonic()
         self._ended = False
+        self._write(start, "", "")
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
         """Write a line if one is due, or everything is done."""
-        if self._from is None:
-            self._from, self._started = done, time.monotonic()
         now, ended = time.monotonic(), done >= self._total
         if not self._ended and (now - self._last_line >= SECONDS_BETWEEN_LINES or ended):
             self._last_line, self._ended = now, ended
-            share = 100 * done / self._total if self._total else 100.0
-            line = f"{self._what} {share:3.0f} %  {detail}  {self._eta(done, now)}".rstrip()
-            stderr.print(line, markup=False, soft_wrap=True)
+            self._write(done, detail, self._eta(done, now))
+
+    def _write(self, done: float, detail: str, eta: str) -> None:
+        share = 100 * done / self._total if self._total else 100.0
+        count = f"{done:,.0f} of {self._total:,.0f}" if self._count else ""
+        parts = [part for part in (f"{self._what} {share:3.0f} %", count, detail, eta) if part]
+        stderr.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _eta(self, done: float, now: float) -> str:
-        moved = done - (self._from or 0.0)
+        moved = done - self._start
         if moved <= 0 or done >= self._total:
             return ""
-        left = (now - self._started) * (self._total - done) / moved
-        return f"ETA {int(left) // 60}:{int(left) % 60:02d}"
+        left = int((now - self._started) * (self._total - done) / moved)
+        return f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
 
 
 class _Display(RichProgress):
@@ -130,27 +139,28 @@ class _Display(RichProgress):
 class TerminalBar(Bar):
     """A bar for terminals, with an estimate of the remaining time."""
 
-    def __init__(self, what: str, total: float, rich: _Display) -> None:
+    def __init__(self, what: str, total: float, start: float, rich: _Display) -> None:
         super().__init__(what, total)
-        self._rich, self._task = rich, rich.add_task(what, total=total, detail="")
+        self._rich, self._task = rich, rich.add_task(what, total=total)
+        rich.update(self._task, completed=start)
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
         """Move the bar."""
-        self._rich.below = below
-        self._rich.update(self._task, completed=done, detail="" if below else detail)
+        self._rich.below = Text(detail, "dim") if below is None and detail else below
+        self._rich.update(self._task, completed=done)
 
 
 class NotebookBar(Bar):
     """A bar for notebooks: HTML that IPython replaces in place, without widgets."""
 
-    def __init__(self, what: str, total: float) -> None:
+    def __init__(self, what: str, total: float, start: float) -> None:
         super().__init__(what, total)
         from IPython import display
 
         ipython: Any = display  # it has no types
         self._html = ipython.HTML
         self._last = 0.0
-        self._handle: Any = ipython.display(self._html(self._element(0, "")), display_id=True)
+        self._handle: Any = ipython.display(self._html(self._element(start, "")), display_id=True)
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
         """Move the bar, unless it was moved a moment ago."""
@@ -163,6 +173,16 @@ class NotebookBar(Bar):
         share = 100 * done / self._total if self._total else 100.0
         words = html.escape(f"{self._what} {share:.0f} %  {detail}".rstrip())
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
+
+
+def seconds_text(seconds: float) -> str:
+    """Return a time in words, e.g. 18 ms, 1.32 s, 1 m 47 s, 2 h 10 m."""
+    if seconds < 1:
+        return f"{1000 * seconds:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole // 60} m {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole // 60 % 60} m"
 
 
 def in_notebook() -> bool:

@@ -8,6 +8,7 @@ torch, transformers and pandas are imported inside commands, so that --help answ
 
 import io
 import os
+import signal
 import sys
 import traceback
 from typing import Any
@@ -23,13 +24,14 @@ from clue_bench.errors import ClueBenchError, Interrupted
 
 
 class _Commands(TyperGroup):
-    """All verbs; an interruption that says how to continue is reported like any other message to the user."""
+    """All verbs; an interruption that says how to continue is no error, but what was asked for is not there."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except Interrupted as interruption:
-            raise ClueBenchError(interruption.message, interruption.hint) from interruption
+            _complain(interruption.message, f"hint: {interruption.hint}")
+            raise typer.Exit(1) from interruption
 
 
 app = typer.Typer(
@@ -75,6 +77,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese shows escapes instead of failing
             stream.reconfigure(errors="backslashreplace")
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which every verb knows
     try:
         app()
     except ClueBenchError as error:

@@ -102,7 +102,7 @@ class Recipe(Card):
                     f"stage{number}.max_length = {stage.max_length} exceeds max_positions = {self.max_positions}"
                 )
         if self.save_every % self.log_every:
-            # A state between two reports would have to contain half a report.
+            # The held-out part is evaluated with a state, and is told in a report.
             raise ValueError(f"save_every = {self.save_every} is not a multiple of log_every = {self.log_every}")
         if (self.objective == "clm") != (self.family == "gpt2"):
             raise ValueError(f'objective = "{self.objective}" does not go with family = "{self.family}"')

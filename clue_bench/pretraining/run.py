@@ -1,7 +1,8 @@
 """Do a pretraining run and write its files: shards in, checkpoint out.
 
 1. Continue from the training state if there is one; write a record that says "interrupted" until the end.
-2. For every report: append it to metrics.jsonl, replace the state if due, and yield the report.
+2. After every step: append its report, if one is due, to metrics.jsonl; replace the state if it is due by steps or by
+   time; stop after saving if SIGINT or SIGTERM has asked for it.
 3. Draw loss.svg now and then and at the end, also if the run fails or is interrupted.
 4. Write the checkpoint, then the completed record.
 
@@ -12,7 +13,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -30,13 +31,15 @@ from clue_bench.doors.records import (
     write_record,
 )
 from clue_bench.doors.results import PretrainResults
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import AGAIN, ClueBenchError, Interrupted
 from clue_bench.models.config import count_parameters
 from clue_bench.pretraining import curve
+from clue_bench.pretraining.pauses import SECONDS_BETWEEN_SAVES, Pauses
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.state import FILE as STATE
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.training import hardware
+from clue_bench.training.stopping import stop_requests
 from clue_bench.weights.hf_config import pretraining_class
 
 LOCK = ".lock"
@@ -67,10 +70,19 @@ def completed_record(pretraining: Pretraining) -> PretrainRecord | None:
 
 
 def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[TrainingReport]:
-    """Train to the end, keeping every file of the run up to date; yield the reports.
+    """Train to the end as `run_steps` does; yield the reports alone."""
+    return (report for report in run_steps(pretraining, asked=asked) if report is not None)
 
+
+def run_steps(
+    pretraining: Pretraining, *, asked: dict[str, Any], seconds_between_saves: float = SECONDS_BETWEEN_SAVES
+) -> Iterator[TrainingReport | None]:
+    """Train to the end, keeping every file of the run up to date.
+
+    Yields None once the run has been continued or begun, and after every step its report, None where none is due.
     `asked` is what the user typed, for the record. Of several processes, the first one writes the files. Raises
-    ClueBenchError if `out` holds another run, or the loss diverges (recorded as failed).
+    ClueBenchError if `out` holds another run, or the loss diverges (recorded as failed), and Interrupted after saving
+    if SIGINT or SIGTERM asks for it.
     """
     claim_folder(pretraining.out, run_id(pretraining))
     pretraining.resume()
@@ -78,16 +90,19 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Training
     try:
         if pretraining.processes.is_first:
             with files.held(pretraining.out / LOCK):
-                yield from _run_with_files(pretraining, asked)
+                yield from _run_with_files(pretraining, asked, seconds_between_saves)
         else:
-            yield from pretraining.reports()
+            yield None
+            yield from _steps(pretraining, lambda report: None, seconds_between_saves)
             pretraining.check_weights()
         pretraining.processes.wait()  # for the files: a process that leaves early is an error to torchrun
     finally:
         pretraining.leave()
 
 
-def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator[TrainingReport]:
+def _run_with_files(
+    pretraining: Pretraining, asked: dict[str, Any], seconds_between_saves: float
+) -> Iterator[TrainingReport | None]:
     out = pretraining.out
     for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
         if stray.is_file():
@@ -99,22 +114,22 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
         record = record.model_copy(update={"started_at": read_record(path).started_at})
     write_record(out, record)
     started = time.perf_counter() - pretraining.seconds
-    last: TrainingReport | None = None
     drawn = time.perf_counter()
+
+    def write(report: TrainingReport) -> None:
+        nonlocal drawn
+        with (out / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(report)) + "\n")
+        if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
+            # Before the state: a run killed in between repeats the stage's last steps and its checkpoint.
+            _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
+        if time.perf_counter() - drawn > SECONDS_BETWEEN_PICTURES:
+            _draw(pretraining)
+            drawn = time.perf_counter()
+
     try:
-        for report in pretraining.reports():
-            with (out / METRICS).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(report)) + "\n")
-            if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
-                # Before the state: a run killed in between repeats the stage's last steps and its checkpoint.
-                _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
-            if pretraining.is_at_save:
-                pretraining.save()
-                if time.perf_counter() - drawn > SECONDS_BETWEEN_PICTURES:
-                    _draw(pretraining)
-                    drawn = time.perf_counter()
-            last = report
-            yield report
+        yield None
+        yield from _steps(pretraining, write, seconds_between_saves)
         pretraining.check_weights()
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
@@ -123,7 +138,30 @@ def _run_with_files(pretraining: Pretraining, asked: dict[str, Any]) -> Iterator
     finally:
         _draw(pretraining)
     sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
-    write_record(out, _completed(pretraining, record, last or _last_report(out), sha256, time.perf_counter() - started))
+    write_record(out, _completed(pretraining, record, _last_report(out), sha256, time.perf_counter() - started))
+
+
+def _steps(
+    pretraining: Pretraining, write: Callable[[TrainingReport], None], seconds_between_saves: float
+) -> Iterator[TrainingReport | None]:
+    """Train; after every step `write` its report, save if that is due, and stop if asked: all processes alike."""
+    total = pretraining.recipe.total_steps
+    with stop_requests() as request:
+        pauses = Pauses(pretraining.processes, pretraining.device, request, seconds_between_saves=seconds_between_saves)
+        for report in pretraining.moments():
+            if report is not None:
+                write(report)
+            pause = pauses.after_step()
+            stops = pause.stop and pretraining.step < total
+            if (report is not None and pretraining.is_at_save) or pause.save or stops:
+                pretraining.save()
+                pauses.saved()
+            yield report
+            if stops:
+                raise Interrupted(
+                    f"pretrain {pretraining.recipe.name}: stopped and saved at step {pretraining.step:,} of {total:,}",
+                    AGAIN,
+                )
 
 
 def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:

@@ -72,7 +72,10 @@ def extend_positions(model: LanguageModel, *, learned: int) -> None:
 
 
 class State(NamedTuple):
-    """The state after `step` steps of all stages and `seconds` of training. `identity` says which run this is."""
+    """The state after `step` steps of all stages and `seconds` of training. `identity` says which run this is.
+
+    `since` is what the next report will be made of, if the state was saved between two reports; older ones lack it.
+    """
 
     step: int
     seconds: float
@@ -80,6 +83,7 @@ class State(NamedTuple):
     identity: dict[str, Any]
     model: dict[str, Any]
     optimizer: dict[str, Any]
+    since: dict[str, Any] | None = None
 
 
 def save_state(path: Path, state: State) -> None:

@@ -74,6 +74,14 @@ class Processes:
             dist.all_reduce(values)
         return values
 
+    def agreed(self, values: list[int], device: torch.device) -> list[int]:
+        """Return the largest of every process's `values`, one by one."""
+        if self.size == 1:
+            return values
+        largest = torch.tensor(values, device=device)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+        return [int(value) for value in largest.tolist()]
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:

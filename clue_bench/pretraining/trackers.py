@@ -43,26 +43,27 @@ def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
 
 
 def tracked(
-    reports: Iterable[TrainingReport],
+    reports: Iterable[TrainingReport | None],
     choice: Literal["none", "tensorboard", "trackio"],
     *,
     out: Path,
     metrics: Path,
     name: str,
     config: dict[str, Any],
-) -> Iterator[TrainingReport]:
-    """Log `reports` of the run `name` in the folder `out`, and pass them on.
+) -> Iterator[TrainingReport | None]:
+    """Log `reports` of the run `name` in the folder `out`, and pass them on; None, for a step without one, too.
 
     `metrics` are the reports so far, `config` the recipe. Without any report nothing is opened or written.
     """
     tracker: TensorBoard | Trackio | None = None
     try:
         for report in reports:
-            if choice == "tensorboard":
-                tracker = tracker or TensorBoard(out / FOLDER, first_step=report.step)
-            elif choice == "trackio":
-                tracker = tracker or Trackio(out, metrics, name=name, config=config, first_step=report.step)
-            if tracker is not None:
+            if report is not None and tracker is None:
+                if choice == "tensorboard":
+                    tracker = TensorBoard(out / FOLDER, first_step=report.step)
+                elif choice == "trackio":
+                    tracker = Trackio(out, metrics, name=name, config=config, first_step=report.step)
+            if report is not None and tracker is not None:
                 tracker.log(report)
             yield report
     finally:

@@ -1,4 +1,4 @@
-"""The training loop: a generator of reports.
+"""The training loop: a generator of steps, some of which have a report.
 
 Input: a recipe and a corpus. Output: reports, and a `Pretraining` whose model and optimizer have moved on.
 Progress displays, metrics, states and checkpoints are the consumer's business (`run`).
@@ -10,13 +10,14 @@ A step runs `feeds.inputs(step)` on the host, then, on the device and optionally
 import gc
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clue_bench.doors.checkpoint import Checkpoint
 from clue_bench.doors.shards import Corpus
@@ -26,7 +27,7 @@ from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
-from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step
+from clue_bench.pretraining.step import Mean, Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool, RowDropout
@@ -41,6 +42,21 @@ from clue_bench.training.optim import (
     muon,
 )
 from clue_bench.vocab import read_vocabulary
+
+
+@dataclass(frozen=True)
+class SinceReport:
+    """What the steps since the last report add up to, in this process, for the next report."""
+
+    sums: Sums
+    skipped: Tensor  # updates, on the device
+    steps: int = 0
+    seconds: float = 0.0
+
+    def plus(self, step: StepSums, seconds: float) -> "SinceReport":
+        """Return the same with one more step, which took `seconds`."""
+        sums, skipped = self.sums.plus(step.sums), self.skipped + step.skipped
+        return SinceReport(sums, skipped, self.steps + 1, self.seconds + seconds)
 
 
 class Pretraining:
@@ -81,6 +97,7 @@ class Pretraining:
         self.wrapped = self.processes.wrap(self.model)
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
+        self.since = self._nothing()
         self._enter_stage(1)
 
     @property
@@ -131,6 +148,12 @@ class Pretraining:
         state = load_state(self.out / FILE, identity=self.identity, device=self.device)
         self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
         self.model.load_state_dict(state.model)
+        if state.since and self.processes.is_first:  # the sums are those of all processes
+            since = state.since
+            sums, skipped = Sums(*since["sums"]), self.since.skipped + since["skipped"]
+            self.since = SinceReport(sums, skipped, since["steps"], since["seconds"])
+        elif state.since:
+            self.since = replace(self.since, steps=state.since["steps"])
         learned = self.recipe.stage1.steps
         if self.recipe.stage2 is not None and self.step == learned:
             self._enter_second_stage()
@@ -142,22 +165,39 @@ class Pretraining:
             drop_bias_correction(self.optimizer)  # an older state counts from 0
 
     def save(self) -> None:
-        """Replace the training state."""
+        """Replace the training state, which the first process writes. All processes call this after the same step."""
+        since = self.since
+        sums = [self.processes.summed(tensor.clone()) for tensor in since.sums]
+        if not self.processes.is_first:
+            return
+        half = {"sums": sums, "skipped": int(since.skipped), "steps": since.steps, "seconds": since.seconds}
         weights, moments = self.model.state_dict(), self.optimizer.state_dict()
-        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments)
+        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, half)
         save_state(self.out / FILE, state)
 
     def reports(self) -> Iterator[TrainingReport]:
         """Train to the end; yield a report every `log_every` steps, after the last, and at the end of a stage."""
+        return (report for report in self.moments() if report is not None)
+
+    def moments(self) -> Iterator[TrainingReport | None]:
+        """Do the same; yield after every step, None where no report is due.
+
+        What the caller does between two steps is not in the times of the reports.
+        """
         self.model.train()
         while self.step < self.recipe.total_steps:
             if self.ended_stage:
                 self._enter_second_stage()
             started = time.perf_counter()
-            every = self.recipe.log_every
-            end = self.feeds.first_step + self.feeds.stage.steps
-            due = min(every - self.step % every, end - self.step)
-            yield self._report([self._advance() for _ in range(due)], started)
+            step = self._advance()
+            is_due = self.step % self.recipe.log_every == 0 or self.ended_stage
+            self.since = self.since.plus(step, 0.0 if is_due else time.perf_counter() - started)
+            yield self._report(float(step.gradient_norm), started) if is_due else None
+
+    def loss_so_far(self) -> float | None:
+        """Return the mean of all losses since the last report, of this process's rows. Waits for the device."""
+        found = [mean.loss for mean in self.since.sums.means() if isinstance(mean, Mean)]
+        return sum(found) if found else None
 
     def leave(self) -> None:
         """Leave the other processes, after dropping the model's wrapper, whose threads use what is shut down."""
@@ -184,6 +224,9 @@ class Pretraining:
         """Return how often the last stage has gone over the corpus."""
         steps = self.step - self.feeds.first_step
         return steps * (self.feeds.stage.global_batch - self.feeds.labelled_rows) / len(self.feeds.train.rows)
+
+    def _nothing(self) -> SinceReport:
+        return SinceReport(Sums.zero(self.device), torch.zeros((), dtype=torch.int64, device=self.device))
 
     def _enter_second_stage(self) -> None:
         extend_positions(self.model, learned=self.recipe.stage1.max_length)
@@ -267,18 +310,16 @@ class Pretraining:
         self.model.train()
         return Sums(*map(self.processes.summed, sums)).means()
 
-    def _report(self, steps: list[StepSums], started: float) -> TrainingReport:
+    def _report(self, norm: float, started: float) -> TrainingReport:
+        """Return the report of the steps since the last one; the last step began at `started`."""
         # Reading the scalars waits for the device, so the clock is read after them.
-        total = Sums.zero(self.device)
-        for step in steps:
-            total = total.plus(step.sums)
-        means = Sums(*map(self.processes.summed, total)).means()
-        skipped = int(torch.stack([step.skipped for step in steps]).sum())
-        norm = float(steps[-1].gradient_norm)
-        elapsed = time.perf_counter() - started
+        since, self.since = self.since, self._nothing()
+        means = Sums(*map(self.processes.summed, since.sums)).means()
+        skipped = int(since.skipped)
+        elapsed = since.seconds + time.perf_counter() - started
         self.seconds += elapsed
         self.skipped += skipped
-        if skipped == len(steps):
+        if skipped == since.steps:
             found = f"gradient norm {norm} at step {self.step}, and {skipped} updates in a row skipped"
             raise divergence(found, hint=self._slower)
         if means.lm is None:
@@ -288,7 +329,7 @@ class Pretraining:
             )
         held_out = self._evaluate()
         stage = self.feeds.stage
-        positions = len(steps) * stage.global_batch * stage.max_length
+        positions = since.steps * stage.global_batch * stage.max_length
         rate = positions / elapsed
         flops = rate * flops_per_token(self.config, length=stage.max_length, predictions=self.feeds.train.predictions)
         return TrainingReport(

@@ -207,6 +207,6 @@ def test_ctrl_c_while_the_bar_moves_does_not_go_on_to_the_next_task(capfd, monke
     monkeypatch.setattr(requests.Response, "iter_content", press)
     code, _, err = run(capfd, monkeypatch, *asked(cards), "--data", tmp_path / "data", "--mirror", mirror)
     assert code == 1
-    assert "error: first: first.zip: interrupted" in err
+    assert "first: first.zip: interrupted" in err
     assert "second" not in err
     assert list((tmp_path / "data").iterdir()) == []

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import sys
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ from rich.console import Console
 from clue_bench.api import pretraining, progress, runs
 from clue_bench.cli import main
 from clue_bench.doors.results import PretrainResults
+from clue_bench.doors.shards import Corpus
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.report import TrainingReport
+from clue_bench.pretraining.train import Pretraining
 
 REPORT = TrainingReport(
     step=6500,
@@ -78,8 +81,41 @@ def test_the_table_shows_a_report_in_full():
         "sum                       2.715",
         "held-out, at step 6,500   2.400      50.0%        11.02",
         "held-out order                       79.0%",
-        "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens · learning rate 1.25e-04",
-        "123,456 tokens/s · MFU 40% of 100 TFLOP/s · gradient norm 0.99 · 0 steps skipped",
+        "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens",
+        "123,456 tokens/s · MFU 40% of 100 TFLOP/s",
+        "learning rate 1.25e-04 · gradient norm 0.99 · 0 steps skipped",
+    ]
+
+
+def test_steps_between_two_reports_are_shown_from_the_second_on_with_their_seconds(
+    recipe_file, corpus_folder, tmp_path
+):
+    recipe = load_recipe(str(recipe_file), {"log_every": 24, "save_every": 24})
+    run = Pretraining(recipe, Corpus.open(corpus_folder), tmp_path)
+    bar = Shown()
+    watched = pretraining.Watched(bar, recipe)
+    steps = run.moments()
+    for _ in range(2):
+        watched.follow(run, next(steps))
+    (_, first, _), (tokens, second, below) = bar.told
+    assert first.startswith("step 1 of 24  loss ")
+    assert re.fullmatch(r"step 2 of 24  [\d.]+ (ms|s) a step  loss 4\.\d{3}", second)
+    assert tokens == 2 * 8 * 32
+    assert below[0] == second.replace("  ", " · ")
+    for _ in range(22):
+        watched.follow(run, next(steps))
+    assert bar.told[-1][1].startswith("step 24 of 24  ")
+
+
+def test_a_newer_step_stands_in_the_table_of_the_last_report():
+    bar = Shown()
+    watched = pretraining.Watched(bar, load_recipe("albert-base", {"stage1.steps": 6000, "stage2.steps": 4000}))
+    watched.show(REPORT)
+    watched.show_step(6537, 1_300_000_000, 2.7)
+    assert bar.told[-1][2][2:] == [
+        *bar.told[0][2][2:7],
+        "step 6,537 of 10,000 · loss 2.700",
+        *bar.told[0][2][8:],
     ]
 
 

@@ -1,6 +1,7 @@
-"""What each process of a test of several processes does: runs whose losses are compared, then one that is killed.
+"""What each process of a test of several processes does: runs whose losses are compared, then one that one of them is
+asked to stop, and one that is killed.
 
-    torchrun … run_under_torchrun.py CASES.json RESULTS.json KILLED.json STEP
+    torchrun … run_under_torchrun.py CASES.json RESULTS.json STOPPED.json KILLED.json STEP
 
 A case is a dictionary: recipe (path), overrides, corpus (folder), pairs (folder or null), out (folder).
 """
@@ -15,9 +16,10 @@ from typing import Any
 import torch
 
 from clue_bench.doors.shards import Corpus
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.pretraining import pauses
 from clue_bench.pretraining.recipe import load_recipe
-from clue_bench.pretraining.run import run
+from clue_bench.pretraining.run import run, run_steps
 from clue_bench.pretraining.train import Pretraining
 
 
@@ -38,15 +40,30 @@ def losses(pretraining: Pretraining) -> dict[str, Any]:
     return {name: [getattr(report, name) for report in reports] for name in names}
 
 
+def stopped(pretraining: Pretraining, *, step: int) -> str:
+    """Return what is said when the second process is asked to stop after `step`."""
+    pauses.SECONDS_BETWEEN_QUESTIONS = 0.0  # ask each other after every step
+    pretraining.leave = lambda: None  # type: ignore[method-assign]  # the next run needs the others, too
+    try:
+        for _ in run_steps(pretraining, asked={}):
+            if pretraining.step == step and not pretraining.processes.is_first:
+                os.kill(os.getpid(), signal.SIGTERM)
+    except Interrupted as interruption:
+        return interruption.message
+    return "completed"
+
+
 def main() -> None:
     """Do what the arguments say."""
-    cases, results, killed, step = sys.argv[1:]
+    cases, results, to_stop, killed, step = sys.argv[1:]
     torch.set_num_threads(1)
     found = {}
     for name, case in json.loads(Path(cases).read_text(encoding="utf-8")).items():
         pretraining = prepare(case)
         found[name] = losses(pretraining)
-    if pretraining.processes.is_first:
+    is_first = pretraining.processes.is_first
+    found["stopped"] = {"message": stopped(prepare(json.loads(Path(to_stop).read_text())), step=int(step) - 2)}
+    if is_first:
         Path(results).write_text(json.dumps(found), encoding="utf-8")
     for report in run(prepare(json.loads(Path(killed).read_text(encoding="utf-8"))), asked={}):
         if report.step == int(step):

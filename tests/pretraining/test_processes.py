@@ -80,7 +80,8 @@ def labelled_pairs(folder, text_file, vocabulary_file):
 
 @pytest.fixture
 def of_two(folder, case, labelled_pairs):
-    """Every case's reports by two processes, and the cases. Then the two are killed at step 10 of another run.
+    """Every case's reports by two processes, and the cases. Then the second is asked to stop another run after step 8,
+    which it does between two reports, and both are killed at the report of step 10 of a third.
 
     All in one start of torchrun, which takes longer than the runs.
     """
@@ -89,9 +90,9 @@ def of_two(folder, case, labelled_pairs):
     cases["too many processes"] = case(global_batch=1, micro_batch=1)
     results = folder / "results.json"
     if not results.is_file():
-        for name, value in (("cases", cases), ("killed", case("killed", **SOME))):
+        for name, value in (("cases", cases), ("stopped", case("stopped", **SOME)), ("killed", case("killed", **SOME))):
             (folder / f"{name}.json").write_text(json.dumps(value), encoding="utf-8")
-        done = torchrun(SCRIPT, folder / "cases.json", results, folder / "killed.json", 10)
+        done = torchrun(SCRIPT, folder / "cases.json", results, folder / "stopped.json", folder / "killed.json", 10)
         assert "SIGKILL" in done.stderr, done.stderr
     return json.loads(results.read_text(encoding="utf-8")), cases
 
@@ -196,3 +197,13 @@ def test_a_run_of_two_processes_that_were_killed_continues_with_one(case, of_two
     assert [record.status for record in read_records(Path(killed["out"]))] == ["interrupted"]
     list(run(prepare(killed), asked={}))
     assert_same_run(killed["out"], whole)
+
+
+def test_two_processes_stop_after_the_same_step_between_two_reports_and_one_continues(case, of_two, whole):
+    stopped = case("stopped", **SOME)
+    assert of_two[0]["stopped"]["message"] == "pretrain test: stopped and saved at step 9 of 16"
+    continued = prepare(stopped)
+    continued.resume()
+    assert (continued.step, continued.since.steps) == (9, 1)
+    list(run(prepare(stopped), asked={}))
+    assert_same_run(stopped["out"], whole)
