@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from html import unescape
@@ -124,3 +125,8 @@ def test_no_page_loads_anything_from_elsewhere(site):
 def test_every_marker_in_the_pages_is_replaced(site):
     for page in site.rglob("*.html"):
         assert "REPOSITORY" not in page.read_text(encoding="utf-8"), page.name
+
+
+def test_the_picture_is_what_the_records_give():
+    drawn = runpy.run_path(str(ROOT / "docs" / "picture.py"))
+    assert drawn["FILE"].read_text(encoding="utf-8") == drawn["draw"](), "type: python docs/picture.py"
