@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from clue_bench.api.runs import Runs as Runs
     from clue_bench.api.runs import load_runs as load_runs
     from clue_bench.errors import ClueBenchError as ClueBenchError
+    from clue_bench.language import use_language as use_language
     from clue_bench.leaderboards.leaderboard import Leaderboard as Leaderboard
     from clue_bench.tables import Table as Table
     from clue_bench.tasks.task import Task as Task
@@ -60,6 +61,7 @@ _HOMES = {
     "analysis.comparison": ("Comparison",),
     "leaderboards.leaderboard": ("Leaderboard",),
     "errors": ("ClueBenchError",),
+    "language": ("use_language",),
     "tables": ("Table",),
     "tasks.task": ("Task",),
 }

@@ -16,6 +16,8 @@ from jinja2 import Environment, StrictUndefined
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup, escape
 
+from clue_bench.language import is_chinese, translated_markup
+
 
 @dataclass(frozen=True)
 class Page:
@@ -43,11 +45,12 @@ class Page:
 
     @property
     def html(self) -> str:
-        """Return the document. The same page gives the same bytes."""
+        """Return the document. The same page gives the same bytes; an English one may be written in Chinese."""
         data = f'<script type="application/json" id="data">{_json(self.data)}</script>\n' if self.data else ""
         script = f"<script>{self.script}</script>\n" if self.script else ""
-        return f"""<!DOCTYPE html>
-<html lang="{escape(self.language)}">
+        language = "zh-CN" if is_chinese() else self.language
+        return translated_markup(f"""<!DOCTYPE html>
+<html lang="{escape(language)}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{self.policy}">
@@ -62,7 +65,7 @@ class Page:
 {self.body.strip()}
 {data}{script}</body>
 </html>
-"""
+""")
 
     @property
     def _style(self) -> str:

@@ -18,6 +18,8 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clue_bench.language import translated
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -99,7 +101,7 @@ class Table:
     def __str__(self) -> str:
         """Return the table for the terminal at hand, with its title and notes."""
         text = self.to_text(terminal_width())
-        return "\n\n".join([*([self.title] if self.title else []), text, *self.notes])
+        return "\n\n".join([*([translated(self.title)] if self.title else []), text, *map(translated, self.notes)])
 
     def _repr_html_(self) -> str:
         return self.to_html()
@@ -107,11 +109,13 @@ class Table:
     def to_text(self, width: int | None = None) -> str:
         """Return lines for a terminal `width` columns wide, without title and notes; None for no limit.
 
-        Chinese characters take two columns. What is too wide is wrapped, then continued below: nothing is cut.
+        Chinese characters take two columns. What is too wide is wrapped, then continued below: nothing is cut. Names
+        of columns, and of the values in a table of two columns, are in the language in use.
         """
         names = [row.cells[0].whole + (f" ({row.tag})" if row.tag else "") for row in self.rows]
+        names = list(map(translated, names)) if len(self.columns) == 2 else names
         body = [[name, *(cell.whole for cell in row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
-        lines = [[column.name for column in self.columns], *body]
+        lines = [[translated(column.name) for column in self.columns], *body]
         if not self.columns:
             return ""
         widths = [max(map(text_width, texts)) for texts in zip(*lines, strict=True)]

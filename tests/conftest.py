@@ -22,6 +22,7 @@ def pytest_configure() -> None:
     """Keep every process, ours and those that tests start, off the hub and off the cores of other workers."""
     os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["HF_DATASETS_OFFLINE"] = "1"
+    os.environ["LC_ALL"] = "C.UTF-8"  # results are in the locale's language, and tests read English
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell has it for what runs in the background
         signal.signal(signal.SIGINT, signal.default_int_handler)  # or processes that tests start would ignore it, too
     if "PYTEST_XDIST_WORKER" in os.environ:  # torch reads it when it is imported, which no plugin does

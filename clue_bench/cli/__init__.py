@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
@@ -21,10 +21,18 @@ from clue_bench.cli import inputs, models, results
 from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.language import Language, language_of_locale, using
 
 
 class _Commands(TyperGroup):
     """All verbs; an interruption that says how to continue is no error, but what was asked for is not there."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments, with --lang in front, wherever it was typed."""
+        if "--lang" in args[1:-1]:
+            place = args.index("--lang")
+            args = [*args[place : place + 2], *args[:place], *args[place + 2 :]]
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -66,7 +74,17 @@ app.command("convert", cls=Verb)(models.convert)
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+def _before_every_verb(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+    lang: Annotated[
+        Language | None,
+        typer.Option(
+            help="Language of results and reports, 结果与报告的语言; also after the verb  [default: the locale's]"
+        ),
+    ] = None,
+) -> None:
+    context.with_resource(using(lang or language_of_locale()))
     if version:
         typer.echo(__version__)
         raise typer.Exit
