@@ -138,6 +138,7 @@ def build_corpus(
 ) -> BuiltCorpus:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into the corpus folder `out`.
 
+    `vocabulary` is a file, a folder that holds one, a run, or the id of a model on the hub, whose tokenizer is used.
     Repeat the call to continue an interrupted build. `words` names a segmenter that cuts the text into words, for
     whole-word masking; without it the vocabulary decides what a word is. Raises ClueBenchError.
     """
@@ -151,7 +152,7 @@ def build_corpus(
         raise ClueBenchError(f"words={words!r}: no known segmenter", f"give {known}, or leave it out")
     workers = workers or os.cpu_count() or 1
     show, out = Progress(progress), Path(out)
-    file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else Path(vocabulary)
+    file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else vocabulary_path(vocabulary)
     files = _inputs(texts, show)
     found = 0
     with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
@@ -196,7 +197,7 @@ def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Pat
         task=card.name,
         classes=card.labels,
         evaluated_on=((texts[0], texts[1]) for other in others for texts in other.texts),
-        vocabulary=Path(vocabulary),
+        vocabulary=vocabulary_path(vocabulary),
         out=Path(out),
     )
     return BuiltCorpus(corpus)
@@ -303,6 +304,18 @@ def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path |
     compared = None if other is None else token_types.compare(pruned.vocabulary, other)
     pruned.vocabulary.write(out)
     return PrunedVocabulary(out, pruned, None if compare is None else Path(compare), compared)
+
+
+def vocabulary_path(given: Path | str) -> Path:
+    """Return where a vocabulary lies: a file, a folder that holds one, a run, or a model on the hub.
+
+    Raises ClueBenchError if it is none of these, or the hub cannot be reached.
+    """
+    from clue_bench.doors.checkpoint import FOLDER, HUB_ID, find_folder
+
+    path = Path(given)
+    is_model = (path / FOLDER).is_dir() or (not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given)))
+    return find_folder(given) if is_model and not path.suffix else path
 
 
 def _check_least(name: str, value: int | None, least: int, hint: str) -> None:

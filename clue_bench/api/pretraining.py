@@ -11,7 +11,8 @@ from rich.text import Text
 
 from clue_bench.api.corpora import BuiltCorpus
 from clue_bench.api.progress import Bar, Progress, seconds_text
-from clue_bench.api.runs import Run, as_path, number_text, percent_text, perplexity_text
+from clue_bench.api.runs import Run, as_path, as_reference, number_text, percent_text, perplexity_text
+from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
@@ -27,11 +28,12 @@ PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"
 
 
 def pretrain(
-    recipe: str,
+    recipe: str | None = None,
     *,
     corpus: Path | str | BuiltCorpus,
     out: Path | str,
     steps: int | None = None,
+    epochs: float | None = None,
     settings: Mapping[str, Any] | None = None,
     debug_size: bool = False,
     start: Path | str | Run | None = None,
@@ -42,6 +44,9 @@ def pretrain(
 ) -> Run:
     """Pretrain a model by `recipe`, a name or a .toml file, into the folder `out`; return the run.
 
+    Without a recipe, continue the pretraining of `start` (a folder, a run, or a hub id) on the corpus: its own
+    architecture, and a gentle schedule of `epochs` over the corpus (3 if neither `epochs` nor `steps` is given).
+
     A complete run is not repeated, and an interrupted one continues: Ctrl-C and SIGTERM end the step, save, and raise
     a KeyboardInterrupt that says at which step. `steps` is the number of updates in the whole run,
     `settings` override keys of the recipe, `start` is a checkpoint to start from, and `pairs` are labelled pairs for
@@ -51,27 +56,38 @@ def pretrain(
     from clue_bench.pretraining.recipe import load_recipe
 
     asked = dict(settings or {})
-    loaded = load_recipe(recipe, asked, steps=steps, debug_size=debug_size)  # before torch is imported
+    _check_arguments(recipe, start, epochs=epochs, debug_size=debug_size)
+    # Before torch is imported, where there is a card.
+    loaded = None if recipe is None else load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
     from clue_bench.doors.checkpoint import read_checkpoint
+    from clue_bench.pretraining.continuation import continued_recipe, schedule_text
     from clue_bench.pretraining.run import METRICS, completed_record, run_id, run_steps
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
 
     out = as_path(out, "out")
     picked = pick_tracker(tracker)
-    origin = None if start is None else as_path(start, "start")
+    origin = None if start is None else as_reference(start, "start")
+    checkpoint = None if origin is None else read_checkpoint(origin)
     opened = _opened(corpus)
+    if loaded is None:
+        assert checkpoint is not None, "checked with the arguments"
+        loaded = continued_recipe(checkpoint, opened, overrides=asked, steps=steps, epochs=epochs)
     labelled = None if pairs is None else _opened(pairs)
     pretraining = Pretraining(
         loaded,
         opened,
         out,
-        start=None if origin is None else read_checkpoint(origin),
+        start=checkpoint,
         pairs=labelled,
         cuda_graphs=cuda_graphs,
     )
     show = Progress(progress and pretraining.processes.is_first)
+    if checkpoint is not None and pretraining.start_facts is not None:
+        show.notes((*checkpoint.notes, *pretraining.start_facts.notes))
+    if recipe is None:
+        show.note(f"{loaded.name}: {schedule_text(loaded, opened)}")
     if loaded.held_out_share and pretraining.feeds.held_out is None:
         show.note("nothing is held out: the corpus is too small for it")
     record = completed_record(pretraining)
@@ -80,13 +96,14 @@ def pretrain(
         show.note(f"{record.run_id} is complete already")
         return Run(record, out)
     typed = {
-        "recipe": Path(recipe).name,
+        "recipe": recipe and Path(recipe).name,
         "corpus": opened.folder.name,
         "settings": asked,
         "steps": steps,
+        **({} if epochs is None else {"epochs": epochs}),
         "debug_size": debug_size,
         "cuda_graphs": cuda_graphs,
-        "from": origin and origin.name,
+        "from": origin and Path(origin).name,
         "pairs": labelled and labelled.folder.name,
     }
     name, moments = run_id(pretraining), run_steps(pretraining, asked=typed)
@@ -218,6 +235,21 @@ class Watched:
 def total_tokens(recipe: "Recipe") -> int:
     """Return the positions that `recipe` trains on: time depends on them, since a stage may make its steps longer."""
     return sum(stage.tokens for stage in recipe.stages)
+
+
+def _check_arguments(recipe: str | None, start: object, *, epochs: float | None, debug_size: bool) -> None:
+    """Raise ClueBenchError for arguments that do not go together."""
+    if recipe is None and start is None:
+        raise ClueBenchError(
+            "neither a recipe nor a checkpoint to start from",
+            "give a recipe (clue-bench recipes list), or --from MODEL to continue a model's pretraining",
+        )
+    if recipe is None and debug_size:
+        raise ClueBenchError(
+            "--debug-size changes the architecture, which is that of --from here", "leave it out, or give --steps 10"
+        )
+    if recipe is not None and epochs is not None:
+        raise ClueBenchError(f"--epochs with recipe {recipe}, which counts steps", "give --steps instead")
 
 
 def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":

@@ -20,7 +20,10 @@ Texts = Annotated[
     typer.Argument(metavar="TEXT…", help="Text files (.txt, .jsonl, also .gz and .xz) or folders of them."),
 ]
 Vocabulary = Annotated[
-    Path, typer.Option(metavar="FILE", help="vocab.txt or spiece.model, or a folder that holds one.")
+    str,
+    typer.Option(
+        metavar="FILE", help="vocab.txt or spiece.model, or a model's folder or hub id, whose tokenizer is used."
+    ),
 ]
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write.")]
 

@@ -47,26 +47,31 @@ def quickstart(
 
 
 def pretrain(
-    recipe: Annotated[
-        str,
-        typer.Argument(
-            metavar="RECIPE",
-            help="A recipe's name (clue-bench recipes list) or a .toml file.",
-            autocompletion=complete_recipe,
-        ),
-    ],
     corpus: Annotated[Path, typer.Option(metavar="FOLDER", help="Corpus folder, from clue-bench corpus build.")],
     out: Annotated[
         Path,
         typer.Option(metavar="FOLDER", help="Folder of the run: checkpoint/, metrics.jsonl, loss.svg, state, record."),
     ],
+    recipe: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="A recipe's name (clue-bench recipes list) or a .toml file; with --from it can be left out.",
+            autocompletion=complete_recipe,
+        ),
+    ] = None,
     steps: Steps = None,
+    epochs: Annotated[
+        float | None,
+        typer.Option(metavar="N", help="Go over the corpus N times, without a recipe  [default: 3]"),
+    ] = None,
     settings: Set = None,
     debug_size: Annotated[
         bool, typer.Option("--debug-size", help="Shrink widths, lengths and steps; keep every code path.")
     ] = False,
     start: Annotated[
-        Path | None, typer.Option("--from", metavar="RUN", help="Checkpoint to start from, e.g. another run's --out.")
+        str | None,
+        typer.Option("--from", metavar="MODEL", help=f"Model to start from: {MODEL[0].lower()}{MODEL[1:]}"),
     ] = None,
     pairs: Annotated[
         Path | None,
@@ -81,9 +86,14 @@ def pretrain(
     ] = "auto",
     json: Json = False,
 ) -> None:
-    """Pretrain a model. Repeat the command to continue an interrupted run, bit for bit on the CPU.
+    """Pretrain a model, or continue the pretraining of another one on your text.
+
+    With --from and no recipe, the model keeps its architecture and learns gently; the run says how. Repeat the command
+    to continue an interrupted run, bit for bit on the CPU.
 
     Example: clue-bench pretrain roberta-tiny-clue --corpus corpus --out runs/tiny --steps 2000 --set global_batch=64
+
+    Example: clue-bench pretrain --from hfl/chinese-macbert-base --corpus corpus --out runs/mine --epochs 1
 
     Example: torchrun --nproc_per_node 2 --no-python clue-bench pretrain roberta-tiny-clue …
     """
@@ -94,6 +104,7 @@ def pretrain(
         corpus=corpus,
         out=out,
         steps=steps,
+        epochs=epochs,
         settings=overrides(settings),
         debug_size=debug_size,
         start=start,

@@ -34,7 +34,7 @@ from clue_bench import files
 from clue_bench.doors.records import read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
-from clue_bench.vocab import Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
+from clue_bench.vocab import Vocabulary, read_vocabulary
 from clue_bench.weights import hf_config, names
 from clue_bench.weights.read import CONFIG as CONFIG
 from clue_bench.weights.read import WEIGHTS as WEIGHTS
@@ -153,7 +153,7 @@ def write_folder(
     def fill(temporary: Path) -> None:
         files.write_json(temporary / CONFIG, dict(config))
         if save_tokenizer is None:
-            vocabulary.save(temporary, max_length=max_length)
+            vocabulary.save(temporary, max_length=max_length, has_segments=config.get("model_type") != "gpt2")
         else:
             save_tokenizer(temporary)
         plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
@@ -337,10 +337,8 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:
     """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if it has none that we can read."""
-    if (folder / "vocab.txt").is_file() or (folder / "spiece.model").is_file():
+    if any((folder / name).is_file() for name in ("vocab.txt", "spiece.model", "tokenizer.json")):
         return read_vocabulary(folder)
-    if (folder / "tokenizer.json").is_file():
-        return vocabulary_from_tokenizer_json(folder / "tokenizer.json")
     raise ClueBenchError(
         f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights"
     )

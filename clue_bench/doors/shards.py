@@ -5,7 +5,8 @@ Format, version 1. A folder with
     plan.json                 written first: what the folder is being built from
     manifest.json             written last: its presence means that the corpus is complete (`Manifest` below)
     tokenizer/vocab.txt       written before it: the vocabulary, so that nothing else is needed to train on the folder;
-                              a sentencepiece vocabulary is tokenizer/spiece.model instead
+                              a sentencepiece vocabulary is tokenizer/spiece.model instead; a tokenizer_config.json
+                              beside it says what the tokenizer does unlike Google's (case, accents, added tokens)
     shard-00000.ids           token ids, little-endian uint16, or uint32 for vocabularies above 65,536
     shard-00000.documents     int64: offset (in tokens) of each document's start, and of the shard's end
     shard-00000.sentences     int64: offset of each sentence's start, and of the shard's end
@@ -34,7 +35,7 @@ import pydantic
 
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import Vocabulary
+from clue_bench.vocab import Vocabulary, read_vocabulary
 from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE, WORDPIECE_FILE
 
 FORMAT_VERSION = 1
@@ -196,7 +197,7 @@ def write_manifest(
 
     `word_starts` is the segmenter that cut the text into words; without one the vocabulary decides what a word is.
     """
-    vocabulary.write(folder / TOKENIZER / vocabulary.file_name)
+    vocabulary.write_folder(folder / TOKENIZER)
     text_hashes = "\n".join(shard.text_sha256 for shard in shards)
     manifest = Manifest(
         tokenizer_sha256=vocabulary.sha256,
@@ -268,13 +269,22 @@ class Corpus:
                 with path.open("rb") as file:
                     if hashlib.file_digest(file, "sha256").hexdigest() != facts.sha256:
                         damaged.append(path)
-        vocabulary = self.vocabulary_file
-        data = vocabulary.read_bytes()
-        if vocabulary.name == WORDPIECE_FILE:
-            data = data.removesuffix(b"\n")  # the hash is of the tokens joined by line feeds
-        if hashlib.sha256(data).hexdigest() != self.manifest.tokenizer_sha256:
-            damaged.append(vocabulary)
+        if not self._has_its_vocabulary:
+            damaged.append(self.vocabulary_file)
         return damaged
+
+    @property
+    def _has_its_vocabulary(self) -> bool:
+        """Return whether the vocabulary's files have the manifest's hash."""
+        data = self.vocabulary_file.read_bytes()
+        if self.vocabulary_file.name == WORDPIECE_FILE:
+            data = data.removesuffix(b"\n")  # the hash is of the tokens joined by line feeds
+        if hashlib.sha256(data).hexdigest() == self.manifest.tokenizer_sha256:
+            return True
+        try:  # rules beside the tokens are part of the hash
+            return read_vocabulary(self.tokenizer_folder).sha256 == self.manifest.tokenizer_sha256
+        except ClueBenchError:
+            return False
 
     @cached_property
     def ids(self) -> list[Ids]:

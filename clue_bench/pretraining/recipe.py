@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import pydantic
 from pydantic import Field
 
-from clue_bench.cards import Card, Key, Name, described_keys, explain_unknown_key, find_card, load_card
+from clue_bench.cards import Card, Key, Name, decode, described_keys, explain_unknown_key, find_card, load_card
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Activation, Family, ModelConfig
 
@@ -209,6 +209,14 @@ def load_recipe(
         return recipe
     # Tables show the name: a model of another size must not appear there as the card's.
     return recipe.model_copy(update={"name": f"{card.name}-{recipe.layers}l{recipe.hidden_size}"})
+
+
+def laid_over(recipe: Recipe, overrides: dict[str, Any], *, where: str) -> Recipe:
+    """Return a recipe that no card holds with `overrides` (of `--set`) laid over it; `where` names it in errors.
+
+    Raises ClueBenchError as `load_recipe` does.
+    """
+    return decode(Recipe, recipe.model_dump(), where=where, overrides=_by_stage(overrides, recipe))
 
 
 def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:

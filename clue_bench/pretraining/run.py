@@ -174,9 +174,10 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:
         asked=asked,
         effective={
             **recipe.model_dump(),
-            "vocab_size": len(pretraining.vocabulary),
+            "vocab_size": pretraining.config.vocab_size,
             "processes": pretraining.processes.size,
             "starts_from_sha256": None if pretraining.start is None else pretraining.start.sha256,
+            **({} if pretraining.start_facts is None else {"start": pretraining.start_facts._asdict()}),
             "labelled_pairs": _labelled_pairs(pretraining),
             "held_out_tokens": pretraining.feeds.held_out_tokens,
             "precision": pretraining.precision,
@@ -239,12 +240,16 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
         # The head for labelled pairs has served its purpose, and no class of transformers has one.
         {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")},
         architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
-        # Dropout is a setting of training, not of the model: fine-tuning code expects BERT's 0.1 in config.json.
-        config=replace(pretraining.config, dropout=0.1),
+        # Dropout is a setting of training, not of the model: fine-tuning code expects BERT's 0.1 in config.json, or
+        # what the checkpoint had that the run started from.
+        config=replace(
+            pretraining.config, dropout=0.1 if pretraining.start is None else pretraining.start.config.dropout
+        ),
         vocabulary=pretraining.vocabulary,
         provenance={
             "recipe": recipe.model_dump(),
             "steps": pretraining.step,
+            "learned_positions": pretraining.learned_positions(len(recipe.stages)),
             "starts_from": record.effective["starts_from_sha256"],
             "labelled_pairs": record.effective["labelled_pairs"],
             "corpus_sha256": manifest.corpus_sha256,

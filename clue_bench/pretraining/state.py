@@ -7,7 +7,6 @@ saved of them.
 """
 
 import pickle
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.models.local_attention import look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
+from clue_bench.pretraining.start import check_vocabulary, learned_positions, load_start, start_config
 from clue_bench.training.counter_rng import derive
 from clue_bench.vocab import Vocabulary
 
@@ -39,6 +39,9 @@ def build_model(
     """
     classes = 0 if pairs is None else _pair_classes(recipe, vocabulary, pairs)
     config = _model_config(recipe, vocabulary)
+    if start is not None:
+        check_vocabulary(start, vocabulary)
+        config = start_config(config, start, dropout=recipe.dropout)
     if recipe.starts_from and start is None:
         raise ClueBenchError(
             f"recipe {recipe.name} starts from a checkpoint of {recipe.starts_from}",
@@ -52,7 +55,8 @@ def build_model(
         if recipe.initial_attention == "local":
             look_at_neighbours(model.encoder)
     if start is not None:
-        _load(model, config, start, vocabulary)
+        load_start(model, start)
+        extend_positions(model, learned=learned_positions(start))
     return model
 
 
@@ -137,33 +141,3 @@ def _pair_classes(recipe: Recipe, vocabulary: Vocabulary, pairs: Corpus) -> int:
     if pairs.manifest.tokenizer_sha256 != vocabulary.sha256:
         raise ClueBenchError(f"{pairs.folder}: built with another vocabulary", "build the pairs with the corpus's")
     return len(pairs.labels.classes)
-
-
-def _load(model: LanguageModel, config: ModelConfig, start: Checkpoint, vocabulary: Vocabulary) -> None:
-    """Load the checkpoint's weights; heads that it lacks keep their new ones."""
-    if start.vocabulary.sha256 != vocabulary.sha256:
-        raise ClueBenchError(
-            f"{start.folder}: its vocabulary ({len(start.vocabulary)} tokens) is not the corpus's ({len(vocabulary)})",
-            "build the corpus with the checkpoint's vocabulary",
-        )
-    theirs = vars(replace(start.config, dropout=config.dropout))
-    for key, value in vars(config).items():
-        if value != theirs[key]:
-            raise ClueBenchError(
-                f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {value!r}",
-                "give --set with the checkpoint's values, or another --from",
-            )
-    wanted = model.state_dict()
-    for name, tensor in start.tensors.items():
-        if name in wanted and tensor.shape != wanted[name].shape:
-            raise ClueBenchError(
-                f"{start.folder}: {name} has shape {tuple(tensor.shape)}, the recipe's {tuple(wanted[name].shape)}",
-                "give another --from: this checkpoint is of another architecture",
-            )
-    heads = ("pooler.", "order.", "pair.")
-    missing = [name for name in wanted if name not in start.tensors and not name.startswith(heads)]
-    if missing:
-        raise ClueBenchError(
-            f"{start.folder}: {len(missing)} parameters are missing, e.g. {missing[0]}", "give another --from"
-        )
-    model.load_state_dict({**wanted, **{n: t for n, t in start.tensors.items() if n in wanted}})

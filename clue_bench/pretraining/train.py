@@ -26,6 +26,7 @@ from clue_bench.models.config import ModelConfig, flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
+from clue_bench.pretraining.start import StartFacts, learned_positions, start_facts
 from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
 from clue_bench.pretraining.step import Mean, Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
@@ -127,6 +128,11 @@ class Pretraining:
             identity["pairs"] = self.pairs.manifest.corpus_sha256
         return identity
 
+    @cached_property
+    def start_facts(self) -> StartFacts | None:
+        """Return what became of the parts of the checkpoint that the run started from."""
+        return None if self.start is None else start_facts(self.model, self.start)
+
     @property
     def tokens_seen(self) -> int:
         """Return the number of positions trained on so far, special tokens included."""
@@ -135,6 +141,11 @@ class Pretraining:
             tokens += min(left, stage.steps) * stage.global_batch * stage.max_length
             left -= min(left, stage.steps)
         return tokens
+
+    def learned_positions(self, stages: int) -> int:
+        """Return how many positions have been trained after `stages` stages; what a checkpoint had learned stays."""
+        before = 0 if self.start is None else learned_positions(self.start)
+        return max(before, *(stage.max_length for stage in self.recipe.stages[:stages]))
 
     @cached_property
     def ceiling(self) -> float:
@@ -229,7 +240,7 @@ class Pretraining:
         return SinceReport(Sums.zero(self.device), torch.zeros((), dtype=torch.int64, device=self.device))
 
     def _enter_second_stage(self) -> None:
-        extend_positions(self.model, learned=self.recipe.stage1.max_length)
+        extend_positions(self.model, learned=self.learned_positions(1))
         self._enter_stage(2)
 
     def _enter_stage(self, number: int) -> None:

@@ -76,11 +76,22 @@ def lengths_of(texts: list[str]) -> Int64s:
 class WordPieceEncoder:
     """Encodes by table what a table can tell, the rest with the Rust tokenizer of a WordPiece vocabulary."""
 
-    def __init__(self, tokenizer: Tokenizer, *, symbols: tuple[str, ...]) -> None:
-        """Take `symbols`, which the tokenizer finds in a text before anything else."""
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        *,
+        symbols: tuple[str, ...],
+        added: tuple[str, ...] = (),
+        needs_library: bool = False,
+    ) -> None:
+        """Take `symbols` and `added` tokens, which the tokenizer finds in a text before anything else.
+
+        Lines hold no symbols. `needs_library`: its steps look at more than one character, so that no table can help.
+        """
         self._tokenizer = tokenizer
         self._table = CharacterTable(tokenizer)
-        self._symbols = symbols
+        self._symbols = (*symbols, *added)
+        self._added, self._needs_library = added, needs_library
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """Return the ids of each text."""
@@ -93,11 +104,24 @@ class WordPieceEncoder:
 
     def encode_lines(self, codes: Codes) -> Placed:
         """Return ids and places: a line feed ends a word as any blank does."""
-        assert not self._symbols, "text with symbols is encoded text by text"
-        return self._table.encode(codes)
+        assert len(self._symbols) == len(self._added), "text with symbols is encoded text by text"
+        if not self._added and not self._needs_library:
+            return self._table.encode(codes)
+        text = text_of(codes)
+        if not self._needs_library and not any(token in text for token in self._added):
+            return self._table.encode(codes)
+        lines = text.split("\n")[:-1]
+        ends = np.cumsum(lengths_of(lines) + 1)
+        encodings = self._tokenizer.encode_batch(lines, add_special_tokens=False)
+        counts = np.fromiter((len(encoding.ids) for encoding in encodings), np.int64, count=len(lines))
+        ids = np.fromiter((index for encoding in encodings for index in encoding.ids), np.int64, count=counts.sum())
+        starts = np.fromiter((at for encoding in encodings for at, _ in encoding.offsets), np.int64, count=counts.sum())
+        return Placed(ids, starts + np.repeat(ends - lengths_of(lines) - 1, counts))
 
     def _by_table(self, texts: list[str]) -> tuple[Placed, Int64s] | None:
         """Return the tokens of the texts and where each text begins, None if only the library can encode them."""
+        if self._needs_library:
+            return None
         joined = "\n".join(texts)
         if any(symbol in joined for symbol in self._symbols):
             return None

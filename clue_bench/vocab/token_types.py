@@ -16,7 +16,8 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab.vocabulary import CONTINUATION, SPECIAL_TOKENS, Vocabulary
+from clue_bench.vocab.rules import SPECIAL_TOKENS
+from clue_bench.vocab.vocabulary import CONTINUATION, Vocabulary
 
 Type = Literal["simplified", "traditional", "english", "japanese", "korean", "emoji", "numbers", "special", "other"]
 TYPES: dict[Type, tuple[str, str]] = {  # English and Chinese name, in the paper's order

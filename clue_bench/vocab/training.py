@@ -23,7 +23,9 @@ from typing import IO, Any, NamedTuple
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab.vocabulary import CONTINUATION, LONGEST_WORD, SPECIAL_TOKENS, Vocabulary, read_vocabulary
+from clue_bench.vocab.reading import read_vocabulary
+from clue_bench.vocab.rules import SPECIAL_TOKENS
+from clue_bench.vocab.vocabulary import CONTINUATION, LONGEST_WORD, Vocabulary
 
 MEMORY_PER_BYTE = 24  # bytes of memory a byte of text; measured 21 (482 MiB for 22.9 MiB of text and 100,000 pieces)
 BYTES_BETWEEN_CHECKS = 2**24

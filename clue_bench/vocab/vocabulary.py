@@ -1,23 +1,32 @@
-"""One vocabulary, WordPiece or sentencepiece, and how it is read from files and folders, strictly."""
+"""One vocabulary, WordPiece or sentencepiece: its tokens, what they are, its encoder, and how it is written."""
 
 import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab.encoders import TextEncoder, WordPieceEncoder
+from clue_bench.vocab.rules import (
+    CONFIG,
+    JSON,
+    SPECIAL_TOKENS,
+    USUAL,
+    WordPieceRules,
+    can_be_text,
+)
 from clue_bench.vocab.sentencepieces import BYTE, NORMAL, SentencePieceEncoder, read_pieces
+from clue_bench.vocab.words import WordCutter
 
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 CONTINUATION = "##"
+EXACT = {"do_lower_case": False, "keep_accents": True, "remove_space": False}  # AlbertTokenizer leaves text alone
 LONGEST_WORD = 100  # characters; a longer run of non-Chinese text becomes one [UNK], as in BERT
 WORDPIECE_FILE = "vocab.txt"
 SENTENCEPIECE_FILE = "spiece.model"
@@ -25,10 +34,16 @@ SENTENCEPIECE_FILE = "spiece.model"
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """A vocabulary; `tokens[i]` has id i. `model` holds the bytes of a sentencepiece model, None for WordPiece."""
+    """A vocabulary; `tokens[i]` has id i. `model` holds the bytes of a sentencepiece model, None for WordPiece.
+
+    `rules` are what a WordPiece tokenizer does beside looking words up. `refusal` says why no encoder of ours gives the
+    ids of the folder that it was read from, "" if one does.
+    """
 
     tokens: tuple[str, ...]
     model: bytes | None = field(default=None, repr=False)
+    rules: WordPieceRules = USUAL
+    refusal: str = ""
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -85,14 +100,27 @@ class Vocabulary:
 
     @cached_property
     def sha256(self) -> str:
-        """Return the hash of the model file, or of WordPiece tokens joined by line feeds, for any line ends."""
+        """Return the hash of the model file, or of WordPiece tokens joined by line feeds, for any line ends.
+
+        Rules other than the usual ones follow the tokens.
+        """
         data = "\n".join(self.tokens).encode() if self.model is None else self.model
+        if self.rules != USUAL:
+            data += b"\n\0" + json.dumps(self.rules, ensure_ascii=False).encode()
         return hashlib.sha256(data).hexdigest()
+
+    def differing(self, other: "Vocabulary") -> list[int]:
+        """Return the ids that mean different tokens in the two, but for tokens that no text gives."""
+        number = min(len(self), len(other))
+        pairs = zip(self.tokens[:number], other.tokens[:number], strict=True)
+        ids = [n for n, (a, b) in enumerate(pairs) if a != b and (can_be_text(a) or can_be_text(b))]
+        return [*ids, *range(number, max(len(self), len(other)))]
 
     @cached_property
     def is_ordinary(self) -> npt.NDArray[np.bool_]:
         """Return (V,): True for tokens that text can contain, not special or [unused…]. Masking draws from these."""
-        is_ordinary = np.array([not (t in SPECIAL_TOKENS or t.startswith("[unused")) for t in self.tokens])
+        marks = {token.text for token in self.rules.added if token.is_special} | set(SPECIAL_TOKENS)
+        is_ordinary = np.array([not (t in marks or t.startswith("[unused")) for t in self.tokens])
         if self.model is not None:
             types = np.array([piece.type for piece in read_pieces(self.model)])
             is_ordinary &= np.isin(types, [NORMAL, BYTE])
@@ -109,23 +137,44 @@ class Vocabulary:
         """Return what turns texts into ids.
 
         `special_tokens`: whether "[MASK]" written in a text is the special token, as `transformers` takes it, or text.
+        Raises ClueBenchError if none of ours gives the ids of the vocabulary's own tokenizer.
         """
+        self.require_encoder()
         if self.model is not None:
             return SentencePieceEncoder(self.model, special_tokens=special_tokens)
-        tokenizer = self.tokenizer()
+        tokenizer = self.tokenizer(marks_are_special=False)
         tokenizer.encode_special_tokens = not special_tokens
-        return WordPieceEncoder(tokenizer, symbols=SPECIAL_TOKENS if special_tokens else ())
+        return WordPieceEncoder(
+            tokenizer,
+            symbols=SPECIAL_TOKENS if special_tokens else (),
+            added=tuple(token.text for token in self.rules.added),
+            needs_library=self.rules.words or any(token.is_normalized for token in self.rules.added),
+        )
 
-    def tokenizer(self) -> Tokenizer:
+    def require_encoder(self) -> None:
+        """Raise ClueBenchError if no encoder of ours gives the ids of the tokenizer that the vocabulary came with."""
+        if self.refusal:
+            raise ClueBenchError(
+                f"no corpus can be built for this tokenizer: {self.refusal}",
+                "give the vocab.txt or spiece.model itself if the model was trained with lower-cased text",
+            )
+
+    def tokenizer(self, *, marks_are_special: bool = True) -> Tokenizer:
         """Return the Rust tokenizer: BERT's normaliser, splitter and WordPiece, with [CLS] a [SEP] b [SEP].
 
-        Of WordPiece only: there is none that gives sentencepiece's ids. Use `encoder` for either kind.
+        Of WordPiece only: there is none that gives sentencepiece's ids. Use `encoder` for either kind. Without
+        `marks_are_special`, added special tokens are found also where special tokens are taken for text.
         """
         assert self.model is None, "a sentencepiece vocabulary has no Rust tokenizer; use encoder()"
         model = models.WordPiece(self.ids, unk_token="[UNK]", max_input_chars_per_word=LONGEST_WORD)
         tokenizer = Tokenizer(model)
-        tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+        rules = self.rules
+        tokenizer.normalizer = normalizers.BertNormalizer(
+            lowercase=rules.lower_case, strip_accents=rules.strip_accents, handle_chinese_chars=rules.split_chinese
+        )
         tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        if rules.words and not marks_are_special:  # a file of the tokenizer cannot hold jieba
+            tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(WordCutter(self.ids))
         tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
         tokenizer.post_processor = processors.TemplateProcessing(
             single="[CLS]:0 $A:0 [SEP]:0",
@@ -133,6 +182,9 @@ class Vocabulary:
             special_tokens=[("[CLS]", self.start), ("[SEP]", self.separator)],
         )
         tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
+        for text, is_special, is_normalized in rules.added:
+            added = AddedToken(text, normalized=is_normalized, special=is_special and marks_are_special)
+            (tokenizer.add_special_tokens if added.special else tokenizer.add_tokens)([added])
         return tokenizer
 
     def write(self, path: Path) -> None:
@@ -140,8 +192,32 @@ class Vocabulary:
         with files.replacing(path) as temporary:
             temporary.write_bytes(self.file_bytes)
 
-    def save(self, folder: Path, *, max_length: int) -> None:
+    def write_folder(self, folder: Path) -> None:
+        """Write what `read_vocabulary` needs to read this vocabulary from a folder."""
+        self.write(folder / self.file_name)
+        if self.rules != USUAL:
+            files.write_json(folder / CONFIG, self._config)
+
+    @property
+    def _config(self) -> dict[str, Any]:
+        """Return the contents of tokenizer_config.json."""
+        config: dict[str, Any] = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+        if self.model is not None:
+            # By default it lower-cases and strips accents, which the model's own normalisation does not.
+            return config | {"tokenizer_class": "AlbertTokenizer", **EXACT}
+        config |= self.rules.tokenizer_config
+        if self.rules.added:
+            flags = {"lstrip": False, "rstrip": False, "single_word": False}
+            config["added_tokens_decoder"] = {
+                str(self.ids[text]): {"content": text, "special": is_special, "normalized": is_normalized, **flags}
+                for text, is_special, is_normalized in self.rules.added
+            }
+        return config
+
+    def save(self, folder: Path, *, max_length: int, has_segments: bool = True) -> None:
         """Write the tokenizer files of the Hugging Face layout; `max_length` in tokens.
+
+        A model without segments (GPT2) must not be given any: transformers' adds a token's embedding for each.
 
         WordPiece: vocab.txt and tokenizer.json, for `BertTokenizer`. Sentencepiece: spiece.model, for
         `AlbertTokenizer`, whose ids are the library's own but for three things (measured on 5,000 documents in
@@ -150,93 +226,10 @@ class Vocabulary:
         It makes its tokenizer anew from the model, so no tokenizer.json could fix that.
         """
         self.write(folder / self.file_name)
-        config: dict[str, object] = {f"{token.strip('[]').lower()}_token": token for token in SPECIAL_TOKENS}
+        config = {**self._config, "model_max_length": max_length}
         if self.model is None:
-            with files.replacing(folder / "tokenizer.json") as temporary:
+            with files.replacing(folder / JSON) as temporary:
                 self.tokenizer().save(str(temporary))
-            config |= {"tokenizer_class": "BertTokenizer", "do_lower_case": True}
-        else:
-            # By default it lower-cases and strips accents, which the model's own normalisation does not.
-            config |= {"tokenizer_class": "AlbertTokenizer", "do_lower_case": False}
-            config |= {"keep_accents": True, "remove_space": False}
-        files.write_json(folder / "tokenizer_config.json", {**config, "model_max_length": max_length})
-
-
-def read_vocabulary(path: Path) -> Vocabulary:
-    """Read `path`: a vocab.txt, a sentencepiece .model, or a folder that holds vocab.txt or spiece.model.
-
-    Raises ClueBenchError if it is missing, damaged, not UTF-8, repeats a token, or lacks a special token.
-    """
-    file = _find(path) if path.is_dir() else path
-    if not file.is_file():
-        raise ClueBenchError(
-            f"{file}: no such vocabulary", f"give a {WORDPIECE_FILE}, a .model, or a folder that holds one"
-        )
-    return _read_sentencepiece(file) if file.suffix == ".model" else _read_wordpiece(file)
-
-
-def vocabulary_from_tokenizer_json(path: Path) -> Vocabulary:
-    """Return the WordPiece vocabulary inside a tokenizer.json, for checkpoints that ship no vocab.txt.
-
-    Raises ClueBenchError if the tokenizer is of another kind.
-    """
-    try:
-        model = json.loads(path.read_text(encoding="utf-8")).get("model", {})
-        kind, ids = model.get("type"), dict(model.get("vocab") or {})
-        tokens = sorted(ids, key=ids.__getitem__)
-        "".join(tokens).encode()  # JSON can say half a character
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise ClueBenchError(f"{path}: not a tokenizer: {error}", "copy the file again") from error
-    if kind != "WordPiece":
-        raise ClueBenchError(f"{path}: a {kind} tokenizer, expected WordPiece", "use a BERT checkpoint")
-    if [ids[token] for token in tokens] != list(range(len(ids))):
-        raise ClueBenchError(f"{path}: ids are not 0 to {len(ids) - 1}", "use a checkpoint with a vocab.txt")
-    return _checked(tokens, path)
-
-
-def _find(folder: Path) -> Path:
-    """Return the vocabulary's file in `folder`."""
-    wordpiece, sentencepiece = folder / WORDPIECE_FILE, folder / SENTENCEPIECE_FILE
-    if wordpiece.is_file() and sentencepiece.is_file():
-        raise ClueBenchError(
-            f"{folder} holds both {WORDPIECE_FILE} and {SENTENCEPIECE_FILE}", "give the path of the one that you mean"
-        )
-    return sentencepiece if sentencepiece.is_file() else wordpiece
-
-
-def _read_wordpiece(file: Path) -> Vocabulary:
-    try:
-        text = file.read_bytes().decode().removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        hint = "convert the file to UTF-8; a sentencepiece model is known by its name, which ends in .model"
-        raise ClueBenchError(f"{file}: not UTF-8 at byte {error.start}", hint) from error
-    # Not splitlines(): a vocabulary may hold characters that Python takes for line ends.
-    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    return _checked(lines, file)
-
-
-def _read_sentencepiece(file: Path) -> Vocabulary:
-    import sentencepiece
-
-    model = file.read_bytes()
-    try:
-        sentencepiece.SentencePieceProcessor(model_proto=model)
-        tokens = [piece.text for piece in read_pieces(model)]
-    except (RuntimeError, ValueError, IndexError) as error:
-        raise ClueBenchError(f"{file}: no sentencepiece model, or a damaged one", "copy the file again") from error
-    return Vocabulary(_checked(tokens, file).tokens, model)
-
-
-def _checked(tokens: list[str], file: Path) -> Vocabulary:
-    first_line: dict[str, int] = {}
-    for number, token in enumerate(tokens, 1):
-        if token in first_line:
-            raise ClueBenchError(
-                f"{file}, line {number}: token '{token}' stands on line {first_line[token]} already",
-                "remove one of them, unless models were trained with the file: ids are line numbers",
-            )
-        first_line[token] = number
-    missing = [token for token in SPECIAL_TOKENS if token not in first_line]
-    if missing:
-        raise ClueBenchError(f"{file}: no {', '.join(missing)} among {len(tokens)} tokens", "add them, one a line")
-    return Vocabulary(tuple(tokens))
+        if not has_segments:
+            config["model_input_names"] = ["input_ids", "attention_mask"]
+        files.write_json(folder / CONFIG, config)

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary, vocabulary_from_tokenizer_json
+from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
 from clue_bench.vocab.training import train_wordpiece
 
 TOKENS = (
@@ -145,7 +146,11 @@ def test_a_saved_vocabulary_loads_in_transformers(saved: Path, loaded: BertToken
         *SPECIAL_TOKENS
     ]
     assert read_vocabulary(saved).tokens == TOKENS + SEPARATORS
-    assert vocabulary_from_tokenizer_json(saved / "tokenizer.json").tokens == TOKENS + SEPARATORS
+
+
+def test_a_tokenizer_json_alone_is_a_vocabulary(saved: Path, tmp_path: Path) -> None:
+    shutil.copyfile(saved / "tokenizer.json", tmp_path / "tokenizer.json")
+    assert read_vocabulary(tmp_path) == Vocabulary(TOKENS + SEPARATORS)
 
 
 @pytest.mark.parametrize("second", [None, "the 文 。"], ids=["single", "pair"])
@@ -171,14 +176,14 @@ def test_any_text_has_bert_tokenizers_ids(independent: BertTokenizer, text: str)
 def test_a_tokenizer_of_another_kind_is_an_error(tmp_path: Path, kind: str | None) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": kind, "vocab": {}}}))
     with pytest.raises(ClueBenchError, match=r"tokenizer\.json: .*expected WordPiece"):
-        vocabulary_from_tokenizer_json(tmp_path / "tokenizer.json")
+        read_vocabulary(tmp_path)
 
 
 def test_a_tokenizer_json_whose_ids_have_gaps_is_an_error(tmp_path: Path) -> None:
     model = {"type": "WordPiece", "vocab": {token: 2 * index for index, token in enumerate(TOKENS)}}
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
     with pytest.raises(ClueBenchError, match=r"tokenizer\.json"):
-        vocabulary_from_tokenizer_json(tmp_path / "tokenizer.json")
+        read_vocabulary(tmp_path)
 
 
 def training_lines() -> Iterator[str]:

@@ -47,7 +47,8 @@ def open_pretrained(model: str | Path) -> Pretrained:
         checkpoint = read_checkpoint(folder)
         family = checkpoint.config.family
         types = 0 if family == "gpt2" else checkpoint.config.segment_types
-        tokeniser = None if is_ours(folder, family) else FolderTokeniser(folder, model_type=family, segment_types=types)
+        ours = is_ours(checkpoint.vocabulary)
+        tokeniser = None if ours else FolderTokeniser(folder, model_type=family, segment_types=types)
         return NativeModel(
             folder=folder,
             provenance=checkpoint.provenance,

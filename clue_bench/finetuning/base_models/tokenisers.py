@@ -12,9 +12,12 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tokenizers.pre_tokenizers import PreTokenizer
+
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
-from clue_bench.vocab import SPECIAL_TOKENS
+from clue_bench.vocab import Vocabulary, WordPieceRules
+from clue_bench.vocab.words import WordCutter
 from clue_bench.weights.hf_classes import explained, quiet
 from clue_bench.weights.read import read_object
 
@@ -89,26 +92,9 @@ class FolderTokeniser:
         )
 
 
-def is_ours(folder: Path, model_type: str) -> bool:
-    """Return whether our own encoder gives the ids of the folder's tokenizer."""
-    stated = _stated(folder)
-    kind = str(stated.get("tokenizer_class") or "").removesuffix("Fast")
-    decoder = stated.get("added_tokens_decoder") or {}
-    added = list(decoder.values()) if isinstance(decoder, dict) else [decoder]
-    if (folder / "added_tokens.json").is_file():
-        return False
-    if not all(isinstance(token, dict) and token.get("content") in SPECIAL_TOKENS for token in added):
-        return False
-    if any(stated.get(f"{token.strip('[]').lower()}_token", token) != token for token in SPECIAL_TOKENS):
-        return False
-    if (folder / "spiece.model").is_file():
-        exact = {"do_lower_case": False, "keep_accents": True, "remove_space": False}  # as `Vocabulary.save` writes it
-        return kind == "AlbertTokenizer" and all(stated.get(key) == value for key, value in exact.items())
-    # If none is named, transformers takes RoFormer's own tokenizer, which cuts words first. For ALBERT and GPT2 it
-    # would take one that cannot read a vocab.txt.
-    is_bert = kind in ("BertTokenizer", "") and not (model_type == "roformer" and not kind)
-    usual = {"do_lower_case": (True,), "tokenize_chinese_chars": (True,), "strip_accents": (None, True)}
-    return is_bert and all(stated.get(key, values[0]) in values for key, values in usual.items())
+def is_ours(vocabulary: Vocabulary) -> bool:
+    """Return whether our own encoder tokenises for a checkpoint with this vocabulary."""
+    return not vocabulary.refusal and vocabulary.rules == WordPieceRules()
 
 
 def _stated(folder: Path) -> dict[str, Any]:
@@ -144,11 +130,7 @@ def _load(folder: Path, model_type: str) -> Any:
 
 def _cut_words(tokenizer: Any) -> None:
     """Make RoFormer's tokenizer find words: transformers 5.23 looks them up in the name of vocab.txt, not in it."""
-    from tokenizers.pre_tokenizers import PreTokenizer
-    from transformers.models.roformer.tokenization_utils import JiebaPreTokenizer
-
-    splitter = JiebaPreTokenizer(tokenizer.get_vocab())
-    tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(splitter)
+    tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(WordCutter(tokenizer.get_vocab()))
 
 
 def _template(encoded: Mapping[str, Any], parts: list[list[int]]) -> Template | None:

@@ -1,0 +1,154 @@
+"""Start a run from a checkpoint: check that they go together, load its weights, and say what was not taken as it is.
+
+Input: a checkpoint, a recipe and the corpus's vocabulary. Output: the architecture, a model with the checkpoint's
+weights, and `StartFacts`. The checkpoint decides what a recipe does not say (segments, rows that pad its embeddings);
+heads that it lacks start new, heads that the objective does not train are left out. Both are counted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from clue_bench.doors.checkpoint import Checkpoint
+from clue_bench.errors import ClueBenchError
+from clue_bench.models.config import ModelConfig
+from clue_bench.vocab import Vocabulary, WordPieceRules
+
+_DECIDED_BY_CHECKPOINT = ("vocab_size", "segment_types", "dropout")
+_HEADS = {
+    "the head for masked tokens": ("transform.", "transform_norm.", "bias", "decoder."),
+    "the pooler and the head for sentence order": ("pooler.", "order."),
+    "the head for labelled pairs": ("pair.",),
+    "a head for classes": ("classifier.", "score."),
+}
+
+
+class StartFacts(NamedTuple):
+    """What became of a checkpoint's parts: heads left out, heads that start new, rows of padding."""
+
+    left_out: dict[str, int]
+    """Head → parameters."""
+    new: dict[str, int]
+    """Head → parameters."""
+    padding_rows: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return the facts as sentences."""
+        return (
+            *(f"left out, since this run does not train it: {_counted(each)}" for each in self.left_out.items()),
+            *(f"not in the checkpoint, starts new: {_counted(each)}" for each in self.new.items()),
+            *((f"{self.padding_rows:,} embedding rows have no token: padding, kept",) if self.padding_rows else ()),
+        )
+
+
+def start_config(planned: ModelConfig, start: Checkpoint, *, dropout: float) -> ModelConfig:
+    """Return the checkpoint's architecture. Raises ClueBenchError if it is another one than `planned`, the recipe's."""
+    theirs = vars(start.config)
+    for key, value in vars(planned).items():
+        if key not in _DECIDED_BY_CHECKPOINT and value != theirs[key]:
+            raise ClueBenchError(
+                f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {value!r}",
+                f"leave out the recipe: clue-bench pretrain --from {start.folder} takes the checkpoint's architecture",
+            )
+    return replace(start.config, dropout=dropout)
+
+
+def check_vocabulary(start: Checkpoint, vocabulary: Vocabulary) -> None:
+    """Raise ClueBenchError unless ids mean the same in the checkpoint and the corpus."""
+    theirs = start.vocabulary
+    build = f"run clue-bench corpus build … --vocab {start.folder} --out, with a new name for the corpus"
+    if theirs.refusal:
+        raise ClueBenchError(
+            f"{start.folder}: its tokenizer cannot be followed: {theirs.refusal}", "give another model as --from"
+        )
+    if theirs.kind != vocabulary.kind:
+        raise ClueBenchError(f"{start.folder}: a {theirs.kind} vocabulary, the corpus's is {vocabulary.kind}", build)
+    if theirs.rules != vocabulary.rules:
+        raise ClueBenchError(
+            f"{start.folder}: its tokenizer {_rules_text(theirs.rules)}; the corpus's {_rules_text(vocabulary.rules)}",
+            build,
+        )
+    differing = theirs.differing(vocabulary)
+    if not differing:
+        return
+    first = differing[0]
+    both = " and ".join(f"'{v.tokens[first]}'" if first < len(v) else "none" for v in (theirs, vocabulary))
+    raise ClueBenchError(
+        f"{start.folder}: its vocabulary ({len(theirs):,} tokens) and the corpus's ({len(vocabulary):,}) differ in "
+        f"{len(differing):,} tokens, first id {first}: {both}",
+        build,
+    )
+
+
+def _rules_text(rules: WordPieceRules) -> str:
+    """Return what a tokenizer does, in words."""
+    parts = [
+        "lower-cases" if rules.lower_case else "keeps capitals",
+        *(
+            ["keeps accents" if not rules.strip_accents else "strips accents"]
+            if rules.strip_accents is not None
+            else []
+        ),
+        *(["cuts words with jieba"] if rules.words else [] if rules.split_chinese else ["keeps Chinese words whole"]),
+        *([f"has {len(rules.added)} added tokens"] if rules.added else []),
+    ]
+    return ", ".join(parts)
+
+
+def load_start(model: nn.Module, start: Checkpoint) -> None:
+    """Load the checkpoint's weights; heads that it lacks keep their new ones.
+
+    Raises ClueBenchError if anything else is missing, or a shape differs.
+    """
+    wanted: dict[str, Tensor] = model.state_dict()
+    for name, tensor in start.tensors.items():
+        if name in wanted and tensor.shape != wanted[name].shape:
+            raise ClueBenchError(
+                f"{start.folder}: {name} has shape {tuple(tensor.shape)}, expected {tuple(wanted[name].shape)}",
+                f"run clue-bench doctor --model {start.folder}, which compares weights and config.json",
+            )
+    missing = [name for name in wanted if name not in start.tensors]
+    heads = [head for head in _HEADS.values() if not any(name.startswith(head) for name in start.tensors)]
+    broken = [name for name in missing if not any(name.startswith(head) for head in heads)]
+    if broken:
+        raise ClueBenchError(
+            f"{start.folder}: {len(broken)} parameters are missing, e.g. {broken[0]}",
+            f"run clue-bench doctor --model {start.folder}, which compares weights and config.json",
+        )
+    model.load_state_dict({**wanted, **{n: t for n, t in start.tensors.items() if n in wanted}})
+
+
+def start_facts(model: nn.Module, start: Checkpoint) -> StartFacts:
+    """Return what `load_start` left out, and what it found nothing for."""
+    wanted: dict[str, Tensor] = model.state_dict()
+    return StartFacts(
+        left_out=_by_head((name, tensor) for name, tensor in start.tensors.items() if name not in wanted),
+        new=_by_head((name, tensor) for name, tensor in wanted.items() if name not in start.tensors),
+        padding_rows=start.config.vocab_size - len(start.vocabulary),
+    )
+
+
+def learned_positions(start: Checkpoint) -> int:
+    """Return how many of the checkpoint's positions were trained: all, unless its own recipe had shorter rows."""
+    stated = start.provenance.get("learned_positions")
+    if isinstance(stated, int):
+        return stated
+    recipe = start.provenance.get("recipe") or {}
+    stages = [recipe.get(stage) or {} for stage in ("stage1", "stage2")]
+    lengths = [stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)]
+    return max(lengths, default=start.config.max_positions)
+
+
+def _by_head(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name, tensor in tensors:
+        what = next((head for head, starts in _HEADS.items() if name.startswith(starts)), name)
+        counts[what] = counts.get(what, 0) + tensor.numel()
+    return counts
+
+
+def _counted(head: tuple[str, int]) -> str:
+    return f"{head[0]} ({head[1]:,} parameters)"

@@ -1,0 +1,101 @@
+"""Read vocabularies from files and folders, strictly.
+
+Input: a vocab.txt, a sentencepiece model, or a folder with tokenizer files. Output: a `Vocabulary`, or an error that
+names file, line and what to do.
+"""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.vocab.rules import CONFIG, JSON, SPECIAL_TOKENS, read_tokenizer_files
+from clue_bench.vocab.sentencepieces import read_pieces
+from clue_bench.vocab.vocabulary import EXACT, SENTENCEPIECE_FILE, WORDPIECE_FILE, Vocabulary
+
+
+def read_vocabulary(path: Path) -> Vocabulary:
+    """Read `path`: a vocab.txt, a sentencepiece .model, or a folder that holds one, or a tokenizer.json.
+
+    A folder's other files say what its tokenizer does beside looking words up; a file alone is read as the usual kind.
+    Raises ClueBenchError if it is missing, damaged, not UTF-8, repeats a token, or lacks a special token, or if the
+    files of a folder contradict each other.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    if not path.is_file():
+        raise ClueBenchError(
+            f"{path}: no such vocabulary",
+            f"give a {WORDPIECE_FILE}, a .model, a folder that holds one, or the id of a model on the hub",
+        )
+    return _read_sentencepiece(path) if path.suffix == ".model" else _read_wordpiece(path)
+
+
+def _read_folder(folder: Path) -> Vocabulary:
+    wordpiece, sentencepiece = folder / WORDPIECE_FILE, folder / SENTENCEPIECE_FILE
+    if wordpiece.is_file() and sentencepiece.is_file():
+        raise ClueBenchError(
+            f"{folder} holds both {WORDPIECE_FILE} and {SENTENCEPIECE_FILE}", "give the path of the one that you mean"
+        )
+    if sentencepiece.is_file():
+        return replace(_read_sentencepiece(sentencepiece), refusal=_sentencepiece_refusal(folder))
+    if not wordpiece.is_file() and not (folder / JSON).is_file():
+        raise ClueBenchError(
+            f"{folder}: no such vocabulary: neither {WORDPIECE_FILE}, {SENTENCEPIECE_FILE} nor {JSON}",
+            "give a folder that holds one of them",
+        )
+    alone = _read_wordpiece(wordpiece) if wordpiece.is_file() else None
+    found = read_tokenizer_files(folder, None if alone is None else list(alone.tokens))
+    checked = alone if alone is not None and list(alone.tokens) == found.tokens else _checked(found.tokens, folder)
+    return replace(checked, rules=found.rules, refusal=found.refusal)
+
+
+def _sentencepiece_refusal(folder: Path) -> str:
+    """Return why sentencepiece's own ids are not those of the folder's tokenizer, "" if they are."""
+    config, is_checkpoint = folder / CONFIG, (folder / "config.json").is_file()
+    if not config.is_file():
+        return f"without {CONFIG}, transformers lower-cases and strips accents" if is_checkpoint else ""
+    stated = json.loads(config.read_text(encoding="utf-8"))
+    kind = str(stated.get("tokenizer_class") or "").removesuffix("Fast")
+    if kind != "AlbertTokenizer":
+        return f"its tokenizer_class is {kind or 'not named'}"
+    changed = [key for key, value in EXACT.items() if stated.get(key) != value]
+    return f"{changed[0]} in {CONFIG} is not {EXACT[changed[0]]}" if changed else ""
+
+
+def _read_wordpiece(file: Path) -> Vocabulary:
+    try:
+        text = file.read_bytes().decode().removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        hint = "convert the file to UTF-8; a sentencepiece model is known by its name, which ends in .model"
+        raise ClueBenchError(f"{file}: not UTF-8 at byte {error.start}", hint) from error
+    # Not splitlines(): a vocabulary may hold characters that Python takes for line ends.
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    return _checked(lines, file)
+
+
+def _read_sentencepiece(file: Path) -> Vocabulary:
+    import sentencepiece
+
+    model = file.read_bytes()
+    try:
+        sentencepiece.SentencePieceProcessor(model_proto=model)
+        tokens = [piece.text for piece in read_pieces(model)]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ClueBenchError(f"{file}: no sentencepiece model, or a damaged one", "copy the file again") from error
+    return Vocabulary(_checked(tokens, file).tokens, model)
+
+
+def _checked(tokens: list[str], file: Path) -> Vocabulary:
+    first_line: dict[str, int] = {}
+    for number, token in enumerate(tokens, 1):
+        if token in first_line:
+            raise ClueBenchError(
+                f"{file}, line {number}: token '{token}' stands on line {first_line[token]} already",
+                "remove one of them, unless models were trained with the file: ids are line numbers",
+            )
+        first_line[token] = number
+    missing = [token for token in SPECIAL_TOKENS if token not in first_line]
+    if missing:
+        raise ClueBenchError(f"{file}: no {', '.join(missing)} among {len(tokens)} tokens", "add them, one a line")
+    return Vocabulary(tuple(tokens))

@@ -1,0 +1,201 @@
+"""Continue the pretraining of a model of transformers on a corpus, without a recipe of its own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import transformers
+
+import clue_bench as cb
+from clue_bench.doors.checkpoint import read_checkpoint
+from clue_bench.doors.records import PretrainRecord
+from clue_bench.doors.shards import Corpus
+from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.continuation import continued_recipe
+from clue_bench.pretraining.start import learned_positions
+
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+GPT2_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
+POSITIONS = 64
+
+
+def model_of(family: str, *, vocab_size: int, bare: bool = False) -> Any:
+    """Return a tiny model of transformers with new weights: BERT with all its heads, the others with one."""
+    torch.manual_seed(0)
+    sizes = {**SIZES, "vocab_size": vocab_size, "max_position_embeddings": POSITIONS}
+    if family == "bert":
+        config = transformers.BertConfig(**sizes, type_vocab_size=2)
+        return transformers.BertModel(config) if bare else transformers.BertForPreTraining(config)
+    if family == "albert":
+        return transformers.AlbertForMaskedLM(transformers.AlbertConfig(**sizes, embedding_size=16))
+    if family == "roformer":
+        return transformers.RoFormerForMaskedLM(transformers.RoFormerConfig(**sizes, embedding_size=32))
+    config = transformers.GPT2Config(**GPT2_SIZES, vocab_size=vocab_size, bos_token_id=3, eos_token_id=4)
+    return transformers.GPT2LMHeadModel(config)
+
+
+@pytest.fixture
+def made(tmp_path: Path, vocabulary_file: Path) -> Any:
+    """A function that writes a model of transformers with its tokenizer, and returns the folder."""
+
+    def write(family: str = "bert", *, padding: int = 0, bare: bool = False) -> Path:
+        tokens = vocabulary_file.read_text(encoding="utf-8").splitlines()
+        folder = tmp_path / family
+        model_of(family, vocab_size=len(tokens) + padding, bare=bare).save_pretrained(folder)
+        tokenizer = transformers.BertTokenizer(vocab={token: index for index, token in enumerate(tokens)})
+        tokenizer.save_pretrained(folder)
+        return folder
+
+    return write
+
+
+def continued(folder: Path, text_file: Path, tmp_path: Path, **arguments: Any) -> Any:
+    """Build a corpus with the folder's tokenizer and continue its pretraining for 4 steps."""
+    corpus = cb.build_corpus(text_file, vocabulary=folder, out=tmp_path / "corpus", workers=1, progress=False)
+    settings = {"max_length": 32, "global_batch": 4, "micro_batch": 4, "precision": "fp32"}
+    arguments = {"steps": 4, "settings": settings, "out": tmp_path / "run"} | arguments
+    return cb.pretrain(start=folder, corpus=corpus, tracker="none", **arguments)
+
+
+@pytest.mark.parametrize("family", ["bert", "albert", "roformer", "gpt2"])
+def test_two_verbs_continue_any_family_and_transformers_loads_the_result(
+    made: Any, text_file: Path, tmp_path: Path, family: str
+) -> None:
+    folder = made(family)
+    run = continued(folder, text_file, tmp_path)
+    before, after = read_checkpoint(folder), read_checkpoint(run.folder)
+    assert after.config == before.config
+    assert run.record.effective["family"] == family
+    assert run.record.run_id.startswith(f"pretrain-{family}-continued-")
+    classes = {"gpt2": transformers.AutoModelForCausalLM}
+    loaded = classes.get(family, transformers.AutoModelForMaskedLM).from_pretrained(run.folder / "checkpoint")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run.folder / "checkpoint")
+    with torch.no_grad():
+        logits = loaded(**tokenizer("中国人。", return_tensors="pt")).logits
+    assert torch.isfinite(logits).all()
+    moved = after.tensors["word.weight" if family == "gpt2" else "encoder.embeddings.word.weight"]
+    assert not torch.equal(moved, before.tensors[next(name for name in before.tensors if name.endswith("word.weight"))])
+
+
+def test_the_schedule_is_said_and_recorded(
+    made: Any, text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = continued(made(), text_file, tmp_path, steps=None, epochs=2)
+    assert isinstance(run.record, PretrainRecord)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"{run.record.effective['stage1']['steps']} steps (2 epochs)" in said
+    assert "masked tokens; learning rate 0.0002 after" in said
+    assert run.record.effective["stage1"]["learning_rate"] == 2e-4
+    assert run.record.completed_results.epochs == pytest.approx(2, abs=0.1)
+    assert run.record.asked["epochs"] == 2
+
+
+def test_heads_that_are_not_trained_are_counted(
+    made: Any, text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = continued(made(), text_file, tmp_path)
+    pooler_and_order = 32 * 32 + 32 + 2 * 32 + 2
+    assert list(run.record.effective["start"]["left_out"].values()) == [pooler_and_order]
+    assert f"sentence order ({pooler_and_order:,} parameters)" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_head_that_the_checkpoint_lacks_starts_new_and_is_counted(made: Any, text_file: Path, tmp_path: Path) -> None:
+    run = continued(made(bare=True), text_file, tmp_path)
+    assert list(run.record.effective["start"]["new"]) == ["the head for masked tokens"]
+
+
+def test_rows_that_pad_the_embeddings_stay(made: Any, text_file: Path, tmp_path: Path) -> None:
+    folder = made(padding=9)
+    run = continued(folder, text_file, tmp_path)
+    assert run.record.effective["start"]["padding_rows"] == 9
+    assert len(read_checkpoint(run.folder).tensors["encoder.embeddings.word.weight"]) == len(
+        read_checkpoint(folder).tensors["encoder.embeddings.word.weight"]
+    )
+
+
+def test_a_finished_run_is_continued_in_another_order(made: Any, text_file: Path, tmp_path: Path) -> None:
+    first = continued(made(), text_file, tmp_path)
+    corpus = tmp_path / "corpus"
+    second = cb.pretrain(start=first, corpus=corpus, out=tmp_path / "more", steps=4, tracker="none", progress=False)
+    assert second.record.seed == first.record.seed + 1
+    assert second.record.effective["name"] == first.record.effective["name"]
+
+
+def test_positions_that_a_checkpoint_has_learned_stay(
+    made: Any, text_file: Path, tmp_path: Path, recipe_file: Path
+) -> None:
+    """A second stage repeats the first positions over those that no row has reached, not over learned ones."""
+    folder = made()
+    stage = recipe_file.read_text(encoding="utf-8").partition("[stage1]")[2]
+    longer = stage.replace("max_length = 32", "max_length = 64")
+    recipe_file.write_text(f"{recipe_file.read_text(encoding='utf-8')}\n[stage2]{longer}", encoding="utf-8")
+    run = continued(
+        folder,
+        text_file,
+        tmp_path,
+        recipe=str(recipe_file),
+        steps=None,
+        settings={"steps": 1, "learning_rate": 1e-8, "log_every": 1, "save_every": 1, "activation": "gelu"},
+    )
+    before, after = (
+        read_checkpoint(each).tensors["encoder.embeddings.position.weight"] for each in (folder, run.folder)
+    )
+    np.testing.assert_allclose(before.numpy(), after.numpy(), atol=1e-6)
+
+
+def test_positions_of_our_own_checkpoint_are_learned_as_far_as_its_rows_went(checkpoint_folder: Path) -> None:
+    assert learned_positions(read_checkpoint(checkpoint_folder)) == 32
+
+
+def test_a_corpus_of_another_vocabulary_is_refused_with_the_command_to_type(
+    made: Any, corpus_folder: Path, tmp_path: Path
+) -> None:
+    folder = made()
+    values = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps({**values, "do_lower_case": False}))
+    with pytest.raises(ClueBenchError, match="its tokenizer keeps capitals") as caught:
+        cb.pretrain(start=folder, corpus=corpus_folder, out=tmp_path / "run", tracker="none")
+    assert f"corpus build … --vocab {folder}" in caught.value.hint
+
+
+def test_a_recipe_of_another_size_leads_to_the_checkpoints_own(made: Any, corpus_folder: Path, tmp_path: Path) -> None:
+    folder = made()
+    with pytest.raises(ClueBenchError, match="hidden_size is 32") as caught:
+        cb.pretrain("debug", start=folder, corpus=corpus_folder, out=tmp_path / "run", tracker="none")
+    assert f"clue-bench pretrain --from {folder}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"settings": {"hidden_size": 64}}, "has its own architecture"),
+        ({"steps": 3, "epochs": 1.0}, "more than one of"),
+        ({"epochs": 0.0}, "expected a number above 0"),
+        ({"debug_size": True}, "debug-size changes the architecture"),
+        ({"settings": {"learning_rte": 1}}, "unknown key"),
+    ],
+)
+def test_settings_that_do_not_fit_are_errors(
+    made: Any, corpus_folder: Path, tmp_path: Path, arguments: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ClueBenchError, match=message):
+        cb.pretrain(start=made(), corpus=corpus_folder, out=tmp_path / "run", tracker="none", **arguments)
+
+
+def test_without_recipe_and_checkpoint_both_ways_are_named(corpus_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClueBenchError, match="neither a recipe nor a checkpoint") as caught:
+        cb.pretrain(corpus=corpus_folder, out=tmp_path / "run")
+    assert "--from MODEL" in caught.value.hint
+
+
+def test_a_corpus_with_words_masks_whole_words(made: Any, text_file: Path, tmp_path: Path) -> None:
+    folder = made()
+    corpus = cb.build_corpus(
+        text_file, vocabulary=folder, out=tmp_path / "corpus", workers=1, words="rjieba", progress=False
+    )
+    recipe = continued_recipe(read_checkpoint(folder), Corpus.open(corpus.folder))
+    assert recipe.objective == "wwm"
+    assert recipe.stage1.max_length == POSITIONS
