@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from clue_bench.tasks.task import Task
 
 HASH_DIGITS = 6
-AGAIN = "type the same command again: complete runs are kept, the one that was interrupted starts over"
+AGAIN = "type the same command again: complete runs are kept, interrupted ones continue"
 FLATTERED = "best of N: the first seed chose the setting and counts, so its mean and interval are flattering"
 
 

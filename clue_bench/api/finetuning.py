@@ -1,11 +1,12 @@
 """Fine-tune on tasks, and score the no-pretraining baselines."""
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.inputs import model_name, note_revision, open_card, open_model, task_data
-from clue_bench.api.progress import Progress
+from clue_bench.api.progress import Progress, seconds_text
 from clue_bench.api.runs import Run, Runs, check_seed
 
 if TYPE_CHECKING:
@@ -34,9 +35,10 @@ def finetune(
     give their columns as `text` (one, or two for pairs) and `label`; `task` is then a name of your choice. `settings`
     override the defaults, which follow the model's size, and `steps` is the number of updates in the whole run.
 
-    A complete run is not repeated; an interrupted one starts over and gives the same numbers. Raises ClueBenchError.
+    A complete run is not repeated; an interrupted one continues to the same numbers: Ctrl-C and SIGTERM end the update,
+    save, and raise a KeyboardInterrupt that says at which step. Raises ClueBenchError.
     """
-    from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, run
+    from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
     from clue_bench.finetuning.settings import make_settings
 
     check_seed(seed)
@@ -59,15 +61,19 @@ def finetune(
             "model": model_name(model, start),
         }
         typed |= {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}
-        again = "type the same command again: a fine-tuning run starts over, and gives the same numbers"
-        bar = show.bar(f"finetune {card.name}", finetuning.total_steps, count=True, on_interrupt=again)
-        detail = ""
-        with held_folder(folder), bar as shown:
-            for report in run(plan, finetuning, out=folder, asked=typed):
-                if report.evaluation is not None:
-                    scores = report.evaluation.scores
-                    detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
-                shown.update(report.step, f"loss {report.loss:.3f}{detail}")
+        with held_folder(folder):
+            resume(plan, finetuning, out=folder)
+            at, total = finetuning.last_step, finetuning.total_steps
+            if at:
+                show.note(f"continues at step {at:,} of {total:,}")
+            with show.bar(f"finetune {card.name}", total, start=at, count=True) as bar:
+                detail, began = "", time.monotonic()
+                for report in run(plan, finetuning, out=folder, asked=typed):
+                    if report.evaluation is not None:
+                        scores = report.evaluation.scores
+                        detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
+                    pace = seconds_text((time.monotonic() - began) / (report.step - at))
+                    bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{detail}")
     done = Run.read(folder, plan.run_id)
     if done.warning:
         show.note(done.warning)

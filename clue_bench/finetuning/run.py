@@ -1,10 +1,11 @@
 """A fine-tuning run and its files: checkpoint and task data in, run record out.
 
 1. Open checkpoint and data, decide the settings, name the run after all of them.
-2. Train, keeping the best weights on dev; write a record that says "interrupted" until the end.
+2. Train, keeping the best weights on dev; write a record that says "interrupted" until the end. The state is saved by
+   time, and when SIGINT or SIGTERM asks the run to stop; an interrupted run continues from it.
 3. Predict dev and test with the best weights; write predictions/, checkpoint/ (door 2) and the record (door 3).
 
-A run is short and exactly repeatable, so an interrupted one starts over; a completed one is not repeated.
+A completed run is not repeated, and keeps no state.
 """
 
 import hashlib
@@ -31,13 +32,15 @@ from clue_bench.doors.records import (
     write_record,
 )
 from clue_bench.doors.results import DevScores, EvaluationScores, FinetuneResults
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import AGAIN, ClueBenchError, Interrupted
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.predict import predict_logits, probabilities
 from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions
 from clue_bench.finetuning.settings import Settings
+from clue_bench.finetuning.state import FILE as STATE
+from clue_bench.finetuning.state import load_state, save_state
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.rows import Rows
@@ -45,8 +48,11 @@ from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool
+from clue_bench.training.stopping import stop_requests
 
 LOCK = ".lock"
+SECONDS_BETWEEN_SAVES = 60.0
+SAVED_SHARE = 20.0  # at most a twentieth of the time is spent on states
 
 
 class FolderInUseError(ClueBenchError):
@@ -168,20 +174,35 @@ def check_recordable(model: Classifier, settings: Settings, device: torch.device
             raise ClueBenchError(f"--cuda-graphs: {found}", "leave out --cuda-graphs")
 
 
+def resume(plan: Plan, finetuning: Finetuning, *, out: Path) -> None:
+    """Bring a prepared run to the state that an interrupted one has left in `out`, if there is one."""
+    load_state(out / STATE, finetuning, run_id=plan.run_id)
+
+
 def run(
-    plan: Plan, finetuning: Finetuning, *, out: Path, asked: dict[str, Any], encodings: Encodings | None = None
+    plan: Plan,
+    finetuning: Finetuning,
+    *,
+    out: Path,
+    asked: dict[str, Any],
+    encodings: Encodings | None = None,
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
 ) -> Iterator[FinetuningReport]:
     """Train, predict and write everything; yield the reports. Test sets are tokenised, or found in `encodings`.
 
-    Raises ClueBenchError if the run diverges; like any other exception, it is recorded as failed. Callers that may not
-    be alone lock the folder (`held_folder`).
+    Raises ClueBenchError if the run diverges; like any other exception, it is recorded as failed. Raises Interrupted
+    after saving if SIGINT or SIGTERM asks for it. Callers that may not be alone lock the folder (`held_folder`).
     """
     claim_folder(out, plan.run_id)
-    started = time.perf_counter()
+    if not finetuning.last_step:
+        resume(plan, finetuning, out=out)
+    for stray in out.glob(f".{STATE}.*.tmp"):  # of a run that was killed
+        stray.unlink()
+    started = time.perf_counter() - finetuning.train_seconds - finetuning.evaluation_seconds
     record = _record(plan, asked)
     write_record(out, record)
     try:
-        yield from finetuning.reports()
+        yield from _trained(plan, finetuning, out / STATE, seconds_between_saves)
         completed = _finish(plan, finetuning, out, encodings or Encodings())
     except Exception as error:
         seconds = time.perf_counter() - started
@@ -190,6 +211,30 @@ def run(
     seconds = time.perf_counter() - started
     ended = {"status": "completed", "finished_at": versions.now(), "wall_seconds": seconds}
     write_record(out, record.model_copy(update={**ended, **completed}))
+    (out / STATE).unlink(missing_ok=True)
+
+
+def _trained(
+    plan: Plan, finetuning: Finetuning, state: Path, seconds_between_saves: float
+) -> Iterator[FinetuningReport]:
+    """Train; after every update save if that is due, and stop if asked.
+
+    A state is four times as large as the model, so one is due only after twenty times as long as writing it took.
+    """
+    saved, took = time.monotonic(), 0.0
+    with stop_requests() as request:
+        for report in finetuning.reports():
+            ends = finetuning.stopped_early or report.step == finetuning.total_steps
+            stops = request.is_made and not ends
+            now = time.monotonic()
+            if stops or (not ends and now - saved >= max(seconds_between_saves, SAVED_SHARE * took)):
+                save_state(state, finetuning, run_id=plan.run_id)
+                saved = time.monotonic()
+                took = saved - now
+            yield report
+            if stops:
+                step = f"step {report.step:,} of {finetuning.total_steps:,}"
+                raise Interrupted(f"finetune {plan.task.name}: stopped and saved at {step}", AGAIN)
 
 
 def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings) -> dict[str, Any]:

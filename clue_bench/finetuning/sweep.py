@@ -5,7 +5,7 @@ Input: what determines a run, a grid, seeds. Output: a folder per run, and the s
 1. Every point of the grid with the first seed; the best by the task's metric on dev is chosen.
 2. The chosen point with the other seeds.
 
-A run that is complete is not repeated, one that was interrupted starts over. One that failed stays a record with its
+A run that is complete is not repeated, one that was interrupted continues. One that failed stays a record with its
 error, and is repeated only when asked; the sweep goes on without it. Where even the record cannot be written (a full
 disk, a folder that holds something else), the run has failed all the same, and nothing there is touched. A run that
 another process is doing at the moment ends the sweep with an error, since its result is not there yet.

@@ -85,6 +85,15 @@ class WeightAverage:
         self._average.update_parameters(model)
 
     @property
+    def state(self) -> dict[str, Tensor]:
+        """Return the average and the number of updates in it."""
+        return dict(self._average.state_dict())
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Go on from a `state`."""
+        self._average.load_state_dict(state)
+
+    @property
     def model(self) -> nn.Module:
         """Return the copy that holds the average."""
         return self._average.module

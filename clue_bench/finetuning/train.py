@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -30,10 +30,21 @@ from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
 from clue_bench.training.counter_rng import derive, row_keys
 from clue_bench.training.dropout import DropoutPool, RowDropout
-from clue_bench.training.optim import Updates, adamw, apply_gradients, check_weights, divergence, linear_schedule
+from clue_bench.training.optim import (
+    Updates,
+    adamw,
+    apply_gradients,
+    check_weights,
+    divergence,
+    linear_schedule,
+    load_moments,
+)
 
 GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of this many positions, so that there are few shapes
 UNREAD_ON_GPU = 10  # updates
+
+COUNTERS = ("last_step", "stopped_early", "train_seconds", "trained_rows", "evaluation_seconds", "losses")
+"""Plain values that grow with a run."""
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
@@ -97,6 +108,8 @@ class Finetuning:
     train_seconds: float = 0.0
     trained_rows: int = 0
     evaluation_seconds: float = 0.0
+    losses: list[float] = field(default_factory=list)  # since the last evaluation
+    unread: list[Tensor] = field(default_factory=list)  # losses that are on the device yet
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: Updates = field(init=False)
 
@@ -139,30 +152,50 @@ class Finetuning:
         return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
 
     def reports(self) -> Iterator[FinetuningReport]:
-        """Train to the end, or until patience runs out; yield a report after every update."""
-        if self.settings.ema_decay:
-            self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
+        """Train from `last_step` to the end, or until patience runs out; yield a report after every update."""
+        if self.settings.ema_decay and self.average is None:
+            self.start_average()
         self.model.train()
         evaluate_at = evaluation_steps(self.settings, train_rows=len(self.train))
-        losses: list[float] = []
-        unread: list[Tensor] = []
+        loss = self.losses[-1] if self.losses else self.evaluations[-1].loss if self.evaluations else math.nan
         for step, rows in enumerate(self._batches(), 1):
-            started = time.perf_counter()
-            unread.append(self._update(step - 1, rows))
-            if len(unread) >= self.max_unread or step == 1 or step in evaluate_at:
-                losses += self._read(unread, step)
-                unread, loss = [], losses[-1]
-            self.train_seconds += time.perf_counter() - started
-            self.trained_rows += len(rows)
-            self.last_step = step
-            evaluation = None
-            if step in evaluate_at:
-                evaluation = self._evaluate(step, sum(losses) / len(losses))
-                losses = []
-                self.stopped_early = step < self.total_steps and self._is_out_of_patience()
-            yield FinetuningReport(step, loss, evaluation)
             if self.stopped_early:
                 return
+            if step <= self.last_step:  # of a run that is continued
+                continue
+            started = time.perf_counter()
+            self.unread.append(self._update(step - 1, rows))
+            self.last_step = step
+            if len(self.unread) >= self.max_unread or step == 1 or step in evaluate_at:
+                loss = self.read_losses()[-1]
+            self.train_seconds += time.perf_counter() - started
+            self.trained_rows += len(rows)
+            evaluation = None
+            if step in evaluate_at:
+                evaluation = self._evaluate(step, sum(self.losses) / len(self.losses))
+                self.losses = []
+                self.stopped_early = step < self.total_steps and self._is_out_of_patience()
+            yield FinetuningReport(step, loss, evaluation)
+
+    @property
+    def counters(self) -> dict[str, Any]:
+        """Return the plain values of a state, once every loss has been read."""
+        self.read_losses()
+        return {name: getattr(self, name) for name in COUNTERS}
+
+    @counters.setter
+    def counters(self, values: dict[str, Any]) -> None:
+        for name in COUNTERS:
+            setattr(self, name, values[name])
+
+    def start_average(self) -> WeightAverage:
+        """Begin to average the weights, before the first update."""
+        self.average = WeightAverage(self.model, decay=self.settings.ema_decay)
+        return self.average
+
+    def load_moments(self, state: dict[str, Any]) -> None:
+        """Take the optimizer's moments from a state."""
+        load_moments(self.optimizer, state)
 
     def _batches(self) -> Iterator[np.ndarray]:
         left = self.total_steps
@@ -229,17 +262,19 @@ class Finetuning:
         norm, _ = apply_gradients(self.optimizer, self.model.parameters(), clip_norm=settings.clip_norm)
         return torch.stack((loss.detach(), norm))
 
-    def _read(self, unread: list[Tensor], step: int) -> list[float]:
-        """Return the losses of the last updates up to `step`.
+    def read_losses(self) -> list[float]:
+        """Read the losses that are on the device yet, the last `last_step`'s; return those since the last evaluation.
 
         Raises ClueBenchError if a loss is not finite, or an update was skipped because its gradient was not finite.
         """
-        values = torch.stack(unread).tolist()
-        for number, (loss, norm) in enumerate(values, step - len(values) + 1):
+        values = torch.stack(self.unread).tolist() if self.unread else []
+        self.unread = []
+        for number, (loss, norm) in enumerate(values, self.last_step - len(values) + 1):
             if not math.isfinite(loss + norm):
                 found = f"the loss is {loss} at step {number}, the gradient's norm {norm}"
                 raise divergence(found, hint=self._slower)
-        return [loss for loss, _ in values]
+        self.losses += [loss for loss, _ in values]
+        return self.losses
 
     @property
     def _slower(self) -> str:

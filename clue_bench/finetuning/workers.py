@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clue_bench.doors.records import FinetuneRecord
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.finetuning.base_models.pretrained import Untrained
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.run import Plan
@@ -184,7 +184,7 @@ def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
     found = open_pretrained(shared.model)
     start = untrained(found) if shared.is_untrained else found
     encodings = Encodings()
-    with suppress(EOFError, ConnectionError):
+    with suppress(EOFError, ConnectionError, Interrupted):
         while True:
             job: _Job = connection.recv()
             plan = Plan(shared.task, start, job.settings, job.seed, shared.rows, shared.data)

@@ -375,7 +375,7 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
         assert process.returncode == 1
         assert err.splitlines()[-2:] == [
             "bench afqmc: interrupted",
-            "hint: type the same command again: complete runs are kept, the one that was interrupted starts over",
+            "hint: type the same command again: complete runs are kept, interrupted ones continue",
         ]
     found = {record.run_id: record.status for record in records(tmp_path / "runs")}
     assert sorted(set(found.values())) == ["completed", "interrupted"]

@@ -1,6 +1,8 @@
 """Fine-tuning runs: they learn, repeat themselves exactly, keep the best, and leave what transformers can use."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import MAJORITY_CLASS, read_record, record_path
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import prediction_batches, training_batches
 from clue_bench.finetuning.run import Plan, completed_record, prepare, run, write_failure
@@ -79,6 +81,45 @@ def test_a_run_learns_and_records_everything(data, checkpoint_folder, tmp_path):
     assert len(record.completed_results.evaluations) == 8
     assert record.model.sha256 == read_checkpoint(checkpoint_folder).sha256
     assert record.data.files["train"].rows == 400
+
+
+TIMED = ("train_seconds", "train_rows_per_second", "evaluation_rows_per_second", "peak_memory_mib")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows sends other signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_is_asked_to_stop_ends_its_update_saves_and_continues_to_the_same_numbers(
+    data, checkpoint_folder, tmp_path, number
+):
+    plan, out = plan_of(data, checkpoint_folder, epochs=1), tmp_path / "stopped"
+    whole = finish(plan, tmp_path / "whole")
+    reports = run(plan, prepare(plan), out=out, asked={})
+    while next(reports).step < 7:
+        pass
+    os.kill(os.getpid(), number)
+    assert next(reports).step == 8
+    with pytest.raises(Interrupted) as caught:
+        next(reports)
+    assert caught.value.message == "finetune afqmc: stopped and saved at step 8 of 25"
+    assert read_record(record_path(out, plan.run_id)).status == "interrupted"
+    assert (out / "state.pt").is_file()
+    continued = run(plan, prepare(plan), out=out, asked={})
+    assert [report.step for report in continued] == list(range(9, 26))
+    found = read_record(record_path(out, plan.run_id)).completed_results
+    assert found.model_dump(exclude=set(TIMED)) == whole.completed_results.model_dump(exclude=set(TIMED))
+    assert not (out / "state.pt").exists()
+
+
+def test_states_by_time_change_nothing_and_none_is_left(data, checkpoint_folder, tmp_path):
+    plan = plan_of(data, checkpoint_folder, epochs=1)
+    whole = finish(plan, tmp_path / "whole")
+    reports = run(plan, prepare(plan), out=tmp_path / "saved", asked={}, seconds_between_saves=0.0)
+    assert next(reports).step == 1
+    assert (tmp_path / "saved" / "state.pt").is_file()
+    list(reports)
+    found = read_record(record_path(tmp_path / "saved", plan.run_id)).completed_results
+    assert found.weights_sha256 == whole.completed_results.weights_sha256
+    assert {path.name for path in (tmp_path / "saved").iterdir()} == {p.name for p in (tmp_path / "whole").iterdir()}
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(data, checkpoint_folder, tmp_path):

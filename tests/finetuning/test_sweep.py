@@ -149,7 +149,7 @@ def test_a_complete_run_is_not_repeated_nor_touched(planner, tmp_path):
     assert [trial.record for trial in second.trials[:2]] == [trial.record for trial in first.trials]
 
 
-def test_an_interrupted_run_starts_over_and_gives_the_same_numbers(planner, tmp_path):
+def test_a_run_that_was_cut_off_without_a_state_starts_over_and_gives_the_same_numbers(planner, tmp_path):
     whole, _ = do(planner, [{}], [1, 2], tmp_path / "whole")
     moments = sweep(planner, [{}], [1, 2], out=tmp_path / "cut", asked={})
     for moment in moments:

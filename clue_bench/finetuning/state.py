@@ -1,0 +1,81 @@
+"""The state of a fine-tuning run: everything needed to continue as if it had never stopped.
+
+Input: a run between two updates. Output: one file, replaced atomically, that is loaded without executing anything in
+it; or the run as it was when the file was written. Batches and draws are functions of the step, so the step is all that
+has to be saved of them. The file is deleted when the run is complete.
+"""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from clue_bench import files
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.score import Scores
+from clue_bench.finetuning.train import Evaluation, Finetuning
+
+FILE = "state.pt"
+
+log = logging.getLogger(__name__)
+
+
+def save_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
+    """Write the state of the run, replacing an earlier one. Raises ClueBenchError, e.g. where the disk is full."""
+    best, logits = finetuning.best, finetuning.best_logits
+    state = {
+        "run_id": run_id,
+        "autocast": str(finetuning.autocast),
+        "counters": finetuning.counters,
+        "model": finetuning.model.state_dict(),
+        "optimizer": finetuning.optimizer.state_dict(),
+        "average": finetuning.average and finetuning.average.state,
+        "evaluations": [_plain(evaluation) for evaluation in finetuning.evaluations],
+        "best": best and finetuning.evaluations.index(best),
+        "best_weights": finetuning.best_weights,
+        "best_logits": None if logits is None else torch.from_numpy(logits),
+    }
+    try:
+        with files.replacing(path) as temporary:
+            torch.save(state, temporary)
+    except RuntimeError as error:  # torch's writer raises it, without saying that the disk is full
+        reason = str(error).partition("\n")[0]
+        raise ClueBenchError(f"{path}: not written: {reason}", "free space on the disk, then repeat") from error
+
+
+def load_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
+    """Bring a run that has not begun to the state at `path`, if there is one.
+
+    A state that is damaged or of another run or precision is left aside with a warning: the run starts over.
+    """
+    if not path.is_file():
+        return
+    try:
+        state = torch.load(path, map_location=finetuning.device, weights_only=True)
+    except Exception as error:  # noqa: BLE001  torch has no exception for a damaged file; starting over is right for all
+        log.warning("%s: damaged (%s): starting over", path, str(error).partition("\n")[0])
+        return
+    if (state.get("run_id"), state.get("autocast")) != (run_id, str(finetuning.autocast)):
+        log.warning("%s: of another run or precision: starting over", path)
+        return
+    _restore(finetuning, state)
+
+
+def _restore(finetuning: Finetuning, state: dict[str, Any]) -> None:
+    finetuning.model.load_state_dict(state["model"])
+    finetuning.load_moments(state["optimizer"])
+    if state["average"] is not None:
+        finetuning.start_average().load(state["average"])
+    finetuning.counters = state["counters"]
+    finetuning.evaluations = [
+        Evaluation(**{**each, "scores": Scores(**each["scores"])}) for each in state["evaluations"]
+    ]
+    if state["best"] is not None:
+        finetuning.best = finetuning.evaluations[state["best"]]
+        finetuning.best_weights = state["best_weights"]
+        finetuning.best_logits = state["best_logits"].cpu().numpy()
+
+
+def _plain(evaluation: Evaluation) -> dict[str, Any]:
+    return {**vars(evaluation), "scores": evaluation.scores._asdict()}
