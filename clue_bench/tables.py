@@ -3,7 +3,7 @@
 Input: columns, and rows of cells or of plain values (`make_table`). Output: text, plain values or a frame. A cell has
 what is shown and, apart from it, what it is sorted by and exported as; marks, links and the best of a column are facts
 of the cell, and every renderer writes them in its own way. Nothing is escaped before it is rendered. pandas is imported
-by `to_dataframe` alone.
+by `to_dataframe` alone, and `layout` makes the lines of a terminal.
 """
 
 import csv
@@ -12,20 +12,19 @@ import io
 import re
 import shutil
 import sys
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clue_bench.language import translated
+from clue_bench.layout import SAME, Head, Layout, lay_out, wrap
+from clue_bench.layout import text_width as text_width
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "–"
-GAP = "  "  # between two columns of a terminal
-MIN_WRAPPED = 20  # columns of a terminal that a wrapped cell has at least
 
 Value = str | bool | int | float | Decimal | None
 
@@ -67,12 +66,18 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """One column. `note` is shown under the name, e.g. a translation; `tags` are for filters."""
+    """One column. `note` is shown under the name, e.g. a translation; `tags` are for filters.
+
+    In a terminal that is too narrow for the table, a column that `is_below` has a line under each row, and one that
+    `is_detail` is left out, and named.
+    """
 
     name: str
     note: str = ""
     is_number: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    is_below: bool = False
+    is_detail: bool = False
 
 
 @dataclass(frozen=True)
@@ -100,32 +105,36 @@ class Table:
 
     def __str__(self) -> str:
         """Return the table for the terminal at hand, with its title and notes."""
-        text = self.to_text(terminal_width())
-        return "\n\n".join([*([translated(self.title)] if self.title else []), text, *map(translated, self.notes)])
+        return self.in_full(terminal_width())
 
     def _repr_html_(self) -> str:
         return self.to_html()
 
+    def in_full(self, width: int | None) -> str:
+        """Return the table with its title and notes for a terminal `width` columns wide; None for no limit."""
+        layout = self._laid_out(width)
+        notes = [*self.notes]
+        if layout.left_out:
+            left_out = ", ".join(layout.left_out)
+            notes.append(f"Not shown in {width} columns: {left_out}. Add --wide, or read to_dataframe().")
+        lines = list(map(translated, (self.title, *notes)))
+        lines = lines if width is None else ["\n".join(wrap(line, width)) for line in lines]
+        return "\n\n".join([*([lines[0]] if self.title else []), *([layout.text] if layout.text else []), *lines[1:]])
+
     def to_text(self, width: int | None = None) -> str:
         """Return lines for a terminal `width` columns wide, without title and notes; None for no limit.
 
-        Chinese characters take two columns. What is too wide is wrapped, then continued below: nothing is cut. Names
-        of columns, and of the values in a table of two columns, are in the language in use.
+        Nothing is cut: `layout` says where what does not fit goes. Names of columns, and of the values in a table of
+        two columns, are in the language in use.
         """
+        return self._laid_out(width).text
+
+    def _laid_out(self, width: int | None) -> Layout:
+        heads = [Head(translated(c.name), c.is_number, c.is_below, c.is_detail) for c in self.columns]
         names = [row.cells[0].whole + (f" ({row.tag})" if row.tag else "") for row in self.rows]
         names = list(map(translated, names)) if len(self.columns) == 2 else names
-        body = [[name, *(cell.whole for cell in row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
-        lines = [[translated(column.name) for column in self.columns], *body]
-        if not self.columns:
-            return ""
-        widths = [max(map(text_width, texts)) for texts in zip(*lines, strict=True)]
-        if width is not None:
-            widths[0] = min(widths[0], max(MIN_WRAPPED, width // 2))
-            room = max(MIN_WRAPPED, width - widths[0] - len(GAP))
-            widths = [widths[0], *(min(each, room) for each in widths[1:])]
-        right = [False, *(column.is_number for column in self.columns[1:])]
-        blocks = _blocks(widths, width)
-        return "\n\n".join("\n".join(_text_lines(lines, block, widths, right)) for block in blocks)
+        rows = [[name, *(cell.whole for cell in row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
+        return lay_out(heads, rows, width, same=translated(SAME))
 
     def to_markdown(self) -> str:
         """Return the table as Markdown, without title and notes; columns are centred, the best is bold."""
@@ -202,7 +211,11 @@ class Shown:
         raise NotImplementedError
 
     def __str__(self) -> str:
-        return "\n\n".join(map(str, self.tables))
+        return self.in_full(terminal_width())
+
+    def in_full(self, width: int | None) -> str:
+        """Return every table for a terminal `width` columns wide; None for no limit."""
+        return "\n\n".join(table.in_full(width) for table in self.tables)
 
     def __repr__(self) -> str:
         """Return what is printed: subclasses are data classes with `repr=False`, or consoles would show every field."""
@@ -268,60 +281,6 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def terminal_width() -> int | None:
     """Return how many columns the terminal on stdout has; None where stdout is a file, a pipe or a notebook."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-
-
-def text_width(text: str) -> int:
-    """Return how many columns of a terminal `text` takes: Chinese characters two, combining ones none."""
-    return sum(0 if unicodedata.combining(c) else 1 + (unicodedata.east_asian_width(c) in "WF") for c in text)
-
-
-def _blocks(widths: Sequence[int], width: int | None) -> list[list[int]]:
-    """Return blocks of columns that fit side by side; the first column is repeated in every block."""
-    blocks, taken = [[0]], widths[0]
-    for place, wide in enumerate(widths[1:], start=1):
-        if width is not None and len(blocks[-1]) > 1 and taken + len(GAP) + wide > width:
-            blocks.append([0])
-            taken = widths[0]
-        blocks[-1].append(place)
-        taken += len(GAP) + wide
-    return blocks
-
-
-def _text_lines(
-    lines: Iterable[Sequence[str]], block: Sequence[int], widths: Sequence[int], right: Sequence[bool]
-) -> Iterable[str]:
-    """Yield the lines of the columns `block`; a cell that is wider than its column takes several."""
-    for texts in lines:
-        wrapped = [_wrap(texts[place], widths[place]) for place in block]
-        for number in range(max(map(len, wrapped))):
-            shown = (part[number] if number < len(part) else "" for part in wrapped)
-            yield GAP.join(
-                _padded(text, widths[place], right=right[place]) for place, text in zip(block, shown, strict=True)
-            ).rstrip()
-
-
-def _padded(text: str, width: int, *, right: bool) -> str:
-    blanks = " " * (width - text_width(text))
-    return blanks + text if right else text + blanks
-
-
-def _wrap(text: str, width: int) -> list[str]:
-    """Return `text` in lines at most `width` columns wide, broken at blanks where there are some."""
-    if text_width(text) <= width:
-        return [text]
-    lines, line = [], ""
-    for part in re.findall(r"\s+|[^\s]+", text):
-        if text_width(line + part) <= width:
-            line += part
-            continue
-        if line.strip():
-            lines.append(line.rstrip())
-        line = part.lstrip()
-        while text_width(line) > width:
-            cut = next(n for n in range(len(line), 0, -1) if text_width(line[:n]) <= width)
-            lines.append(line[:cut])
-            line = line[cut:]
-    return [*lines, line] if line else lines
 
 
 def _markdown_name(row: Row) -> str:

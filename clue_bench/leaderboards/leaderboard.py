@@ -56,9 +56,9 @@ class Leaderboard(Shown):
     unfinished: tuple[UnfinishedRun, ...]
     num_pretraining: int
 
-    def __str__(self) -> str:
-        """Return the measured tables for the terminal at hand, each with its paired tests against the floors."""
-        return "\n\n".join(map(str, self.tables)) or NOTHING_MEASURED
+    def in_full(self, width: int | None) -> str:
+        """Return the measured tables for a terminal, each with its paired tests against the floors."""
+        return super().in_full(width) or NOTHING_MEASURED
 
     def _repr_html_(self) -> str:
         return "\n".join(table.to_html() for table in self.tables) or f"<p>{NOTHING_MEASURED}</p>"
