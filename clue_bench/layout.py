@@ -93,15 +93,17 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def _widths(heads: Sequence[Head], rows: Rows, places: Sequence[int], width: int | None) -> dict[int, int]:
-    """Return how wide each column becomes: a cell that is wider is wrapped."""
+    """Return how wide each column becomes; a cell that is wider is wrapped. The widest text gives way first."""
     widths = {place: max(map(text_width, (heads[place].name, *(row[place] for row in rows)))) for place in places}
     if width is None:
         return widths
-    first = places[0]
-    if sum(widths.values()) + len(GAP) * (len(places) - 1) > width:
-        widths[first] = min(widths[first], max(MIN_WRAPPED, width // 2))
-    room = max(MIN_WRAPPED, width - widths[first] - len(GAP))
-    return {place: wide if place == first else min(wide, room) for place, wide in widths.items()}
+    excess = sum(widths.values()) + len(GAP) * (len(places) - 1) - width
+    texts = [place for place in places if place == places[0] or not heads[place].is_number]
+    for place in sorted(texts, key=lambda place: -widths[place]):
+        given = min(max(excess, 0), max(widths[place] - MIN_WRAPPED, 0))
+        widths[place] -= given
+        excess -= given
+    return widths
 
 
 def _needed(heads: Sequence[Head], rows: Rows, places: Sequence[int]) -> int:

@@ -11,8 +11,10 @@ from rich.text import Text
 
 from clue_bench.api.corpora import BuiltCorpus
 from clue_bench.api.progress import Bar, Progress, seconds_text
-from clue_bench.api.runs import Run, as_path, as_reference, number_text, percent_text, perplexity_text
+from clue_bench.api.run_tables import perplexity_text
+from clue_bench.api.runs import Run, as_path, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import percent, scaled
 
 if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
@@ -215,13 +217,13 @@ class Watched:
         return [
             *self._steps(report.step),
             *([f"stage {report.stage} of {stages}"] if stages > 1 else []),
-            f"{number_text(report.tokens)} tokens",
+            f"{scaled(report.tokens)} tokens",
         ]
 
     def _speed(self, report: "TrainingReport") -> list[str]:
         return [
             f"{report.tokens_per_second:,.0f} tokens/s",
-            f"MFU {report.mfu:.0%} of {number_text(report.model_flops_per_second / report.mfu)}FLOP/s",
+            f"MFU {report.mfu:.0%} of {scaled(report.model_flops_per_second / report.mfu)}FLOP/s",
         ]
 
     def _health(self, report: "TrainingReport") -> list[str]:
@@ -264,4 +266,4 @@ def _perplexity(report: "TrainingReport") -> str:
 
 
 def _percent(share: float | None) -> str:
-    return "" if share is None else percent_text(share)
+    return "" if share is None else percent(share, 1)

@@ -1,20 +1,29 @@
 """Runs as results: one record with its folder, or many of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, read_record, read_runs, record_path
-from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
+from clue_bench.api.run_tables import detail_tables, list_table, result_table
+from clue_bench.doors.records import (
+    MAJORITY_CLASS,
+    SUFFIX,
+    RunRecord,
+    read_record,
+    read_runs,
+    record_path,
+    record_paths,
+)
+from clue_bench.doors.results import DevScores, PretrainResults, TaskResults
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.numbers import percent
+from clue_bench.tables import Shown, Table
 
 if TYPE_CHECKING:
     import pandas as pd
 
 CHECKPOINT = "checkpoint"  # in a run's folder
-MAX_PERPLEXITY = 1e6  # above this the digits mean nothing
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,8 +102,8 @@ class Run(Shown):
             return ""
         dev = self.scores
         return (
-            f"warning: majority class: {dev.top_share:.1%} of the predictions are '{dev.top_label}', and "
-            f"always answering '{dev.majority_label}' scores {dev.majority_share:.2%}"
+            f"warning: majority class: {percent(dev.top_share, 1)} of the predictions are '{dev.top_label}', and "
+            f"always answering '{dev.majority_label}' scores {percent(dev.majority_share)}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -104,23 +113,28 @@ class Run(Shown):
     @property
     def tables(self) -> list[Table]:
         """Return one table: the run's results, and where its files are."""
-        record, results = self.record, self.record.results
-        if isinstance(results, PretrainResults):
-            rows = [("checkpoint", str(self.checkpoint)), ("loss curve", str(self.folder / "loss.svg"))]
-            rows += [("parameters", f"{record.model.parameters:,}"), *pretraining_rows(results)]
-        elif isinstance(results, TaskResults):
-            dev = results.dev
-            rows = [("dev accuracy", f"{dev.accuracy:.2%}"), ("dev macro-F1", f"{dev.macro_f1:.4f}")]
-            rows += [("majority class", f"{dev.majority_share:.2%} of dev is '{dev.majority_label}'")]
-            rows += [("best step", f"{results.best_step} of {results.total_steps}")] if results.total_steps else []
-            rows += [("data", f"{record.data.name}, revision {record.data.revision}")]
-            rows += [("seconds", f"{record.wall_seconds:.0f}"), ("folder", str(self.folder))]
-        else:
-            rows = [("status", record.status), *([("error", record.error)] if record.error else [])]
-            rows += [("folder", str(self.folder))]
-        done = {"pretrain": "pretrained", "finetune": "finetuned", "speed": "measured"}[record.kind]
-        header = done if record.status == "completed" else record.kind
-        return [make_table("", [header, record.run_id], rows)]
+        return [result_table(self.record, self.folder)]
+
+    @property
+    def details(self) -> "Details":
+        """Return everything about the run as tables: result, circumstances, every setting with its meaning."""
+        return Details(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Details(Shown):
+    """Everything about one run, for people."""
+
+    run: Run
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return the result, the circumstances, and the settings."""
+        return detail_tables(self.run.record, self.run.folder)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain values."""
+        return self.run.to_json()
 
 
 @dataclass(frozen=True, repr=False)
@@ -144,8 +158,8 @@ class Runs(Shown, Sequence[Run]):
         return iter(self.runs)
 
     def find(self, run_id: str) -> Run:
-        """Return the run called `run_id`. Raises ClueBenchError naming the nearest one."""
-        found = {run.run_id: run for run in self.runs}
+        """Return the run called `run_id`, or in the folder of that name. Raises ClueBenchError naming the nearest."""
+        found = {run.folder.name: run for run in self.runs} | {run.run_id: run for run in self.runs}
         if run_id not in found:
             raise ClueBenchError(f"no run '{run_id}': {nearest(run_id, found)}", "run clue-bench runs list")
         return found[run_id]
@@ -156,18 +170,35 @@ class Runs(Shown, Sequence[Run]):
 
     @property
     def tables(self) -> list[Table]:
-        """Return one table with a line for each run."""
-        rows = [
-            (run.run_id, run.record.status, _headline(run), run.record.data.revision, " ".join(run.record.flags))
-            for run in self.runs
-        ]
-        return [make_table("", ["run", "status", "result", "data revision", "flags"], rows)]
+        """Return one table with a line for each run, the latest last: which run was which."""
+        return [list_table([(run.record, run.folder) for run in self.runs])]
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a pandas frame with a row for each run, settings included."""
         import pandas as pd
 
         return pd.DataFrame([_frame_row(run) for run in self.runs])
+
+
+def find_run(reference: Path | str, records: Path | str = "runs") -> Run:
+    """Return one run: by its folder, its record, or its id among those below `records`. Raises ClueBenchError."""
+    path = Path(reference)
+    if path.name.endswith(SUFFIX) and path.is_file():
+        return Run(read_record(path), path.parent)
+    paths = record_paths(path)
+    if len(paths) == 1:
+        return Run(read_record(paths[0]), path)
+    if not path.is_dir():
+        return load_runs(records).find(str(reference))
+    below = [str(found.folder if not paths else found.record.run_id) for found in read_runs(path)]
+    if not below:
+        raise ClueBenchError(
+            f"{path}: no run record in it or below", "give the folder of a run; see clue-bench runs list"
+        )
+    where = "" if not paths else f" --records {path}"
+    raise ClueBenchError(
+        f"{path}: holds {len(below)} runs, expected one", f"run clue-bench runs show {below[-1]}{where}", details=below
+    )
 
 
 def as_path(value: object, what: str) -> Path:
@@ -201,88 +232,6 @@ def load_runs(folder: Path | str = "runs") -> Runs:
     """
     folder = as_path(folder, "folder")
     return Runs(tuple(Run(found.record, found.folder) for found in read_runs(folder)))
-
-
-def pretraining_rows(results: PretrainResults) -> list[tuple[str, str]]:
-    """Return the displayed results of a finished pretraining run, in words and with units."""
-    shown = []
-    for key, (words, form) in PRETRAINING.items():
-        value = getattr(results, key)
-        is_the_loss = key == "lm_loss" and value == results.loss
-        if value is not None and not is_the_loss:
-            shown.append((words, form(value)))
-    return shown
-
-
-def number_text(number: float) -> str:
-    """Return a large number in three digits: "1.23 M", "45.6 G"."""
-    for prefix in ("", " k", " M", " G"):
-        if number < 999.5:
-            return f"{number:.3g}{prefix}"
-        number /= 1000
-    return f"{number:,.4g} T"
-
-
-def percent_text(share: float) -> str:
-    """Return a share of 1 in per cent."""
-    return f"{share:.1%}"
-
-
-def perplexity_text(value: float) -> str:
-    """Return a perplexity in four digits."""
-    return f"{value:,.4g}" if value < 1000 else f"{value:,.0f}" if value < MAX_PERPLEXITY else "above 1,000,000"
-
-
-def _whole(number: float) -> str:
-    return f"{number:,.0f}"
-
-
-def _nats(loss: float) -> str:
-    return f"{loss:.3f}"
-
-
-def _time(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-PRETRAINING: dict[str, tuple[str, Callable[[float], str]]] = {
-    "step": ("steps", _whole),
-    "tokens": ("tokens trained on", _whole),
-    "epochs": ("epochs of the last stage", lambda number: f"{number:.3g}"),
-    "loss": ("loss (nats)", _nats),
-    "lm_loss": ("loss, tokens", _nats),
-    "sop_loss": ("loss, sentence order", _nats),
-    "pair_loss": ("loss, labelled pairs", _nats),
-    "lm_accuracy": ("accuracy, tokens", percent_text),
-    "sop_accuracy": ("accuracy, sentence order", percent_text),
-    "pair_accuracy": ("accuracy, labelled pairs", percent_text),
-    "held_out_loss": ("held-out loss (nats)", _nats),
-    "held_out_perplexity": ("held-out perplexity", perplexity_text),
-    "held_out_accuracy": ("held-out accuracy, tokens", percent_text),
-    "held_out_sop_accuracy": ("held-out accuracy, order", percent_text),
-    "skipped": ("steps skipped", _whole),
-    "seconds": ("training time", _time),
-    "mean_tokens_per_second": ("tokens per second", _whole),
-    "matrix_product_flops_per_second": ("matrix products reach", lambda number: f"{number_text(number)}FLOP/s"),
-    "mfu": ("MFU, of that", percent_text),
-    "peak_memory_mib": ("peak memory", lambda mib: f"{mib:,} MiB"),
-}
-"""Results by key: their display names, and how their values are formatted. Results that are None are left out."""
-
-
-def _headline(run: Run) -> str:
-    """Return the main number of a run of any kind."""
-    results = run.record.results
-    if isinstance(results, TaskResults):
-        return f"dev {results.dev.accuracy:.2%}"
-    if isinstance(results, PretrainResults):
-        return f"loss {results.loss:.3f}"
-    if isinstance(results, SpeedResults) and results.training:
-        return f"{results.training.seconds_per_1000_steps.median:.3g} s/1k steps"
-    if isinstance(results, SpeedResults) and results.prediction:
-        return f"{results.prediction.rows_per_second.median:.3g} rows/s"
-    return ""
 
 
 def _frame_row(run: Run) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import Data, Json, Records, Verb
-from clue_bench.cli.terminal import print_json, print_table, show
+from clue_bench.cli.options import Data, Json, Records, Verb, Wide
+from clue_bench.cli.terminal import print_json, show, suggest, typed
 
 AGAINST = "--against"
 # "--against" separates two lists, which no option of click can do; so it stays among the arguments, in its place.
@@ -16,27 +16,35 @@ runs = typer.Typer(help="List and show run records. 运行记录。", no_args_is
 
 
 @runs.command("list", cls=Verb)
-def list_runs(records: Records = Path("runs"), json: Json = False) -> None:
-    """List every run, unfinished ones included."""
+def list_runs(records: Records = Path("runs"), wide: Wide = False, json: Json = False) -> None:
+    """List every run, unfinished ones included, the latest last: which run was which.
+
+    Of the settings, those that differ among the runs on the same task, or by the same recipe, are shown.
+    """
     from clue_bench.api.runs import load_runs
 
-    show(load_runs(records), as_json=json)
+    found = load_runs(records)
+    show(found, as_json=json, wide=wide)
+    if found:
+        latest = max(found, key=lambda run: run.record.started_at)
+        has_own = sum(run.folder == latest.folder for run in found) == 1
+        words = [latest.folder] if has_own else [latest.run_id, "--records", records]
+        suggest(typed("clue-bench", "runs", "show", *words), as_json=json)
 
 
 @runs.command("show", cls=Verb)
 def show_run(
-    run_id: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, from clue-bench runs list.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its id from clue-bench runs list.")],
     records: Records = Path("runs"),
     json: Json = False,
 ) -> None:
-    """Print one record."""
-    from clue_bench.api.runs import load_runs
+    """Print one run: its result, how it was made, and every setting with its meaning.
 
-    values = load_runs(records).find(run_id).to_json()
-    if json:
-        print_json(values)
-    else:
-        print_table(["key", "value"], values.items())
+    Example: clue-bench runs show runs/finetune-tnews-tiny-7e4e9938-s1
+    """
+    from clue_bench.api.runs import find_run
+
+    show(find_run(run, records).details, as_json=json)
 
 
 def leaderboard(

@@ -1,6 +1,7 @@
 """Print results on stdout, as tables or as one JSON object, and messages on stderr."""
 
 import json
+import shlex
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -13,17 +14,33 @@ from clue_bench.tables import make_table, terminal_width
 class Result(Protocol):
     """What the functions of `clue_bench.api` return; it prints well."""
 
+    def in_full(self, width: int | None) -> str:
+        """Return text for a terminal `width` columns wide; None for no limit."""
+        ...
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         ...
 
 
-def show(result: Result, *, as_json: bool) -> None:
-    """Print a result as tables, or as one JSON object."""
+def show(result: Result, *, as_json: bool, wide: bool = False) -> None:
+    """Print a result as tables, or as one JSON object; `wide` shows every column, whatever the terminal's width."""
     if as_json:
         print_json(result.to_json())
-    elif text := str(result):
+    elif text := result.in_full(None if wide else terminal_width()):
         typer.echo(text)
+
+
+def suggest(*commands: str, as_json: bool = False) -> None:
+    """Print on stderr what to type next, a line each; nothing beside JSON, which no person reads."""
+    if not as_json:
+        for number, command in enumerate(commands):
+            Progress(True).note(f"{'next:' if not number else '     '} {command}")
+
+
+def typed(*words: object) -> str:
+    """Return a command as it is typed, with quotes where the shell needs them."""
+    return " ".join(shlex.quote(str(word)) for word in words)
 
 
 def print_json(value: Any) -> None:

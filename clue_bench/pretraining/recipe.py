@@ -77,9 +77,9 @@ class Recipe(Card):
     labelled_share: float = Field(ge=0.0, lt=1.0, description="share of the rows that --pairs gives")
     # Optimizer: AdamW, or Muon for the layers' matrices and AdamW for the rest
     optimizer: Literal["adamw", "muon"] = Field(description="adamw, or muon for the layers' matrices")
-    adam_beta1: float = Field(ge=0.0, lt=1.0, description="Adam's")
-    adam_beta2: float = Field(ge=0.0, lt=1.0, description="Adam's")
-    adam_epsilon: float = Field(gt=0.0, description="Adam's")
+    adam_beta1: float = Field(ge=0.0, lt=1.0, description="share of Adam's mean gradient that stays")
+    adam_beta2: float = Field(ge=0.0, lt=1.0, description="share of Adam's mean square that stays")
+    adam_epsilon: float = Field(gt=0.0, description="added to the root of Adam's mean square")
     bias_correction: bool = Field(description="whether Adam's moments are corrected")
     weight_decay: float = Field(ge=0.0, description="AdamW's, on matrices")
     clip_norm: float = Field(ge=0.0, description="largest norm of a gradient; 0 clips nothing")

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from clue_bench.api import pretraining, progress, runs
+from clue_bench.api import pretraining, progress, run_tables
 from clue_bench.cli import main
 from clue_bench.doors.results import PretrainResults
 from clue_bench.doors.shards import Corpus
+from clue_bench.numbers import scaled
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.train import Pretraining
@@ -76,11 +77,11 @@ def test_the_table_shows_a_report_in_full():
     assert shown(REPORT)[2] == [
         "",
         "                           loss   accuracy   perplexity",
-        "masked tokens             2.315      53.1%",
-        "sentence order            0.401      81.0%",
+        "masked tokens             2.315     53.1 %",
+        "sentence order            0.401     81.0 %",
         "sum                       2.715",
-        "held-out, at step 6,500   2.400      50.0%        11.02",
-        "held-out order                       79.0%",
+        "held-out, at step 6,500   2.400     50.0 %        11.02",
+        "held-out order                      79.0 %",
         "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens",
         "123,456 tokens/s · MFU 40% of 100 TFLOP/s",
         "learning rate 1.25e-04 · gradient norm 0.99 · 0 steps skipped",
@@ -123,9 +124,9 @@ def test_the_last_look_at_the_held_out_part_stays_until_the_next():
     tokens, line, table = shown(REPORT, replace(REPORT, step=6550, tokens=1_300_000_000, **NOT_LOOKED))
     assert tokens == 1_300_000_000
     assert "held-out 2.400  perplexity 11.02" in line
-    assert "held-out, at step 6,500   2.400      50.0%        11.02" in table
+    assert "held-out, at step 6,500   2.400     50.0 %        11.02" in table
     newer = replace(REPORT, step=6600, held_out_loss=2.3)
-    assert "held-out, at step 6,600   2.300      50.0%        9.974" in shown(REPORT, newer)[2]
+    assert "held-out, at step 6,600   2.300     50.0 %        9.974" in shown(REPORT, newer)[2]
 
 
 def test_what_a_run_does_not_have_is_not_shown():
@@ -145,7 +146,7 @@ def test_a_sum_of_losses_is_told_with_its_parts():
     )
     losses = {"loss": 2.715, "lm_loss": 2.315, "sop_loss": 0.4, "pair_loss": None}
     results = PretrainResults(**counts, **rates, **losses, mean_tokens_per_second=1.0)
-    assert [row for row in runs.pretraining_rows(results) if row[0].startswith("loss")] == [
+    assert [row for row in run_tables.pretraining_rows(results) if row[0].startswith("loss")] == [
         ("loss (nats)", "2.715"),
         ("loss, tokens", "2.315"),
         ("loss, sentence order", "0.400"),
@@ -164,7 +165,7 @@ def test_a_sum_of_losses_is_told_with_its_parts():
     ],
 )
 def test_a_perplexity_that_says_nothing_is_cut(loss, words):
-    assert runs.perplexity_text(replace(REPORT, held_out_loss=loss).held_out_perplexity) == words
+    assert run_tables.perplexity_text(replace(REPORT, held_out_loss=loss).held_out_perplexity) == words
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,7 @@ def test_a_perplexity_that_says_nothing_is_cut(loss, words):
     [(0, "0"), (999, "999"), (1500, "1.5 k"), (999_700, "1 M"), (4.56e10, "45.6 G"), (9e14, "900 T")],
 )
 def test_large_numbers_have_three_digits(number, words):
-    assert runs.number_text(number) == words
+    assert scaled(number) == words
 
 
 def test_on_a_terminal_the_table_stands_below_the_bar(monkeypatch):

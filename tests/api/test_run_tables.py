@@ -1,0 +1,99 @@
+"""The list of runs says which was which, and one run shows settings that can be read."""
+
+import pytest
+
+from clue_bench.api.runs import Run, Runs, find_run, load_runs
+from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
+from clue_bench.errors import ClueBenchError
+from clue_bench.layout import text_width
+
+DEV = {"rows": 100, "correct": 51, "accuracy": 0.51, "macro_f1": 0.4, "loss": 0.7, "top_label": "0", "top_share": 0.7}
+RESULTS = {"dev": {**DEV, "majority_label": "0", "majority_share": 0.6}, "best_step": 1_234, "total_steps": 5_000}
+SETTINGS = {"learning_rate": 3e-4, "epochs": 3, "dropout": 0.1}
+
+
+def record(name, *, minute=0, model="tiny", seed=1, error=None, **settings):
+    return FinetuneRecord(
+        run_id=f"finetune-tnews-{model}-{name}-s{seed}",
+        status="failed" if error else "completed",
+        error=error,
+        started_at=f"2026-01-01T00:{minute:02d}:00Z",
+        wall_seconds=107.0,
+        asked={"task": "tnews", "settings": settings},
+        effective=SETTINGS | settings,
+        seed=seed,
+        task=TaskFacts(name="tnews", title="TNEWS' 新闻", column="TNEWS'", metric="accuracy"),
+        data=DataFacts(name="clue", revision="official"),
+        model=ModelFacts(name=model, parameters=7_450_000, sha256="a" * 64, layers=4, hidden_size=312),
+        code={"version": "0.2.0"},
+        packages={"torch": "2.0"},
+        hardware={"cores": 2},
+        results={} if error else RESULTS,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for minute, made in enumerate(
+        [
+            record("a", minute=3),
+            record("b", minute=1, learning_rate=1e-3),
+            record("c", minute=2, model="roberta-word-tiny-untrained", error="the loss diverged at step 12", seed=2),
+        ]
+    ):
+        write_record(tmp_path / "runs" / ("mine" if not minute else made.run_id), made)
+    return tmp_path / "runs"
+
+
+def test_a_list_says_which_run_was_which_at_80_columns(folder):
+    text = load_runs("runs").in_full(80)
+    assert max(map(text_width, text.splitlines())) <= 80
+    lines = text.splitlines()
+    starts = [place for place, line in enumerate(lines) if line.startswith(("tiny ", "roberta-"))]
+    assert [lines[place].split()[-1] for place in starts] == sorted(lines[place].split()[-1] for place in starts)
+    first, failed, last = ("\n".join(lines[start:end]) for start, end in zip(starts, [*starts[1:], None], strict=True))
+    assert "settings learning_rate=0.001" in first
+    assert "epochs" not in text  # the same in every run
+    assert "failed" in failed
+    assert "error the loss diverged at step 12" in failed
+    assert "folder runs/mine" in last
+    assert "51.00 %" in last
+
+
+def test_a_list_leaves_nothing_out_where_there_is_room(folder):
+    text = load_runs("runs").in_full(None)
+    assert "Not shown" not in text
+    assert "1 m 47 s" in text
+
+
+def test_a_run_is_found_by_folder_file_and_id(folder):
+    run = find_run("runs/mine")
+    assert isinstance(run, Run)
+    assert run.folder.name == "mine"
+    assert find_run(f"runs/mine/{run.run_id}.record.json").run_id == run.run_id
+    assert find_run(run.run_id).folder.name == "mine"
+    assert find_run("mine").run_id == run.run_id
+    assert find_run(run.run_id, folder).run_id == run.run_id
+
+
+def test_a_folder_of_several_runs_names_them_and_one_command(folder):
+    with pytest.raises(ClueBenchError, match="holds 3 runs") as caught:
+        find_run("runs")
+    assert "runs/mine" in caught.value.message
+    assert caught.value.hint.startswith("run clue-bench runs show runs/")
+
+
+def test_one_run_shows_settings_with_their_meanings(folder):
+    text = find_run("runs/mine").details.in_full(80)
+    assert max(map(text_width, text.splitlines())) <= 80
+    assert "learning_rate  3e-4" in text
+    assert "linear warm-up" in text
+    assert "1,234 of 5,000" in text
+    assert "7,450,000 parameters" in text
+    assert "1 m 47 s" in text
+
+
+def test_no_runs_are_an_empty_list(tmp_path):
+    assert len(load_runs(tmp_path)) == 0
+    assert "model" in Runs(()).in_full(80)
