@@ -25,12 +25,12 @@ def points(difference: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time in its two largest units: 0.42 s, 47 s, 1 m 47 s, 2 h 5 m, 3 d 4 h."""
-    if seconds < 9.95:
-        return f"{seconds:.2g} s"
+    """Return a time in its two largest units: 18 ms, 1.32 s, 47 s, 1 m 47 s, 2 h 5 m, 3 d 4 h."""
+    if seconds < 0.9995:
+        return f"{1000 * seconds:.0f} ms"
     whole = round(seconds)
     if whole < MINUTE:
-        return f"{whole} s"
+        return f"{seconds:.2f} s" if seconds < 9.995 else f"{whole} s"
     if whole < HOUR:
         return f"{whole // MINUTE} m {whole % MINUTE} s"
     minutes = round(seconds / MINUTE)

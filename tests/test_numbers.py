@@ -27,8 +27,9 @@ def test_a_number_is_written_as_people_read_it(made, expected):
 @pytest.mark.parametrize(
     ("seconds", "expected"),
     [
-        (0.42, "0.42 s"),
-        (9.96, "10 s"),
+        (0.018, "18 ms"),
+        (1.321, "1.32 s"),
+        (9.999, "10 s"),
         (47.4, "47 s"),
         (59.6, "1 m 0 s"),
         (107, "1 m 47 s"),

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from clue_bench.api.corpora import BuiltCorpus
-from clue_bench.api.progress import Bar, Progress, seconds_text
+from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.run_tables import perplexity_text
 from clue_bench.api.runs import Run, as_path, as_reference
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import percent, scaled
+from clue_bench.numbers import duration, percent, scaled
 
 if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
@@ -209,7 +209,7 @@ class Watched:
         words = [f"step {step:,} of {self._recipe.total_steps:,}"]
         if len(self._looks) > 1 and self._looks[-1][1] > self._looks[0][1]:
             (first, first_step), (last, last_step) = self._looks[0], self._looks[-1]
-            words += [f"{seconds_text((last - first) / (last_step - first_step))} a step"]
+            words += [f"{duration((last - first) / (last_step - first_step))} a step"]
         return words
 
     def _position(self, report: "TrainingReport") -> list[str]:

@@ -175,16 +175,6 @@ class NotebookBar(Bar):
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
 
 
-def seconds_text(seconds: float) -> str:
-    """Return a time in words, e.g. 18 ms, 1.32 s, 1 m 47 s, 2 h 10 m."""
-    if seconds < 1:
-        return f"{1000 * seconds:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.2f} s" if seconds < 10 else f"{seconds:.1f} s"
-    whole = round(seconds)
-    return f"{whole // 60} m {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole // 60 % 60} m"
-
-
 def in_notebook() -> bool:
     """Return whether this process is the kernel of a notebook."""
     import sys

@@ -79,9 +79,7 @@ def _before_every_verb(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     lang: Annotated[
         Language | None,
-        typer.Option(
-            help="Language of results and reports, 结果与报告的语言; also after the verb  [default: the locale's]"
-        ),
+        typer.Option(help="Language of results and reports (语言); also after the verb.  [default: the locale's]"),
     ] = None,
 ) -> None:
     context.with_resource(using(lang or language_of_locale()))
