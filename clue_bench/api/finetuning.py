@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.inputs import model_name, note_revision, open_card, open_model, task_data
-from clue_bench.api.progress import Progress, seconds_text
+from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, check_seed
+from clue_bench.numbers import duration
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -72,7 +73,7 @@ def finetune(
                     if report.evaluation is not None:
                         scores = report.evaluation.scores
                         detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
-                    pace = seconds_text((time.monotonic() - began) / (report.step - at))
+                    pace = duration((time.monotonic() - began) / (report.step - at))
                     bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{detail}")
     done = Run.read(folder, plan.run_id)
     if done.warning:
