@@ -12,6 +12,7 @@ from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
+    from clue_bench.corpus.build import Progress as BuildProgress
     from clue_bench.doors.shards import Corpus
     from clue_bench.vocab import Vocabulary, token_types
 
@@ -158,10 +159,17 @@ def build_corpus(
     with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
         for done in build(files, vocabulary=file, out=out, workers=workers, words=words):
             found = done.shards_found
-            bar.update(done.bytes_read, f"{done.shards_done} shards, {done.tokens:,} tokens")
+            bar.update(done.bytes_done, _shards_text(done))
     if found:
         show.note(f"{found} shards were there already")
     return BuiltCorpus(Corpus.open(out))
+
+
+def _shards_text(done: "BuildProgress") -> str:
+    under_way = done.shards_begun - done.shards_done
+    words = [f"{done.shards_done} shard{'' if done.shards_done == 1 else 's'}"]
+    words += [f"{under_way} more under way"] if under_way else []
+    return ", ".join([*words, f"{done.tokens:,} tokens"])
 
 
 def open_corpus(folder: Path | str) -> BuiltCorpus:

@@ -114,7 +114,7 @@ class LineBar(Bar):
     def _write(self, done: float, detail: str, eta: str) -> None:
         share = 100 * done / self._total if self._total else 100.0
         count = f"{done:,.0f} of {self._total:,.0f}" if self._count else ""
-        parts = [part for part in (f"{self._what} {share:3.0f} %", count, detail, eta) if part]
+        parts = [part for part in (f"{self._what} {int(share):3d} %", count, detail, eta) if part]
         stderr.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _eta(self, done: float, now: float) -> str:

@@ -34,10 +34,11 @@ UNIT_CHARACTERS = 4 * 2**20  # about 12 MB of Chinese text and 8 MB of ids a sha
 
 @dataclass(frozen=True)
 class Progress:
-    """The progress of a build. Bytes count the input files as stored on disk."""
+    """The progress of a build. Bytes count the input files as stored on disk; done are those of finished shards."""
 
-    bytes_read: int
+    bytes_done: int
     bytes_total: int
+    shards_begun: int
     shards_done: int
     shards_found: int
     tokens: int
@@ -61,7 +62,7 @@ class Unit:
 def build_corpus(
     texts: list[Path], *, vocabulary: Path, out: Path, workers: int, words: Segmenter | None = None
 ) -> Iterator[Progress]:
-    """Build `out` from `texts` (files or folders) with `workers` processes; yield progress after each shard.
+    """Build `out` from `texts` (files or folders) with `workers` processes; yield progress as shards begin and end.
 
     The shards are the same for any number of workers. `words` names what cuts the text into words; without it the
     vocabulary says which tokens start one.
@@ -69,21 +70,30 @@ def build_corpus(
     """
     files, _ = find_inputs(texts)
     vocab = read_vocabulary(vocabulary)
-    vocab.require_encoder()
     _claim(out, vocab, files, words or vocab.word_starts)
     total = sum(file.stat().st_size for file in files)
     tally = Tally()
-    state = Progress(0, total, 0, 0, 0)
+    state = Progress(0, total, 0, 0, 0, 0)
     finished: list[shards.Shard] = []
-    for shard, found in _made(_units(files, tally), vocab, out, workers, words):
-        finished.append(shard)
-        state = replace(
-            state,
-            bytes_read=tally.bytes_read,
-            shards_done=state.shards_done + 1,
-            shards_found=state.shards_found + found,
-            tokens=state.tokens + shard.counts.tokens,
-        )
+    ends: list[int] = [0]  # of the units in the files, in bytes
+
+    def units() -> Iterator[Unit]:
+        for unit in _units(files, tally):
+            ends.append(tally.bytes_read)
+            yield unit
+
+    for shard, found in _made(units(), vocab, out, workers, words):
+        state = replace(state, shards_begun=len(ends) - 1)
+        if shard is not None:
+            finished.append(shard)
+            state = replace(
+                state,
+                # Readers read ahead: the end of the last file may be reached while shards are under way.
+                bytes_done=min(state.bytes_done + ends[shard.index + 1] - ends[shard.index], total - 1),
+                shards_done=state.shards_done + 1,
+                shards_found=state.shards_found + found,
+                tokens=state.tokens + shard.counts.tokens,
+            )
         yield state
     if shards.part_path(out, len(finished), "json").is_file():
         raise _changed_text(out, len(finished))
@@ -96,7 +106,7 @@ def build_corpus(
         )
     inputs = [file.name for file in files]
     shards.write_manifest(out, shards=finished, inputs=inputs, vocabulary=vocab, word_starts=words)
-    yield replace(state, bytes_read=total)
+    yield replace(state, bytes_done=total)
 
 
 def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
@@ -156,8 +166,11 @@ def _read_plan(path: Path) -> dict[str, Any]:
 
 def _made(
     units: Iterator[Unit], vocab: Vocabulary, out: Path, workers: int, words: Segmenter | None
-) -> Iterator[tuple[shards.Shard, bool]]:
-    """Yield each unit's shard and whether it was there already; at most `workers` + 1 units are in memory."""
+) -> Iterator[tuple[shards.Shard | None, bool]]:
+    """Yield each unit's shard and whether it was there already, and None when a shard is begun.
+
+    At most `workers` + 1 units are in memory.
+    """
     if workers == 1:
         yield from _made_here(units, vocab, out, words)
         return
@@ -173,6 +186,7 @@ def _made(
                     continue
                 with hidden_script():  # the pool starts a process when there is work for it
                     pending.add(pool.submit(_make, unit, out))
+                yield None, False
                 if len(pending) > workers:
                     done, pending = wait(pending, return_when=FIRST_COMPLETED)
                     yield from ((future.result(), False) for future in done)
@@ -191,7 +205,7 @@ def _made(
 
 def _made_here(
     units: Iterator[Unit], vocab: Vocabulary, out: Path, words: Segmenter | None
-) -> Iterator[tuple[shards.Shard, bool]]:
+) -> Iterator[tuple[shards.Shard | None, bool]]:
     """Do the same in this process."""
     tools: dict[str, Any] = {}
     for unit in units:
@@ -199,6 +213,7 @@ def _made_here(
         if shard is not None:
             yield shard, True
             continue
+        yield None, False
         tools = tools or _tools(vocab, words)
         yield _write(unit, out, **tools), False
 

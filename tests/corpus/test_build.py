@@ -181,9 +181,23 @@ def test_the_manifest_sums_the_shards_and_names_the_inputs(reference: Path, inpu
 def test_two_workers_write_the_same_bytes_as_one(reference: Path, inputs: Path, tmp_path: Path) -> None:
     progress = run(inputs, tmp_path / "corpus", workers=2)
     assert contents(tmp_path / "corpus") == contents(reference)
-    assert [state.shards_done for state in progress[:-1]] == list(range(1, len(progress)))
-    assert progress[-1].bytes_read == progress[-1].bytes_total
+    number = len(Corpus.open(reference).manifest.shards)
+    assert sorted({state.shards_done for state in progress}) == list(range(number + 1))
+    assert progress[-1].bytes_done == progress[-1].bytes_total
     assert progress[-1].tokens == Corpus.open(reference).manifest.counts.tokens
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_progress_is_that_of_finished_shards_and_full_only_when_all_are(inputs: Path, tmp_path: Path, workers) -> None:
+    progress = run(inputs, tmp_path / "corpus", workers=workers)
+    number = progress[-1].shards_done
+    assert (
+        progress[0].shards_begun > progress[0].shards_done == progress[0].bytes_done == 0
+    )  # something is said at once
+    for state in progress:
+        assert state.shards_done <= state.shards_begun <= min(number, state.shards_done + workers + 1)
+        assert state.bytes_done < state.bytes_total or state is progress[-1]
+    assert [state.bytes_done for state in progress] == sorted(state.bytes_done for state in progress)
 
 
 def test_an_interrupted_build_continues_and_keeps_finished_shards(
@@ -203,7 +217,8 @@ def test_an_interrupted_build_continues_and_keeps_finished_shards(
 def test_a_build_that_is_broken_off_continues(reference: Path, inputs: Path, tmp_path: Path) -> None:
     out = tmp_path / "corpus"
     unfinished = build_corpus([inputs / "texts"], vocabulary=inputs / "vocab.txt", out=out, workers=1)
-    next(unfinished)
+    while not next(unfinished).shards_done:
+        pass
     unfinished.close()  # type: ignore[attr-defined]  # a generator
     with pytest.raises(ClueBenchError, match="unfinished"):
         Corpus.open(out)

@@ -109,5 +109,5 @@ def test_the_command_says_where_it_stopped_and_where_it_continues(
     assert not exited.value.code
     said = capfd.readouterr().err.splitlines()
     assert said[0] == f"continues at step {at} of 3,000"
-    assert said[1] == f"pretrain test {int(at.replace(',', '')) / 30:3.0f} %"
+    assert said[1] == f"pretrain test {int(at.replace(',', '')) // 30:3d} %"
     assert said[-1].startswith("pretrain test 100 %  step 3,000 of 3,000  ")
