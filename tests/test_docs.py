@@ -17,27 +17,113 @@ from clue_bench.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "tasks/README.md", "pretrain/README.md"]
+READMES = ["README.md"]
+DOCUMENTS = [*READMES, "CONTRIBUTING.md", "tasks/README.md", "pretrain/README.md"]
 MORE = ["CHANGELOG.md", "RELEASING.md", "SECURITY.md", "pretrain/LOG.md", "benchmarks/README.md"]
 
 
-def test_every_module_and_folder_of_the_tree_exists():
-    tree = README.split("```\nclue-bench/\n")[1].split("```")[0]
-    names = set(re.findall(r"(?<![\w/])([a-z_]+(?:/|\.py))", tree))
-    present = {path.name + "/" * path.is_dir() for path in ROOT.rglob("*") if ".venv" not in path.parts}
-    assert names
-    assert names <= present, names - present
+def tree(text=README):
+    """The names in the annotated tree, without what is said about them."""
+    lines = text.split("```\nclue-bench/\n")[1].split("```")[0].splitlines()
+    return [name for line in lines if "──" in line for name in re.split(r"\s{2,}", line.partition("── ")[2])[0].split()]
 
 
-def test_every_room_and_shelf_stands_in_the_tree():
-    tree = README.split("```\nclue-bench/\n")[1].split("```")[0]
-    for init in (ROOT / "clue_bench").glob("*/__init__.py"):
-        assert f"── {init.parent.name}/ " in tree
+@pytest.mark.parametrize("readme", READMES)
+def test_everything_in_the_tree_exists_and_every_package_and_module_is_in_it(readme):
+    names = tree((ROOT / readme).read_text(encoding="utf-8"))
+    for name in names:
+        assert (ROOT / name).exists() or (ROOT / "clue_bench" / name).exists(), name
+    packages = {f"{init.parent.name}/" for init in (ROOT / "clue_bench").glob("*/__init__.py")}
+    modules = {module.name for module in (ROOT / "clue_bench").glob("[a-z]*.py")}
+    assert packages | modules <= set(names), (packages | modules) - set(names)
 
 
-def test_every_top_level_module_stands_in_the_tree():
-    for module in (ROOT / "clue_bench").glob("[a-z]*.py"):
-        assert module.name in README
+@pytest.mark.parametrize("readme", READMES)
+def test_a_readme_is_short(readme):
+    assert len((ROOT / readme).read_text(encoding="utf-8").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_every_figure_of_the_results_is_one_that_was_measured(readme):
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    results = text.partition("| AFQMC |")[2].partition("\n## ")[0]
+    sources = ["leaderboards/README.md", "benchmarks/README.md", "benchmarks/LOG.md", "docs/coming-from.md"]
+    measured = "\n".join((ROOT / source).read_text(encoding="utf-8") for source in sources)
+    figures = set(re.findall(r"\d+\.\d+", results))
+    assert len(figures) > 20
+    assert {figure for figure in figures if not re.search(rf"(?<![\d.]){figure}(?!\d)", measured)} == set()
+
+
+def transcript(document):
+    """The commands of a document's console blocks, each with the lines that are shown as its output."""
+    found = []
+    for block in re.findall(r"^```console\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.M | re.S):
+        for line in block.replace("\\\n", "").splitlines():
+            if line.startswith("$ "):
+                found.append((line[2:], []))
+            else:
+                found[-1][1].append(line)
+    return found
+
+
+# What a reader does before: a test of its own has it, below and in test_wheel.py.
+INSTALLED = ("make quickstart ", "make test ")
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory):
+    """Return a function that runs a command as it is typed, where the quickstart has left its data."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "bin").mkdir()
+    for name, command in {"clue-bench": f"{sys.executable} -m clue_bench", "python": sys.executable}.items():
+        (folder / "bin" / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n', encoding="utf-8")
+        (folder / "bin" / name).chmod(0o755)
+    text, _ = clue_bench.example_data(folder / "quickstart")
+    clue_bench.train_vocabulary(text, out=folder / "quickstart" / "vocab.txt", progress=False)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+
+    def run(command):
+        typed = ["bash", "-c", command]
+        done = subprocess.run(typed, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    return run
+
+
+def missing_lines(shown, printed):
+    """The shown lines whose beginning was not printed: the first cell of a table's row, whatever its numbers."""
+    heads = [re.split(r"\s{2,}", line.strip())[0] for line in shown if line.strip() not in ("", "…")]
+    return [head for head in heads if not re.search(re.sub(r"[\d.,]*\d", r"[\\d.,]+", re.escape(head)), printed)]
+
+
+@pytest.fixture(scope="module")
+def printed(shell):
+    """What every command of the README prints, run in order as it is written; then its Python, in the same folder."""
+    done = {command: shell(command) for command, _ in transcript("README.md") if not command.startswith(INSTALLED)}
+    (block,) = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+    done["python"] = shell(f"python - <<'END'\n{block}END")
+    return done
+
+
+def test_the_commands_of_the_readme_run_as_they_are_written_and_print_what_is_shown(printed):
+    assert len(printed) == 6
+    for command, shown in transcript("README.md"):
+        if not command.startswith(INSTALLED):
+            assert missing_lines(shown, printed[command]) == [], printed[command]
+
+
+def test_python_finds_the_runs_of_the_commands(printed):
+    assert printed["python"].count("is complete already") == 2
+    assert re.search(r"^0\.\d+", printed["python"], re.M)
+
+
+@pytest.mark.parametrize("command", INSTALLED)
+def test_make_has_what_the_readme_types(command):
+    dry = subprocess.run(
+        ["make", "--dry-run", command.split()[1]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "clue-bench quickstart" in dry.stdout or "pytest" in dry.stdout
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
