@@ -17,7 +17,7 @@ from clue_bench.cli import app
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-READMES = ["README.md"]
+READMES = ["README.md", "README.zh.md"]
 DOCUMENTS = [*READMES, "CONTRIBUTING.md", "tasks/README.md", "pretrain/README.md"]
 MORE = ["CHANGELOG.md", "RELEASING.md", "SECURITY.md", "pretrain/LOG.md", "benchmarks/README.md"]
 
@@ -46,7 +46,7 @@ def test_a_readme_is_short(readme):
 @pytest.mark.parametrize("readme", READMES)
 def test_every_figure_of_the_results_is_one_that_was_measured(readme):
     text = (ROOT / readme).read_text(encoding="utf-8")
-    results = text.partition("| AFQMC |")[2].partition("\n## ")[0]
+    results = text.partition(" AFQMC |")[2].partition("\n## ")[0]
     sources = ["leaderboards/README.md", "benchmarks/README.md", "benchmarks/LOG.md", "docs/coming-from.md"]
     measured = "\n".join((ROOT / source).read_text(encoding="utf-8") for source in sources)
     figures = set(re.findall(r"\d+\.\d+", results))
@@ -99,16 +99,18 @@ def missing_lines(shown, printed):
 
 @pytest.fixture(scope="module")
 def printed(shell):
-    """What every command of the README prints, run in order as it is written; then its Python, in the same folder."""
-    done = {command: shell(command) for command, _ in transcript("README.md") if not command.startswith(INSTALLED)}
+    """What every command of the READMEs prints, run in order as it is written; then their Python, in the same folder."""
+    commands = dict.fromkeys(command for readme in READMES for command, _ in transcript(readme))
+    done = {command: shell(command) for command in commands if not command.startswith(INSTALLED)}
     (block,) = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+    assert block in (ROOT / "README.zh.md").read_text(encoding="utf-8")
     done["python"] = shell(f"python - <<'END'\n{block}END")
     return done
 
 
-def test_the_commands_of_the_readme_run_as_they_are_written_and_print_what_is_shown(printed):
-    assert len(printed) == 6
-    for command, shown in transcript("README.md"):
+@pytest.mark.parametrize("readme", READMES)
+def test_the_commands_of_a_readme_run_as_they_are_written_and_print_what_is_shown(readme, printed):
+    for command, shown in transcript(readme):
         if not command.startswith(INSTALLED):
             assert missing_lines(shown, printed[command]) == [], printed[command]
 
