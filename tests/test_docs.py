@@ -99,7 +99,7 @@ def missing_lines(shown, printed):
 
 @pytest.fixture(scope="module")
 def printed(shell):
-    """What every command of the READMEs prints, run in order as it is written; then their Python, in the same folder."""
+    """What every command of the READMEs prints, run in order, as it is written; then their Python."""
     commands = dict.fromkeys(command for readme in READMES for command, _ in transcript(readme))
     done = {command: shell(command) for command in commands if not command.startswith(INSTALLED)}
     (block,) = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
