@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from clue_bench.api.checkpoints import Speeds as Speeds
     from clue_bench.api.checkpoints import convert as convert
     from clue_bench.api.checkpoints import doctor as doctor
+    from clue_bench.api.checkpoints import extend_vocabulary as extend_vocabulary
     from clue_bench.api.checkpoints import speed as speed
     from clue_bench.api.corpora import BuiltCorpus as BuiltCorpus
     from clue_bench.api.corpora import TrainedVocabulary as TrainedVocabulary
@@ -51,7 +52,7 @@ __version__ = "0.2.0"
 _HOMES = {
     "api.benchmark": ("bench",),
     "api.boards": ("compare", "leaderboard"),
-    "api.checkpoints": ("Speeds", "convert", "doctor", "speed"),
+    "api.checkpoints": ("Speeds", "convert", "doctor", "extend_vocabulary", "speed"),
     "api.corpora": ("BuiltCorpus", "TrainedVocabulary", "build_corpus", "train_vocabulary"),
     "api.finetuning": ("finetune", "floor"),
     "api.models": ("Model", "Predictions", "load_model"),

@@ -1,4 +1,4 @@
-"""Convert, examine and time checkpoints."""
+"""Convert, extend, examine and time checkpoints."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
-from clue_bench.tables import Shown
+from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.conversion.convert import Conversion, SourceKind, TargetKind
+    from clue_bench.conversion.extend import Extension
     from clue_bench.diagnosis.result import Diagnosis
     from clue_bench.leaderboards.speed.tables import SpeedTable
 
@@ -42,6 +43,56 @@ def convert(
         config=None if config is None else Path(config),
         vocabulary=None if vocabulary is None else Path(vocabulary),
     )
+
+
+@dataclass(frozen=True, repr=False)
+class ExtendedVocabulary(Shown):
+    """A model's folder with tokens added to its vocabulary."""
+
+    extension: "Extension"
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that was written."""
+        return self.extension.folder
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was written as plain values."""
+        facts = self.extension._asdict()
+        return {**facts, "folder": str(self.folder), "tokens": [token._asdict() for token in self.extension.tokens]}
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return a table of the new tokens."""
+        extension = self.extension
+        rows = [(token.text, token.id, " ".join(token.pieces) or "all rows") for token in extension.tokens]
+        notes = [f"{extension.rows:,} embedding rows, {extension.rows_before:,} before; written to {self.folder}"]
+        if extension.present:
+            notes.append(f"in the vocabulary already: {', '.join(extension.present)}")
+        return [make_table("", ["token", "id", "starts as the mean of"], rows, notes=notes)]
+
+
+def extend_vocabulary(
+    model: Path | str | Run, tokens: Sequence[str] | Path | str, *, out: Path | str
+) -> ExtendedVocabulary:
+    """Add tokens to a model's vocabulary: words of a domain, or marks like "[E1]"; write the model to the folder `out`.
+
+    `tokens` is a list, or a file with one a line. Each gets a row of the embeddings that starts as the mean of the rows
+    of its pieces; provenance.json says which. Raises ClueBenchError.
+    """
+    from clue_bench.conversion.extend import extend
+
+    listed = read_tokens(tokens) if isinstance(tokens, str | Path) else list(tokens)
+    if not listed:
+        raise ClueBenchError("no tokens to add", "give --token WORD, or --tokens FILE with one token a line")
+    return ExtendedVocabulary(extend(as_reference(model, "model"), listed, out=Path(out)))
+
+
+def read_tokens(file: Path | str) -> list[str]:
+    """Return the lines of a file that are not blank. Raises ClueBenchError if there is no such file."""
+    if not Path(file).is_file():
+        raise ClueBenchError(f"{file}: no such file", "give a file with one token a line")
+    return [line.strip() for line in Path(file).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis":

@@ -8,7 +8,7 @@ import typer
 
 from clue_bench.api import corpora
 from clue_bench.api import data as task_data
-from clue_bench.cli.options import TASK, Data, Json, Tasks, Verb, complete_recipe, complete_task, names
+from clue_bench.cli.options import MODEL, TASK, Data, Json, Tasks, Verb, complete_recipe, complete_task, names
 from clue_bench.cli.terminal import print_json, print_table, show
 
 if TYPE_CHECKING:
@@ -192,6 +192,27 @@ def prune(
 ) -> None:
     """Keep what simplified Chinese needs, by the rules that made CLUE's 8,021 tokens of Google's 21,128."""
     show(corpora.prune_vocabulary(vocab, out=out, compare=compare), as_json=json)
+
+
+@vocab.command(
+    cls=Verb, epilog="Example: clue-bench vocab extend bert-base-chinese --token 新冠 --token [E1] --out extended"
+)
+def extend(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    out: Folder,
+    token: Annotated[list[str] | None, typer.Option(metavar="TOKEN", help="A token to add; repeatable.")] = None,
+    tokens: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one token a line.")] = None,
+    json: Json = False,
+) -> None:
+    """Add words or marks like [E1] to a model's vocabulary; write the model with a row for each (扩充词表).
+
+    A row starts as the mean of the rows of the pieces that stood for the token. Then continue the pretraining:
+    clue-bench corpus build TEXT --vocab OUT, and clue-bench pretrain --from OUT.
+    """
+    from clue_bench.api.checkpoints import extend_vocabulary, read_tokens
+
+    listed = [*(token or []), *(read_tokens(tokens) if tokens else [])]
+    show(extend_vocabulary(model, listed, out=out), as_json=json)
 
 
 @corpus.command(

@@ -85,7 +85,7 @@ def _as_bert(
             values.pop(key, None)
         notes.append("config.json says roberta, the weights are BERT's (two segments): written as bert")
     family = str(values.get("model_type"))
-    return {names.todays(name.removeprefix("module."), family): tensor for name, tensor in live.items()}, values, notes
+    return {names.todays(name, family): tensor for name, tensor in live.items()}, values, notes
 
 
 def _choose_class(values: dict[str, Any], family: Family, found: Mapping[str, Tensor], where: str) -> list[str]:

@@ -234,7 +234,9 @@ def record_paths(folder: Path) -> list[Path]:
     return sorted(folder.glob(f"*{SUFFIX}"))
 
 
-def claim_folder(folder: Path, run_id: str) -> None:
+def claim_folder(
+    folder: Path, run_id: str, *, hint: str = "give another --out, or the settings of that run to continue it"
+) -> None:
     """Check that `folder` may hold the run `run_id`: it has no runs yet, or this very run.
 
     Raises ClueBenchError if it holds another run's record, or a checkpoint without a record.
@@ -243,18 +245,18 @@ def claim_folder(folder: Path, run_id: str) -> None:
     if others:
         raise ClueBenchError(
             f"{folder} holds another run, {others[0].removesuffix(SUFFIX)}; asked for {run_id}",
-            "give another --out, or the settings of that run to continue it",
+            hint,
         )
     if (folder / "checkpoint").exists() and not record_path(folder, run_id).is_file():
         raise ClueBenchError(f"{folder}: a checkpoint, but no record of this run", "give another --out")
 
 
-def completed_record(folder: Path, run_id: str, record_type: type[T]) -> T | None:
+def completed_record(folder: Path, run_id: str, record_type: type[T], *, hint: str | None = None) -> T | None:
     """Return the record of `run_id` in `folder` if it says "completed"; the caller checks the run's files.
 
     Raises ClueBenchError if the folder holds another run.
     """
-    claim_folder(folder, run_id)
+    claim_folder(folder, run_id, **({} if hint is None else {"hint": hint}))
     path = record_path(folder, run_id)
     record = read_record_of(path, record_type) if path.is_file() else None
     return record if record is not None and record.status == "completed" else None

@@ -213,6 +213,23 @@ def write_manifest(
     return Corpus.open(folder)
 
 
+def _no_corpus(folder: Path) -> ClueBenchError:
+    """Return what a folder is that is no corpus; the hint never names the user's own text as a folder to write."""
+    if (folder / PLAN).is_file():
+        return ClueBenchError(
+            f"{folder}: an unfinished corpus build: no {MANIFEST}",
+            f"run the same clue-bench corpus build … --out {folder} again: it continues",
+        )
+    build = "run clue-bench corpus build {} --vocab VOCAB --out {}, then give --corpus {}"
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        new = f"{folder.stem}-corpus"
+        return ClueBenchError(
+            f"{folder}: not a corpus folder, but {'a file' if folder.is_file() else 'a folder without a manifest'}",
+            build.format(folder, new, new),
+        )
+    return ClueBenchError(f"{folder}: no such corpus folder", build.format("TEXT", folder, folder))
+
+
 @dataclass(frozen=True)
 class Corpus:
     """A complete corpus folder, opened for reading; token data stay on disk until touched."""
@@ -225,8 +242,7 @@ class Corpus:
         """Open `folder`. Raises ClueBenchError if it is incomplete, or has another format or file size."""
         path = folder / MANIFEST
         if not path.is_file():
-            state = "an unfinished corpus build" if (folder / PLAN).is_file() else "not a corpus folder"
-            raise ClueBenchError(f"{folder}: {state}: no {MANIFEST}", f"run clue-bench corpus build … --out {folder}")
+            raise _no_corpus(folder)
         try:
             manifest = Manifest.model_validate_json(path.read_bytes())
         except pydantic.ValidationError as error:

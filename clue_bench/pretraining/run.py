@@ -20,7 +20,7 @@ from typing import Any
 
 from clue_bench import files, versions
 from clue_bench.doors import records
-from clue_bench.doors.checkpoint import FOLDER, weights_sha256, write_checkpoint
+from clue_bench.doors.checkpoint import CONFIG, FOLDER, weights_sha256, write_checkpoint
 from clue_bench.doors.records import (
     DataFacts,
     ModelFacts,
@@ -62,11 +62,25 @@ def completed_record(pretraining: Pretraining) -> PretrainRecord | None:
 
     Raises ClueBenchError if the folder holds another run.
     """
-    record = records.completed_record(pretraining.out, run_id(pretraining), PretrainRecord)
+    record = records.completed_record(
+        pretraining.out, run_id(pretraining), PretrainRecord, hint=_another_run_hint(pretraining)
+    )
     folder = pretraining.out / FOLDER
-    if record is None or weights_sha256(folder) != record.model.sha256 or not (folder / "config.json").is_file():
+    if record is None or weights_sha256(folder) != record.model.sha256 or not (folder / CONFIG).is_file():
         return None
     return record
+
+
+def _another_run_hint(pretraining: Pretraining) -> str:
+    """Return what to type where `out` holds another run: a finished one can be trained on, into another folder."""
+    out = pretraining.out
+    if not (out / FOLDER / CONFIG).is_file():
+        return "give another --out, or the settings of that run to continue it"
+    corpus = pretraining.corpus.folder
+    return (
+        "give another --out; to train that model on, "
+        f"clue-bench pretrain --from {out} --corpus {corpus} --out {out}-more --steps {pretraining.recipe.total_steps}"
+    )
 
 
 def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[TrainingReport]:

@@ -15,6 +15,7 @@ from clue_bench.doors.checkpoint import Checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.vocab import Vocabulary, WordPieceRules
+from clue_bench.weights.rows import with_rows
 
 _DECIDED_BY_CHECKPOINT = ("vocab_size", "segment_types", "dropout")
 _HEADS = {
@@ -26,13 +27,15 @@ _HEADS = {
 
 
 class StartFacts(NamedTuple):
-    """What became of a checkpoint's parts: heads left out, heads that start new, rows of padding."""
+    """What became of a checkpoint's parts: heads left out, heads that start new, rows of padding, tokens swapped."""
 
     left_out: dict[str, int]
     """Head → parameters."""
     new: dict[str, int]
     """Head → parameters."""
     padding_rows: int
+    swapped: list[str]
+    """Tokens of the corpus that stand where the checkpoint has [unused…]."""
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -40,8 +43,19 @@ class StartFacts(NamedTuple):
         return (
             *(f"left out, since this run does not train it: {_counted(each)}" for each in self.left_out.items()),
             *(f"not in the checkpoint, starts new: {_counted(each)}" for each in self.new.items()),
+            *self._swapped_notes,
             *((f"{self.padding_rows:,} embedding rows have no token: padding, kept",) if self.padding_rows else ()),
         )
+
+    @property
+    def _swapped_notes(self) -> list[str]:
+        if not self.swapped:
+            return []
+        some = ", ".join(self.swapped[:5]) + (", …" if len(self.swapped) > 5 else "")
+        return [
+            f"{len(self.swapped):,} tokens stand where the checkpoint has [unused…]: {some}; "
+            "their rows start as the mean of their pieces' rows"
+        ]
 
 
 def start_config(planned: ModelConfig, start: Checkpoint, *, dropout: float) -> ModelConfig:
@@ -71,16 +85,32 @@ def check_vocabulary(start: Checkpoint, vocabulary: Vocabulary) -> None:
             f"{start.folder}: its tokenizer {_rules_text(theirs.rules)}; the corpus's {_rules_text(vocabulary.rules)}",
             build,
         )
-    differing = theirs.differing(vocabulary)
+    differing = [n for n in theirs.differing(vocabulary) if n not in swapped_tokens(start, vocabulary)]
     if not differing:
         return
     first = differing[0]
+    if first == len(theirs):
+        build = (
+            f"run clue-bench vocab extend {start.folder} --token '{vocabulary.tokens[first]}' … --out EXTENDED, "
+            "build the corpus with --vocab EXTENDED, and give --from EXTENDED"
+        )
     both = " and ".join(f"'{v.tokens[first]}'" if first < len(v) else "none" for v in (theirs, vocabulary))
     raise ClueBenchError(
         f"{start.folder}: its vocabulary ({len(theirs):,} tokens) and the corpus's ({len(vocabulary):,}) differ in "
         f"{len(differing):,} tokens, first id {first}: {both}",
         build,
     )
+
+
+def swapped_tokens(start: Checkpoint, vocabulary: Vocabulary) -> dict[int, list[int]]:
+    """Return the tokens of the corpus that stand where the checkpoint has [unused…], id → ids of their pieces there."""
+    theirs = start.vocabulary
+    common = min(len(theirs), len(vocabulary))
+    ids = [n for n in theirs.differing(vocabulary) if n < common and theirs.tokens[n].startswith("[unused")]
+    if not ids:
+        return {}
+    pieces = theirs.encoder(special_tokens=False).ids([vocabulary.tokens[n].removeprefix("##") for n in ids])
+    return {n: [piece for piece in found if piece != theirs.unknown] for n, found in zip(ids, pieces, strict=True)}
 
 
 def _rules_text(rules: WordPieceRules) -> str:
@@ -98,8 +128,8 @@ def _rules_text(rules: WordPieceRules) -> str:
     return ", ".join(parts)
 
 
-def load_start(model: nn.Module, start: Checkpoint) -> None:
-    """Load the checkpoint's weights; heads that it lacks keep their new ones.
+def load_start(model: nn.Module, start: Checkpoint, vocabulary: Vocabulary) -> None:
+    """Load the checkpoint's weights; heads that it lacks keep their new ones, swapped tokens start from their pieces.
 
     Raises ClueBenchError if anything else is missing, or a shape differs.
     """
@@ -118,16 +148,18 @@ def load_start(model: nn.Module, start: Checkpoint) -> None:
             f"{start.folder}: {len(broken)} parameters are missing, e.g. {broken[0]}",
             f"run clue-bench doctor --model {start.folder}, which compares weights and config.json",
         )
-    model.load_state_dict({**wanted, **{n: t for n, t in start.tensors.items() if n in wanted}})
+    tensors = with_rows(start.tensors, swapped_tokens(start, vocabulary), size=0)
+    model.load_state_dict({**wanted, **{n: t for n, t in tensors.items() if n in wanted}})
 
 
-def start_facts(model: nn.Module, start: Checkpoint) -> StartFacts:
+def start_facts(model: nn.Module, start: Checkpoint, vocabulary: Vocabulary) -> StartFacts:
     """Return what `load_start` left out, and what it found nothing for."""
     wanted: dict[str, Tensor] = model.state_dict()
     return StartFacts(
         left_out=_by_head((name, tensor) for name, tensor in start.tensors.items() if name not in wanted),
         new=_by_head((name, tensor) for name, tensor in wanted.items() if name not in start.tensors),
         padding_rows=start.config.vocab_size - len(start.vocabulary),
+        swapped=[vocabulary.tokens[n] for n in swapped_tokens(start, vocabulary)],
     )
 
 

@@ -55,7 +55,7 @@ def build_model(
         if recipe.initial_attention == "local":
             look_at_neighbours(model.encoder)
     if start is not None:
-        load_start(model, start)
+        load_start(model, start, vocabulary)
         extend_positions(model, learned=learned_positions(start))
     return model
 
@@ -125,8 +125,9 @@ def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) ->
 def _model_config(recipe: Recipe, vocabulary: Vocabulary) -> ModelConfig:
     if recipe.vocab_size not in ("corpus", len(vocabulary)):
         raise ClueBenchError(
-            f"recipe {recipe.name}: vocab_size is {recipe.vocab_size}, the corpus was built with {len(vocabulary)}",
-            'build the corpus with the recipe\'s vocabulary, or give --set vocab_size="corpus"',
+            f"recipe {recipe.name} is for a vocabulary of {recipe.vocab_size:,} tokens, the corpus was built with "
+            f"{len(vocabulary):,}",
+            f"give --set vocab_size=corpus for a model over the corpus's {len(vocabulary):,} tokens",
         )
     return recipe.model_config_for(len(vocabulary))
 

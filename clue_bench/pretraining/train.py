@@ -131,7 +131,7 @@ class Pretraining:
     @cached_property
     def start_facts(self) -> StartFacts | None:
         """Return what became of the parts of the checkpoint that the run started from."""
-        return None if self.start is None else start_facts(self.model, self.start)
+        return None if self.start is None else start_facts(self.model, self.start, self.vocabulary)
 
     @property
     def tokens_seen(self) -> int:

@@ -338,7 +338,11 @@ def is_ours(name: str, *, tied_head: bool) -> bool:
 
 
 def todays(name: str, family: str) -> str:
-    """Return `name` as transformers writes it today: old files say gamma and beta, a bare model has no prefix."""
+    """Return `name` as transformers writes it today.
+
+    Old files say gamma and beta, a bare model has no prefix, one trained on several devices begins with "module.".
+    """
+    name = name.removeprefix("module.")
     name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name))
     prefix = PREFIXES.get(cast(Family, family), "")
     return f"{prefix}{name}" if name.startswith(_BARE) else name

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file, save_file
 
 import clue_bench as cb
 from clue_bench.doors.checkpoint import read_checkpoint
@@ -199,3 +200,69 @@ def test_a_corpus_with_words_masks_whole_words(made: Any, text_file: Path, tmp_p
     recipe = continued_recipe(read_checkpoint(folder), Corpus.open(corpus.folder))
     assert recipe.objective == "wwm"
     assert recipe.stage1.max_length == POSITIONS
+
+
+def test_names_of_training_on_several_devices_are_read(made: Any) -> None:
+    folder = made()
+    tensors = load_file(folder / "model.safetensors")
+    expected = read_checkpoint(folder).tensors
+    save_file({f"module.{name}": tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    found = read_checkpoint(folder).tensors
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_tokens_put_in_place_of_unused_ones_start_from_their_pieces(
+    made: Any, vocabulary_file: Path, text_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = made()
+    swapped = tmp_path / "vocab.txt"
+    swapped.write_text(vocabulary_file.read_text(encoding="utf-8").replace("[unused1]", "aba"), encoding="utf-8")
+    corpus = cb.build_corpus(text_file, vocabulary=swapped, out=tmp_path / "swapped", workers=1, progress=False)
+    run = cb.pretrain(
+        start=folder,
+        corpus=corpus,
+        out=tmp_path / "run",
+        steps=1,
+        settings={"max_length": 32, "global_batch": 4, "micro_batch": 4, "learning_rate": 1e-9, "weight_decay": 0.0},
+        tracker="none",
+    )
+    start = read_checkpoint(folder)
+    rows = start.tensors["encoder.embeddings.word.weight"]
+    mean = sum(rows[start.vocabulary.ids[piece]] for piece in ("a", "##b", "##a")) / 3
+    found = read_checkpoint(run.folder)
+    torch.testing.assert_close(
+        found.tensors["encoder.embeddings.word.weight"][found.vocabulary.ids["aba"]], mean, atol=1e-6, rtol=0
+    )
+    assert run.record.effective["start"]["swapped"] == ["aba"]
+    assert "1 tokens stand where the checkpoint has [unused…]: aba" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_finished_run_in_the_folder_leads_to_training_it_on(made: Any, text_file: Path, tmp_path: Path) -> None:
+    folder = made()
+    run = continued(folder, text_file, tmp_path)
+    with pytest.raises(ClueBenchError, match="holds another run") as caught:
+        continued(folder, text_file, tmp_path, steps=8)
+    assert f"--from {run.folder} --corpus {tmp_path / 'corpus'} --out {run.folder}-more --steps 8" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
+def test_what_is_no_corpus_leads_to_building_one_beside_the_text(tmp_path: Path, kind: str) -> None:
+    text = tmp_path / "small.txt"
+    if kind == "file":
+        text.write_text("今天天气好。\n", encoding="utf-8")
+    elif kind == "folder":
+        text.mkdir()
+        (text / "a.txt").write_text("今天天气好。\n", encoding="utf-8")
+    with pytest.raises(ClueBenchError) as caught:
+        cb.pretrain("debug", corpus=text, out=tmp_path / "run")
+    if kind == "nothing":
+        assert f"corpus build TEXT --vocab VOCAB --out {text}" in caught.value.hint
+    else:
+        assert f"corpus build {text} --vocab VOCAB --out small-corpus" in caught.value.hint
+        assert f"--out {text}" not in caught.value.hint
+
+
+def test_a_recipe_for_another_vocabulary_says_what_to_type(corpus_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClueBenchError, match="for a vocabulary of 21,128 tokens") as caught:
+        cb.pretrain("albert-base", corpus=corpus_folder, out=tmp_path / "run", debug_size=True, tracker="none")
+    assert "--set vocab_size=corpus" in caught.value.hint

@@ -1,0 +1,132 @@
+"""Tokens added to a model's vocabulary: their ids, their rows, and what transformers makes of the folder."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+
+import clue_bench as cb
+from clue_bench.doors.checkpoint import read_checkpoint
+from clue_bench.errors import ClueBenchError
+
+WORD = "encoder.embeddings.word.weight"
+NEW = ["中国", "[E1]", "aba"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory, vocabulary_file: Path) -> Path:
+    """A tiny BERT of transformers with two rows of padding."""
+    folder = tmp_path_factory.mktemp("model") / "tiny"
+    tokens = vocabulary_file.read_text(encoding="utf-8").splitlines()
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    torch.manual_seed(0)
+    config = transformers.BertConfig(vocab_size=len(tokens) + 2, max_position_embeddings=64, **sizes)
+    transformers.BertForPreTraining(config).save_pretrained(folder)
+    transformers.BertTokenizer(vocab={token: index for index, token in enumerate(tokens)}).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def extended(model: Path) -> Path:
+    return cb.extend_vocabulary(model, NEW, out=model.parent / "extended").folder
+
+
+def test_new_rows_are_the_means_of_their_pieces_and_old_ones_stay(model: Path, extended: Path) -> None:
+    before, after = read_checkpoint(model), read_checkpoint(extended)
+    first, ids = len(before.vocabulary), before.vocabulary.ids
+    assert after.vocabulary.tokens[first:] == tuple(NEW)
+    assert len(after.tensors[WORD]) == first + len(NEW)
+    for name in (WORD, "bias"):
+        old, new = before.tensors[name], after.tensors[name]
+        assert torch.equal(new[:first], old[:first])
+        torch.testing.assert_close(new[first], (old[ids["中"]] + old[ids["国"]]) / 2)
+        torch.testing.assert_close(new[first + 1], old.mean(0))  # "[", "e1" and "]" are all unknown
+        torch.testing.assert_close(new[first + 2], (old[ids["a"]] + old[ids["##b"]] + old[ids["##a"]]) / 3)
+
+
+def test_transformers_finds_the_new_tokens(model: Path, extended: Path) -> None:
+    text = "我们中国人[E1]aba ABA a"
+    vocabulary = read_checkpoint(extended).vocabulary
+    tokenizer = transformers.AutoTokenizer.from_pretrained(extended)
+    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    assert vocabulary.encoder(special_tokens=True).ids([text]) == [ids]
+    assert [tokenizer.convert_ids_to_tokens(index) for index in ids if index >= len(vocabulary) - 3] == [
+        *("中国", "[E1]", "aba", "aba")
+    ]
+    loaded = transformers.AutoModelForPreTraining.from_pretrained(extended)
+    assert type(loaded).__name__ == "BertForPreTraining"
+
+
+def test_marks_are_never_masked_and_words_are(extended: Path) -> None:
+    assert read_checkpoint(extended).vocabulary.is_ordinary[-3:].tolist() == [True, False, True]
+
+
+def test_provenance_says_what_was_added_and_from_what(extended: Path) -> None:
+    added = json.loads((extended / "provenance.json").read_text(encoding="utf-8"))["extended"]
+    assert [(token["token"], token["mean_of"]) for token in added] == [
+        ("中国", ["中", "国"]),
+        ("[E1]", []),
+        ("aba", ["a", "##b", "##a"]),
+    ]
+
+
+def test_an_extended_model_is_continued_and_keeps_its_tokens(extended: Path, text_file: Path, tmp_path: Path) -> None:
+    corpus = cb.build_corpus(text_file, vocabulary=extended, out=tmp_path / "corpus", workers=1, progress=False)
+    settings = {"max_length": 32, "global_batch": 4, "micro_batch": 4}
+    run = cb.pretrain(
+        start=extended, corpus=corpus, out=tmp_path / "run", steps=2, settings=settings, tracker="none", progress=False
+    )
+    assert read_checkpoint(run.folder).vocabulary == read_checkpoint(extended).vocabulary
+
+
+def test_tokens_from_a_file_and_tokens_that_are_there_already(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("中国\n\n的\n", encoding="utf-8")
+    done = cb.extend_vocabulary(model, tmp_path / "words.txt", out=tmp_path / "out")
+    assert [token.text for token in done.extension.tokens] == ["中国"]
+    assert "already: 的" in str(done)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (["ABA"], "makes 'aba' of it"),
+        (["的"], "has these tokens already"),
+        ([" 中国"], "no token"),
+        (["##国"], "no token"),
+        ([], "no tokens to add"),
+    ],
+)
+def test_tokens_that_no_text_gives_are_errors(model: Path, tmp_path: Path, tokens: list[str], message: str) -> None:
+    with pytest.raises(ClueBenchError, match=message):
+        cb.extend_vocabulary(model, tokens, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_word_around_an_added_token_is_an_error(model: Path, tmp_path: Path) -> None:
+    tokenizer = transformers.BertTokenizer.from_pretrained(model)
+    tokenizer.add_tokens(["ab"])
+    shutil.copytree(model, tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    with pytest.raises(ClueBenchError, match="cut into other tokens"):
+        cb.extend_vocabulary(tmp_path / "model", ["aba"], out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_in_use_is_kept(model: Path, extended: Path) -> None:
+    with pytest.raises(ClueBenchError, match="exists and is not empty"):
+        cb.extend_vocabulary(model, ["国人"], out=extended)
+
+
+def test_appended_lines_of_a_vocabulary_lead_to_extend(
+    model: Path, vocabulary_file: Path, text_file: Path, tmp_path: Path
+) -> None:
+    appended = tmp_path / "vocab.txt"
+    appended.write_text(vocabulary_file.read_text(encoding="utf-8") + "中国\n", encoding="utf-8")
+    corpus: Any = cb.build_corpus(text_file, vocabulary=appended, out=tmp_path / "corpus", workers=1, progress=False)
+    with pytest.raises(ClueBenchError, match="differ in 1 tokens") as caught:
+        cb.pretrain(start=model, corpus=corpus, out=tmp_path / "run", tracker="none")
+    assert f"clue-bench vocab extend {model} --token '中国'" in caught.value.hint
