@@ -18,8 +18,10 @@ describes the packages.
 TYPE_CHECKING = False  # editors and mypy read what follows; importing typing would take longer than everything else
 if TYPE_CHECKING:
     from clue_bench.analysis.comparison import Comparison as Comparison
+    from clue_bench.analysis.pretraining_runs import PretrainingComparison as PretrainingComparison
     from clue_bench.api.benchmark import bench as bench
     from clue_bench.api.boards import compare as compare
+    from clue_bench.api.boards import compare_models as compare_models
     from clue_bench.api.boards import leaderboard as leaderboard
     from clue_bench.api.checkpoints import Speeds as Speeds
     from clue_bench.api.checkpoints import convert as convert
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
     from clue_bench.errors import ClueBenchError as ClueBenchError
     from clue_bench.language import use_language as use_language
     from clue_bench.leaderboards.leaderboard import Leaderboard as Leaderboard
+    from clue_bench.leaderboards.two_models import ModelComparison as ModelComparison
     from clue_bench.tables import Table as Table
     from clue_bench.tasks.task import Task as Task
 
@@ -51,8 +54,8 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api.benchmark": ("bench",),
-    "api.boards": ("compare", "leaderboard"),
     "api.checkpoints": ("Speeds", "convert", "doctor", "extend_vocabulary", "speed"),
+    "api.boards": ("compare", "compare_models", "leaderboard"),
     "api.corpora": ("BuiltCorpus", "TrainedVocabulary", "build_corpus", "train_vocabulary"),
     "api.finetuning": ("finetune", "floor"),
     "api.models": ("Model", "Predictions", "load_model"),
@@ -60,6 +63,8 @@ _HOMES = {
     "api.quickstart": ("ExampleData", "example_data"),
     "api.runs": ("Run", "Runs", "load_runs"),
     "analysis.comparison": ("Comparison",),
+    "analysis.pretraining_runs": ("PretrainingComparison",),
+    "leaderboards.two_models": ("ModelComparison",),
     "leaderboards.leaderboard": ("Leaderboard",),
     "errors": ("ClueBenchError",),
     "language": ("use_language",),

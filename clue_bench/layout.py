@@ -55,7 +55,7 @@ def lay_out(heads: Sequence[Head], rows: Rows, width: int | None, *, same: str =
         places = [place for place in places if place not in below]
     parts = []
     if shared:
-        facts = (f"{heads[place].name} {rows[0][place]}" for place in shared if rows[0][place].strip())
+        facts = (f"{heads[place].name} {rows[0][place]}" for place in shared if rows[0][place].strip(" –"))
         parts.append("\n".join(wrap(f"{same}: {SEPARATOR.join(facts)}", width)))
     blocks = _blocks(_widths(heads, rows, places, width), places, width)
     under = [_below(heads, row, below, width) for row in rows]

@@ -7,26 +7,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, Runs, as_path
+from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.analysis.comparison import Comparison
     from clue_bench.analysis.examine import Analysis
+    from clue_bench.analysis.pretraining_runs import PretrainingComparison
+    from clue_bench.doors.records import RunRecord
     from clue_bench.leaderboards.leaderboard import Leaderboard
+    from clue_bench.leaderboards.two_models import ModelComparison
 
 Side = Run | Path | str | Runs | Sequence[Run | Path | str]
 
 
-def compare(a: Side, b: Side, *, split: str = "dev") -> "Comparison":
+def compare(
+    a: Side, b: Side, *, split: str = "dev", out: Path | str | None = None
+) -> "Comparison | PretrainingComparison":
     """Compare two runs, or two settings over several seeds, on the same rows: McNemar and paired bootstrap.
 
-    Several runs on one side must be seeds of one setting. Raises ClueBenchError unless both sides used the same rows.
+    Several runs on one side must be seeds of one setting. Pretraining runs are compared by their curves, which the page
+    `out` lays over each other, by default a file in the first run's folder. Raises ClueBenchError unless both sides
+    used the same rows, or all are pretraining runs.
     """
     from clue_bench.analysis.comparison import compare_runs
+    from clue_bench.doors.records import read_record, record_paths
 
-    return compare_runs(_folders(a), _folders(b), split=split)
+    sides = _folders(a), _folders(b)
+    folders = [*sides[0], *sides[1]]
+    kinds = {read_record(path).kind for folder in folders for path in record_paths(folder)}
+    if kinds == {"pretrain"}:
+        return _compare_pretraining(folders, out)
+    if "pretrain" in kinds:
+        raise ClueBenchError(
+            f"runs of different kinds, {' and '.join(sorted(kinds))}", "compare pretraining runs with pretraining runs"
+        )
+    if out is not None:
+        raise ClueBenchError("--out: only pretraining runs have curves to draw", "leave out --out")
+    return compare_runs(*sides, split=split)
+
+
+def _compare_pretraining(folders: list[Path], out: Path | str | None) -> "PretrainingComparison":
+    from dataclasses import replace
+
+    from clue_bench import files
+    from clue_bench.analysis.pretraining_runs import compare_pretraining, render
+
+    compared = compare_pretraining(folders)
+    page = folders[0] / f"compared-with-{folders[1].resolve().name}.html" if out is None else Path(out)
+    files.write_text(page, render(compared))
+    return replace(compared, page=page)
+
+
+def compare_models(a: Path | str | Run, b: Path | str | Run, *, records: Path | str = "runs") -> "ModelComparison":
+    """Compare two models on every task that both have been run on, from the records below the folder `records`.
+
+    A model is the name of its rows in tables, its folder, a hub id, or the run that made it. Raises ClueBenchError if
+    one of them has no completed run, or they have no task in common.
+    """
+    from clue_bench.doors.records import read_records
+    from clue_bench.leaderboards.two_models import compare_two_models
+
+    found = list(read_records(as_path(records, "records")))
+    return compare_two_models(found, _model_reference(a, found), _model_reference(b, found))
+
+
+def _model_reference(model: Path | str | Run, records: "Sequence[RunRecord]") -> str:
+    """Return what tables know a model by: the hash of a folder's weights, or a name."""
+    from clue_bench.doors.checkpoint import FOLDER, weights_sha256
+
+    reference = as_reference(model, "model")
+    for folder in (Path(reference) / FOLDER, Path(reference)):
+        found = weights_sha256(folder) if folder.is_dir() else None
+        if found is not None and any(record.model.sha256 == found for record in records if record.task):
+            return found
+    return Path(reference).name if Path(reference).is_dir() else str(reference).replace("/", "-")
 
 
 def leaderboard(

@@ -76,27 +76,50 @@ def leaderboard(
 
 def compare(
     runs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="RUN", help=f"Folders of two runs, A and B; or several seeds of A, {AGAINST}, those of B."
         ),
-    ],
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Give two models instead of runs: their names in tables, or their folders."),
+    ] = None,
+    records: Records = Path("runs"),
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split with gold labels.")] = "dev",
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Page of curves, of pretraining runs  [default: a file in the first run]"),
+    ] = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
-    """Compare two runs, or two settings over several seeds, on the same rows: McNemar or Welch, and paired bootstrap.
+    """Say whether two runs, two settings or two models differ, or lay the curves of pretraining runs over each other.
 
-    Several runs on one side must be seeds of one setting; separate the two sides by --against.
+    Two runs, or two settings over several seeds, on the same rows: McNemar or Welch, and paired bootstrap. Several runs
+    on one side must be seeds of one setting; separate the two sides by --against. Two models: on every task that both
+    have records of. Pretraining runs: losses, tokens and seconds, and a page with their curves.
+
+    Example: clue-bench compare --model tiny --model base
 
     Example: clue-bench compare runs/tiny-s1 runs/tiny-s2 --against runs/base-s1 runs/base-s2
-    """
-    from clue_bench.api.boards import compare
 
-    show(compare(*sides_of(runs), split=split), as_json=json)
+    Example: clue-bench compare runs/tiny runs/base
+    """
+    from clue_bench.api.boards import compare, compare_models
+
+    if model:
+        if len(model) != 2 or runs:
+            raise typer.BadParameter(f"{len(model)} --model and {len(runs or [])} runs: give two --model, or runs")
+        show(compare_models(*model, records=records), as_json=json, wide=wide)
+        return
+    show(compare(*sides_of(runs or []), split=split, out=out), as_json=json, wide=wide)
 
 
 def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
     """Return the folders of A and of B. Raises typer.BadParameter if they are not two sides."""
+    if not arguments:
+        raise typer.BadParameter("no runs: give the folders of two, or two --model")
     unknown = [argument for argument in arguments if argument.startswith("-") and argument != AGAINST]
     if unknown:
         raise typer.BadParameter(f"No such option: {unknown[0]}")
