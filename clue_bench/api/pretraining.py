@@ -40,6 +40,7 @@ def pretrain(
     debug_size: bool = False,
     start: Path | str | Run | None = None,
     pairs: Path | str | BuiltCorpus | None = None,
+    freeze: int | None = None,
     cuda_graphs: bool = False,
     tracker: "Choice" = "auto",
     progress: bool = True,
@@ -52,13 +53,15 @@ def pretrain(
     A complete run is not repeated, and an interrupted one continues: Ctrl-C and SIGTERM end the step, save, and raise
     a KeyboardInterrupt that says at which step. `steps` is the number of updates in the whole run,
     `settings` override keys of the recipe, `start` is a checkpoint to start from, and `pairs` are labelled pairs for
-    recipes that use them. Several processes (torchrun) share one run: the first one shows progress and writes the
-    files, and all return the run. Raises ClueBenchError.
+    recipes that use them. `freeze` keeps the embeddings and so many of the first layers of `start` as they are.
+
+    Several processes (torchrun) share one run: the first one shows progress and writes the files, and all return the
+    run. Raises ClueBenchError.
     """
     from clue_bench.pretraining.recipe import load_recipe
 
     asked = dict(settings or {})
-    _check_arguments(recipe, start, epochs=epochs, debug_size=debug_size)
+    _check_arguments(recipe, start, epochs=epochs, debug_size=debug_size, freeze=freeze)
     # Before torch is imported, where there is a card.
     loaded = None if recipe is None else load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
@@ -84,10 +87,13 @@ def pretrain(
         start=checkpoint,
         pairs=labelled,
         cuda_graphs=cuda_graphs,
+        frozen_layers=freeze,
     )
     show = Progress(progress and pretraining.processes.is_first)
     if checkpoint is not None and pretraining.start_facts is not None:
         show.notes((*checkpoint.notes, *pretraining.start_facts.notes))
+    if freeze is not None:
+        show.note(f"kept as they are: embeddings and {freeze} layers, {pretraining.frozen_parameters:,} parameters")
     if recipe is None:
         show.note(f"{loaded.name}: {schedule_text(loaded, opened)}")
     if loaded.held_out_share and pretraining.feeds.held_out is None:
@@ -103,6 +109,7 @@ def pretrain(
         "settings": asked,
         "steps": steps,
         **({} if epochs is None else {"epochs": epochs}),
+        **({} if freeze is None else {"freeze": freeze}),
         "debug_size": debug_size,
         "cuda_graphs": cuda_graphs,
         "from": origin and Path(origin).name,
@@ -239,7 +246,9 @@ def total_tokens(recipe: "Recipe") -> int:
     return sum(stage.tokens for stage in recipe.stages)
 
 
-def _check_arguments(recipe: str | None, start: object, *, epochs: float | None, debug_size: bool) -> None:
+def _check_arguments(
+    recipe: str | None, start: object, *, epochs: float | None, debug_size: bool, freeze: int | None
+) -> None:
     """Raise ClueBenchError for arguments that do not go together."""
     if recipe is None and start is None:
         raise ClueBenchError(
@@ -250,6 +259,8 @@ def _check_arguments(recipe: str | None, start: object, *, epochs: float | None,
         raise ClueBenchError(
             "--debug-size changes the architecture, which is that of --from here", "leave it out, or give --steps 10"
         )
+    if freeze is not None and start is None:
+        raise ClueBenchError("--freeze without --from: nothing has been learned yet", "leave out --freeze")
     if recipe is not None and epochs is not None:
         raise ClueBenchError(f"--epochs with recipe {recipe}, which counts steps", "give --steps instead")
 

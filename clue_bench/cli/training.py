@@ -77,6 +77,10 @@ def pretrain(
         Path | None,
         typer.Option(metavar="FOLDER", help="Labelled pairs, from clue-bench corpus pairs, if the recipe uses them."),
     ] = None,
+    freeze: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=0, help="Keep the embeddings and the first N layers of --from as they are."),
+    ] = None,
     cuda_graphs: Annotated[
         bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU).")
     ] = False,
@@ -109,6 +113,7 @@ def pretrain(
         debug_size=debug_size,
         start=start,
         pairs=pairs,
+        freeze=freeze,
         cuda_graphs=cuda_graphs,
         tracker=tracker,
     )

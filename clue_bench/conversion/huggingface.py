@@ -19,11 +19,11 @@ from clue_bench.conversion.model import TIED, Dropped, Model, check_rows, live_t
 from clue_bench.doors.checkpoint import find_folder, read_provenance
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
-from clue_bench.vocab import Vocabulary
+from clue_bench.vocab import Vocabulary, read_vocabulary
 from clue_bench.weights import names
 from clue_bench.weights.hf_classes import build, shapes_of
 from clue_bench.weights.hf_config import claimed_class
-from clue_bench.weights.read import CONFIG, PICKLE, WEIGHTS, open_files, read_config, read_object, weight_files
+from clue_bench.weights.read import CONFIG, PICKLE, WEIGHTS, open_files, read_config, weight_files
 
 _HEADS = re.compile(r"^(cls\.(predictions|seq_relationship)|predictions|sop_classifier|classifier|lm_head)\.")
 
@@ -57,10 +57,10 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     copies, more = _second_copies(tensors, built)
     values.pop("torch_dtype", None)
     values["dtype"] = "float32"  # what is written
-    tokenizer = folder / "tokenizer_config.json"
-    stated = read_object(tokenizer) if tokenizer.is_file() else {}
-    if stated.get("do_lower_case") is False and (folder / "vocab.txt").is_file():
-        notes.append("tokenizer_config.json keeps capitals; the tokenizer that is written lower-cases, as all ours do")
+    if vocabulary.refusal:
+        notes.append(f"its tokenizer cannot be followed ({vocabulary.refusal}): what is written gives other ids")
+    elif (folder / "vocab.txt").is_file() and read_vocabulary(folder).rules != vocabulary.rules:
+        notes.append("the vocabulary that was given has no tokenizer_config.json: what is written lower-cases")
     return Model(
         tensors=tensors,
         config=values,

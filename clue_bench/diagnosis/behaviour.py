@@ -18,7 +18,7 @@ from transformers import PretrainedConfig
 from clue_bench.diagnosis.result import Candidate, Continuation, FilledMask, Finding
 from clue_bench.diagnosis.tokens import TokenizerFiles
 from clue_bench.errors import ClueBenchError
-from clue_bench.weights.hf_classes import explained
+from clue_bench.weights.hf_classes import cut_words, explained
 
 MASK = "[MASK]"
 # Sentences with one plain answer each; for vocabularies of characters, and of words.
@@ -55,6 +55,7 @@ class Subject:
         """Load them. Raises ClueBenchError if transformers cannot."""
         with explained("transformers cannot load it", "first repair what else is wrong"):
             self.tokenizer: Any = _tokenizer_class(files).from_pretrained(folder)
+            cut_words(self.tokenizer)
             self.model: Any = getattr(transformers, class_name).from_pretrained(
                 folder, config=config, dtype=torch.float32
             )

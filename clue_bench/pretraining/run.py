@@ -193,6 +193,7 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:
             "starts_from_sha256": None if pretraining.start is None else pretraining.start.sha256,
             **({} if pretraining.start_facts is None else {"start": pretraining.start_facts._asdict()}),
             "labelled_pairs": _labelled_pairs(pretraining),
+            **({} if pretraining.frozen_layers is None else {"frozen_layers": pretraining.frozen_layers}),
             "held_out_tokens": pretraining.feeds.held_out_tokens,
             "precision": pretraining.precision,
         },
@@ -231,7 +232,7 @@ def _labelled_pairs(pretraining: Pretraining) -> dict[str, Any] | None:
 def _completed(
     pretraining: Pretraining, record: PretrainRecord, last: TrainingReport, sha256: str, wall_seconds: float
 ) -> PretrainRecord:
-    model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_seen})
+    model = record.model.model_copy(update={"sha256": sha256, "pretraining_tokens": pretraining.tokens_of_model})
     gpu_memory = hardware.peak_gpu_memory_mib()
     results = PretrainResults(
         **asdict(last),
@@ -268,7 +269,8 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
             "labelled_pairs": record.effective["labelled_pairs"],
             "corpus_sha256": manifest.corpus_sha256,
             "vocabulary_sha256": manifest.tokenizer_sha256,
-            "tokens_seen": pretraining.tokens_seen,
+            "tokens_seen": pretraining.tokens_of_model,
+            "tokens_of_this_run": pretraining.tokens_seen,
             "seconds": pretraining.seconds,
             "precision": pretraining.precision,
             "code": record.code,

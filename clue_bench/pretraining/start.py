@@ -163,6 +163,34 @@ def start_facts(model: nn.Module, start: Checkpoint, vocabulary: Vocabulary) -> 
     )
 
 
+def freeze(model: nn.Module, layers: int) -> int:
+    """Keep the embeddings and the first `layers` layers as they are; return how many parameters that is.
+
+    Raises ClueBenchError if the model has no more layers than that.
+    """
+    found = {int(name.split("layers.")[1].split(".")[0]) for name, _ in model.named_parameters() if "layers." in name}
+    if not 0 <= layers < max(len(found), 1):
+        what = "one layer of its own, applied again and again" if len(found) == 1 else f"{len(found)} layers"
+        raise ClueBenchError(
+            f"--freeze {layers}: the model has {what}", f"give a number from 0 (the embeddings) to {len(found) - 1}"
+        )
+    kept = ("encoder.embeddings.", "word.", "position.", *(f"layers.{n}." for n in range(layers)))
+    frozen = 0
+    for name, parameter in model.named_parameters():
+        if name.startswith(kept) or name.removeprefix("encoder.").startswith(kept):
+            parameter.requires_grad_(False)
+            frozen += parameter.numel()
+    return frozen
+
+
+def tokens_before(start: Checkpoint | None) -> int | None:
+    """Return on how many tokens the checkpoint was trained before: 0 without one, None if nobody says."""
+    if start is None:
+        return 0
+    tokens = start.provenance.get("tokens_seen")
+    return tokens if isinstance(tokens, int) else None
+
+
 def learned_positions(start: Checkpoint) -> int:
     """Return how many of the checkpoint's positions were trained: all, unless its own recipe had shorter rows."""
     stated = start.provenance.get("learned_positions")

@@ -26,7 +26,7 @@ from clue_bench.models.config import ModelConfig, flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
-from clue_bench.pretraining.start import StartFacts, learned_positions, start_facts
+from clue_bench.pretraining.start import StartFacts, freeze, learned_positions, start_facts, tokens_before
 from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
 from clue_bench.pretraining.step import Mean, Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
@@ -72,9 +72,11 @@ class Pretraining:
         start: Checkpoint | None = None,
         pairs: Corpus | None = None,
         cuda_graphs: bool = False,
+        frozen_layers: int | None = None,
     ) -> None:
         """Prepare a run in `out`, from the weights of `start` if given, with labelled `pairs` if given.
 
+        With `frozen_layers`, embeddings and so many of the first layers stay as they are.
         `cuda_graphs` keeps the corpus in the GPU's memory, if it fits, and records the step as a CUDA graph; results
         differ by the rounding of the learning rate.
         Raises ClueBenchError if recipe, corpus, checkpoint and pairs do not fit together.
@@ -95,6 +97,8 @@ class Pretraining:
             raise ClueBenchError(f"--cuda-graphs: {found}, expected one process and a CUDA device", "leave it out")
         self.precision = hardware.pick_precision(recipe.precision, self.device)
         self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
+        self.frozen_layers = frozen_layers
+        self.frozen_parameters = 0 if frozen_layers is None else freeze(self.model, frozen_layers)
         self.wrapped = self.processes.wrap(self.model)
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
@@ -126,12 +130,20 @@ class Pretraining:
             identity["from"] = self.start.sha256
         if self.pairs is not None:
             identity["pairs"] = self.pairs.manifest.corpus_sha256
+        if self.frozen_layers is not None:
+            identity["frozen_layers"] = self.frozen_layers
         return identity
 
     @cached_property
     def start_facts(self) -> StartFacts | None:
         """Return what became of the parts of the checkpoint that the run started from."""
         return None if self.start is None else start_facts(self.model, self.start, self.vocabulary)
+
+    @property
+    def tokens_of_model(self) -> int | None:
+        """Return the number of positions that the model has seen in all runs; None if its first ones are not known."""
+        before = tokens_before(self.start)
+        return None if before is None else before + self.tokens_seen
 
     @property
     def tokens_seen(self) -> int:

@@ -11,8 +11,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tokenizers.pre_tokenizers import PreTokenizer
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.vocab.words import WordCutter
 from clue_bench.weights.read import CONFIG, DAMAGE, one_line
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and models of ours do not need it
@@ -57,6 +59,15 @@ def explained(problem: str, hint: str) -> Iterator[None]:
         if "Unrecognized configuration class" in reason:
             reason = "it has no class for this model_type that does that"
         raise ClueBenchError(f"{problem}: {reason}", hint) from None
+
+
+def cut_words(tokenizer: Any) -> None:
+    """Make RoFormer's tokenizer find words; leave every other one as it is.
+
+    transformers 5.23 looks them up in the name of vocab.txt, not in it, where there is no tokenizer.json.
+    """
+    if type(tokenizer).__name__ == "RoFormerTokenizer":
+        tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(WordCutter(tokenizer.get_vocab()))
 
 
 def is_known_type(model_type: object) -> bool:

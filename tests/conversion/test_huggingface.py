@@ -172,8 +172,10 @@ def test_a_file_instead_of_the_folder_is_refused(hub, tmp_path):
         convert(folder / "pytorch_model.bin", tmp_path / "out", source_kind="hf")
 
 
-def test_a_tokenizer_that_keeps_capitals_is_mentioned(hub, tmp_path):
+def test_a_tokenizer_that_keeps_capitals_is_kept_or_mentioned(hub, tmp_path):
     folder, _ = hub()
     (folder / "tokenizer_config.json").write_text('{"do_lower_case": false}', encoding="utf-8")
-    report = convert(folder, tmp_path / "out", source_kind="hf")
+    convert(folder, tmp_path / "out", source_kind="hf")
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["do_lower_case"] is False
+    report = convert(folder, tmp_path / "other", source_kind="hf", vocabulary=folder / "vocab.txt")
     assert any("lower-cases" in note for note in report.notes)

@@ -319,9 +319,11 @@ def test_a_roformer_of_words_is_cut_with_jieba(tmp_path):
     model = transformers.RoFormerForMaskedLM(transformers.RoFormerConfig(**SIZES | {"vocab_size": len(words)}))
     folder = save(model, tmp_path / "model")
     words.save(folder, max_length=64)
-    (folder / "tokenizer.json").unlink()
     change(folder, TOKENIZER, tokenizer_class="RoFormerTokenizer")
+    expected = [filled.unknown_share for filled in examine(str(folder)).filled]
+    (folder / "tokenizer.json").unlink()
     report = examine(str(folder))
     assert {one.check for one in report.findings if one.severity == "wrong"} == {"answers"}
     assert report.filled[0].text == "中国的首都是[MASK]。"
+    assert [filled.unknown_share for filled in report.filled] == expected
     assert "RoFormer's authors give pairs segment 0" in notes(folder)

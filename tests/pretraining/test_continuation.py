@@ -1,6 +1,7 @@
 """Continue the pretraining of a model of transformers on a corpus, without a recipe of its own."""
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import PretrainRecord
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.pretraining.continuation import continued_recipe
 from clue_bench.pretraining.start import learned_positions
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 GPT2_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
 POSITIONS = 64
+AUTO = {"gpt2": transformers.AutoModelForCausalLM}
 
 
 def model_of(family: str, *, vocab_size: int, bare: bool = False) -> Any:
@@ -71,8 +74,7 @@ def test_two_verbs_continue_any_family_and_transformers_loads_the_result(
     assert after.config == before.config
     assert run.record.effective["family"] == family
     assert run.record.run_id.startswith(f"pretrain-{family}-continued-")
-    classes = {"gpt2": transformers.AutoModelForCausalLM}
-    loaded = classes.get(family, transformers.AutoModelForMaskedLM).from_pretrained(run.folder / "checkpoint")
+    loaded = AUTO.get(family, transformers.AutoModelForMaskedLM).from_pretrained(run.folder / "checkpoint")
     tokenizer = transformers.AutoTokenizer.from_pretrained(run.folder / "checkpoint")
     with torch.no_grad():
         logits = loaded(**tokenizer("中国人。", return_tensors="pt")).logits
@@ -122,6 +124,7 @@ def test_a_finished_run_is_continued_in_another_order(made: Any, text_file: Path
     corpus = tmp_path / "corpus"
     second = cb.pretrain(start=first, corpus=corpus, out=tmp_path / "more", steps=4, tracker="none", progress=False)
     assert second.record.seed == first.record.seed + 1
+    assert [run.record.model.pretraining_tokens for run in (first, second)] == [None, None]  # nobody says of the first
     assert second.record.effective["name"] == first.record.effective["name"]
 
 
@@ -266,3 +269,63 @@ def test_a_recipe_for_another_vocabulary_says_what_to_type(corpus_folder: Path, 
     with pytest.raises(ClueBenchError, match="for a vocabulary of 21,128 tokens") as caught:
         cb.pretrain("albert-base", corpus=corpus_folder, out=tmp_path / "run", debug_size=True, tracker="none")
     assert "--set vocab_size=corpus" in caught.value.hint
+
+
+@pytest.mark.parametrize(("family", "layers"), [("bert", 0), ("bert", 1), ("gpt2", 1), ("albert", 0)])
+def test_frozen_parts_stay_as_they_are_and_the_others_do_not(
+    made: Any, text_file: Path, tmp_path: Path, family: str, layers: int
+) -> None:
+    folder = made(family)
+    run = continued(folder, text_file, tmp_path, freeze=layers)
+    before, after = read_checkpoint(folder).tensors, read_checkpoint(run.folder).tensors
+    stayed = {name for name, tensor in after.items() if torch.equal(tensor, before[name])}
+    frozen = {n for n in after if "embeddings." in n or n.startswith(("word.", "position."))}
+    frozen |= {n for n in after if any(f"layers.{number}." in n for number in range(layers))}
+    assert stayed == frozen
+    assert run.record.effective["frozen_layers"] == layers
+
+
+def test_layers_that_are_one_cannot_be_frozen(made: Any, text_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClueBenchError, match="one layer of its own"):
+        continued(made("albert"), text_file, tmp_path, freeze=1)
+
+
+def test_nothing_is_frozen_without_a_checkpoint(corpus_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClueBenchError, match="--freeze without --from"):
+        cb.pretrain("debug", corpus=corpus_folder, out=tmp_path / "run", freeze=0)
+
+
+def test_tokens_of_earlier_runs_count(checkpoint_folder: Path, corpus_folder: Path, tmp_path: Path) -> None:
+    run = cb.pretrain(
+        start=checkpoint_folder,
+        corpus=corpus_folder,
+        out=tmp_path / "run",
+        steps=2,
+        settings={"max_length": 32, "global_batch": 4, "micro_batch": 4},
+        tracker="none",
+        progress=False,
+    )
+    assert run.record.model.pretraining_tokens == 24 * 8 * 32 + 2 * 4 * 32
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2"])
+def test_shards_checkpoint_and_fine_tuning_have_one_tokenizer(made: Any, tmp_path: Path, family: str) -> None:
+    folder = made(family)
+    tokenizer = transformers.BertTokenizer.from_pretrained(folder, do_lower_case=False)
+    tokenizer.add_special_tokens({"additional_special_tokens": ["[E1]"]})
+    tokenizer.add_tokens(["中国"])
+    tokenizer.save_pretrained(folder)
+    model = AUTO.get(family, transformers.AutoModelForMaskedLM).from_pretrained(folder)
+    model.resize_token_embeddings(len(tokenizer))
+    model.save_pretrained(folder)
+    lines = ["我们中国人[E1]的a。", "ABab 12中国", "的一是不了人和有这[E1]在"]
+    (tmp_path / "text.txt").write_text("\n\n".join(lines * 9) + "\n", encoding="utf-8")
+    run = continued(folder, tmp_path / "text.txt", tmp_path)
+    corpus = Corpus.open(tmp_path / "corpus")
+    offsets = corpus.documents[0][: len(lines) + 1]
+    shards = [corpus.ids[0][start:end].tolist() for start, end in pairwise(offsets)]
+    written = transformers.AutoTokenizer.from_pretrained(run.folder / "checkpoint")
+    assert shards == written(lines, add_special_tokens=False)["input_ids"]
+    assert shards == tokenizer(lines, add_special_tokens=False)["input_ids"]
+    assert shards == open_pretrained(run.folder).tokeniser.encoder.ids(lines)
+    assert ("token_type_ids" in written("人")) == (family != "gpt2")

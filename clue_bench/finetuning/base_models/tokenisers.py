@@ -12,13 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tokenizers.pre_tokenizers import PreTokenizer
-
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
 from clue_bench.vocab import Vocabulary, WordPieceRules
-from clue_bench.vocab.words import WordCutter
-from clue_bench.weights.hf_classes import explained, quiet
+from clue_bench.weights.hf_classes import cut_words, explained, quiet
 from clue_bench.weights.read import read_object
 
 _CONFIG = "tokenizer_config.json"
@@ -118,19 +115,13 @@ def _load(folder: Path, model_type: str) -> Any:
             kind = getattr(transformers, fitting[0])
     with explained(f"{folder}: transformers cannot load its tokenizer", "copy all of the tokenizer's files"):
         tokenizer = kind.from_pretrained(folder)
-    if type(tokenizer).__name__ == "RoFormerTokenizer":
-        _cut_words(tokenizer)
+    cut_words(tokenizer)
     if not set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens):
         raise ClueBenchError(
             f"{folder}: {type(tokenizer).__name__} finds none of its files, so the tokenizer is empty",
             f"copy the tokenizer's files, or fix tokenizer_class in {_CONFIG}",
         )
     return tokenizer
-
-
-def _cut_words(tokenizer: Any) -> None:
-    """Make RoFormer's tokenizer find words: transformers 5.23 looks them up in the name of vocab.txt, not in it."""
-    tokenizer.backend_tokenizer.pre_tokenizer = PreTokenizer.custom(WordCutter(tokenizer.get_vocab()))
 
 
 def _template(encoded: Mapping[str, Any], parts: list[list[int]]) -> Template | None:
