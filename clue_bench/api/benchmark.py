@@ -15,12 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clue_bench.api.bench_plan import PlannedSweep, SweepBar, plan_lines, sweep_bar
 from clue_bench.api.inputs import TaskData, open_model, task_data
-from clue_bench.api.progress import Bar, Progress
+from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs
 from clue_bench.cards import card_paths
 from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import duration, percent, typed
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -28,12 +30,11 @@ if TYPE_CHECKING:
     from clue_bench.finetuning.base_models.pretrained import Pretrained
     from clue_bench.finetuning.grid import Grid, Point
     from clue_bench.finetuning.run import Plan
-    from clue_bench.finetuning.sweep import Moment, Sweep, Trial
+    from clue_bench.finetuning.sweep import Keep, Moment, Planner, Sweep, Trial
     from clue_bench.leaderboards.leaderboard import Leaderboard
     from clue_bench.tasks.task import Task
 
 HASH_DIGITS = 6
-AGAIN = "type the same command again: complete runs are kept, interrupted ones continue"
 FLATTERED = "best of N: the first seed chose the setting and counts, so its mean and interval are flattering"
 
 
@@ -66,6 +67,31 @@ class Outcome(NamedTuple):
         done = [trial.record for trial in first if trial.is_complete]
         scores = [float(getattr(record.completed_results.dev, record.task.metric)) for record in done]
         return tie(scores, at_majority=all(MAJORITY_CLASS in record.flags for record in done))
+
+    @property
+    def points(self) -> "list[Trial]":
+        """Return the runs with the first seed, one for every setting, best first and failed ones last."""
+        from clue_bench.finetuning.sweep import rank
+
+        first = self.sweep.trials[: len(self.candidates)]
+        complete = [trial for trial in first if trial.is_complete]
+        failed = [trial for trial in first if not trial.is_complete]
+        return [*sorted(complete, key=lambda trial: rank(trial.record), reverse=True), *failed]
+
+    @property
+    def points_table(self) -> Table:
+        """Return every setting that was tried, with its scores or what failed."""
+        rows = []
+        for trial in self.points:
+            results = trial.record.completed_results if trial.is_complete else None
+            scores = (
+                ["failed", ""] if results is None else [percent(results.dev.accuracy), f"{results.dev.macro_f1:.4f}"]
+            )
+            seconds = "" if results is None else duration(trial.record.wall_seconds)
+            rows.append([*(typed(trial.point[key]) for key in self.grid), *scores, seconds])
+        seed = self.points[0].seed
+        title = f"{self.column}, {self.model}: {len(rows)} settings with seed {seed}, best first"
+        return make_table(title, [*self.grid, "dev accuracy", "macro-F1", "time"], rows)
 
     @property
     def setting(self) -> str:
@@ -134,8 +160,9 @@ class Benchmark(Shown):
 
     @property
     def tables(self) -> tuple[Table, ...]:
-        """Those of the leaderboard, and the settings."""
-        return *self.leaderboard.tables, self.settings
+        """Those of the leaderboard, every setting that was tried, and the chosen ones."""
+        searched = [each.points_table for each in self.outcomes if len(each.candidates) > 1]
+        return *self.leaderboard.tables, *searched, self.settings
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""
@@ -149,6 +176,7 @@ class Benchmark(Shown):
                     "model": each.model,
                     "task": each.task,
                     "settings_tried": len(each.candidates),
+                    "points": [_point_json(trial) for trial in each.points],
                     "best_settings": best,
                     "on_the_edge": [] if best is None or each.tie else edges(each.grid, best, most=each.bounds),
                     "runs": runs,
@@ -157,6 +185,13 @@ class Benchmark(Shown):
                 }
             )
         return {"rows": rows, "floors": [by_run[run.run_id] for run in self.baselines]}
+
+
+def _point_json(trial: "Trial") -> dict[str, Any]:
+    record = trial.record
+    dev = record.completed_results.dev if trial.is_complete else None
+    scores = {"accuracy": dev and dev.accuracy, "macro_f1": dev and dev.macro_f1}
+    return {"run": record.run_id, "settings": trial.point, "status": record.status, **scores, "error": record.error}
 
 
 def bench(
@@ -172,7 +207,7 @@ def bench(
     """Fine-tune models on tasks over several seeds; return a leaderboard of these runs and the baselines.
 
     `models` and `data` are as for `finetune`; `tasks` defaults to every card whose data is in the folder. Complete runs
-    are not repeated. `more` is passed to `run_benchmark`: settings, steps, search, grid, untrained, … Raises
+    are not repeated. `more` is passed to `run_benchmark`: settings, steps, search, grid, untrained, keep, … Raises
     ClueBenchError before anything runs if the plan is impossible, and afterwards if no run is complete.
     """
     done = run_benchmark(models, tasks, data=data, out=out, seeds=seeds, progress=progress, **more)
@@ -199,6 +234,7 @@ def run_benchmark(
     intermediate: str | None = None,
     floor: bool = True,
     retry_failed: bool = False,
+    keep: "Keep | None" = None,
     progress: bool = True,
 ) -> Benchmark:
     """Do the missing runs of `bench`; return all runs with their settings.
@@ -206,7 +242,9 @@ def run_benchmark(
     `search` tries learning rate × batch × epochs × dropout around the defaults with the first seed; `grid` tries the
     given values instead. `untrained` also runs each architecture from random weights, `intermediate` first fine-tunes
     each model on that task (STILTs), and `floor` runs the baselines. A failed run is recorded and the others continue;
-    `retry_failed` repeats it. Raises ClueBenchError if the plan is impossible or another process is doing a run.
+    `retry_failed` repeats it. `keep` drops weights: of all runs but the "best" of each model and task, or of all of
+    them ("none"); predictions and records stay, and only "all" repeats a run for weights that were dropped.
+    Raises ClueBenchError if the plan is impossible or another process is doing a run.
     """
     show = Progress(progress)
     asked = _Asked(
@@ -216,6 +254,7 @@ def run_benchmark(
         grid=dict(grid or {}),
         is_search=search or bool(grid),
         retry_failed=retry_failed,
+        keep=keep,
         show=show,
     )
     asked.refuse_both()
@@ -230,7 +269,7 @@ def run_benchmark(
         if intermediate:
             before = stack.enter_context(task_data(intermediate, data))
             starts = [_after(start, before, asked) for start in starts]
-        done = [_bench_task(job, starts, asked, with_floor=floor) for job in jobs]
+        done = _bench_tasks(jobs, starts, asked, with_floor=floor)
     outcomes = tuple(outcome for _, found in done for outcome in found)
     return Benchmark(outcomes, Runs(tuple(run for floors, _ in done for run in floors)))
 
@@ -257,6 +296,7 @@ class _Asked:
     grid: "Grid"
     is_search: bool
     retry_failed: bool
+    keep: "Keep | None"
     show: Progress
 
     def refuse_both(self) -> None:
@@ -350,26 +390,35 @@ def _candidates(given: TaskData, start: "Pretrained", asked: _Asked) -> "list[Po
     return candidates
 
 
-def _bench_task(
-    job: _Job, starts: "Sequence[Pretrained]", asked: _Asked, *, with_floor: bool
-) -> tuple[list[Run], list[Outcome]]:
-    """Run baselines and models on one task, and write the reports."""
-    from clue_bench.finetuning.sweep import num_runs
-
-    given = job.given
-    total = sum(num_runs(points, asked.seeds) for points in job.candidates)
-    outcomes: list[Outcome] = []
-    before = 0
-    with asked.show.bar(f"bench {given.card.name}", total, on_interrupt=AGAIN) as bar:
-        floors = _run_floors(given, asked) if with_floor else []
-        for start, points, label in zip(starts, job.candidates, _labels_of(starts), strict=True):
-            swept = _sweep(given, start, points, asked, bar, before, label)
-            before += num_runs(points, asked.seeds)
-            bar.update(before, label)
-            bounds = {"max_length": float(start.sizes.max_positions)}
-            outcomes.append(Outcome(label, given.card.name, given.card.column, bounds, swept, points))
-        _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], given)
-    return floors, outcomes
+def _bench_tasks(
+    jobs: Sequence[_Job], starts: "Sequence[Pretrained]", asked: _Asked, *, with_floor: bool
+) -> list[tuple[list[Run], list[Outcome]]]:
+    """Say the plan; run baselines and models on every task under one bar, and write the reports."""
+    labels = _labels_of(starts)
+    sweeps = [
+        _planned(job.given, start, points, asked, label)
+        for job in jobs
+        for start, points, label in zip(starts, job.candidates, labels, strict=True)
+    ]
+    asked.show.notes(plan_lines(sweeps, seeds=asked.seeds, retry_failed=asked.retry_failed))
+    done = []
+    with sweep_bar(sweeps, retry_failed=asked.retry_failed, show=asked.show) as bar:
+        for at, job in enumerate(jobs):
+            given, outcomes = job.given, []
+            if with_floor:
+                bar.move(f"{given.card.name}: baselines")
+            floors = _run_floors(given, asked) if with_floor else []
+            for number, (start, points, label) in enumerate(
+                zip(starts, job.candidates, labels, strict=True), at * len(starts)
+            ):
+                words = f"{given.card.name}, {label}"
+                swept = _sweep(given, start, points, asked, bar, number, words)
+                bar.end_sweep(number, words)
+                bounds = {"max_length": float(start.sizes.max_positions)}
+                outcomes.append(Outcome(label, given.card.name, given.card.column, bounds, swept, points))
+            _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], given)
+            done.append((floors, outcomes))
+    return done
 
 
 def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:
@@ -400,10 +449,12 @@ def _after(start: "Pretrained", given: TaskData, asked: _Asked) -> "Pretrained":
     """Return `start` after fine-tuning on another task first, with the same settings and the first seed."""
     from clue_bench.finetuning.base_models.opening import open_pretrained
 
-    with asked.show.bar(f"intermediate task {given.card.name}", 1) as bar:
-        first = replace(asked, seeds=asked.seeds[:1])
-        (trial,) = _sweep(given, start, [dict(asked.settings)], first, bar, 0, start.name).trials
-        bar.update(1, start.name)
+    only = replace(asked, seeds=asked.seeds[:1], keep="all")
+    points = [dict(asked.settings)]
+    asked.show.note(f"intermediate task {given.card.name}, {start.name}:")
+    sweeps = [_planned(given, start, points, only, start.name)]
+    with sweep_bar(sweeps, retry_failed=asked.retry_failed, show=asked.show) as bar:
+        (trial,) = _sweep(given, start, points, only, bar, 0, f"{given.card.name}, {start.name}").trials
     if not trial.is_complete:
         raise ClueBenchError(
             f"intermediate task {given.card.name}: {trial.record.run_id}: {trial.record.error}",
@@ -412,42 +463,60 @@ def _after(start: "Pretrained", given: TaskData, asked: _Asked) -> "Pretrained":
     return open_pretrained(trial.folder)
 
 
-def _sweep(
-    given: TaskData,
-    start: "Pretrained",
-    candidates: "list[Point]",
-    asked: _Asked,
-    bar: Bar,
-    before: int,
-    label: str,
-) -> "Sweep":
-    """Do the runs of one model, and advance the bar from `before`."""
+def _planner(given: TaskData, start: "Pretrained") -> "Planner":
     from clue_bench.finetuning.run import Plan
     from clue_bench.finetuning.settings import make_settings
-    from clue_bench.finetuning.sweep import sweep
 
     def planner(point: "Point", seed: int) -> "Plan":
         settings = make_settings(given.card, start.sizes, point, train_rows=len(given.rows["train"]))
         return Plan(given.card, start, settings, seed=seed, rows=given.rows, data=given.folder)
 
-    typed = {"task": given.card.name, "model": start.name, "data": given.name}
-    moments = sweep(planner, candidates, asked.seeds, out=asked.out, asked=typed, retry_failed=asked.retry_failed)
-    ended: list[Sweep] = []
+    return planner
+
+
+def _planned(
+    given: TaskData, start: "Pretrained", candidates: "list[Point]", asked: _Asked, label: str
+) -> PlannedSweep:
+    from clue_bench.finetuning.sweep import planned
+
+    runs = planned(_planner(given, start), candidates, asked.seeds, out=asked.out, keep=asked.keep)
+    return PlannedSweep(label, given.card.name, len(candidates), runs)
+
+
+def _sweep(
+    given: TaskData,
+    start: "Pretrained",
+    candidates: "list[Point]",
+    asked: _Asked,
+    bar: SweepBar,
+    number: int,
+    words: str,
+) -> "Sweep":
+    """Do the runs of one model on one task, sweep `number` of the bar."""
+    from clue_bench.finetuning.sweep import sweep
+
+    moments = sweep(
+        _planner(given, start),
+        candidates,
+        asked.seeds,
+        out=asked.out,
+        asked={"task": given.card.name, "model": start.name, "data": given.name},
+        retry_failed=asked.retry_failed,
+        keep=asked.keep,
+    )
+    swept: list[Sweep] = []
 
     def followed() -> "Iterator[Moment]":
-        ended.append((yield from moments))
+        swept.append((yield from moments))
 
-    detail = ""
+    accuracies: dict[str, str] = {}  # of runs that may go on in parallel
     for moment in followed():
-        report = moment.report
-        if report is None:
-            detail = ""
-            continue
-        if report.evaluation is not None:
-            detail = f"  dev accuracy {report.evaluation.scores.accuracy:.4f}"
-        done = before + moment.done + report.step / moment.plan.total_steps
-        bar.update(done, f"{label} seed {moment.plan.seed}  loss {report.loss:.3f}{detail}")
-    return ended[0]
+        report, run_id = moment.report, moment.plan.run_id
+        if report is not None and report.evaluation is not None:
+            accuracies[run_id] = f"  dev accuracy {report.evaluation.scores.accuracy:.4f}"
+        loss = "" if report is None else f"  loss {report.loss:.3f}{accuracies.get(run_id, '')}"
+        bar.update(number, moment, f"{words}, seed {moment.plan.seed}{loss}")
+    return swept[0]
 
 
 def _write_reports(trials: "Sequence[Trial]", given: TaskData) -> None:

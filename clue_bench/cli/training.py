@@ -197,6 +197,13 @@ def bench(
         bool, typer.Option(help="Also run the no-pretraining baselines: majority class and TF-IDF.")
     ] = True,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Repeat runs that failed.")] = False,
+    keep: Annotated[
+        Literal["best", "all", "none"] | None,
+        typer.Option(
+            help="Whose weights to keep: those of the best run of each model and task, of all runs, or of none  "
+            "[default: leave them as they are]"
+        ),
+    ] = None,
     steps: Steps = None,
     settings: Set = None,
     json: Json = False,
@@ -229,6 +236,7 @@ def bench(
         intermediate=intermediate or None,
         floor=floor,
         retry_failed=retry_failed,
+        keep=keep,
     )
     show(done, as_json=json)
     for note in done.notes:

@@ -259,6 +259,9 @@ def _no_folder(path: Path) -> tuple[str, str]:
     if len(records) == 1 and read_record(records[0]).status != "completed":
         status = read_record(records[0]).status
         return f"{path}: a {status} run, without a checkpoint", "type the command of that run again: it continues"
+    if len(records) == 1 and getattr(read_record(records[0]).results, "weights_dropped", False):
+        again = f"run clue-bench finetune with this run's settings and --out {path}, to train the same ones again"
+        return f"{path}: the weights of this run were dropped", again
     runs = [each.parent.parent for each in sorted(path.glob(f"*/{FOLDER}/{CONFIG}"))]
     if runs:
         return f"{path}: {len(runs)} folders of runs, and no checkpoint of its own", f"give one of them, e.g. {runs[0]}"

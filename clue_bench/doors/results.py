@@ -219,6 +219,7 @@ class FinetuneResults(TaskResults):
     evaluation_rows_per_second: float | None = None
     train_rows_per_second: float | None = None
     truncated_train_rows: int | None = None
+    weights_dropped: bool = False  # the checkpoint was deleted on purpose; weights_sha256 is what it had
 
 
 class TriedC(Facts):

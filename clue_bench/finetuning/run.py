@@ -10,6 +10,7 @@ A completed run is not repeated, and keeps no state.
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,7 +49,7 @@ from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool
-from clue_bench.training.stopping import stop_requests
+from clue_bench.training.stopping import StopRequest, stop_requests
 
 LOCK = ".lock"
 SECONDS_BETWEEN_SAVES = 60.0
@@ -119,9 +120,10 @@ class Plan:
         return tuple(self.task.labels)
 
 
-def completed_record(plan: Plan, out: Path) -> FinetuneRecord | None:
+def completed_record(plan: Plan, out: Path, *, needs_weights: bool = True) -> FinetuneRecord | None:
     """Return the record of this very run if `out` holds it, complete, with its checkpoint and predictions.
 
+    Where the weights are not needed, they may have been dropped on purpose (`drop_weights`).
     Raises ClueBenchError if the folder holds another run.
     """
     record = records.completed_record(out, plan.run_id, FinetuneRecord)
@@ -129,8 +131,20 @@ def completed_record(plan: Plan, out: Path) -> FinetuneRecord | None:
         return None
     results = record.completed_results
     has_predictions = are_as_written(out, results)
-    is_whole = has_predictions and weights_sha256(out / FOLDER) == results.weights_sha256
-    return record if is_whole else None
+    if results.weights_dropped and not needs_weights:
+        return record if has_predictions else None
+    return record if has_predictions and weights_sha256(out / FOLDER) == results.weights_sha256 else None
+
+
+def drop_weights(out: Path, record: FinetuneRecord) -> FinetuneRecord:
+    """Delete the checkpoint of a completed run, after noting that in its record; return the record."""
+    if not record.completed_results.weights_dropped:
+        results = record.completed_results.model_copy(update={"weights_dropped": True})
+        record = record.model_copy(update={"results": results})
+        write_record(out, record)
+    if (out / FOLDER).is_dir():
+        shutil.rmtree(out / FOLDER)
+    return record
 
 
 def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
@@ -200,9 +214,10 @@ def run(
         stray.unlink()
     started = time.perf_counter() - finetuning.train_seconds - finetuning.evaluation_seconds
     record = _record(plan, asked)
-    write_record(out, record)
     try:
-        yield from _trained(plan, finetuning, out / STATE, seconds_between_saves)
+        with stop_requests() as request:
+            write_record(out, record)
+            yield from _trained(plan, finetuning, out / STATE, request, seconds_between_saves)
         completed = _finish(plan, finetuning, out, encodings or Encodings())
     except Exception as error:
         seconds = time.perf_counter() - started
@@ -215,26 +230,25 @@ def run(
 
 
 def _trained(
-    plan: Plan, finetuning: Finetuning, state: Path, seconds_between_saves: float
+    plan: Plan, finetuning: Finetuning, state: Path, request: StopRequest, seconds_between_saves: float
 ) -> Iterator[FinetuningReport]:
     """Train; after every update save if that is due, and stop if asked.
 
     A state is four times as large as the model, so one is due only after twenty times as long as writing it took.
     """
     saved, took = time.monotonic(), 0.0
-    with stop_requests() as request:
-        for report in finetuning.reports():
-            ends = finetuning.stopped_early or report.step == finetuning.total_steps
-            stops = request.is_made and not ends
-            now = time.monotonic()
-            if stops or (not ends and now - saved >= max(seconds_between_saves, SAVED_SHARE * took)):
-                save_state(state, finetuning, run_id=plan.run_id)
-                saved = time.monotonic()
-                took = saved - now
-            yield report
-            if stops:
-                step = f"step {report.step:,} of {finetuning.total_steps:,}"
-                raise Interrupted(f"finetune {plan.task.name}: stopped and saved at {step}", AGAIN)
+    for report in finetuning.reports():
+        ends = finetuning.stopped_early or report.step == finetuning.total_steps
+        stops = request.is_made and not ends
+        now = time.monotonic()
+        if stops or (not ends and now - saved >= max(seconds_between_saves, SAVED_SHARE * took)):
+            save_state(state, finetuning, run_id=plan.run_id)
+            saved = time.monotonic()
+            took = saved - now
+        yield report
+        if stops:
+            step = f"step {report.step:,} of {finetuning.total_steps:,}"
+            raise Interrupted(f"finetune {plan.task.name}: stopped and saved at {step}", AGAIN)
 
 
 def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings) -> dict[str, Any]:

@@ -11,11 +11,11 @@ disk, a folder that holds something else), the run has failed all the same, and 
 another process is doing at the moment ends the sweep with an error, since its result is not there yet.
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from clue_bench.doors.records import FinetuneRecord, read_record_of, record_path
 from clue_bench.errors import ClueBenchError
@@ -25,6 +25,7 @@ from clue_bench.finetuning.run import (
     FolderInUseError,
     Plan,
     completed_record,
+    drop_weights,
     failed_record,
     held_folder,
     one_line,
@@ -54,15 +55,28 @@ class Trial(NamedTuple):
         return self.record.status == "completed"
 
 
+Keep = Literal["best", "all", "none"]
+"""Whose weights stay on the disk: the best run's, everyone's, no one's."""
+
+
 class Moment(NamedTuple):
     """The progress of a sweep: the run of `plan` has reached `report` (None: not begun), and `done` others are done.
 
-    `done` counts finished runs, and fractions of those that run in parallel with this one.
+    `done` counts finished runs, and fractions of those that run in parallel with this one. `ended` is the record of a
+    run that has ended with this moment, whatever the outcome.
     """
 
     done: float
     plan: Plan
     report: FinetuningReport | None
+    ended: FinetuneRecord | None = None
+
+
+class Planned(NamedTuple):
+    """A run of a sweep before it begins, and the status of the record that is there, "" if there is none."""
+
+    plan: Plan
+    status: str
 
 
 @dataclass
@@ -88,6 +102,41 @@ def num_runs(candidates: Sequence[Point], seeds: Sequence[int]) -> int:
     return len(candidates) + len(seeds) - 1
 
 
+def planned(
+    planner: Planner, candidates: Sequence[Point], seeds: Sequence[int], *, out: Path, keep: Keep | None = None
+) -> list[Planned]:
+    """Return every run of a sweep with what records say of it; no file but records is read.
+
+    Which point gets the other seeds is known if the first seed's runs are all there. Else it is not, and the first
+    point stands for it. Raises ClueBenchError if a run cannot be planned.
+    """
+    runs, records = [], []
+    for point in candidates:
+        plan = planner(point, seeds[0])
+        records.append(_record_there(plan, out, keep))
+        runs.append(Planned(plan, records[-1].status if records[-1] else ""))
+    complete = [
+        Trial(point, seeds[0], record, out)
+        for point, record in zip(candidates, records, strict=True)
+        if record is not None and record.status == "completed"
+    ]
+    is_known = all(run.status in ("completed", "failed") for run in runs) and bool(complete)
+    best = max(complete, key=_rank).point if is_known else candidates[0]
+    for seed in seeds[1:]:
+        plan = planner(best, seed)
+        record = _record_there(plan, out, keep) if is_known or len(candidates) == 1 else None
+        runs.append(Planned(plan, record.status if record else ""))
+    return runs
+
+
+def _record_there(plan: Plan, out: Path, keep: Keep | None) -> FinetuneRecord | None:
+    with suppress(ClueBenchError, OSError):  # the run itself will meet the error
+        record = read_record_of(record_path(out / plan.run_id, plan.run_id), FinetuneRecord)
+        is_dropped = record.status == "completed" and record.completed_results.weights_dropped
+        return None if is_dropped and keep == "all" else record
+    return None
+
+
 def sweep(
     planner: Planner,
     candidates: Sequence[Point],
@@ -96,36 +145,67 @@ def sweep(
     out: Path,
     asked: dict[str, Any],
     retry_failed: bool = False,
+    keep: Keep | None = None,
     workers: int | None = None,
 ) -> Generator[Moment, None, Sweep]:
     """Do the missing runs; yield the progress after every update, and return the whole sweep.
 
     `asked` is the part of the command that records keep. With several `workers` (None: as many as pay off,
     `num_workers`) runs are done in parallel, each with its share of the threads, which changes sums in their last bits.
+    `keep` drops weights as soon as it is clear that they are not wanted; with "all", a run that has lost them is
+    repeated, and None leaves things as they are.
     Raises ClueBenchError if a run cannot be planned, and FolderInUseError if another process is doing one of the runs.
     """
-    done, encodings = Sweep(), Encodings()
+    done, encodings, weights = Sweep(), Encodings(), _Weights(keep)
 
     def runs(wanted: Sequence[tuple[Point, int]]) -> Generator[Moment, None, None]:
         requests = []
         for point, seed in wanted:
             plan = planner(point, seed)
-            requests.append(
-                RunRequest(plan, out / plan.run_id, {**asked, "seed": seed, "settings": point}, retry_failed)
-            )
+            typed = {**asked, "seed": seed, "settings": point}
+            requests.append(RunRequest(plan, out / plan.run_id, typed, retry_failed, keep == "all"))
         number = workers or num_workers([request.plan for request in requests])
         before = float(len(done.trials))
         moments = _side_by_side(requests, before, number) if number > 1 else _one_by_one(requests, before, encodings)
-        for (point, seed), request, record in zip(wanted, requests, (yield from moments), strict=True):
-            done.trials.append(Trial(point, seed, record, request.folder))
+        order = {request.plan.run_id: len(done.trials) + at for at, request in enumerate(requests)}
+        ended: dict[str, FinetuneRecord] = {}
+        for moment in moments:
+            if moment.ended is not None:
+                run_id = moment.plan.run_id
+                ended[run_id] = moment.ended
+                weights.after_run(out / run_id, moment.ended, order=order[run_id])
+            yield moment
+        for (point, seed), request in zip(wanted, requests, strict=True):
+            done.trials.append(Trial(point, seed, ended[request.plan.run_id], request.folder))
 
     yield from runs([(point, seeds[0]) for point in candidates])
     complete = [trial for trial in done.trials if trial.is_complete]
-    if not complete:
-        return done
-    done.best = max(complete, key=_rank).point
-    yield from runs([(done.best, seed) for seed in seeds[1:]])
+    if complete:
+        done.best = max(complete, key=_rank).point
+        yield from runs([(done.best, seed) for seed in seeds[1:]])
+    done.trials = [trial._replace(record=weights.changed.get(trial.folder, trial.record)) for trial in done.trials]
     return done
+
+
+class _Weights:
+    """Drops the weights that are not to be kept; `changed` are the records that say so, by folder."""
+
+    def __init__(self, keep: Keep | None) -> None:
+        self._keep = keep
+        self._best: tuple[tuple[bool, float, int], Path, FinetuneRecord] | None = None
+        self.changed: dict[Path, FinetuneRecord] = {}
+
+    def after_run(self, folder: Path, record: FinetuneRecord, *, order: int) -> None:
+        """Drop the run's weights, or those of the best one so far if it is better; the first in `order` wins ties."""
+        if self._keep in (None, "all") or record.status != "completed":
+            return
+        score = (*rank(record), -order)
+        if self._keep == "best" and (self._best is None or score > self._best[0]):
+            worse, self._best = self._best, (score, folder, record)
+            if worse is None:
+                return
+            _, folder, record = worse
+        self.changed[folder] = drop_weights(folder, record)
 
 
 def attempt(request: RunRequest, encodings: Encodings) -> Generator[FinetuningReport, None, FinetuneRecord]:
@@ -133,13 +213,13 @@ def attempt(request: RunRequest, encodings: Encodings) -> Generator[FinetuningRe
 
     Raises FolderInUseError if another process is doing it.
     """
-    plan, folder, asked, retry_failed = request
+    plan, folder, asked, _, needs_weights = request
     try:
-        found = _earlier(plan, folder, retry_failed=retry_failed)
+        found = _earlier(request)
         if found is not None:
             return found
         with held_folder(folder):
-            found = completed_record(plan, folder)  # another process may have ended it since
+            found = completed_record(plan, folder, needs_weights=needs_weights)  # another process may have ended it
             if found is None:
                 prepared = _prepared(plan, folder, asked, encodings)
                 yield from run(plan, prepared, out=folder, asked=asked, encodings=encodings)
@@ -150,11 +230,12 @@ def attempt(request: RunRequest, encodings: Encodings) -> Generator[FinetuningRe
         return _failed(plan, folder, asked, one_line(error))
 
 
-def _earlier(plan: Plan, folder: Path, *, retry_failed: bool) -> FinetuneRecord | None:
+def _earlier(request: RunRequest) -> FinetuneRecord | None:
     """Return the record to keep: of a complete run, or of a failed one that is not to be repeated."""
-    found = completed_record(plan, folder)
+    plan, folder = request.plan, request.folder
+    found = completed_record(plan, folder, needs_weights=request.needs_weights)
     path = record_path(folder, plan.run_id)
-    if found is not None or retry_failed or not path.is_file():
+    if found is not None or request.retry_failed or not path.is_file():
         return found
     record = read_record_of(path, FinetuneRecord)
     return record if record.status == "failed" else None
@@ -177,51 +258,52 @@ def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> Fine
     return failed_record(plan, asked=asked, error=error)
 
 
-def _one_by_one(
-    requests: Sequence[RunRequest], before: float, encodings: Encodings
-) -> Generator[Moment, None, list[FinetuneRecord]]:
-    records: list[FinetuneRecord] = []
+def _one_by_one(requests: Sequence[RunRequest], before: float, encodings: Encodings) -> Iterator[Moment]:
+    ended: list[FinetuneRecord] = []
 
-    def done(request: RunRequest) -> Generator[FinetuningReport, None, None]:
-        records.append((yield from attempt(request, encodings)))
+    def done(request: RunRequest) -> Iterator[FinetuningReport]:
+        ended.append((yield from attempt(request, encodings)))
 
     for number, request in enumerate(requests):
         yield Moment(before + number, request.plan, None)
         for report in done(request):
             yield Moment(before + number, request.plan, report)
-    return records
+        yield Moment(before + number, request.plan, None, ended[-1])
 
 
-def _side_by_side(
-    requests: Sequence[RunRequest], before: float, workers: int
-) -> Generator[Moment, None, list[FinetuneRecord]]:
-    records: dict[int, FinetuneRecord] = {}
+def _side_by_side(requests: Sequence[RunRequest], before: float, workers: int) -> Iterator[Moment]:
     shares: dict[int, float] = {}
-    for number, request in enumerate(requests):
+    missing: list[RunRequest] = []
+    for request in requests:
+        found = None
         with suppress(ClueBenchError, OSError):  # its own attempt will meet the error, and record it
-            found = _earlier(request.plan, request.folder, retry_failed=request.retry_failed)
-            if found is not None:
-                records[number] = found
-    missing = [number for number in range(len(requests)) if number not in records]
-    for message in side_by_side([requests[number] for number in missing], workers=workers, do=attempt):
-        number, what = missing[message.number], message.what
-        request = requests[number]
+            found = _earlier(request)
+        if found is None:
+            missing.append(request)
+        else:
+            yield Moment(before, request.plan, None, found)
+            before += 1
+    for number, what in side_by_side(missing, workers=workers, do=attempt):
+        request = missing[number]
         if isinstance(what, FinetuningReport):
             shares[number] = what.step / request.plan.total_steps
             others = sum(share for other, share in shares.items() if other != number)
-            yield Moment(before + len(records) + others, request.plan, what)
+            yield Moment(before + others, request.plan, what)
             continue
         shares.pop(number, None)
         if isinstance(what, FolderInUseError):
             raise what
         if isinstance(what, ClueBenchError):
             what = _failed(request.plan, request.folder, request.asked, one_line(what))
-        records[number] = what
-    return [records[number] for number in range(len(requests))]
+        yield Moment(before + sum(shares.values()), request.plan, None, what)
+        before += 1
 
 
 def _rank(trial: Trial) -> tuple[bool, float]:
+    return rank(trial.record)
+
+
+def rank(record: FinetuneRecord) -> tuple[bool, float]:
     """Return the key by which settings are compared: constant predictions count only if there is nothing else."""
-    record = trial.record
     dev = record.completed_results.dev
     return dev.top_share < CONSTANT_SHARE, float(getattr(dev, record.task.metric))

@@ -43,6 +43,7 @@ class RunRequest(NamedTuple):
     folder: Path
     asked: dict[str, Any]
     retry_failed: bool
+    needs_weights: bool = False  # a run whose weights were dropped is repeated
 
 
 class Message(NamedTuple):
@@ -78,6 +79,7 @@ class _Job(NamedTuple):
     folder: Path
     asked: dict[str, Any]
     retry_failed: bool
+    needs_weights: bool
 
 
 def num_workers(plans: Sequence[Plan]) -> int:
@@ -110,8 +112,8 @@ def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> 
         threads=max(1, torch.get_num_threads() // workers),
     )
     waiting = deque(
-        _Job(number, plan.settings, plan.seed, plan.run_id, folder, asked, retry_failed)
-        for number, (plan, folder, asked, retry_failed) in enumerate(requests)
+        _Job(number, plan.settings, plan.seed, plan.run_id, folder, asked, retry_failed, needs_weights)
+        for number, (plan, folder, asked, retry_failed, needs_weights) in enumerate(requests)
     )
     with _processes(min(workers, len(requests)), shared, do) as connections:
         busy = {connection: _send_next(connection, waiting) for connection in connections}
@@ -189,7 +191,8 @@ def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
             job: _Job = connection.recv()
             plan = Plan(shared.task, start, job.settings, job.seed, shared.rows, shared.data)
             assert plan.run_id == job.run_id, "the checkpoint has changed since the sweep began"
-            _do(connection, RunRequest(plan, job.folder, job.asked, job.retry_failed), do, encodings)
+            request = RunRequest(plan, job.folder, job.asked, job.retry_failed, job.needs_weights)
+            _do(connection, request, do, encodings)
 
 
 def _do(connection: Connection, request: RunRequest, do: DoRun, encodings: Encodings) -> None:

@@ -16,7 +16,9 @@ import pytest
 
 from clue_bench import files
 from clue_bench.cli import main
+from clue_bench.doors.checkpoint import find_folder
 from clue_bench.doors.records import read_record
+from clue_bench.errors import ClueBenchError
 
 FAST = ["--set", "batch_size=16", "--set", "precision=fp32", "--set", "learning_rate=5e-3"]
 
@@ -208,6 +210,9 @@ def test_inside_a_grid_there_is_no_warning(bench, tmp_path):
         values = json.loads(path.read_text(encoding="utf-8"))
         dev = values["results"]["dev"]
         dev["top_share"] = 0.5 if record.effective["weight_decay"] == 0.1 else 1.0
+        if record.effective["weight_decay"] != 0.1:  # or all would score the same, which is a warning of its own
+            dev |= {"correct": dev["correct"] - 1, "accuracy": (dev["correct"] - 1) / dev["rows"]}
+            del values["results"]["dev_correct"]
         path.write_text(json.dumps(values), encoding="utf-8")
     code, out, err = bench("--seeds", 1, "--no-floor", "--grid", "weight_decay=0,0.1,0.2")
     assert (code, "weight_decay=0.1" in out) == (0, True)
@@ -285,6 +290,77 @@ def test_a_task_on_which_everything_failed_is_a_row_that_says_so(bench):
     assert code == 1
     assert out.splitlines()[-1].split() == ["AFQMC", "test", "0", "failed"]
     assert "error: 1 of 1 runs failed" in err
+
+
+def test_the_plan_is_said_before_and_one_bar_counts_what_is_left_of_it(bench, tmp_path):
+    grid = ["--no-floor", "--grid", "weight_decay=0,0.1"]
+    code, _, err = bench("--seeds", 2, *grid, tasks="afqmc,ocnli")
+    said = err.splitlines()
+    assert code == 0
+    assert said[:3] == [
+        "6 runs: 1 model × 2 tasks, 2 settings with seed 1, the best also with seed 2",
+        "6 to do",
+        "bench   0 %",
+    ]
+    assert sum(line.startswith("after the first run: the other 5 runs take about ") for line in said) == 1
+    assert [line for line in said if line.startswith("bench ")][-1].startswith("bench 100 %  run 6 of 6  ocnli, test")
+    (tmp_path / "runs").joinpath(records(tmp_path / "runs", "ocnli")[0].run_id).rename(tmp_path / "away")
+    code, _, err = bench("--seeds", 3, *grid, tasks="afqmc,ocnli")
+    assert code == 0
+    assert err.splitlines()[:2] == [
+        "8 runs: 1 model × 2 tasks, 2 settings with seed 1, the best also with seeds 2, 3",
+        "4 complete already, 4 to do",
+    ]
+    code, _, err = bench("--seeds", 3, *grid, tasks="afqmc,ocnli")
+    assert err.splitlines()[:2] == [*err.splitlines()[:1], "8 complete already"]
+    assert "bench 100 %" not in err
+
+
+def test_a_failure_is_said_when_it_happens_and_every_setting_at_the_end(bench):
+    grid = ["--seeds", 1, "--no-floor", "--grid", "fgm_epsilon=1e30,0", "--grid", "dropout=0,0.1"]
+    code, out, err = bench(*grid)
+    assert code == 1
+    said = err.splitlines()
+    first = next(number for number, line in enumerate(said) if line.startswith("failed: "))
+    assert "diverged" in said[first]
+    assert first < next(number for number, line in enumerate(said) if line.startswith("bench 100 %"))
+    table = out[out.index("4 settings with seed 1, best first") :].splitlines()[2:7]
+    assert table[0].split() == ["fgm_epsilon", "dropout", "dev", "accuracy", "macro-F1", "time"]
+    assert {row.split()[0] for row in table[1:3]} == {"0"}
+    assert [row.split()[::2] for row in table[3:]] == [["1e+30", "failed"]] * 2
+    _, out, err = bench(*grid, "--json")
+    assert "2 complete already, 2 failed (--retry-failed repeats)" in err
+    assert [(point["status"], point["settings"]["fgm_epsilon"]) for point in json.loads(out)["rows"][0]["points"]] == [
+        ("completed", 0),
+        ("completed", 0),
+        ("failed", 1e30),
+        ("failed", 1e30),
+    ]
+
+
+def test_weights_are_kept_of_the_best_run_or_of_none_and_results_stay(bench, tmp_path):
+    grid = ["--no-floor", "--json", "--grid", "weight_decay=0,0.1"]
+    runs = tmp_path / "runs"
+    code, out, _ = bench("--seeds", 2, *grid, "--keep", "best", steps=30)
+    assert code == 0
+    accuracy = {record.run_id: record.completed_results.dev.accuracy for record in records(runs)}
+    (kept,) = [path.parent.name for path in runs.glob("*/checkpoint")]
+    assert accuracy[kept] == max(accuracy.values())
+    assert {record.run_id for record in records(runs) if record.completed_results.weights_dropped} == {*accuracy} - {
+        kept
+    }
+    assert len(list(runs.glob("*/predictions/dev.jsonl"))) == 3
+    before = contents(runs)
+    assert bench("--seeds", 2, *grid, steps=30)[:2] == (0, out)  # nothing is repeated for weights
+    assert contents(runs) == before
+    assert bench("--seeds", 2, *grid, "--keep", "none", steps=30)[:2] == (0, out)
+    assert list(runs.glob("*/checkpoint")) == []
+    with pytest.raises(ClueBenchError, match="weights of this run were dropped"):
+        find_folder(runs / kept)
+    again = bench("--seeds", 2, *grid, "--keep", "all", steps=30)[1]
+    assert numbers(json.loads(again)) == numbers(json.loads(out))
+    assert len(list(runs.glob("*/checkpoint"))) == 3
+    assert not any(record.completed_results.weights_dropped for record in records(runs))
 
 
 def test_untrained_is_a_row_of_the_same_size_that_saw_no_token(bench, tmp_path):
@@ -373,10 +449,9 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
     assert out == ""
     if how == signal.SIGINT:
         assert process.returncode == 1
-        assert err.splitlines()[-2:] == [
-            "bench afqmc: interrupted",
-            "hint: type the same command again: complete runs are kept, interrupted ones continue",
-        ]
+        stopped, hint = err.splitlines()[-2:]
+        assert re.fullmatch(r"finetune afqmc: stopped and saved at step \d+ of 120", stopped)
+        assert hint == "hint: type the same command again: it continues"
     found = {record.run_id: record.status for record in records(tmp_path / "runs")}
     assert sorted(set(found.values())) == ["completed", "interrupted"]
     kept = {
