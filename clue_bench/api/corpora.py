@@ -23,6 +23,7 @@ READING = 0.1  # share of the time that sentencepiece needs
 AGAIN = "type the same command again: it starts anew"
 WORD_STARTS = {"wordpiece": "tokens without ##", "pieces": "every token", "rjieba": "cut by rjieba"}
 MAX_TOKENS_SHOWN = 40  # at most, in a table
+MAX_NAMES_SHOWN = 8  # of files
 
 Texts = Path | str | Sequence[Path | str]
 
@@ -80,7 +81,7 @@ class BuiltCorpus(Shown):
         rows += [("shards", str(len(manifest.shards)))]
         vocabulary = f"{self._vocabulary_kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}"
         rows += [("vocabulary", vocabulary), ("words are", WORD_STARTS[manifest.word_starts])]
-        rows += [("text", manifest.corpus_sha256[:8]), ("inputs", ", ".join(manifest.inputs))]
+        rows += [("text", manifest.corpus_sha256[:8]), ("inputs", _named(manifest.inputs))]
         return [make_table("", ["corpus", str(self.folder)], rows)]
 
     @property
@@ -96,12 +97,14 @@ def train_vocabulary(
     size: int | None = None,
     sentences: int | None = None,
     characters: int | None = None,
+    text_field: str = "text",
     progress: bool = True,
 ) -> TrainedVocabulary:
     """Train a vocabulary on text files or folders of them, and write it to `out`; the same text gives the same one.
 
     WordPiece (Chinese by character, lower case) keeps at most `size` tokens and may stop after `characters`;
-    sentencepiece keeps exactly `size`, and may train on a random sample of `sentences`. Raises ClueBenchError.
+    sentencepiece keeps exactly `size`, and may train on a random sample of `sentences`. `text_field` is the key of the
+    text in JSON, or its column in Parquet. Raises ClueBenchError.
     """
     if kind not in SIZES:
         raise ClueBenchError(f"kind={kind!r}: no kind of vocabulary", nearest(str(kind), SIZES))
@@ -121,9 +124,9 @@ def train_vocabulary(
     facts: dict[str, int] = {}
     size = SIZES[kind] if size is None else size
     if kind == "wordpiece":
-        vocabulary = _train_wordpiece(files, size, characters, show)
+        vocabulary = _train_wordpiece(files, size, characters, text_field, show)
     else:
-        vocabulary, facts = _train_sentencepiece(files, size, sentences, show)
+        vocabulary, facts = _train_sentencepiece(files, size, sentences, text_field, show)
     vocabulary.write(out)
     return TrainedVocabulary(out, vocabulary, facts)
 
@@ -135,13 +138,15 @@ def build_corpus(
     out: Path | str,
     workers: int | None = None,
     words: Literal["rjieba"] | None = None,
+    text_field: str = "text",
     progress: bool = True,
 ) -> BuiltCorpus:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into the corpus folder `out`.
 
     `vocabulary` is a file, a folder that holds one, a run, or the id of a model on the hub, whose tokenizer is used.
     Repeat the call to continue an interrupted build. `words` names a segmenter that cuts the text into words, for
-    whole-word masking; without it the vocabulary decides what a word is. Raises ClueBenchError.
+    whole-word masking; without it the vocabulary decides what a word is. `text_field` is the key of the text in JSON,
+    or its column in Parquet. Raises ClueBenchError.
     """
     from clue_bench.corpus.build import build_corpus as build
     from clue_bench.corpus.tokenise import Segmenter
@@ -157,7 +162,7 @@ def build_corpus(
     files = _inputs(texts, show)
     found = 0
     with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
-        for done in build(files, vocabulary=file, out=out, workers=workers, words=words):
+        for done in build(files, vocabulary=file, out=out, workers=workers, words=words, text_field=text_field):
             found = done.shards_found
             bar.update(done.bytes_done, _shards_text(done))
     if found:
@@ -337,22 +342,30 @@ def _inputs(texts: Texts, show: Progress) -> list[Path]:
     given = [texts] if isinstance(texts, Path | str) else texts
     files, ignored = find_inputs([Path(path) for path in given])
     if ignored:
-        show.note(f"left aside, not text files of a known kind: {', '.join(path.name for path in ignored)}")
+        show.note(f"left aside, not text files of a known kind: {_named([path.name for path in ignored])}")
     return files
 
 
-def _train_wordpiece(files: list[Path], size: int, characters: int | None, show: Progress) -> "Vocabulary":
+def _train_wordpiece(
+    files: list[Path], size: int, characters: int | None, text_field: str, show: Progress
+) -> "Vocabulary":
     from clue_bench.corpus.read import Tally, read_lines
     from clue_bench.vocab.training import train_wordpiece
 
     tally = Tally()
     with show.bar("vocabulary", sum(file.stat().st_size for file in files), on_interrupt=AGAIN) as bar:
-        lines = read_lines(files, tally=tally, characters=characters, on_line=lambda: bar.update(tally.bytes_read))
+        lines = read_lines(
+            files,
+            tally=tally,
+            characters=characters,
+            on_line=lambda: bar.update(tally.bytes_read),
+            text_field=text_field,
+        )
         return train_wordpiece(lines, size=size)
 
 
 def _train_sentencepiece(
-    files: list[Path], size: int, sample: int | None, show: Progress
+    files: list[Path], size: int, sample: int | None, text_field: str, show: Progress
 ) -> "tuple[Vocabulary, dict[str, int]]":
     from clue_bench.corpus.read import Tally, read_lines
     from clue_bench.corpus.text import split_sentences
@@ -374,7 +387,7 @@ def _train_sentencepiece(
         def on_line() -> None:
             bar.update(READING * tally.bytes_read / total, "reading")
 
-        lines = read_lines(files, tally=tally, characters=None, on_line=on_line)
+        lines = read_lines(files, tally=tally, characters=None, on_line=on_line, text_field=text_field)
         cut = (sentence for line in lines for sentence in split_sentences(line))
         trained = train_sentencepiece(cut, size=size, sample=sample, on_round=on_round)
         bar.update(1.0, f"{size:,} pieces")
@@ -383,6 +396,12 @@ def _train_sentencepiece(
         "sentences in the text": trained.sentences + trained.too_long,
         "left out, over 1,024 bytes": trained.too_long,
     }
+
+
+def _named(names: list[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = len(names) - MAX_NAMES_SHOWN
+    return ", ".join(names[:MAX_NAMES_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _some(tokens: list[str], number: int) -> str:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 CARD = "A card's name, or a path ending in .toml."
 Texts = Annotated[
     list[Path],
-    typer.Argument(metavar="TEXT…", help="Text files (.txt, .jsonl, also .gz and .xz) or folders of them."),
+    typer.Argument(
+        metavar="TEXT…", help="Text: .txt, .jsonl, .json (also .gz, .xz), .parquet, .arrow, or folders of them."
+    ),
 ]
+TextField = Annotated[str, typer.Option(metavar="KEY", help="Key of the text in JSON, or its column in a table.")]
 Vocabulary = Annotated[
     str,
     typer.Option(
@@ -162,10 +165,14 @@ def train(
         int | None,
         typer.Option(metavar="N", min=1, help="Train sentencepiece on N random sentences, to save memory."),
     ] = None,
+    text_field: TextField = "text",
     json: Json = False,
 ) -> None:
     """Train a vocabulary on text; the same text gives the same vocabulary."""
-    show(corpora.train_vocabulary(texts, out=out, kind=kind, size=size, sentences=sentences), as_json=json)
+    show(
+        corpora.train_vocabulary(texts, out=out, kind=kind, size=size, sentences=sentences, text_field=text_field),
+        as_json=json,
+    )
 
 
 @vocab.command(cls=Verb, epilog="Example: clue-bench vocab stats google_vocab.txt clue_vocab.txt spiece.model")
@@ -231,13 +238,15 @@ def build(
             help="Cut the text into words, for whole-word masking; else the vocabulary decides what a word is."
         ),
     ] = None,
+    text_field: TextField = "text",
     json: Json = False,
 ) -> None:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into a corpus folder.
 
     Repeat the command to continue an interrupted build.
     """
-    show(corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words), as_json=json)
+    built = corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words, text_field=text_field)
+    show(built, as_json=json)
 
 
 @corpus.command("show", cls=Verb, epilog="Example: clue-bench corpus show corpus")

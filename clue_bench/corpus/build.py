@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench import files
-from clue_bench.corpus.read import Tally, find_inputs, read_documents
+from clue_bench.corpus.read import TEXT_FIELD, Tally, find_inputs, read_documents
 from clue_bench.corpus.tokenise import Segmenter, tokenise
 from clue_bench.doors import shards
 from clue_bench.errors import ClueBenchError
@@ -60,17 +60,23 @@ class Unit:
 
 
 def build_corpus(
-    texts: list[Path], *, vocabulary: Path, out: Path, workers: int, words: Segmenter | None = None
+    texts: list[Path],
+    *,
+    vocabulary: Path,
+    out: Path,
+    workers: int,
+    words: Segmenter | None = None,
+    text_field: str = TEXT_FIELD,
 ) -> Iterator[Progress]:
     """Build `out` from `texts` (files or folders) with `workers` processes; yield progress as shards begin and end.
 
     The shards are the same for any number of workers. `words` names what cuts the text into words; without it the
-    vocabulary says which tokens start one.
+    vocabulary says which tokens start one. `text_field` is the key of the text in JSON, or its column in tables.
     Raises ClueBenchError for unreadable input, or a folder that holds another build.
     """
     files, _ = find_inputs(texts)
     vocab = read_vocabulary(vocabulary)
-    _claim(out, vocab, files, words or vocab.word_starts)
+    _claim(out, vocab, files, words or vocab.word_starts, text_field)
     total = sum(file.stat().st_size for file in files)
     tally = Tally()
     state = Progress(0, total, 0, 0, 0, 0)
@@ -78,7 +84,7 @@ def build_corpus(
     ends: list[int] = [0]  # of the units in the files, in bytes
 
     def units() -> Iterator[Unit]:
-        for unit in _units(files, tally):
+        for unit in _units(files, tally, text_field):
             ends.append(tally.bytes_read)
             yield unit
 
@@ -109,7 +115,7 @@ def build_corpus(
     yield replace(state, bytes_done=total)
 
 
-def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
+def _units(files: list[Path], tally: Tally, text_field: str) -> Iterator[Unit]:
     """Group documents into units of about UNIT_CHARACTERS."""
     lines: list[str] = []
     size = index = 0
@@ -119,7 +125,7 @@ def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
         text = "\n".join([*lines, ""]).encode()
         return Unit(index, text, tally.split_documents - counted[0], tally.split_lines - counted[1])
 
-    for document in read_documents(files, longest=UNIT_CHARACTERS, tally=tally):
+    for document in read_documents(files, longest=UNIT_CHARACTERS, tally=tally, text_field=text_field):
         lines += document.lines
         lines.append("")
         size += document.size
@@ -131,17 +137,19 @@ def _units(files: list[Path], tally: Tally) -> Iterator[Unit]:
         yield unit()
 
 
-def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], words: shards.WordStarts) -> None:
+def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], words: shards.WordStarts, text_field: str) -> None:
     """Write what this folder is being built from, or check that it is the same as before."""
     plan = {
         "vocabulary_sha256": vocab.sha256,
         "inputs": [file.name for file in inputs],
         "unit": UNIT_CHARACTERS,
         "words": words,
+        "text_field": text_field,
     }
     path = out / shards.PLAN
     if path.is_file():
-        before = {"words": "wordpiece", **_read_plan(path)}  # plans were once written without it
+        # Plans were once written without these.
+        before = {"words": "wordpiece", "text_field": TEXT_FIELD, **_read_plan(path)}
         differing = [key for key in plan if before.get(key) != plan[key]]
         if differing:
             raise ClueBenchError(

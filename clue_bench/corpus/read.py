@@ -1,31 +1,42 @@
 """Read raw text as documents.
 
-Input: .txt, .txt.gz, .txt.xz in CLUECorpus layout (a sentence or paragraph per line, a blank line between documents)
-and .jsonl[.gz|.xz] (one object a line whose "text" is a document), or folders of them. Output: documents, in order,
-as lists of lines. UTF-8 with or without byte order mark, LF or CRLF; anything else is an error naming file and byte.
+Input: files, or folders of them, searched with everything below:
 
-Memory is bounded: a line longer than LONGEST_LINE bytes and a document longer than the caller's limit come in pieces,
-and the pieces are counted.
+| file | what it holds |
+|---|---|
+| .txt | CLUECorpus layout: a sentence or paragraph a line, a blank line between documents |
+| .jsonl, .json | a document a line: a string, or an object with the text under one of its keys; .json also one list |
+| .parquet, .arrow | a document a row, in one column |
+| without an ending | JSON Lines if it begins like that (wiki_zh); else it is left aside |
+
+The first two may be compressed, .gz or .xz. Output: documents, in order, as lists of lines. UTF-8 with or without byte
+order mark, lines that end with LF, CRLF or CR; anything else is an error naming file and place.
+
+Memory is bounded, but for .json lists: a line longer than LONGEST_LINE bytes and a document longer than the caller's
+limit come in pieces, and the pieces are counted.
 """
 
-import gzip
 import json
-import lzma
 import math
-import zlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple
 
+from clue_bench.corpus.streams import BLOCK, Opened, opened
 from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
 
-SUFFIXES = (".txt", ".txt.gz", ".txt.xz", ".jsonl", ".jsonl.gz", ".jsonl.xz")
+COMPRESSED = ("", ".gz", ".xz")
+SUFFIXES = (*(f"{kind}{end}" for kind in (".txt", ".jsonl", ".json") for end in COMPRESSED), ".parquet", ".arrow")
+NO_TEXT = {"dataset_info.json", "state.json", "dataset_dict.json"}  # what datasets writes beside its .arrow files
+TEXT_FIELD = "text"
 LONGEST_LINE = 4 * 2**20  # bytes; the longest line of CLUECorpus-like text is some tens of kB
-BLOCK = 2**18  # bytes read at a time, of as many whole lines
 PIECE_CHARACTERS = 2**20  # the longest piece of a document held at a time for a vocabulary
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+BAD_SHARE = 0.02  # of the characters, from which on text that is no UTF-8 is another encoding rather than damaged
+_LINE_ENDS = re.compile(r"\r\n|\r|\n")  # not str.splitlines, which splits at U+2028, U+0085, VT and FF, too
 
 
 @dataclass
@@ -46,7 +57,7 @@ class Document(NamedTuple):
 
 
 def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the text files in `paths`, folders searched (not recursively), and the ignored files.
+    """Return the text files in `paths` and the ignored ones, folders searched to the bottom, hidden files left out.
 
     Raises ClueBenchError for a path that does not exist, a file of another kind, or nothing to read at all.
     """
@@ -54,11 +65,12 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     ignored: list[Path] = []
     for path in paths:
         if path.is_dir():
-            for child in sorted(path.iterdir()):
-                (files if child.is_file() and child.name.endswith(SUFFIXES) else ignored).append(child)
+            for child in sorted(path.rglob("*")):
+                if child.is_file() and not any(part.startswith(".") for part in child.relative_to(path).parts):
+                    (files if _holds_text(child) else ignored).append(child)
         elif not path.is_file():
             raise ClueBenchError(f"{path}: no such file or folder", "check the path")
-        elif not path.name.endswith(SUFFIXES):
+        elif not path.name.endswith(SUFFIXES) and path.suffix:
             raise ClueBenchError(f"{path}: unknown kind of text file", f"give one of {', '.join(SUFFIXES)}")
         else:
             files.append(path)
@@ -72,13 +84,26 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     return files, ignored
 
 
-def read_documents(files: list[Path], *, longest: int, tally: Tally) -> Iterator[Document]:
-    """Yield the documents of `files`, none longer than `longest` characters by more than one line."""
+def _holds_text(file: Path) -> bool:
+    """Return whether a file in a folder is one to read: by its name, or by how it begins if it has no ending."""
+    if file.suffix:
+        return file.name.endswith(SUFFIXES) and file.name not in NO_TEXT
+    with file.open("rb") as stream:
+        return stream.read(BLOCK).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"{")
+
+
+def read_documents(
+    files: list[Path], *, longest: int, tally: Tally, text_field: str = TEXT_FIELD
+) -> Iterator[Document]:
+    """Yield the documents of `files`, none longer than `longest` characters by more than one line.
+
+    `text_field` is the key, or column, of the text in files that have several.
+    """
     before = 0
     for file in files:
         lines: list[str] = []
         size = 0
-        for line in _lines_and_ends(file, tally, before):
+        for line in _lines_and_ends(file, tally, before, text_field):
             if line is None or size >= longest:
                 if lines:
                     yield Document(lines, size)
@@ -95,14 +120,19 @@ def read_documents(files: list[Path], *, longest: int, tally: Tally) -> Iterator
 
 
 def read_lines(
-    files: list[Path], *, tally: Tally, characters: int | None, on_line: Callable[[], None]
+    files: list[Path],
+    *,
+    tally: Tally,
+    characters: int | None,
+    on_line: Callable[[], None],
+    text_field: str = TEXT_FIELD,
 ) -> Iterator[str]:
     """Yield the cleaned lines that a corpus would be built from, calling `on_line` after each.
 
     Stops after the document in which `characters` are reached.
     """
     left = math.inf if characters is None else characters
-    for document in read_documents(files, longest=PIECE_CHARACTERS, tally=tally):
+    for document in read_documents(files, longest=PIECE_CHARACTERS, tally=tally, text_field=text_field):
         for line in document.lines:
             yield clean_line(line)
             on_line()
@@ -111,80 +141,143 @@ def read_lines(
             return
 
 
-def _is_jsonl(file: Path) -> bool:
-    """Return whether `file` holds JSON Lines, judged by its suffix."""
-    return file.name.removesuffix(".gz").removesuffix(".xz").endswith(".jsonl")
-
-
-def _lines_and_ends(file: Path, tally: Tally, before: int) -> Iterator[str | None]:
+def _lines_and_ends(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[str | None]:
     """Yield the lines of documents that are not blank, and None at every document's end."""
-    is_jsonl = _is_jsonl(file)
-    for number, (line, goes_on) in enumerate(_lines(file, tally, before), 1):
-        if is_jsonl:
-            yield from (part for part in _json_text(file, number, line).splitlines() if part.strip())
-            yield None
-        elif line.strip():
-            yield line
-        elif not goes_on:  # a blank piece of a long line ends nothing
-            yield None
+    if file.suffix in (".parquet", ".arrow"):
+        for text in _column(file, tally, before, text_field):
+            yield from _lines_of(text)
+        return
+    name = file.name.removesuffix(".gz").removesuffix(".xz")
+    is_json = name.endswith((".jsonl", ".json")) or "." not in name
+    with opened(file) as found:
+        if is_json and not name.endswith(".jsonl") and _begins(found.head, b"["):
+            for number, value in enumerate(_json_list(file, found.stream), 1):
+                yield from _lines_of(_json_text(value, f"{file}, text {number}", text_field))
+            return
+        is_json = is_json and (bool(Path(name).suffix) or _begins(found.head, b"{"))
+        for number, (line, goes_on) in enumerate(_lines(file, found, tally, before, may_cut=not is_json), 1):
+            if is_json and line.strip():
+                where = f"{file}, line {number}"
+                yield from _lines_of(_json_text(_decoded(line, where), where, text_field))
+            elif not is_json and line.strip():
+                yield line
+            elif not goes_on:  # a blank piece of a long line ends nothing
+                yield None
 
 
-def _json_text(file: Path, number: int, line: str) -> str:
-    if not line.strip():
-        return ""
+def _begins(head: bytes, start: bytes) -> bool:
+    return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(start)
+
+
+def _lines_of(text: str) -> Iterator[str | None]:
+    """Yield the lines of a document that stands in one string, and its end."""
+    yield from (line for line in _LINE_ENDS.split(text) if line.strip())
+    yield None
+
+
+def _decoded(line: str, where: str) -> Any:
     try:
-        value: Any = json.loads(line)
+        return json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, or a number of over 4,300 digits
-        raise ClueBenchError(f"{file}, line {number}: not JSON: {error}", "write one JSON object a line") from error
-    text = value.get("text") if isinstance(value, dict) else None
+        raise ClueBenchError(f"{where}: not JSON: {error}", "write one JSON value a line") from error
+
+
+def _json_list(file: Path, stream: IO[bytes]) -> list[Any]:
+    try:
+        values: list[Any] = json.load(stream)
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(f"{file}: not JSON: {error}", "write one list, or one JSON value a line") from error
+    return values
+
+
+def _json_text(value: Any, where: str, text_field: str) -> str:
+    text = value.get(text_field) if isinstance(value, dict) else value
     if not isinstance(text, str):
-        raise ClueBenchError(f"{file}, line {number}: no string under the key 'text'", 'write {"text": "…"}')
+        others = {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
+        found = f"found {', '.join(value) or 'no keys'}" if isinstance(value, dict) else f"found {type(value).__name__}"
+        longest = max(others, key=lambda key: len(others[key]), default=None)
+        hint = f"give --text-field {longest}" if longest else f'write {{"{text_field}": "…"}}'
+        raise ClueBenchError(f"{where}: no string under the key '{text_field}', {found}", hint)
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise ClueBenchError(
-            f"{file}, line {number}: half a character, {text[error.start]!r}", "remove the escape"
-        ) from error
+        raise ClueBenchError(f"{where}: half a character, {text[error.start]!r}", "remove the escape") from error
     return text
 
 
-def _lines(file: Path, tally: Tally, before: int) -> Iterator[tuple[str, bool]]:
+def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[str]:
+    """Yield the texts of a table's column, of empty cells none."""
+    import pyarrow as arrow
+    from pyarrow import ipc, parquet
+
+    size, done = file.stat().st_size, 0
+    try:
+        if file.suffix == ".parquet":
+            table = parquet.ParquetFile(file)
+            names, rows = table.schema_arrow.names, max(1, table.metadata.num_rows)
+            batches = table.iter_batches(columns=[text_field]) if text_field in names else iter(())
+        else:
+            reader = ipc.open_stream(arrow.memory_map(str(file)))
+            names, rows, batches = reader.schema.names, 0, reader
+        if text_field not in names:
+            raise ClueBenchError(
+                f"{file}: no column '{text_field}', found {', '.join(names)}", "give --text-field with its name"
+            )
+        for batch in batches:
+            done += batch.num_rows
+            tally.bytes_read = before + (size * done // rows if rows else 0)
+            for number, text in enumerate(batch.column(batch.schema.get_field_index(text_field)).to_pylist(), 1):
+                if text is not None:
+                    yield _json_text(text, f"{file}, row {done - batch.num_rows + number}", text_field)
+    except (arrow.ArrowInvalid, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ClueBenchError(f"{file}: damaged or another kind of file: {reason}", "fetch the file again") from error
+
+
+def _lines(file: Path, found: Opened, tally: Tally, before: int, *, may_cut: bool) -> Iterator[tuple[str, bool]]:
     """Yield decoded lines without their ends, and whether each continues the one before; count bytes in `tally`."""
-    is_jsonl = _is_jsonl(file)
-    with file.open("rb") as raw, _decompressed(raw, file) as stream:
-        offset, rest, is_piece = 0, b"", False
-        blocks = _blocks(file, stream)
-        while data := rest + next(blocks, b""):
-            # Without a line feed at its end it is one line, or the file's last.
-            is_full = len(data) >= LONGEST_LINE and not data.endswith(b"\n")
-            if not offset and data.startswith(BYTE_ORDER_MARK):
-                data, offset = data.removeprefix(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK)
-            rest, goes_on, is_piece = b"", is_piece, False
-            if is_full:
-                if is_jsonl:
-                    raise ClueBenchError(f"{file}: a line of over {LONGEST_LINE} bytes", "split its document")
-                data, rest = _cut(data)
-                tally.split_lines += 1
-                is_piece = True
-            try:
-                text = data.decode()
-            except UnicodeDecodeError as error:
-                raise ClueBenchError(
-                    f"{file}: invalid UTF-8 at byte {offset + error.start}", "convert the file to UTF-8"
-                ) from error
-            offset += len(data)
-            tally.bytes_read = before + raw.tell()
-            lines = text.removesuffix("\n").split("\n")
-            yield lines[0].rstrip("\r\n"), goes_on
-            for line in lines[1:]:
-                yield line.rstrip("\r"), False
+    offset, rest, is_piece, num_lines = 0, b"", False, 0
+    blocks = _blocks(found.stream)
+    while data := rest + next(blocks, b""):
+        # Without a line feed at its end it is one line, or the file's last.
+        is_full = len(data) >= LONGEST_LINE and not data.endswith(b"\n")
+        if not offset and data.startswith(BYTE_ORDER_MARK):
+            data, offset = data.removeprefix(BYTE_ORDER_MARK), len(BYTE_ORDER_MARK)
+        rest, goes_on, is_piece = b"", is_piece, False
+        if is_full:
+            if not may_cut:
+                raise ClueBenchError(f"{file}: a line of over {LONGEST_LINE} bytes", "split its document")
+            data, rest = _cut(data)
+            tally.split_lines += 1
+            is_piece = True
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            raise _not_utf8(file, data, error, offset=offset, lines=num_lines) from error
+        offset += len(data)
+        num_lines += data.count(b"\n")
+        tally.bytes_read = before + found.raw.tell()
+        lines = text.removesuffix("\n").split("\n")
+        yield lines[0].rstrip("\r\n"), goes_on
+        for line in lines[1:]:
+            yield line.rstrip("\r"), False
 
 
-def _blocks(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
+def _not_utf8(file: Path, data: bytes, error: UnicodeDecodeError, *, offset: int, lines: int) -> ClueBenchError:
+    """Return the error of text that does not decode: another encoding as a whole, or damaged in places."""
+    line = lines + data.count(b"\n", 0, error.start) + 1
+    text = data.decode(errors="replace")
+    if text.count("\ufffd") > max(1, BAD_SHARE * len(text)):
+        hint = f"convert the file: iconv -f gb18030 -t utf-8 {file.name} (or -f big5, … as it was written)"
+    else:
+        hint = f"correct line {line}: the text around it is UTF-8"
+    # The place comes last: it may be long.
+    return ClueBenchError(f"{file}, line {line}: invalid UTF-8 at byte {offset + error.start}", hint)
+
+
+def _blocks(stream: IO[bytes]) -> Iterator[bytes]:
     """Yield whole lines, many at a time, or a piece of LONGEST_LINE bytes of one that is longer."""
-    read = _guarded(file, stream.read)
-    readline = _guarded(file, stream.readline)
-    while block := read(min(BLOCK, LONGEST_LINE)):
+    while block := stream.read(min(BLOCK, LONGEST_LINE)):
         start = block.rfind(b"\n") + 1  # of a line that may go on
         if block[:start]:
             yield block[:start]
@@ -192,10 +285,10 @@ def _blocks(file: Path, stream: IO[bytes]) -> Iterator[bytes]:
             continue
         piece = block[start:]
         if len(piece) < LONGEST_LINE:
-            piece += readline(LONGEST_LINE - len(piece))
+            piece += stream.readline(LONGEST_LINE - len(piece))
         yield piece
         while len(piece) == LONGEST_LINE and not piece.endswith(b"\n"):
-            piece = readline(LONGEST_LINE)
+            piece = stream.readline(LONGEST_LINE)
             yield piece
 
 
@@ -205,23 +298,3 @@ def _cut(data: bytes) -> tuple[bytes, bytes]:
     while end > len(data) - 4 and data[end] & 0xC0 == 0x80:
         end -= 1
     return data[:end], data[end:]
-
-
-def _decompressed(raw: IO[bytes], file: Path) -> IO[bytes]:
-    if file.suffix == ".gz":
-        return cast(IO[bytes], gzip.open(raw))
-    if file.suffix == ".xz":
-        return cast(IO[bytes], lzma.open(raw))
-    return raw
-
-
-def _guarded(file: Path, read: Callable[[int], bytes]) -> Callable[[int], bytes]:
-    """Return `read`, with errors that name damaged archives."""
-
-    def guarded(size: int) -> bytes:
-        try:
-            return read(size)
-        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise ClueBenchError(f"{file}: damaged or cut short: {error}", "fetch the file again") from error
-
-    return guarded

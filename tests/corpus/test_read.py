@@ -142,7 +142,7 @@ def test_an_archive_that_is_none_is_named(tmp_path: Path, name: str) -> None:
     [
         pytest.param('{"text": "a"', id="cut"),
         pytest.param('["a"]', id="a list"),
-        pytest.param('"a"', id="a string"),
+        pytest.param("3", id="a number instead of an object"),
         pytest.param('{"content": "a"}', id="no text"),
         pytest.param('{"text": null}', id="null"),
         pytest.param('{"text": 3}', id="a number"),
@@ -239,11 +239,122 @@ def test_folders_give_their_text_files_in_order_and_name_the_rest(tmp_path: Path
     assert [file.name for file in ignored] == ["README.md", "d.txt.zip"]
 
 
-def test_folders_inside_a_folder_are_among_the_ignored(tmp_path: Path) -> None:
-    (tmp_path / "inner").mkdir()
-    for name in ("a.txt", "inner/b.txt"):
-        (tmp_path / name).touch()
-    assert find_inputs([tmp_path]) == ([tmp_path / "a.txt"], [tmp_path / "inner"])
+def test_folders_are_searched_to_the_bottom_and_files_without_ending_read_if_they_begin_like_json(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "AA").mkdir()
+    (tmp_path / ".cache").mkdir()
+    for name, data in {
+        "AA/wiki_00": '{"text": "a"}\n',
+        "AA/README": "notes",
+        ".cache/b.txt": "b",
+        "c.txt": "c",
+    }.items():
+        (tmp_path / name).write_text(data)
+    files, ignored = find_inputs([tmp_path])
+    assert files == [tmp_path / "AA/wiki_00", tmp_path / "c.txt"]
+    assert ignored == [tmp_path / "AA/README"]
+    assert documents(*files) == [["a"], ["c"]]
+
+
+STREAMS = [lzma.compress(as_text([part]) + b"\n\n") for part in DOCUMENTS]
+
+
+@pytest.mark.parametrize("padding", [0, 4, 2**19])
+def test_every_stream_of_an_archive_is_read_with_padding_between_and_behind(tmp_path: Path, padding: int) -> None:
+    (tmp_path / "many.txt.xz").write_bytes(b"".join(stream + bytes(padding) for stream in STREAMS))
+    assert documents(tmp_path / "many.txt.xz") == DOCUMENTS
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        pytest.param(b"this is no stream", id="garbage"),
+        pytest.param(STREAMS[1][:-9], id="a stream cut short"),
+        pytest.param(STREAMS[1][:30] + b"\xff\xff" + STREAMS[1][32:], id="a damaged stream"),
+        pytest.param(bytes(3), id="padding of three bytes"),
+        pytest.param(bytes(2) + STREAMS[1], id="padding of two bytes and a stream"),
+    ],
+)
+def test_what_follows_a_stream_and_is_none_is_an_error_with_the_place(tmp_path: Path, after: bytes) -> None:
+    (tmp_path / "many.txt.xz").write_bytes(STREAMS[0] + after)
+    with pytest.raises(ClueBenchError, match=r"many\.txt\.xz: .* begins at byte"):
+        documents(tmp_path / "many.txt.xz")
+
+
+@pytest.mark.parametrize("name", ["old.txt", "old.txt.gz", "old.txt.xz"])
+def test_lines_that_end_with_cr_alone_are_lines_and_it_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    assert documents(written(tmp_path / name, as_text(DOCUMENTS, "\r"))) == DOCUMENTS
+    assert "CR alone" in caplog.text
+
+
+def test_a_cr_within_a_line_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert documents(written(tmp_path / "odd.txt", b"one\rline\n\nnext")) == [["one\rline"], ["next"]]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85", "\v", "\f", "\x1c"])
+def test_only_line_ends_end_lines_in_json_as_in_text(tmp_path: Path, separator: str) -> None:
+    text = f"前半{separator}后半\n第二行"
+    plain = documents(written(tmp_path / "a.txt", text.encode()))
+    assert documents(written(tmp_path / "a.jsonl", json.dumps({"text": text}).encode())) == plain
+    assert plain == [[f"前半{separator}后半", "第二行"]]
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("a.jsonl", '"一"\n"二"'),
+        ("a.json", '["一", "二"]'),
+        ("a.json", '[\n {"text": "一", "id": 1},\n {"text": "二"}\n]'),
+        ("a.json", '{"text": "一"}\n{"text": "二"}\n'),
+        ("a.json.gz", '{"text": "一"}\n{"text": "二"}\n'),
+        ("wiki_00", '{"text": "一"}\n{"text": "二"}\n'),
+    ],
+)
+def test_json_comes_as_lines_or_as_a_list_of_strings_or_objects(tmp_path: Path, name: str, data: str) -> None:
+    assert documents(written(tmp_path / name, data.encode())) == [["一"], ["二"]]
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow"])
+def test_a_column_of_a_table_is_read_and_empty_cells_are_no_documents(tmp_path: Path, suffix: str) -> None:
+    import datasets
+
+    rows = datasets.Dataset.from_dict({"id": [1, 2, 3], "content": ["一\n二", None, "三"]})
+    if suffix == ".parquet":
+        rows.to_parquet(tmp_path / "rows.parquet")
+    else:
+        rows.save_to_disk(str(tmp_path / "rows"))
+    files, ignored = find_inputs([tmp_path])
+    assert [file.suffix for file in files] == [suffix]
+    assert {file.name for file in ignored} <= {"dataset_info.json", "state.json"}
+    tally = Tally()
+    found = read_documents(files, longest=UNLIMITED, tally=tally, text_field="content")
+    assert [document.lines for document in found] == [["一", "二"], ["三"]]
+    with pytest.raises(ClueBenchError, match="no column 'text'") as error:
+        documents(*files)
+    assert "--text-field" in error.value.hint
+
+
+def test_text_under_another_key_leads_to_it(tmp_path: Path) -> None:
+    file = written(tmp_path / "news.json", '{"title": "题", "content": "正文很长"}'.encode())
+    with pytest.raises(ClueBenchError, match="found title, content") as error:
+        documents(file)
+    assert error.value.hint == "give --text-field content"
+    found = read_documents([file], longest=UNLIMITED, tally=Tally(), text_field="content")
+    assert [document.lines for document in found] == [["正文很长"]]
+
+
+def test_one_bad_byte_is_corrected_and_another_encoding_converted(tmp_path: Path) -> None:
+    hints = []
+    for number, data in enumerate((("好的文字\n" * 99).encode() + b"\xff\n", ("好的文字\n" * 99).encode("gbk"))):
+        with pytest.raises(ClueBenchError, match="invalid UTF-8") as error:
+            documents(written(tmp_path / f"{number}.txt", data))
+        hints.append(error.value.hint)
+    assert hints[0].startswith("correct line 100")
+    assert "iconv" in hints[1]
 
 
 @pytest.mark.parametrize("spelling", ["a.txt", ".", "inner/../a.txt"], ids=["again", "its folder", "another spelling"])
