@@ -355,7 +355,7 @@ def test_weights_are_kept_of_the_best_run_or_of_none_and_results_stay(bench, tmp
     assert contents(runs) == before
     assert bench("--seeds", 2, *grid, "--keep", "none", steps=30)[:2] == (0, out)
     assert list(runs.glob("*/checkpoint")) == []
-    with pytest.raises(ClueBenchError, match="weights of this run were dropped"):
+    with pytest.raises(ClueBenchError, match="were dropped"):
         find_folder(runs / kept)
     again = bench("--seeds", 2, *grid, "--keep", "all", steps=30)[1]
     assert numbers(json.loads(again)) == numbers(json.loads(out))
