@@ -24,6 +24,7 @@ from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.numbers import typed
 
 Kind = Literal["tasks", "pretrain"]
+ROWS = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".xlsx", ".xls", ".txt")  # endings of files that are no cards
 NOUN: dict[Kind, str] = {"tasks": "task", "pretrain": "recipe"}
 
 
@@ -33,8 +34,8 @@ class Card(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-Name = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-"""A name that also serves in names of files."""
+Name = Annotated[str, pydantic.Field(pattern=r"^[^\W_][\w.-]*$")]
+"""A name that also serves in names of files; Chinese characters are letters, too."""
 
 AnyCard = TypeVar("AnyCard", bound=Card)
 
@@ -107,6 +108,11 @@ def find_card(kind: Kind, reference: str) -> Path:
         if not Path(reference).is_file():
             raise ClueBenchError(f"{reference}: no such {NOUN[kind]} card", "check the path")
         return Path(reference)
+    if kind == "tasks" and Path(reference.removesuffix(".gz")).suffix.lower() in ROWS:
+        raise ClueBenchError(
+            f"{reference}: a file of rows, expected the name of a task",
+            f"give it as data: --data {reference} --text COLUMN --label COLUMN",
+        )
     paths = card_paths(kind)
     hits = paths.get(reference, [])
     if len(hits) > 1:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
 from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, bootstrap_interval
-from clue_bench.tasks.task import Task, load_task
+from clue_bench.tasks.own import data_folder, kept_data
+from clue_bench.tasks.task import Task, carried_task, load_task
 
 Classes = npt.NDArray[np.int64]
 """Class numbers (rows,), or counts (gold, predicted)."""
@@ -143,14 +144,18 @@ class Analysis:
         }
 
 
-def examine(folder: Path, data: Path, *, card: Task | None = None) -> Analysis:
-    """Examine the run in `folder` on the dev rows in `data`; `card` is the task's, looked up by its name if None.
+def examine(folder: Path, data: Path | None = None, *, card: Task | None = None) -> Analysis:
+    """Examine the run in `folder` on the dev rows in `data`, by default those that it kept, else the folder "data".
+
+    `card` is the task's, by default the one that the record carries, else the one of its name.
 
     Raises ClueBenchError if the run is not finished, or the data are not those that it predicted.
     """
     run = read_run(folder, SPLIT)
-    task = card or load_task(run.task.name)
-    rows = rows_of(run, task, data)
+    facts = run.task
+    task = card or carried_task(facts.name, facts.card, where=str(folder)) or load_task(facts.name)
+    with data_folder(task, data or kept_data(folder, task.name) or Path("data")) as rows_folder:
+        rows = rows_of(run, task, rows_folder)
     number_of = {label: number for number, label in enumerate(task.labels)}
     predicted = np.array([number_of[prediction.label] for prediction in run.predictions])
     confidence = np.array([prediction.probability for prediction in run.predictions])

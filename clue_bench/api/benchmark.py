@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clue_bench.api.bench_plan import PlannedSweep, SweepBar, plan_lines, sweep_bar
-from clue_bench.api.inputs import TaskData, open_model, task_data
+from clue_bench.api.inputs import TaskData, keep_rows, open_model, task_data
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs
 from clue_bench.cards import card_paths
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from clue_bench.finetuning.run import Plan
     from clue_bench.finetuning.sweep import Keep, Moment, Planner, Sweep, Trial
     from clue_bench.leaderboards.leaderboard import Leaderboard
+    from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
 
 HASH_DIGITS = 6
@@ -222,7 +223,7 @@ def run_benchmark(
     tasks: "str | Task | Sequence[str | Task] | None" = None,
     *,
     data: "Data" = "data",
-    text: str | Sequence[str] | None = None,
+    text: "Columns | None" = None,
     label: str | None = None,
     out: Path | str = "runs",
     seeds: int | Sequence[int] = 3,
@@ -262,12 +263,13 @@ def run_benchmark(
     if not given:
         raise ClueBenchError(f"models={models!r}: expected at least one model", "give a folder, a hub id or a run")
     with ExitStack() as stack:
-        named = _find_tasks(tasks, data, show)
-        opened = [stack.enter_context(task_data(task, data, text=text, label=label)) for task in named]
+        has_columns = text is not None or label is not None
+        named = [None] if not tasks and has_columns else _find_tasks(tasks, data, show)
+        opened = [stack.enter_context(task_data(task, data, text=text, label=label, show=show)) for task in named]
         starts = _open_models(given, with_untrained=untrained, show=show)
         jobs = [_Job(each, [_candidates(each, start, asked) for start in starts]) for each in opened]
         if intermediate:
-            before = stack.enter_context(task_data(intermediate, data))
+            before = stack.enter_context(task_data(intermediate, data, show=show))
             starts = [_after(start, before, asked) for start in starts]
         done = _bench_tasks(jobs, starts, asked, with_floor=floor)
     outcomes = tuple(outcome for _, found in done for outcome in found)
@@ -343,21 +345,31 @@ def _identity(start: "Pretrained") -> str:
     return hashlib.sha256(json.dumps(start.identity, sort_keys=True).encode()).hexdigest()
 
 
-def _find_tasks(tasks: "str | Task | Sequence[str | Task] | None", data: "Data", show: Progress) -> "list[str | Task]":
-    """Return the requested tasks, by default those whose data is in the folder; note the others."""
+def _find_tasks(
+    tasks: "str | Task | Sequence[str | Task] | None", data: "Data", show: Progress
+) -> "list[str | Task | None]":
+    """Return the requested tasks, by default those whose data is in the folder; note the others.
+
+    None stands for the task of a file of rows, or of a folder with train.csv or the like.
+    """
     from clue_bench.tasks.files import available_splits
+    from clue_bench.tasks.own import holds_rows
     from clue_bench.tasks.task import load_task
 
     if tasks:
-        named = [tasks] if isinstance(tasks, str) or not isinstance(tasks, Sequence) else list(tasks)
-        names = [task if isinstance(task, str) else task.name for task in named]
+        named: list[str | Task | None] = (
+            list(tasks) if isinstance(tasks, Sequence) and not isinstance(tasks, str) else [tasks]
+        )
+        names = [task if isinstance(task, str) else task.name for task in named if task is not None]
         twice = [name for name, count in Counter(names).items() if count > 1]
         if twice:
             raise ClueBenchError(f"--task {','.join(names)}: {twice[0]} is given twice", "give every task once")
         return named
     if not isinstance(data, str | Path):
         raise ClueBenchError("rows in memory, but no task that they belong to", 'give the task, e.g. tasks=["tnews"]')
-    found: list[str | Task] = []
+    if holds_rows(Path(data)):
+        return [None]
+    found: list[str | Task | None] = []
     missing = []
     for name in card_paths("tasks"):
         card = load_task(name)
@@ -404,7 +416,7 @@ def _bench_tasks(
     done = []
     with sweep_bar(sweeps, retry_failed=asked.retry_failed, show=asked.show) as bar:
         for at, job in enumerate(jobs):
-            given, outcomes = job.given, []
+            given, outcomes = job.given, list[Outcome]()
             if with_floor:
                 bar.move(f"{given.card.name}: baselines")
             floors = _run_floors(given, asked) if with_floor else []
@@ -416,6 +428,8 @@ def _bench_tasks(
                 bar.end_sweep(number, words)
                 bounds = {"max_length": float(start.sizes.max_positions)}
                 outcomes.append(Outcome(label, given.card.name, given.card.column, bounds, swept, points))
+            for trial in (trial for outcome in outcomes for trial in outcome.sweep.trials if trial.is_complete):
+                keep_rows(given, trial.folder)
             _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], given)
             done.append((floors, outcomes))
     return done
@@ -441,6 +455,7 @@ def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:
             except ClueBenchError as error:
                 asked.show.note(f"{given.card.name}: no floor of the kind {kind}: {error.message}")
                 continue
+        keep_rows(given, folder)
         found.append(Run(record, folder))
     return found
 

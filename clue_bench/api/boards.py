@@ -188,14 +188,15 @@ class Analyses(Shown):
 def analyse(
     runs: Side,
     *,
-    data: Path | str = "data",
+    data: Path | str | None = None,
     task: str | None = None,
     out: Path | str | None = None,
     progress: bool = True,
 ) -> Analyses:
     """Write a report for each run: confusions, scores per label, hardest dev rows, calibration, learning curve.
 
-    `data` is the folder that the runs read, `task` their card if it cannot be found by name, and `out` the file of a
+    `data` is the folder or file that the runs read, by default the rows that they kept of one's own data, else the
+    folder "data". `task` is their card if they do not carry it and it cannot be found by name, and `out` the file of a
     single report, by default report.html in the run's folder. Raises ClueBenchError.
     """
     from clue_bench import files
@@ -209,7 +210,7 @@ def analyse(
     pages: dict[Path, Analysis] = {}
     with Progress(progress).bar("analyse", len(folders), count=True) as bar:
         for folder in folders:
-            analysis = examine(folder, Path(data), card=load_task(task) if task else None)
+            analysis = examine(folder, None if data is None else Path(data), card=load_task(task) if task else None)
             page = folder / FILE if out is None else Path(out)
             files.write_text(page, render(analysis))
             pages[page] = analysis

@@ -5,22 +5,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clue_bench.api.inputs import model_name, note_revision, open_card, open_model, task_data
+from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, check_seed
 from clue_bench.numbers import duration
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
+    from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
 
 
 def finetune(
-    task: "str | Task",
+    task: "str | Task | None",
     model: "Model",
     *,
     data: "Data" = "data",
-    text: str | Sequence[str] | None = None,
+    text: "Columns | None" = None,
     label: str | None = None,
     out: Path | str | None = None,
     seed: int = 1,
@@ -32,9 +33,12 @@ def finetune(
     """Fine-tune a model on a task and score it on dev; return the run, stored in `out` or runs/<run id>.
 
     `model` is a folder, a hub id, a run, or (model, tokenizer) of transformers. `data` is a folder with a folder or zip
-    per task, or rows: a Dataset, a pandas frame or dictionaries, by split or all together. For rows without a card,
-    give their columns as `text` (one, or two for pairs) and `label`; `task` is then a name of your choice. `settings`
-    override the defaults, which follow the model's size, and `steps` is the number of updates in the whole run.
+    per task, or rows of your own: a file (CSV, TSV, JSON Lines, Parquet, Excel), a folder with train.csv or the like, a
+    Dataset, a pandas frame or dictionaries, by split or all together. For rows without a card, give their columns as
+    `text` (one, or two for pairs) and `label`; `task` is then a name of your choice, or None for a file, which is
+    called by its own name and whose columns are found if they are obvious. Where there is no dev split, a tenth of each
+    label is held out. `settings` override the defaults, which follow the model's size, and `steps` is the number of
+    updates in the whole run.
 
     A complete run is not repeated; an interrupted one continues to the same numbers: Ctrl-C and SIGTERM end the update,
     save, and raise a KeyboardInterrupt that says at which step. Raises ClueBenchError.
@@ -45,7 +49,7 @@ def finetune(
     check_seed(seed)
     show = Progress(progress)
     asked = {**(settings or {}), **({} if steps is None else {"steps": steps})}
-    with task_data(task, data, text=text, label=label) as given:
+    with task_data(task, data, text=text, label=label, show=show) as given:
         card, rows = given.card, given.rows
         start = open_model(model, show)
         chosen = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
@@ -53,12 +57,13 @@ def finetune(
         folder = Path("runs") / plan.run_id if out is None else Path(out)
         record = completed_record(plan, folder)
         if record is not None:
+            keep_rows(given, folder)
             show.note(f"{plan.run_id} is complete already")
             return Run(record, folder)
         note_revision(card.name, plan.data_facts, show)
         finetuning = prepare(plan)
         typed: dict[str, Any] = {
-            "task": task if isinstance(task, str) else task.name,
+            "task": task if isinstance(task, str) else card.name,
             "model": model_name(model, start),
         }
         typed |= {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}
@@ -75,6 +80,7 @@ def finetune(
                         detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
                     pace = duration((time.monotonic() - began) / (report.step - at))
                     bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{detail}")
+        keep_rows(given, folder)
     done = Run.read(folder, plan.run_id)
     if done.warning:
         show.note(done.warning)
@@ -82,10 +88,10 @@ def finetune(
 
 
 def floor(
-    task: "str | Task | Sequence[str | Task]",
+    task: "str | Task | Sequence[str | Task] | None",
     *,
     data: "Data" = "data",
-    text: str | Sequence[str] | None = None,
+    text: "Columns | None" = None,
     label: str | None = None,
     out: Path | str = "runs",
     seed: int = 1,
@@ -99,21 +105,23 @@ def floor(
     from clue_bench.finetuning.baselines import FLOORS, floor_run_id, run_floor
 
     check_seed(seed)
-    names = [task] if isinstance(task, str) or not isinstance(task, Sequence) else list(task)
-    cards = [open_card(name, data) if text is None else name for name in names]
+    show = Progress(progress)
+    names: list[str | Task | None] = list(task) if isinstance(task, Sequence) and not isinstance(task, str) else [task]
+    if text is None and label is None:  # a name that is none is an error before anything runs
+        names = [name if name is None else open_card(name, data) for name in names]
     found: list[Run] = []
     again = "type the same command again: baselines that are complete are not repeated"
-    with Progress(progress).bar("floor", len(cards) * len(FLOORS), count=True, on_interrupt=again) as bar:
-        for name, card in zip(names, cards, strict=True):
-            typed = name if isinstance(name, str) else name.name
-            with task_data(card, data, text=text, label=label) as given:
+    with show.bar("floor", len(names) * len(FLOORS), count=True, on_interrupt=again) as bar:
+        for name in names:
+            with task_data(name, data, text=text, label=label, show=show) as given:
                 bar.update(len(found), given.card.name)
                 for kind in FLOORS:
-                    asked = {"task": typed, "data": given.name, "seed": seed, "floor": kind}
+                    asked = {"task": given.card.name, "data": given.name, "seed": seed, "floor": kind}
                     where = Path(out) / floor_run_id(given.card, given.rows, kind=kind, seed=seed)
                     record = run_floor(
                         given.card, given.rows, data=given.folder, kind=kind, seed=seed, out=where, asked=asked
                     )
+                    keep_rows(given, where)
                     found.append(Run(record, where))
                     bar.update(len(found), given.card.name)
     return Runs(tuple(found))

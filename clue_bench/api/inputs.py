@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from clue_bench.doors.records import DataFacts
     from clue_bench.finetuning.base_models.pretrained import Pretrained
+    from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.rows import Rows
     from clue_bench.tasks.task import Task
 
@@ -23,40 +24,66 @@ if TYPE_CHECKING:
 
 
 class TaskData(NamedTuple):
-    """A task, the folder with its files, and its rows by split."""
+    """A task, the folder with its files, and its rows by split. `is_own`: they did not lie in a folder of task data."""
 
     card: "Task"
     folder: Path
     name: str  # what records call the data
     rows: "dict[str, Rows]"
+    is_own: bool
+
+    @property
+    def facts(self) -> "DataFacts":
+        """Return which data set and revision the rows are."""
+        from clue_bench.tasks.files import describe
+
+        return describe(self.card, self.folder, {split: rows.facts for split, rows in self.rows.items()})
 
 
 @contextmanager
 def task_data(
-    task: "str | Task", data: "Data", *, text: str | Sequence[str] | None = None, label: str | None = None
+    task: "str | Task | None",
+    data: "Data",
+    *,
+    text: "Columns | None" = None,
+    label: str | None = None,
+    show: Progress,
 ) -> Iterator[TaskData]:
-    """Open a task with its data: a folder, or rows in memory, which are kept in a folder while the block runs.
+    """Open a task with its data: a folder of tasks, or rows of one's own, kept in a folder while the block runs.
 
-    With `text` and `label`, the columns of rows without a card, `task` is a name of your choice. Raises ClueBenchError.
+    Rows of one's own are a file, a folder with train.csv or the like, or rows in memory. `text` and `label` are their
+    columns, and `task` is a name of your choice, by default the file's; obvious columns need not be named. Without
+    columns `task` is one with a card. What was recognised is noted. Raises ClueBenchError.
     """
-    from clue_bench.errors import ClueBenchError
+    from clue_bench.tasks.own import about_rows, data_folder, data_name, own_task_of, rows_of
     from clue_bench.tasks.rows import read_rows
-    from clue_bench.tasks.sources import data_folder, data_name, own_task
 
-    if (text is None) != (label is None):
-        raise ClueBenchError("found one of text and label", "give both columns, or neither and a task with a card")
-    if isinstance(task, str) and text is not None and label is not None:
-        card = own_task(task, data, text=text, label=label)
-    else:
-        card = open_card(task, data)
-    with data_folder(card, data) as folder:
-        yield TaskData(card, folder, data_name(data), read_rows(card, folder))
+    card = open_card(task, data) if task is not None and text is None and label is None else None
+    rows, recognised = rows_of(data, card)
+    show.notes(recognised)
+    if card is None:
+        card, rows, found = own_task_of(task, rows, data, text=text, label=label)
+        show.notes(found)
+    with data_folder(card, rows) as folder:
+        opened = TaskData(card, folder, data_name(data), read_rows(card, folder), not isinstance(rows, Path))
+        show.notes(note for split in opened.rows.values() for note in split.notes)
+        if opened.is_own:
+            show.notes(about_rows(opened.name, card, opened.rows, opened.facts.held_out))
+        yield opened
+
+
+def keep_rows(given: TaskData, run: Path) -> None:
+    """Copy the predicted rows of one's own into the run's folder, so that nothing asks for them again."""
+    from clue_bench.tasks.own import keep_rows
+
+    if given.is_own:
+        keep_rows(given.card, given.folder, run, [split for split in given.rows if split != "train"])
 
 
 def open_card(task: "str | Task", data: "Data") -> "Task":
     """Return the card of a task that is given by its name, or as a card. Raises ClueBenchError for anything else."""
     from clue_bench.errors import ClueBenchError
-    from clue_bench.tasks.sources import card_for
+    from clue_bench.tasks.own import card_for
     from clue_bench.tasks.task import Task
 
     if isinstance(task, str):
@@ -95,8 +122,9 @@ def model_name(model: "Model", opened: "Pretrained") -> str:
 def note_revision(task: str, facts: "DataFacts", show: Progress) -> None:
     """Note which files are not the official ones: scores on them are not comparable with published scores."""
     from clue_bench.doors.records import OFFICIAL
+    from clue_bench.tasks.files import OWN_NAME
 
-    if facts.revision == OFFICIAL:
+    if facts.revision == OFFICIAL or facts.name == OWN_NAME:
         return
     differing = [
         f"{split} ({file.rows:,} rows" + (f", official {file.expected_rows:,})" if file.expected_rows else ")")

@@ -1,12 +1,10 @@
 """Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from clue_bench import files
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
@@ -26,12 +24,16 @@ Texts = Sequence[str | Sequence[str]]
 
 @dataclass(frozen=True)
 class PredictedRow:
-    """One row: its most probable labels, the best first, and the right label if it is known."""
+    """One row: its most probable labels, the best first, and the right label if it is known.
+
+    `columns` are those of the file that it was read from.
+    """
 
     id: int | str
     texts: tuple[str, ...]
     scores: "RowScores"
     gold: str | None = None
+    columns: Mapping[str, Any] | None = None
 
     @property
     def label(self) -> str:
@@ -49,10 +51,42 @@ class PredictedRow:
         return self.scores[0].probability
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; keys of an unknown right label or of no further labels are left out."""
+        """Return plain values; keys of an unknown right label or of no further labels are left out.
+
+        A row of a file keeps every column, and gets "predicted", "probability" and, where labels have a meaning besides
+        their name, "predicted_description".
+        """
+        top = {"top": [score._asdict() for score in self.scores]} if len(self.scores) > 1 else {}
+        if self.columns is not None:
+            return self._beside_columns(top)
         row = {"id": self.id, **self.scores[0]._asdict()}
-        row |= {} if self.gold is None else {"gold": self.gold}
-        return row | ({"top": [score._asdict() for score in self.scores]} if len(self.scores) > 1 else {})
+        return row | ({} if self.gold is None else {"gold": self.gold}) | top
+
+    def to_cells(self) -> dict[str, Any]:
+        """Return the row for a table: its further labels in columns of their own."""
+        if self.columns is None:
+            row = self.to_json()
+            row.pop("top", None)
+            return {**dict(zip(("text", "text_pair"), self.texts, strict=False)), **row, **self._further("label")}
+        return self._beside_columns(self._further("predicted"))
+
+    def _further(self, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for number, score in enumerate(self.scores[1:], 2):
+            found |= {f"{name}_{number}": score.label, f"probability_{number}": score.probability}
+        return found
+
+    def _beside_columns(self, more: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the file's columns and the answer's; an answer's name that the file has already gets a number."""
+        best, row = self.scores[0], dict(self.columns or {})
+        answer: dict[str, Any] = {"predicted": best.label}
+        answer |= {"predicted_description": best.description} if best.description not in ("", best.label) else {}
+        for name, value in {**answer, "probability": best.probability, **more}.items():
+            free = name
+            while free in row:
+                free += "_new"
+            row[free] = value
+        return row
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +98,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
     rows: tuple[PredictedRow, ...]
     truncated_rows: int
     max_length: int
+    is_multi_label: bool = False
+    about_file: tuple[str, ...] = ()  # what was recognised in it
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -91,7 +127,11 @@ class Predictions(Shown, Sequence[PredictedRow]):
     @property
     def notes(self) -> list[str]:
         """Return what to know beside the labels."""
-        found = []
+        found = list(self.about_file)
+        if empty := sum(not all(text.strip() for text in row.texts) for row in self.rows):
+            found.append(f"{empty:,} of {len(self):,} rows have an empty text: their labels mean little")
+        if self.is_multi_label:
+            found.append("a multi-label model: each probability is of that label alone, and they do not add up to 1")
         if self.truncated_rows:
             found.append(f"{self.truncated_rows:,} of {len(self):,} rows were cut to {self.max_length} tokens")
         if "accuracy" in (summary := self.summary):
@@ -128,9 +168,14 @@ class Predictions(Shown, Sequence[PredictedRow]):
         return pd.DataFrame([{"text": " | ".join(row.texts), **row.to_json()} for row in self.rows])
 
     def write(self, path: Path | str) -> None:
-        """Write the rows as JSON Lines."""
-        lines = (json.dumps(row.to_json(), ensure_ascii=False) + "\n" for row in self.rows)
-        files.write_text(Path(path), "".join(lines))
+        """Write the rows in the format that the name ends in: .jsonl, .csv, .tsv, .xlsx or .parquet.
+
+        Rows of a file keep all its columns. Raises ClueBenchError for another ending.
+        """
+        from clue_bench.tasks.formats import JSON_LINES, check_writable, write_rows
+
+        is_nested = check_writable(Path(path)) in JSON_LINES
+        write_rows(Path(path), [row.to_json() if is_nested else row.to_cells() for row in self.rows])
 
 
 @dataclass(frozen=True)
@@ -173,7 +218,10 @@ class Model:
         return self.predict_rows(InputRows(rows, list(range(len(rows))), [None] * len(rows)), top, progress)
 
     def predict_file(self, path: Path | str, *, top: int = 1, progress: bool = True) -> Predictions:
-        """Predict the rows of a .jsonl, .csv, .tsv or .txt file with the card's fields. Raises ClueBenchError."""
+        """Predict the rows of a file (CSV, TSV, JSON Lines, Parquet, Excel, .txt) with the card's fields.
+
+        Every row keeps its columns. Raises ClueBenchError.
+        """
         from clue_bench.prediction.input_rows import file_rows
 
         about = self.predictor.description
@@ -181,14 +229,22 @@ class Model:
         return self.predict_rows(rows, top, progress)
 
     def predict_split(
-        self, split: str, *, data: Path | str = "data", top: int = 1, progress: bool = True
+        self, split: str, *, data: Path | str | None = None, top: int = 1, progress: bool = True
     ) -> Predictions:
-        """Predict the rows of a split of the model's task. Raises ClueBenchError."""
-        from clue_bench.prediction.input_rows import split_rows
+        """Predict the rows of a split of the model's task.
 
-        if self.predictor.task is None:
+        `data` is a folder of tasks or a file of rows, by default the rows that the run kept of one's own data, else the
+        folder "data". Raises ClueBenchError.
+        """
+        from clue_bench.prediction.input_rows import split_rows
+        from clue_bench.tasks.own import kept_data
+
+        task = self.predictor.task
+        if task is None:
             raise ClueBenchError("--split: the model names no known task", "give --task NAME or --task CARD.toml")
-        return self.predict_rows(split_rows(self.predictor.task, split, Path(data)), top, progress)
+        run = self.predictor.folder.parent  # of its checkpoint
+        place = (None if split == "train" else kept_data(run, task.name)) if data is None else Path(data)
+        return self.predict_rows(split_rows(task, split, place or Path("data")), top, progress)
 
     def predict_rows(self, rows: "InputRows", top: int, progress: bool) -> Predictions:
         """Predict rows; show a progress bar if that may take a while."""
@@ -202,11 +258,27 @@ class Model:
                 truncated_rows += found.truncated_rows
                 bar.update(len(scored))
         about = self.predictor.description
+        columns = rows.columns if rows.columns is not None else [None] * len(rows)
         predicted = tuple(
-            PredictedRow(each, texts, scores[:top], gold)
-            for each, texts, scores, gold in zip(rows.ids, rows.texts, scored, rows.gold, strict=True)
+            PredictedRow(each, texts, scores[:top], gold, cells)
+            for each, texts, scores, gold, cells in zip(rows.ids, rows.texts, scored, rows.gold, columns, strict=True)
         )
-        return Predictions(about.run_id, about.task, predicted, truncated_rows, about.max_length)
+        return Predictions(
+            about.run_id,
+            about.task,
+            predicted,
+            truncated_rows,
+            about.max_length,
+            is_multi_label=about.is_multi_label,
+            about_file=tuple(rows.notes),
+        )
+
+
+def check_writable(path: Path) -> None:
+    """Raise ClueBenchError unless predictions can be written under this name."""
+    from clue_bench.tasks import formats
+
+    formats.check_writable(path)
 
 
 def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:

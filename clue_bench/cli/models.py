@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import MODEL, TASK, Data, Json, Models, Set, complete_task, names, overrides
+from clue_bench.cli.options import MODEL, TASK, Json, Models, Set, complete_task, names, overrides
 from clue_bench.cli.terminal import print_json, print_table, say, show
 from clue_bench.errors import ClueBenchError
 
@@ -20,26 +20,37 @@ def predict(
     ] = None,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File of rows: .jsonl, .csv or .tsv with the card's fields, or .txt."),
+        typer.Option(
+            metavar="FILE", help="File of rows: .csv, .tsv, .jsonl, .xlsx or .parquet with the task's fields, or .txt."
+        ),
     ] = None,
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="A split of the task, e.g. test.")] = None,
-    data: Data = Path("data"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For --split: folder of the tasks, or file  [default: the run's own rows, else data]",
+        ),
+    ] = None,
     task: Annotated[
         str | None, typer.Option(metavar="TASK", help=f"{TASK}  [default: the model's]", autocompletion=complete_task)
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="File for the JSON Lines, instead of stdout.")
+        Path | None,
+        typer.Option(metavar="FILE", help="File to write, instead of stdout: .csv, .tsv, .jsonl, .xlsx or .parquet."),
     ] = None,
     top: Annotated[int, typer.Option(metavar="N", min=1, help="Number of labels to show for each row.")] = 1,
     json: Json = False,
 ) -> None:
     """Predict labels for texts (a table), a file or a split (JSON Lines in the rows' order).
 
+    Rows of a file keep all their columns; "predicted" and "probability" are added.
+
     Example: clue-bench predict --model runs/afqmc --text 怎么开通花呗 --text-pair 花呗如何开通
 
-    Example: clue-bench predict --model runs/tnews --file titles.csv --out labels.jsonl --top 3
+    Example: clue-bench predict --model runs/tnews --file titles.csv --out labels.xlsx --top 3
     """
-    from clue_bench.api.models import load_model
+    from clue_bench.api.models import check_writable, load_model
 
     given = [name for name, value in (("--text", text), ("--file", file), ("--split", split)) if value]
     if len(given) != 1 or (text_pair and not text):
@@ -49,6 +60,8 @@ def predict(
         raise ClueBenchError(
             f"{len(text)} --text and {len(text_pair)} --text-pair", "give one --text-pair for each --text"
         )
+    if out is not None:
+        check_writable(out)
     loaded = load_model(model, task=task)
     if text:
         predicted = loaded.predict(list(zip(text, text_pair, strict=True)) if text_pair else text, top=top)

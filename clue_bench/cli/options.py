@@ -50,6 +50,23 @@ Set = Annotated[
 ]
 Steps = Annotated[int | None, typer.Option("--steps", metavar="N", min=1, help="Number of updates in the whole run.")]
 Data = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder that holds a folder or zip for each task.")]
+OwnData = Annotated[
+    Path,
+    typer.Option(
+        metavar="FOLDER",
+        help="Folder that holds a folder or zip for each task; or rows of your own: a .csv, .tsv, .jsonl, .parquet or "
+        ".xlsx file, or a folder with train.csv or the like.",
+    ),
+]
+Text = Annotated[
+    str | None,
+    typer.Option("--text", metavar="COLUMN", help="Column of the texts, in rows of your own  [default: obvious names]"),
+]
+Text2 = Annotated[str | None, typer.Option("--text2", metavar="COLUMN", help="Column of the second text of each pair.")]
+Label = Annotated[
+    str | None,
+    typer.Option("--label", metavar="COLUMN", help="Column of the labels, in rows of your own."),
+]
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
@@ -119,6 +136,15 @@ def keys_of(command: Any) -> "list[Key]":
 def names(given: Sequence[str] | None) -> list[str]:
     """Return values that were given one by one or separated by commas."""
     return [name.strip() for each in given or [] for name in each.split(",") if name.strip()]
+
+
+def columns(text: str | None, text2: str | None) -> list[str] | None:
+    """Return the columns of texts. Raises ClueBenchError for a second without a first."""
+    from clue_bench.errors import ClueBenchError
+
+    if text2 is not None and text is None:
+        raise ClueBenchError("found --text2 without --text", "give --text COLUMN, too")
+    return None if text is None else [text, *([text2] if text2 is not None else [])]
 
 
 def overrides(settings: list[str] | None, steps: int | None = None) -> dict[str, object]:

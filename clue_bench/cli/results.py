@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import Data, Json, Records, Verb, Wide
+from clue_bench.cli.options import Json, Records, Verb, Wide
 from clue_bench.cli.terminal import print_json, show, suggest, typed
 
 AGAINST = "--against"
@@ -136,9 +136,14 @@ def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
 
 def analyse(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of finished fine-tuning runs.")],
-    data: Data = Path("data"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Folder or file that the runs read  [default: the rows that they kept, else data]"
+        ),
+    ] = None,
     task: Annotated[
-        str, typer.Option(metavar="TASK", help="The task's card, if it is your own and cannot be found by name.")
+        str, typer.Option(metavar="TASK", help="The task's card, if the run is older than cards in records.")
     ] = "",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File to write, for a single run  [default: RUN/report.html]")

@@ -7,8 +7,9 @@ Format. A folder with
                                                          instead of the first two, which loads as `AlbertTokenizer`
     provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
                                                          tokens seen, wall seconds; for a fine-tuned one also model (its
-                                                         name), task, settings, seed, started_from_sha256, and earlier:
-                                                         the same for every task before this one
+                                                         name), task, settings, seed, started_from_sha256, card (the
+                                                         whole card of a task that is not built in), and earlier: the
+                                                         same for every task before this one, without cards
 
 Training state for resuming lies beside the folder, never in it. The folder is written under a temporary name and
 renamed, so it is complete or not there. Models that are fine-tuned through `transformers` are written by its
@@ -330,7 +331,15 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     values = read_object(path)
     runs = values.get("earlier")
     is_sound = runs is None or (isinstance(runs, list) and all(isinstance(run, dict) and "task" in run for run in runs))
-    kinds = {"recipe": dict, "settings": dict, "converted": dict, "task": str, "model": str, "tokens_seen": int | None}
+    kinds = {
+        "recipe": dict,
+        "settings": dict,
+        "converted": dict,
+        "card": dict,
+        "task": str,
+        "model": str,
+        "tokens_seen": int | None,
+    }
     wrong = [key for key, kind in kinds.items() if key in values and not isinstance(values[key], kind)]
     if wrong or not is_sound:
         key = wrong[0] if wrong else "earlier"

@@ -13,8 +13,10 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
     asked           what the user typed: names and settings, as given
     effective       every setting that was in force, defaults included
     seed
-    task            finetune only: name, title and column of the task card, and how its metric is called
-    data            what was read: name, revision and, per file, rows and md5 found and expected
+    task            finetune only: name, title and column of the task card, and how its metric is called; the whole card
+                    where it is not a built-in one
+    data            what was read: name, revision and, per file, rows and md5 found and expected; where dev was held out
+                    of train, which share, by which seed
     model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
                     is_floor (false where it is not said) for a no-pretraining baseline, which started from none: the
                     hash is then that of its specification, and parameters are the coefficients fitted on this task
@@ -29,7 +31,7 @@ it, never skipped.
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
 
 import pydantic
 
@@ -60,14 +62,30 @@ OFFICIAL = "official"
 """Data revision: row counts and md5 of every file read equal those of the task card."""
 
 
-class TaskFacts(Facts):
-    """Which task a fine-tuning run was on. `card_sha256` hashes every value of its card."""
+class FactsWithLateKeys(Facts):
+    """Facts with keys that older records lack, which are written only where they say something."""
+
+    late_keys: ClassVar[tuple[str, ...]]
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_late_keys(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if value is not None or key not in self.late_keys}
+
+
+class TaskFacts(FactsWithLateKeys):
+    """Which task a fine-tuning run was on. `card_sha256` hashes every value of its card.
+
+    `card` is the card itself, where it is not a built-in one: a task of one's own travels with its runs.
+    """
+
+    late_keys = ("card",)
 
     name: str
     title: str
     column: str
     metric: str
     card_sha256: str = ""
+    card: dict[str, Any] | None = None
 
 
 class FileFacts(Facts):
@@ -85,8 +103,18 @@ class FileFacts(Facts):
         return (self.rows, self.md5) == (self.expected_rows, self.expected_md5)
 
 
-class DataFacts(Facts):
+class HeldOut(Facts):
+    """Dev rows that were held out of training rows, because the data had no dev split."""
+
+    share: float  # of the rows of each class
+    seed: int
+    rows: int
+
+
+class DataFacts(FactsWithLateKeys):
     """The data that a run read. `revision` is "official", or "different-…" or "synthetic-…" with 8 digits of a hash."""
+
+    late_keys = ("held_out",)
 
     name: str
     revision: str
@@ -94,6 +122,7 @@ class DataFacts(Facts):
     tokens: int | None = None
     corpus_sha256: str | None = None
     vocabulary_sha256: str | None = None
+    held_out: HeldOut | None = None
 
 
 class ModelFacts(Facts):

@@ -64,10 +64,15 @@ class Encoded:
     segments: npt.NDArray[np.int8]
     offsets: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
-    truncated_rows: int
+    truncated: npt.NDArray[np.bool_]  # (rows,)
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def truncated_rows(self) -> int:
+        """Return the number of rows that were cut."""
+        return int(self.truncated.sum())
 
     @cached_property  # needed for every batch
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -91,14 +96,15 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
     """Tokenise rows; those of more than `max_length` tokens lose the end of the longer text, never special tokens.
 
     A vocabulary stands for the tokeniser of native models with two segments. The result equals that of `transformers`
-    with truncation="longest_first". Raises ClueBenchError if the special tokens alone are too many.
+    with truncation="longest_first". Raises ClueBenchError if the special tokens alone are too many, or naming a row
+    without any token: a network would read its answer off padding.
     """
     if isinstance(tokeniser, Vocabulary):
         tokeniser = bert_tokeniser(tokeniser)
     row_ids: list[list[int]] = []
     run_lengths: list[int] = []
     run_segments: list[int] = []
-    truncated = 0
+    truncated: list[bool] = []
     for tokens in _tokenised(rows.texts, tokeniser.encoder):
         template = tokeniser.layout.single if len(tokens) == 1 else tokeniser.layout.pair
         budget = max_length - (len(template) - len(tokens))
@@ -107,7 +113,7 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
                 f"max_length {max_length} has no room for text", f"give --set max_length={len(template)} or more"
             )
         kept = _longest_first([len(part) for part in tokens], budget)
-        truncated += sum(kept) < sum(map(len, tokens))
+        truncated.append(sum(kept) < sum(map(len, tokens)))
         parts = iter([part[:length] for part, length in zip(tokens, kept, strict=True)])
         row: list[int] = []
         for token, segment in template:
@@ -115,12 +121,16 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
             row += part
             run_lengths.append(len(part))
             run_segments.append(segment)
+        if not row:
+            raise ClueBenchError(
+                f"row {len(row_ids)}: no tokens: the text is empty to this model's tokenizer", "leave the row out"
+            )
         row_ids.append(row)
     lengths = np.array([len(row) for row in row_ids], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     flat = np.fromiter(chain.from_iterable(row_ids), dtype=np.int32, count=int(offsets[-1]))
     segments = np.repeat(np.array(run_segments, dtype=np.int8), run_lengths)
-    return Encoded(flat, segments, offsets, rows.labels, truncated)
+    return Encoded(flat, segments, offsets, rows.labels, np.array(truncated, dtype=np.bool_))
 
 
 class Encodings:

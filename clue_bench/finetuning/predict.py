@@ -33,6 +33,12 @@ def predict_logits(
     return logits
 
 
+def label_probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Return the sigmoid of logits (rows, labels): of each label by itself, as multi-label models are trained."""
+    shares: npt.NDArray[np.float64] = 1 / (1 + np.exp(-np.clip(logits.astype(np.float64), -500, 500)))
+    return shares
+
+
 def probabilities(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     """Return the softmax of logits (rows, classes)."""
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))

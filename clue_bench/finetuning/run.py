@@ -262,7 +262,11 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings)
         finetuning.model,
         labels=plan.labels,
         provenance=provenance_after(
-            plan.start, task=plan.task.name, settings=plan.settings.model_dump(), seed=plan.seed
+            plan.start,
+            task=plan.task.name,
+            settings=plan.settings.model_dump(),
+            seed=plan.seed,
+            card=plan.task.to_carry,
         ),
     )
     return {

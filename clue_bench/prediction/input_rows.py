@@ -1,99 +1,118 @@
 """Read the rows to predict, from a file or a split of a task.
 
-Input: a .jsonl, .json, .csv, .tsv or .txt file (or .gz of one), or a task and a data folder. Output: texts, ids
-and the right labels where they are known. In tables and JSON Lines the task's card names the fields; a row needs no
-label. A .txt file has a row per line, with a tab between the two texts of a pair.
+Input: a file of rows in any format of `tasks.formats`, or .txt (or .gz of one); or a task and a data folder. Output:
+texts, ids, the right labels where they are known, and every column of the file. The task's card names the fields;
+without one, obvious names are found. A row needs no label. A .txt file has a row per line, with a tab between the two
+texts of a pair.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.columns import guess_texts
 from clue_bench.tasks.files import Found, content
-from clue_bench.tasks.rows import LABELLED_SPLITS, id_of, label_of, parse_rows, read_split, texts_of
+from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
+from clue_bench.tasks.own import data_folder
+from clue_bench.tasks.rows import UNLABELLED, check_header, has_label, id_of, label_of, read_split, text_at, texts_of
 from clue_bench.tasks.task import Task
 
-SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
+PLAIN = ".txt"
 
 
 @dataclass(frozen=True)
 class InputRows:
-    """Rows of one or two texts; `gold` is None where the right label is unknown."""
+    """Rows of one or two texts; `gold` is None where the right label is unknown, `columns` where the rows have none."""
 
     texts: list[tuple[str, ...]]
     ids: list[int | str]
     gold: list[str | None]
+    columns: list[dict[str, Any]] | None = None
+    notes: list[str] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.texts)
 
 
 def split_rows(task: Task, split: str, data: Path) -> InputRows:
-    """Read the rows of a split, without those of dropped labels."""
+    """Read the rows of a split, without those of dropped labels; `data` is a folder of tasks, or a file of rows."""
     if split not in task.splits:
         raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
-    rows = read_split(task, split, data)
-    is_labelled = split in LABELLED_SPLITS
-    gold: list[str | None] = [task.labels[label] if is_labelled else None for label in rows.labels]
-    return InputRows(rows.texts, rows.ids, gold)
+    with data_folder(task, data) as folder:
+        rows = read_split(task, split, folder)
+    gold = [None if label == UNLABELLED else task.labels[label] for label in rows.labels]
+    return InputRows(rows.texts, rows.ids, gold, notes=list(rows.notes))
 
 
 def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputRows:
     """Read the rows of a file. Raises ClueBenchError that names file and line of the first bad row."""
-    name = path.name.removesuffix(".gz")
-    suffix = Path(name).suffix
-    if suffix not in SUFFIXES:
+    suffix = suffix_of(path.name)
+    if suffix not in (*SUFFIXES, PLAIN):
         raise ClueBenchError(
-            f"{path}: a {suffix or 'nameless'} file, expected {', '.join(SUFFIXES)}", "rename the file"
+            f"{path}: a {suffix or 'nameless'} file, expected {', '.join((*SUFFIXES, PLAIN))}",
+            "save it as one of these, e.g. as .csv",
         )
     if not path.is_file():
         raise ClueBenchError(f"{path}: no such file", "check the path")
-    raw = content(Found(path, None, name))
-    if suffix == ".txt":
+    raw = content(Found(path, None, path.name))
+    if suffix == PLAIN:
         rows = _lines(raw, num_texts, str(path))
-    elif task is None:
-        raise ClueBenchError(
-            f"{path}: the model names no task, so the fields' names are not known",
-            "give --task NAME or --task CARD.toml",
-        )
     else:
-        rows = _fields(raw, task, name, str(path))
+        rows = _fields(parse_table(raw, name=path.name, where=str(path)), task, num_texts)
     if not rows.texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
     return rows
 
 
-def _fields(raw: bytes, task: Task, name: str, called: str) -> InputRows:
-    rows = InputRows([], [], [])
-    for number, row in parse_rows(raw, name=name, where=called):
-        where = f"{called}, line {number}"
+def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:
+    rows = InputRows([], [], [], table.rows, list(table.notes))
+    fields = task.text_fields if task is not None else _guessed(table, num_texts) if table.rows else []
+    if task is None:
+        rows.notes.append(f"{table.called}: texts are read from {' and '.join(fields)}")
+    else:
+        check_header(table, fields, table.called)
+    for place, row in zip(table.places, table.rows, strict=True):
+        where = f"{table.called}, {place}"
+        if task is None:
+            rows.texts.append(tuple(text_at(row, each, where) for each in fields))
+            rows.gold.append(None)
+            rows.ids.append(len(rows.ids))
+            continue
         rows.texts.append(texts_of(row, task, where))
         rows.gold.append(_gold(row, task, where))
-        rows.ids.append(id_of(row, task, len(rows.ids)))
+        rows.ids.append(id_of(row, task, len(rows.ids), where))
     return rows
 
 
+def _guessed(table: Table, num_texts: int | None) -> list[str]:
+    """Return the columns of texts for a model that names no task."""
+    fields = guess_texts([column for column in table.columns if column.strip().lower() != "label"])
+    if fields is None or len(fields) != (num_texts or len(fields)):
+        raise ClueBenchError(
+            f"{table.called}: which columns hold the texts? the model names no task; found {', '.join(table.columns)}",
+            "call the column 'text', or those of a pair 'text1' and 'text2'; or give --task CARD.toml",
+        )
+    return fields
+
+
 def _gold(row: dict[str, Any], task: Task, where: str) -> str | None:
-    if row.get(task.label_field.partition(".")[0]) in (None, ""):
+    if not has_label(row, task):
         return None
     label = label_of(row, task, where)
     if label in task.dropped_labels:
         return None
     if label not in task.labels:
         raise ClueBenchError(
-            f"{where}: label '{label}' is not one of {task.name}'s {len(task.labels)} labels",
-            f"fix it, or leave it out; run clue-bench tasks show {task.name} to see the labels",
+            f"{where}: label '{label}' is not one of {task.name}'s {len(task.labels)} labels", task.labels_hint
         )
     return label
 
 
 def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ClueBenchError(f"{called}: invalid UTF-8 at byte {error.start}", "save the file as UTF-8") from error
-    rows = InputRows([], [], [])
+    text, notes = decode_text(raw, called)
+    columns: list[dict[str, Any]] = []
+    rows = InputRows([], [], [], columns, list(notes))
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         line = line.removesuffix("\r")
         if not line.strip():
@@ -107,4 +126,5 @@ def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
         rows.texts.append(texts)
         rows.gold.append(None)
         rows.ids.append(number - 1)
+        columns.append(dict(zip(("text", "text_pair"), texts, strict=False)))
     return rows

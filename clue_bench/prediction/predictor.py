@@ -14,19 +14,20 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clue_bench.cards import card_paths
-from clue_bench.doors.checkpoint import CONFIG, FOLDER
+from clue_bench.doors.checkpoint import CONFIG, FOLDER, PROVENANCE
 from clue_bench.doors.records import SUFFIX, FileFacts, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
+from clue_bench.finetuning.base_models.pretrained import output_names
 from clue_bench.finetuning.encode import Tokeniser, encode
-from clue_bench.finetuning.predict import predict_logits, probabilities
+from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
 from clue_bench.tasks.rows import UNLABELLED, Rows
-from clue_bench.tasks.task import Task, load_task
+from clue_bench.tasks.task import Task, carried_task
 from clue_bench.training import hardware
 from clue_bench.weights.read import read_object
 
+MULTI_LABEL = "multi_label_classification"  # as config.json calls it
 MAX_LENGTH = 512  # tokens, if neither provenance nor card says otherwise
 Texts = tuple[str, ...]
 """The texts of one row: one text, or a pair."""
@@ -45,10 +46,15 @@ RowScores = tuple[LabelScore, ...]
 
 
 class Scores(NamedTuple):
-    """Scores in the rows' order; `truncated_rows` counts rows that were cut to the model's length."""
+    """Scores in the rows' order; `truncated` says which rows were cut to the model's length."""
 
     rows: list[RowScores]
-    truncated_rows: int
+    truncated: list[bool]
+
+    @property
+    def truncated_rows(self) -> int:
+        """Return the number of rows that were cut."""
+        return sum(self.truncated)
 
 
 @dataclass(frozen=True)
@@ -56,6 +62,7 @@ class Description:
     """The description of a model: names, labels in the order of its outputs, and the rows that it accepts.
 
     `run_id` is that of the run, or the model's name if the folder has no record. Without a card, `num_texts` is None.
+    The probabilities of a multi-label model are of each label by itself.
     """
 
     run_id: str
@@ -66,6 +73,7 @@ class Description:
     descriptions: tuple[str, ...]
     num_texts: int | None
     max_length: int  # tokens
+    is_multi_label: bool = False
 
 
 class Predictor:
@@ -74,13 +82,14 @@ class Predictor:
     def __init__(
         self,
         *,
+        folder: Path,
         description: Description,
         task: Task | None,
         classifier: Classifier,
         tokeniser: Tokeniser,
         precision: hardware.Precision | Literal["auto"],
     ) -> None:
-        self.description, self.task = description, task
+        self.folder, self.description, self.task = folder, description, task
         self._device = hardware.pick_device()
         picked = hardware.pick_precision(precision, self._device)
         self._autocast = torch.bfloat16 if picked == "bf16" else None
@@ -92,14 +101,15 @@ class Predictor:
     def open(cls, path: Path | str, *, task: Task | None = None) -> Self:
         """Load a fine-tuned model of any family from a run's folder, a checkpoint folder or the hub.
 
-        The default `task` is the card that the checkpoint's provenance names, if it can be found. Raises ClueBenchError
-        if the folder holds no classifier, or one whose labels differ from the card's.
+        The default `task` is the card that the checkpoint's provenance carries or names. Raises ClueBenchError if the
+        folder holds no classifier, or one whose labels differ from the card's.
         """
         hardware.keep_freed_memory()
         base = open_pretrained(path)
-        labels = _labels(base.folder)
-        name = base.provenance.get("task")
-        card = task or (load_task(name) if isinstance(name, str) and name in card_paths("tasks") else None)
+        labels = output_names(base.folder)
+        kind = _refuse_regression(base.folder, labels)
+        stated, where = base.provenance.get("card"), str(base.folder / PROVENANCE)
+        card = task or carried_task(str(base.provenance.get("task", "")), stated, where=where)
         if card is not None and sorted(card.labels) != sorted(labels):
             raise ClueBenchError(
                 f"{base.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.labels)}",
@@ -117,8 +127,10 @@ class Predictor:
             descriptions=tuple(meanings.get(label, "") for label in labels),
             num_texts=len(card.text_fields) if card else None,
             max_length=min(length, base.sizes.max_positions),
+            is_multi_label=kind == MULTI_LABEL,
         )
         return cls(
+            folder=base.folder,
             description=description,
             task=card,
             classifier=base.trained(),
@@ -155,7 +167,8 @@ class Predictor:
         if not np.isfinite(logits).all():
             message = f"{self.description.run_id}: outputs that are no numbers"
             raise ClueBenchError(message, "check the weights: clue-bench doctor --model DIR")
-        return Scores([self._scores(shares) for shares in probabilities(logits)], encoded.truncated_rows)
+        shares_of = label_probabilities if self.description.is_multi_label else probabilities
+        return Scores([self._scores(shares) for shares in shares_of(logits)], encoded.truncated.tolist())
 
     def _scores(self, shares: npt.NDArray[np.float64]) -> RowScores:
         labels, descriptions = self.description.labels, self.description.descriptions
@@ -180,15 +193,15 @@ def _check_text(text: object, where: str) -> None:
         raise ClueBenchError(f"{where}: half a character at place {error.start}", "give whole characters") from error
 
 
-def _labels(folder: Path) -> tuple[str, ...]:
-    """Return the names of a classifier's outputs from config.json."""
-    names = read_object(folder / CONFIG).get("id2label")
-    if not isinstance(names, dict) or set(names) != {str(number) for number in range(len(names))}:
+def _refuse_regression(folder: Path, labels: tuple[str, ...]) -> str:
+    """Return what config.json says that the outputs are. Raises ClueBenchError if they are numbers, not labels."""
+    kind = str(read_object(folder / CONFIG).get("problem_type") or "")
+    if kind == "regression" or len(labels) == 1:
         raise ClueBenchError(
-            f"{folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
-            f"fine-tune it: clue-bench finetune --task T --model {folder}",
+            f"{folder}: a regression model: its {len(labels)} output is a number, and no label has a probability",
+            f"fine-tune a classifier from it: clue-bench finetune --model {folder} --task TASK",
         )
-    return tuple(str(names[str(number)]) for number in range(len(names)))
+    return kind
 
 
 def _run_id(folder: Path) -> str | None:

@@ -166,6 +166,7 @@ def _predictor(base: Pretrained, task: Task, settings: Settings) -> Predictor:
         max_length=settings.max_length,
     )
     return Predictor(
+        folder=base.folder,
         description=description,
         task=task,
         classifier=base.classifier(labels, dropout=settings.dropout),

@@ -11,9 +11,9 @@ import json
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts
+from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts, HeldOut
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.task import Task
 
@@ -51,12 +51,23 @@ def find(task: Task, split: str, data: Path) -> Found:
             raise ClueBenchError(
                 f"{data / archive_name(task)}: no {file} in it, at the root or one folder down", DAMAGED
             )
-        archive = f" or {archive_name(task)}" if task.archive is not None else ""
+        if task.archive is None:
+            raise ClueBenchError(*_lacks(task, split, data))
+        archive = f" or {archive_name(task)}"
         raise ClueBenchError(
             f"{data}: no {task.name}/{file}, {task.name}/{file}.gz{archive}",
             f"give --data the folder of the tasks, or run: clue-bench data fetch --task {task.name} --data {data}",
         )
     return found
+
+
+def _lacks(task: Task, split: str, data: Path) -> tuple[str, str]:
+    """Return message and hint for a split of an own task without a file, which nothing can fetch."""
+    train = locate(task, "train", data) if split != "train" and "train" in task.splits else None
+    message = f"{data}: no {task.name}/{task.splits[split].file}, {task.name}/{task.splits[split].file}.gz"
+    if train is not None and train.member is None:
+        return message, f"give --data {train.path}: then {split} is held out of its rows; or write the file"
+    return message, f"write {data / task.name / task.splits[split].file}, or give --data a single file of labelled rows"
 
 
 def content(found: Found) -> bytes:
@@ -128,6 +139,7 @@ def _members(archive: Path) -> list[str]:
 
 
 OFFICIAL_NAME, OWN_NAME = "clue", "own"
+MARKER = "DATASET.json"
 
 
 def describe(task: Task, data: Path, files: dict[str, FileFacts]) -> DataFacts:
@@ -136,7 +148,8 @@ def describe(task: Task, data: Path, files: dict[str, FileFacts]) -> DataFacts:
     The data set is "clue" for a built-in card, "own" for a user's, or what DATASET.json says. Raises ClueBenchError if
     that file cannot be read.
     """
-    name = _named(data / "DATASET.json") or (OFFICIAL_NAME if task.is_builtin else OWN_NAME)
+    stated = _stated(data / MARKER)
+    name = stated.get("name") or (OFFICIAL_NAME if task.is_builtin else OWN_NAME)
     if name == OFFICIAL_NAME and all(facts.is_official for facts in files.values()):
         return DataFacts(name=name, revision=OFFICIAL, files=files)
     # A user's card may read other fields of the same files: then it is part of what the revision names.
@@ -144,14 +157,19 @@ def describe(task: Task, data: Path, files: dict[str, FileFacts]) -> DataFacts:
     hashes = "\n".join([*lines, *([] if task.is_builtin else [task.sha256])])
     kind = "different" if name == OFFICIAL_NAME else name
     revision = f"{kind}-{hashlib.sha256(hashes.encode()).hexdigest()[:8]}"
-    return DataFacts(name=name, revision=revision, files=files)
+    return DataFacts(name=name, revision=revision, files=files, held_out=stated.get("held_out"))
 
 
-def _named(marker: Path) -> str | None:
-    """Return the name in a DATASET.json, None if there is no such file."""
+def _stated(marker: Path) -> dict[str, Any]:
+    """Return what a DATASET.json says, {} if there is no such file: a name, or how dev was held out."""
     if not marker.is_file():
-        return None
+        return {}
     try:
-        return str(json.loads(marker.read_text(encoding="utf-8"))["name"])
-    except (ValueError, KeyError, TypeError) as error:
+        stated = json.loads(marker.read_text(encoding="utf-8"))
+        held_out = stated.get("held_out")
+        return {
+            "name": str(stated["name"]) if held_out is None else "",
+            "held_out": held_out and HeldOut.model_validate(held_out),
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClueBenchError(f"{marker}: no name in it", 'write {"name": "…"} into it') from error

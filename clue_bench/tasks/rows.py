@@ -1,16 +1,13 @@
 """Rows of task data, read and checked against the card.
 
-Input: a task, a data folder. Output: the rows of a split, and the facts that say which file they came from. JSON Lines
-for `.json` and `.jsonl`, tables with a header for `.csv` and `.tsv`. Everything that is not as the card says is an
-error naming file, line and field.
+Input: a task, a data folder. Output: the rows of a split, and the facts that say which file they came from; `formats`
+reads the files. Everything that is not as the card says is an error naming file, line and field.
 """
 
-import csv
 import hashlib
-import io
-import json
+import numbers
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +18,7 @@ import numpy.typing as npt
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import DAMAGED, available_splits, content, find
+from clue_bench.tasks.formats import Table, parse_table
 from clue_bench.tasks.task import Span, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
@@ -34,11 +32,62 @@ def texts_of(row: dict[str, Any], task: Task, where: str) -> tuple[str, ...]:
 
 
 def label_of(row: dict[str, Any], task: Task, where: str) -> str:
-    """Return the row's label as the card spells it; JSON's 0 and true are taken as "0" and "true"."""
+    """Return the row's label as the card spells it; 0, 1.0 and true are taken as "0", "1" and "true"."""
     value = _at(row, task.label_field, where)
-    if isinstance(value, bool):
-        return str(value).lower()
-    return _clean(str(value) if isinstance(value, int) else value, task.label_field, where)
+    return _clean(spelled(value), task.label_field, where)
+
+
+def spelled(label: Any) -> Any:
+    """Return how a card spells a label that is a number or a truth value; anything else as it is.
+
+    1.0, from a column of numbers that had gaps, is the class "1".
+    """
+    if isinstance(label, bool) or type(label).__name__ == "bool_":  # of numpy
+        return str(bool(label)).lower()
+    if isinstance(label, numbers.Integral):
+        return str(label)
+    if isinstance(label, numbers.Real) and label == label:
+        return str(int(float(label))) if label == label // 1 else str(label)
+    return label
+
+
+def value_at(row: dict[str, Any], field: str) -> Any:
+    """Return the value of a field, None if there is none; "target.text" reaches into an object."""
+    value = _found(row, field)
+    return None if value is _ABSENT else value
+
+
+def has_label(row: dict[str, Any], task: Task) -> bool:
+    """Return whether a row has a label at all: it is not missing, and not -1, which the hub's test sets have."""
+    value = value_at(row, task.label_field)
+    return not is_missing(value) and (spelled(value) != "-1" or "-1" in task.labels)
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value says nothing: null, "", or not a number."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # of pandas
+        return True
+    return bool(value == "") if isinstance(value, str) else isinstance(value, numbers.Real) and value != value
+
+
+def column_of(field: str, columns: Collection[str]) -> str:
+    """Return the column that holds a field: the one of that full name, else the one that "target.text" reaches into."""
+    return field if field in columns else field.split(".")[0]
+
+
+def lacking(fields: Iterable[str], columns: Collection[str]) -> list[str]:
+    """Return the fields that none of `columns` holds."""
+    return [field for field in dict.fromkeys(fields) if column_of(field, columns) not in columns]
+
+
+def check_header(table: Table, fields: Iterable[str], where: str) -> None:
+    """Raise ClueBenchError if the header of a table has no column for one of the card's fields."""
+    missing = lacking(fields, table.columns) if table.has_header else []
+    if missing:
+        raise ClueBenchError(
+            f"{where}: the header has no column '{missing[0]}'; found {', '.join(table.columns) or 'none'}",
+            f"rename the column in the header to '{missing[0]}', or change the card's fields to those of the file",
+        )
 
 
 def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int | str:
@@ -49,6 +98,11 @@ def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int 
     if not isinstance(value, int | str) or isinstance(value, bool):
         raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "fix the line")
     return value
+
+
+def text_at(row: dict[str, Any], field: str, where: str) -> str:
+    """Return the text in a field, which no card describes. Raises ClueBenchError if it is none."""
+    return _clean(_at(row, field, where), field, where)
 
 
 def _text(row: dict[str, Any], name: str, task: Task, where: str) -> str:
@@ -115,19 +169,20 @@ def _clean(value: Any, name: str, where: str) -> str:
 
 UNLABELLED = -1
 LABELLED_SPLITS = ("train", "dev")
-_JSON_LINES = (".json", ".jsonl")
-_DELIMITERS = {".csv": ",", ".tsv": "\t"}
-LONGEST_FIELD = 2**24  # characters in a field of a table; Python's own limit of 131,072 is less than a novel
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a split: texts (one or two per row), class numbers (UNLABELLED in test sets), and ids as given."""
+    """The rows of a split: texts (one or two per row), class numbers (or UNLABELLED, in test sets), and ids as given.
+
+    `notes` say what was recognised in the file, e.g. another encoding.
+    """
 
     texts: list[tuple[str, ...]]
     labels: npt.NDArray[np.int64]
     ids: list[int | str]
     facts: FileFacts
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -151,20 +206,24 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     labels: list[int] = []
     ids: list[int | str] = []
     dropped = count = 0
-    for number, row in _parsed(_decoded(raw, found.where), name=found.name, where=found.where):
-        where = f"{found.where}, line {number}"
+    table = parse_table(raw, name=found.name, where=found.where)
+    is_labelled = split in LABELLED_SPLITS
+    spans = [field for span in task.spans for field in (span.start, span.text)]
+    check_header(table, [*task.text_fields, *spans, *([task.label_field] if is_labelled else [])], found.where)
+    for place, row in zip(table.places, table.rows, strict=True):
+        where = f"{found.where}, {place}"
         count += 1
-        if split in LABELLED_SPLITS:
+        # Labels of an official test set, if any, are never looked at.
+        if is_labelled or (card.submission is None and has_label(row, task)):
             label = label_of(row, task, where)
-            if label in task.dropped_labels:
+            if is_labelled and label in task.dropped_labels:
                 dropped += 1
                 continue
-            if label not in classes:
+            if label not in classes and label not in task.dropped_labels:
                 raise ClueBenchError(
-                    f"{where}: label '{label}' is not one of {task.name}'s {len(classes)} labels",
-                    f"run clue-bench tasks show {task.name}",
+                    f"{where}: label '{label}' is not one of {task.name}'s {len(classes)} labels", task.labels_hint
                 )
-            labels.append(classes[label])
+            labels.append(classes.get(label, UNLABELLED))
         else:
             labels.append(UNLABELLED)
         texts.append(texts_of(row, task, where))
@@ -173,73 +232,4 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         raise ClueBenchError(f"{found.where}: no rows", DAMAGED)
     md5 = hashlib.md5(raw, usedforsecurity=False).hexdigest()
     facts = FileFacts(rows=count, md5=md5, expected_rows=card.rows, expected_md5=card.md5, dropped_rows=dropped)
-    return Rows(texts, np.array(labels, dtype=np.int64), ids, facts)
-
-
-def parse_rows(raw: bytes, *, name: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield line number and row of a file's bytes; `name` ends in .json, .jsonl, .csv or .tsv."""
-    yield from _parsed(_decoded(raw, where), name=name, where=where)
-
-
-def _parsed(text: str, *, name: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    suffix = Path(name.removesuffix(".gz")).suffix.lower()
-    if suffix in _JSON_LINES:
-        return _json_lines(text, where)
-    if suffix not in _DELIMITERS:
-        known = ", ".join((*_JSON_LINES, *_DELIMITERS))
-        raise ClueBenchError(
-            f"{where}: '{name}' ends in none of {known}", "rename the file, or save it as one of these"
-        )
-    return _table(text, _DELIMITERS[suffix], where)
-
-
-def _json_lines(text: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ClueBenchError(
-                f"{where}, line {number}: not JSON: {error}", "write one JSON object a line"
-            ) from error
-        if not isinstance(row, dict):
-            kind = type(row).__name__
-            raise ClueBenchError(f"{where}, line {number}: found a {kind}, expected a JSON object", "fix the line")
-        yield number, row
-
-
-def _table(text: str, delimiter: str, where: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    csv.field_size_limit(LONGEST_FIELD)
-    # A tab-separated file has no quotes: a title may begin with one.
-    lines = io.StringIO(text, newline="")
-    if delimiter == "\t":
-        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
-    header: list[str] | None = None
-    try:
-        for cells in reader:
-            if not cells:
-                continue
-            if header is None:
-                header = [cell.strip() for cell in cells]
-                if len(set(header)) != len(header):
-                    twice = next(name for name in header if header.count(name) > 1)
-                    raise ClueBenchError(f"{where}: two columns are called '{twice}'", "rename one of them")
-                continue
-            if len(cells) != len(header):
-                raise ClueBenchError(
-                    f"{where}, line {reader.line_num}: {len(cells)} columns, the header has {len(header)}",
-                    "quote fields that hold the delimiter",
-                )
-            yield reader.line_num, dict(zip(header, cells, strict=True))
-    except csv.Error as error:
-        raise ClueBenchError(f"{where}, line {reader.line_num}: {error}", "fix the line") from error
-
-
-def _decoded(raw: bytes, where: str) -> str:
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ClueBenchError(f"{where}: invalid UTF-8 at byte {error.start}", "save the file as UTF-8") from error
+    return Rows(texts, np.array(labels, dtype=np.int64), ids, facts, table.notes)

@@ -1,4 +1,4 @@
-"""Read rows from outside a data folder: datasets on the Hugging Face hub, pandas frames, lists of rows.
+"""Read rows from outside a data folder: datasets on the Hugging Face hub, pandas frames, lists of rows, single files.
 
 Input: rows by split, under the hub's names or the card's. Output: a folder with files in CLUE's own format, labels
 spelled as on the card, so that everything else reads one kind of data, and the revision of a run is the hash of its
@@ -6,29 +6,35 @@ rows. The hub numbers classes in an order of its own, keeps neither keywords nor
 files are another revision than the official ones; where it keeps everything, they are the same bytes.
 """
 
-import hashlib
 import json
-import numbers
-import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clue_bench.cards import card_paths, decode
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.download import NotServed, Patience, reach
-from clue_bench.tasks.rows import LABELLED_SPLITS, texts_of
-from clue_bench.tasks.task import Task, load_task
+from clue_bench.tasks.formats import JSON_LINES, Table, suffix_of, write_rows
+from clue_bench.tasks.rows import (
+    LABELLED_SPLITS,
+    column_of,
+    has_label,
+    is_missing,
+    lacking,
+    spelled,
+    texts_of,
+    value_at,
+)
+from clue_bench.tasks.task import Task
 
 BATCH_ROWS = 1_000
-DEV_SHARE = 10  # of rows without splits one in so many is held out as dev
-MAX_LENGTH = 128  # tokens, of a task without a card
-_JSON_LINES = (".json", ".jsonl")
-_SPLIT_NAMES = {"dev": ("dev", "validation", "valid", "val")}
+SPLIT_NAMES = {
+    "train": ("train", "training", "训练集", "训练"),
+    "dev": ("dev", "validation", "valid", "val", "eval", "验证集", "验证", "开发集"),
+    "test": ("test", "testing", "测试集", "测试"),
+}
 _KINDS = "a frame, a Dataset or a list of dictionaries"
-_GIVE_SPLITS = 'give data={"train": …, "dev": …}'
+GIVE_SPLITS = 'give data={"train": …, "dev": …}'
 _ID_COLUMNS = ("corpus_id", "idx")  # corpus_id is CSL's own id, idx the number of the line
 
 Splits = Mapping[str, Any]
@@ -38,17 +44,18 @@ Load = Callable[[str, str], Splits]
 """Called with the name of a dataset and of a configuration. May raise anything."""
 
 
-class _Source(NamedTuple):
+class RowSource(NamedTuple):
     """Rows of one split, whatever held them: `names` are those of numbered labels, None where labels are themselves."""
 
     columns: list[str]
     num_rows: int
     names: list[str] | None
     rows: Iterable[Mapping[str, Any]]
-    numbers: Sequence[int]  # of the rows in what held them, for errors
+    places: Sequence[str]  # where the rows stand in what held them, for errors
+    called: str = ""  # a file's name
 
 
-class _Refused(NotServed):
+class Refused(NotServed):
     """Rows in memory that do not fit, with what to change."""
 
     def __init__(self, reason: str, hint: str) -> None:
@@ -78,212 +85,92 @@ def write_splits(
 ) -> None:
     """Write every split of the card that `splits` has to `folder`; `progress` is called with rows done and of all.
 
-    A label that is a number without a name is refused if labels go `by_name`, else taken as the card's label of that
-    spelling. Raises NotServed if train or dev is missing, if the card's files are tables, or naming what does not fit.
+    A label that is a number without a name is refused if labels go `by_name`, as the hub's do, else taken as the card's
+    label of that spelling. Raises NotServed if train or dev is missing, if the card's files are tables and the rows the
+    hub's, or naming what does not fit.
     """
-    tables = [card.file for card in task.splits.values() if not card.file.endswith(_JSON_LINES)]
-    if tables:
+    tables = [card.file for card in task.splits.values() if suffix_of(card.file) not in JSON_LINES]
+    if tables and by_name:
         raise NotServed(f"the card wants {', '.join(tables)}; such rows are written as JSON Lines only")
-    chosen = {split: name for split in task.splits if (name := _name_in(split, splits)) is not None}
+    chosen = {split: name for split in task.splits if (name := name_in(split, splits)) is not None}
     for needed in LABELLED_SPLITS:
         if needed not in chosen:
-            raise _Refused(f"no {needed} split; found {', '.join(map(str, splits)) or 'none'}", _GIVE_SPLITS)
+            raise Refused(f"no {needed} split; found {', '.join(map(str, splits)) or 'none'}", GIVE_SPLITS)
     folder.mkdir(parents=True, exist_ok=True)
-    sources = {split: _source(splits[name], task.label_field) for split, name in chosen.items()}
+    sources = {split: source_of(splits[name], task.label_field) for split, name in chosen.items()}
     if not by_name:  # all rows are looked at before any is written
         for split, source in sources.items():
             if not source.num_rows:
-                raise _no_rows(chosen[split])
+                raise no_rows(chosen[split])
             for _ in _rows(task, source, split=split, name=chosen[split], by_name=by_name):
                 pass
     total, done = sum(source.num_rows for source in sources.values()), 0
     for split, source in sources.items():
+        rows = _rows(task, source, split=split, name=chosen[split], by_name=by_name)
+        if suffix_of(task.splits[split].file) not in JSON_LINES:
+            write_rows(folder / task.splits[split].file, [_flat(row, task) for row in rows])
+            continue
         with (folder / task.splits[split].file).open("w", encoding="utf-8", newline="\n") as file:
-            for row in _rows(task, source, split=split, name=chosen[split], by_name=by_name):
+            for row in rows:
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
                 done += 1
                 if done % BATCH_ROWS == 0 or done == total:
                     progress(done, total)
 
 
-@contextmanager
-def data_folder(task: Task, data: Any) -> Iterator[Path]:
-    """Yield a folder with the task's data: `data` itself if it is a path, else one that is gone after the block.
-
-    `data` may be splits by name, or the rows of one: then its column `split` divides it, and without such a column one
-    row in ten is held out as dev, chosen by its texts, so that the same text is never in both. Raises ClueBenchError.
-    """
-    if isinstance(data, str | Path):
-        yield Path(data)
-        return
-    with tempfile.TemporaryDirectory(prefix="clue-bench-rows-") as scratch:
-        try:
-            splits = data if isinstance(data, Mapping) else _divided(data, task.text_fields, task.label_field)
-            write_splits(task, splits, Path(scratch) / task.name, by_name=False)
-        except NotServed as error:
-            hint = getattr(error, "hint", "give rows with the fields and labels of the card")
-            raise ClueBenchError(f"{task.name}: {error.reason}", hint) from error
-        yield Path(scratch)
+def _flat(row: dict[str, Any], task: Task) -> dict[str, Any]:
+    """Return a row for a table, whose columns have the fields' full names."""
+    spans = [field for span in task.spans for field in (span.start, span.text)]
+    texts = {field: value_at(row, field) for field in (*task.text_fields, *spans)}
+    return {key: row[key] for key in (task.id_field, task.label_field) if key in row} | texts
 
 
-def data_name(data: Any) -> str:
-    """Return the name of `data` in records: a folder's name, or the type of the rows' container."""
-    return Path(data).name if isinstance(data, str | Path) else f"rows of a {type(data).__name__}"
+def no_rows(name: str) -> NotServed:
+    """Return the error for a split without rows."""
+    return Refused(f"{name} has no rows", "give one row or more")
 
 
-def card_for(name: str, data: Any) -> Task:
-    """Return the card called `name`, a name or a path. Raises ClueBenchError, for rows with a hint to name columns."""
-    try:
-        return load_task(name)
-    except ClueBenchError as error:
-        if isinstance(data, str | Path) or name.endswith(".toml") or name in card_paths("tasks"):
-            raise
-        hint = 'name the columns of rows without a card: text="…", label="…"'
-        raise ClueBenchError(error.message, hint) from error
+def require(fields: Iterable[str], source: RowSource, where: str = "") -> None:
+    """Raise NotServed if no column of the rows holds one of the fields."""
+    if missing := lacking(fields, source.columns):
+        reason = f"no column {', '.join(missing)}; found {', '.join(source.columns) or 'none'}"
+        raise Refused(f"{where}: {reason}" if where else reason, "name columns that the rows have")
 
 
-def own_task(name: str, data: Any, *, text: str | int | Sequence[str | int], label: str | int) -> Task:
-    """Return a card for rows without one: the classes are the labels of the training rows, sorted.
-
-    Of one table that is divided, the classes are those of all its labelled rows. `text` names the column of texts, or
-    the two columns of pairs; a column that is called by a number, by the number. Raises ClueBenchError.
-    """
-    if isinstance(data, str | Path):
-        raise ClueBenchError(f"{data}: the fields of a folder's files are named by a card", "leave text and label out")
-    if name in card_paths("tasks"):
-        raise ClueBenchError(f"there is a task card called '{name}' already", "give it another name")
-    fields = [str(column) for column in ([text] if isinstance(text, str | int) else text)]
-    label = str(label)
-    try:
-        splits = data if isinstance(data, Mapping) else _divided(data, fields, label)
-        if "train" not in splits:
-            raise _Refused(f"no train split; found {', '.join(map(str, splits)) or 'none'}", _GIVE_SPLITS)
-        labels = _labels(splits, fields, label, of=("train",) if splits is data else LABELLED_SPLITS)
-    except NotServed as error:
-        raise ClueBenchError(f"{name}: {error.reason}", getattr(error, "hint", "give such rows")) from error
-    present = [split for split in ("train", "dev", "test") if split in LABELLED_SPLITS or _name_in(split, splits)]
-    values = {
-        "name": name,
-        "title": name,
-        "column": name,
-        "text_fields": fields,
-        "label_field": label,
-        "labels": labels,
-        "label_descriptions": labels,
-        "metric": "accuracy",
-        "max_length": MAX_LENGTH,
-        "splits": {split: {"file": f"{split}.json"} for split in present},
-    }
-    return decode(Task, values, where=f"the task '{name}' of these rows")
+def name_in(split: str, splits: Iterable[str]) -> str | None:
+    """Return what `splits` call the split, None if they lack it."""
+    return next((name for name in SPLIT_NAMES.get(split, (split,)) if name in splits), None)
 
 
-def _labels(splits: Splits, fields: list[str], label: str, *, of: Iterable[str]) -> list[str]:
-    """Return the classes of the splits `of`, sorted, or as a Dataset names them."""
-    labels: set[str] = set()
-    for name in filter(None, (_name_in(split, splits) for split in of)):
-        source = _source(splits[name], label)
-        if not source.num_rows:
-            raise _no_rows(name)
-        _require([*fields, label], source, name)
-        if source.names is not None:
-            if len(source.names) < 2:
-                raise _one_class(label, source.names)
-            return source.names
-        for number, row in zip(source.numbers, source.rows, strict=True):
-            labels.add(_label_name(row.get(label), f"{name}, row {number}: {label}"))
-    if len(labels) < 2:
-        raise _one_class(label, labels)
-    return sorted(labels)
+def _places(number: int) -> list[str]:
+    return [f"row {place}" for place in range(number)]
 
 
-def _one_class(label: str, labels: Iterable[str]) -> NotServed:
-    return _Refused(f"all labels in column {label} are '{', '.join(labels)}'", "give rows of two classes or more")
-
-
-def _label_name(value: Any, where: str) -> str:
-    """Return the class that a label names: 1.0, from a column of numbers that had gaps, is the class "1"."""
-    if _is_missing(value):
-        raise _Refused(f"{where} is {value!r}, expected a label", "label the row, or leave it out")
-    whole = isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral) and value == value // 1
-    return str(int(value)) if whole else str(value)
-
-
-def _is_missing(value: Any) -> bool:
-    if value is None or type(value).__name__ in ("NAType", "NaTType"):  # of pandas
-        return True
-    return value == "" if isinstance(value, str) else isinstance(value, numbers.Real) and value != value
-
-
-def _divided(data: Any, fields: list[str], label: str) -> dict[str, _Source]:
-    """Return the rows of one table by split. A column `split` divides them, unless it holds texts or labels."""
-    source = _source(data, label)
-    if not source.num_rows:
-        raise _no_rows("data")
-    _require([*fields, label], source)
-    texts = [_column(field, source.columns) for field in fields]
-    is_given = "split" in source.columns and "split" not in (*texts, label)
-    found: dict[str, tuple[list[int], list[Mapping[str, Any]]]] = {}
-    for number, row in enumerate(source.rows):
-        split = row.get("split") if is_given else _drawn([row.get(column) for column in texts])
-        if _is_missing(split):
-            raise _Refused(f"row {number}: split is {split!r}, expected a name", "write train, dev or test there")
-        numbers_found, rows = found.setdefault(str(split), ([], []))
-        numbers_found.append(number)
-        rows.append(row)
-    if not is_given and len(found) < 2:
-        raise _Refused(f"{source.num_rows} rows have too few different texts to hold out dev", _GIVE_SPLITS)
-    return {
-        split: source._replace(num_rows=len(rows), rows=rows, numbers=numbers_found)
-        for split, (numbers_found, rows) in found.items()
-    }
-
-
-def _drawn(values: list[Any]) -> str:
-    texts = json.dumps(values, ensure_ascii=False, default=str)
-    return "train" if int(hashlib.sha256(texts.encode(errors="replace")).hexdigest(), 16) % DEV_SHARE else "dev"
-
-
-def _no_rows(name: str) -> NotServed:
-    return _Refused(f"{name} has no rows", "give one row or more")
-
-
-def _column(path: str, columns: Collection[str]) -> str:
-    """Return the column that holds a field: the one of that full name, else the one that "target.text" reaches into."""
-    return path if path in columns else path.split(".")[0]
-
-
-def _require(paths: Iterable[str], source: _Source, where: str = "") -> None:
-    lacking = dict.fromkeys(path for path in paths if _column(path, source.columns) not in source.columns)
-    if lacking:
-        reason = f"no column {', '.join(lacking)}; found {', '.join(source.columns) or 'none'}"
-        raise _Refused(f"{where}: {reason}" if where else reason, "name columns that the rows have")
-
-
-def _name_in(split: str, splits: Splits) -> str | None:
-    return next((name for name in _SPLIT_NAMES.get(split, (split,)) if name in splits), None)
-
-
-def _source(rows: Any, label_field: str) -> _Source:
+def source_of(rows: Any, label_field: str) -> RowSource:
     """Return rows of any supported type with their columns and names. Raises NotServed for other types."""
-    if isinstance(rows, _Source):
+    if isinstance(rows, RowSource):
         return rows
+    if isinstance(rows, Table):
+        return RowSource(rows.columns, len(rows), None, rows.rows, rows.places, rows.called)
     if all(hasattr(rows, name) for name in ("column_names", "iter", "num_rows")):  # datasets.Dataset
         names = getattr(rows.features.get(label_field), "names", None)
-        return _Source(list(rows.column_names), rows.num_rows, names, _Batches(rows), range(rows.num_rows))
+        return RowSource(list(rows.column_names), rows.num_rows, names, _Batches(rows), _places(rows.num_rows))
     if all(hasattr(rows, name) for name in ("to_dict", "columns", "set_axis")):  # pandas.DataFrame
         columns = [str(column) for column in rows.columns]
         if len(set(columns)) < len(columns):
             twice = next(name for name in columns if columns.count(name) > 1)
-            raise _Refused(f"two columns are called '{twice}'", "rename one of them")
+            raise Refused(f"two columns are called '{twice}'", "rename one of them")
         records = rows.set_axis(columns, axis=1).to_dict("records")
-        return _Source(columns, len(rows), None, records, range(len(rows)))
+        return RowSource(columns, len(rows), None, records, _places(len(rows)))
     # What can be read only once is refused: rows are read for their labels, checked, and written.
     found = list(rows) if isinstance(rows, Collection) and not isinstance(rows, str | bytes | Mapping) else [rows]
     if not all(isinstance(row, Mapping) for row in found) or isinstance(rows, Mapping):
         kind = "None" if rows is None else f"of type {type(rows).__name__}"
-        raise _Refused(f"rows are {kind}, expected {_KINDS}", f"give {_KINDS}")
+        raise Refused(f"rows are {kind}, expected {_KINDS}", f"give {_KINDS}")
     named = [{str(key): value for key, value in row.items()} for row in found]
-    return _Source(list(dict.fromkeys(key for row in named for key in row)), len(named), None, named, range(len(named)))
+    return RowSource(
+        list(dict.fromkeys(key for row in named for key in row)), len(named), None, named, _places(len(named))
+    )
 
 
 @dataclass(frozen=True)
@@ -298,28 +185,36 @@ class _Batches:
                 yield dict(zip(batch, values, strict=True))
 
 
-def _rows(task: Task, source: _Source, *, split: str, name: str, by_name: bool) -> Iterator[dict[str, Any]]:
+def _rows(task: Task, source: RowSource, *, split: str, name: str, by_name: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split with keys in the order in which CLUE's files have them."""
     labelled = split in LABELLED_SPLITS
     paths = [*task.text_fields, *(path for span in task.spans for path in (span.start, span.text))]
     columns = source.columns
-    _require([*paths, *([task.label_field] if labelled else [])], source, name)
-    texts = list(dict.fromkeys(_column(path, columns) for path in paths))
+    require([*paths, *([task.label_field] if labelled else [])], source, name)
+    texts = list(dict.fromkeys(column_of(path, columns) for path in paths))
     id_column = next((column for column in (task.id_field, *_ID_COLUMNS) if column in columns), None)
-    for place, (number, row) in enumerate(zip(source.numbers, source.rows, strict=True)):
-        where = f"{name}, row {number}"
+    for number, (place, row) in enumerate(zip(source.places, source.rows, strict=True)):
+        where = f"{source.called or name}, {place}"
         fields = {column: row.get(column) for column in texts}
         try:
             texts_of(fields, task, where)
         except ClueBenchError as error:
-            raise _Refused(error.message, "change the value, or leave the row out") from error
-        if labelled:
-            value = row.get(task.label_field)
-            if not by_name and (source.names is None or _is_missing(value)):
-                value = _label_name(value, f"{where}: {task.label_field}")
-            yield _labelled(fields, _label(value, source.names, task, where=where), task)
+            raise Refused(error.message, "change the value, or leave the row out") from error
+        ids = {} if labelled else {task.id_field: number if id_column is None else row.get(id_column)}
+        if labelled or (not by_name and task.splits[split].submission is None and has_label(dict(row), task)):
+            value = value_at(dict(row), task.label_field)
+            if not by_name and (source.names is None or is_missing(value)):
+                value = label_name(value, f"{where}: {task.label_field}")
+            yield {**ids, **_labelled(fields, _label(value, source.names, task, where=where), task)}
         else:
-            yield {task.id_field: place if id_column is None else row.get(id_column), **fields}
+            yield {**ids, **fields}
+
+
+def label_name(value: Any, where: str) -> str:
+    """Return the class that a label names. Raises NotServed if there is none."""
+    if is_missing(value):
+        raise Refused(f"{where} is {value!r}, expected a label", "label the row, or leave it out")
+    return str(spelled(value))
 
 
 def _labelled(fields: dict[str, Any], label: str, task: Task) -> dict[str, Any]:

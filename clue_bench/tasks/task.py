@@ -4,15 +4,18 @@ Input: a card's name or path. Output: a frozen, checked `Task`.
 """
 
 import hashlib
-from typing import Literal, Self
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import pydantic
 
-from clue_bench.cards import Card, Name, builtin_folder, find_card, load_card
+from clue_bench.cards import Card, Name, builtin_folder, card_paths, decode, find_card, load_card
 from clue_bench.doors.records import TaskFacts
 
 MEAN_COLUMN = "Score"
 """Heading of the mean of four tasks, which no task may use."""
+
+MAX_LABELS_NAMED = 20  # in a hint
 
 _MD5 = "^[0-9a-f]{32}$"
 
@@ -102,8 +105,25 @@ class Task(Card):
     def facts(self) -> TaskFacts:
         """Return what records say about the task."""
         return TaskFacts(
-            name=self.name, title=self.title, column=self.column, metric=self.metric, card_sha256=self.sha256
+            name=self.name,
+            title=self.title,
+            column=self.column,
+            metric=self.metric,
+            card_sha256=self.sha256,
+            card=self.to_carry,
         )
+
+    @property
+    def to_carry(self) -> dict[str, Any] | None:
+        """Return the card for records and checkpoints, so that nothing asks for it again; None for a built-in one."""
+        return None if self.is_builtin else self.model_dump(mode="json")
+
+    @property
+    def labels_hint(self) -> str:
+        """Return where to read what the labels are; those of a task without a card are named."""
+        if self.is_builtin or len(self.labels) > MAX_LABELS_NAMED:
+            return f"run clue-bench tasks show {self.name}"
+        return f"change it to one of {', '.join(self.labels)}, or leave the row out"
 
     @property
     def sha256(self) -> str:
@@ -120,3 +140,13 @@ class Task(Card):
 def load_task(reference: str) -> Task:
     """Return the task called `reference`, a name or a path ending in .toml. Raises ClueBenchError."""
     return load_card(find_card("tasks", reference), Task)
+
+
+def carried_task(name: str, card: Mapping[str, Any] | None, *, where: str) -> Task | None:
+    """Return the task of a record or a checkpoint: its own card, else the one of that name; None if there is none.
+
+    `where` names the file in errors. Raises ClueBenchError if its card is not valid.
+    """
+    if card is not None:
+        return decode(Task, dict(card), where=where)
+    return load_task(name) if name in card_paths("tasks") else None

@@ -99,10 +99,11 @@ def test_a_corpus_and_a_vocabulary_print_and_lead_on(text_file, tmp_path):
     assert "<table>" in vocabulary._repr_html_()
 
 
-@pytest.mark.parametrize("given", [{"text": "text"}, {"label": "label"}])
-def test_text_and_label_are_given_together(given, checkpoint_folder):
-    with pytest.raises(cb.ClueBenchError, match="text and label"):
-        cb.finetune("mine", checkpoint_folder, data=FRAME, progress=False, **given)
+@pytest.mark.parametrize("given", [{"text": "text"}, {"label": "mood"}])
+def test_a_column_that_is_not_named_must_have_an_obvious_name(given, checkpoint_folder):
+    frame = FRAME.rename(columns={"text": "words", "label": "mood"})
+    with pytest.raises(cb.ClueBenchError, match="which column holds"):
+        cb.finetune("mine", checkpoint_folder, data=frame.assign(more="甲"), progress=False, **given)
 
 
 def test_a_bar_in_a_notebook_is_html_that_is_replaced(monkeypatch):

@@ -45,7 +45,13 @@ def split(num_rows: int, *, seed: int) -> Encoded:
     lengths = generator.integers(3, 12, num_rows)
     ids = generator.integers(2, VOCABULARY, int(lengths.sum())).astype(np.int32)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return Encoded(ids, np.zeros(len(ids), np.int8), offsets, ids[offsets[:-1]].astype(np.int64) % CLASSES, 0)
+    return Encoded(
+        ids,
+        np.zeros(len(ids), np.int8),
+        offsets,
+        ids[offsets[:-1]].astype(np.int64) % CLASSES,
+        np.zeros(len(offsets) - 1, bool),
+    )
 
 
 def own_model(dropout: float) -> Classifier:

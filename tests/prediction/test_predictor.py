@@ -4,12 +4,15 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from clue_bench.api.models import Model
 from clue_bench.cli import main
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.predictor import Predictor
+from clue_bench.tasks.formats import parse_table
 from clue_bench.tasks.task import load_task
 
 SIZES = {
@@ -23,14 +26,14 @@ SIZES = {
 }
 
 
-def write_classifier(folder, vocabulary_file, family, labels, provenance=None):
+def write_classifier(folder, vocabulary_file, family, labels, provenance=None, **more):
     """Write a model of random weights with these labels as transformers writes a fine-tuned one."""
     from transformers import AutoConfig, AutoModelForSequenceClassification, BertTokenizer
 
     torch.manual_seed(1)
     tokenizer = BertTokenizer.from_pretrained(str(vocabulary_file.parent))
     names = {"id2label": dict(enumerate(labels)), "label2id": {label: n for n, label in enumerate(labels)}}
-    config = AutoConfig.for_model(family, vocab_size=len(tokenizer), pad_token_id=0, **SIZES, **names)
+    config = AutoConfig.for_model(family, vocab_size=len(tokenizer), pad_token_id=0, **SIZES, **names, **more)
     AutoModelForSequenceClassification.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     (folder / "vocab.txt").write_bytes(vocabulary_file.read_bytes())
@@ -133,6 +136,38 @@ def test_without_a_card_labels_are_known_and_one_or_two_texts_welcome(tmp_path, 
         predictor.predict([("a", "b", "c")])
 
 
+@pytest.mark.parametrize("family", ["bert", "electra"])
+def test_a_multi_label_head_gives_the_probability_of_each_label_by_itself(family, tmp_path, vocabulary_file):
+    from transformers import AutoModelForSequenceClassification, BertTokenizer
+
+    labels = ("体育", "财经", "娱乐")
+    kind = {"problem_type": "multi_label_classification"}
+    folder = write_classifier(tmp_path / "model", vocabulary_file, family, labels, **kind)
+    (scores,) = Predictor.open(folder).predict([("我们在中国",)]).rows
+    inputs = BertTokenizer.from_pretrained(folder)("我们在中国", return_tensors="pt")
+    with torch.no_grad():
+        shares = AutoModelForSequenceClassification.from_pretrained(folder).eval()(**inputs).logits[0].sigmoid()
+    assert {each.label: each.probability for each in scores} == pytest.approx(
+        dict(zip(labels, shares.tolist(), strict=True)), abs=1e-4
+    )
+    assert "do not add up" in " ".join(Model(Predictor.open(folder)).predict(["我"], progress=False).notes)
+
+
+@pytest.mark.parametrize("family", ["bert", "ernie"])
+def test_a_regression_head_is_refused(family, tmp_path, vocabulary_file):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, family, ("score",))
+    with pytest.raises(ClueBenchError, match="a regression model"):
+        Predictor.open(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "ernie"])
+def test_two_classes_without_names_are_complete(family, tmp_path, vocabulary_file):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, family, ("LABEL_0", "LABEL_1"))
+    assert "id2label" not in (folder / "config.json").read_text(encoding="utf-8")
+    (scores,) = Predictor.open(folder).predict([("我",)]).rows
+    assert {each.label for each in scores} == {"LABEL_0", "LABEL_1"}
+
+
 def test_a_card_of_other_labels_is_refused(pair_folder):
     with pytest.raises(ClueBenchError, match=r"labels 0, 1, .*cmnli.* contradiction, entailment, neutral"):
         Predictor.open(pair_folder, task=load_task("cmnli"))
@@ -231,13 +266,61 @@ def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_pat
     assert (summary["num_rows"], summary["out"]) == (2, str(out_file))
     rows = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
     direct = Predictor.open(pair_folder).predict([("我", "他"), ("国", "国")]).rows
-    assert [(row["label"], row["probability"]) for row in rows] == [scores[0][::2] for scores in direct]
+    assert [(row["predicted"], row["probability"]) for row in rows] == [scores[0][::2] for scores in direct]
+    assert [row["predicted_description"] for row in rows] == [scores[0].description for scores in direct]
     if name == "a.txt":
-        assert [row["id"] for row in rows] == [0, 1]
+        assert [(row["text"], row["text_pair"]) for row in rows] == [("我", "他"), ("国", "国")]
     else:
         assert [str(row["id"]) for row in rows] == ["7", "8"]
-        assert [row.get("gold") for row in rows] == ["1", None]
+        assert [str(row.get("label", "")) for row in rows] == ["1", ""]
         assert "of 1 labelled rows" in err
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".xlsx", ".parquet"])
+def test_a_file_keeps_every_column_in_the_format_that_the_name_says(command, pair_folder, tmp_path, suffix):
+    columns = {"编号": ["甲", "乙"], "sentence1": ["我", "=1+1"], "sentence2": ["他", "国"], "predicted": ["旧", "旧"]}
+    given, out_file = tmp_path / "a.csv", tmp_path / f"out{suffix}"
+    pd.DataFrame(columns).to_csv(given, index=False)
+    code, _, err = command("--model", pair_folder, "--file", given, "--out", out_file, "--top", 2)
+    assert code == 0, err
+    table = parse_table(out_file.read_bytes(), name=out_file.name, where="")
+    assert {name: [row[name] for row in table.rows] for name in columns} == columns
+    more = [name for name in table.columns if name not in columns]
+    further = ["top"] if suffix == ".jsonl" else ["predicted_2", "probability_2"]
+    assert more == ["predicted_new", "predicted_description", "probability", *further]
+    assert {row["predicted_new"] for row in table.rows} <= {"0", "1"}
+
+
+def test_labels_in_a_column_with_a_dot_are_compared(command, tmp_path, vocabulary_file):
+    card = {**load_task("afqmc").model_dump(mode="json"), "name": "mine", "label_field": "meta.label", "archive": None}
+    folder = write_classifier(
+        tmp_path / "model", vocabulary_file, "bert", LABELS, {**PROVENANCE, "task": "mine", "card": card}
+    )
+    (tmp_path / "a.csv").write_text("sentence1,sentence2,meta.label\n我,他,1\n国,国,\n", encoding="utf-8")
+    code, _, err = command("--model", folder, "--file", tmp_path / "a.csv")
+    assert code == 0, err
+    assert "of 1 labelled rows" in err
+
+
+def test_an_unwritable_name_is_refused_before_anything_is_predicted(command, pair_folder, tmp_path):
+    code, _, err = command("--model", pair_folder, "--file", "nowhere.csv", "--out", tmp_path / "out.doc")
+    assert code == 1
+    assert "ends in none of" in err
+
+
+def test_a_model_without_a_card_reads_columns_of_obvious_names(command, tmp_path, vocabulary_file):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("差评", "好评"))
+    (tmp_path / "a.csv").write_text("编号,内容\n1,我\n2,\n", encoding="gbk")
+    code, out, err = command("--model", folder, "--file", tmp_path / "a.csv")
+    assert code == 0, err
+    assert [json.loads(line)["内容"] for line in out.splitlines()] == ["我", ""]
+    assert "read as GB18030" in err
+    assert "texts are read from 内容" in err
+    assert "1 of 2 rows have an empty text" in err
+    (tmp_path / "a.csv").write_text("作者,摘要\n1,我\n", encoding="utf-8")
+    code, _, err = command("--model", folder, "--file", tmp_path / "a.csv")
+    assert code == 1
+    assert "found 作者, 摘要" in err
 
 
 @pytest.mark.parametrize(
@@ -251,7 +334,9 @@ def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_pat
         ("a.txt", PLAIN + "\na\tb\n", "a.txt, line 3: an empty line"),
         ("a.txt", "", "no rows"),
         ("a.jsonl", "", "no rows"),
-        ("a.xlsx", "", "a .xlsx file, expected .jsonl"),
+        ("a.xlsx", "", "not a workbook of Excel"),
+        ("a.csv", "sentence1,other\n我,他\n", "a.csv: the header has no column 'sentence2'; found sentence1, other"),
+        ("a.doc", "", "a .doc file, expected .json"),
     ],
 )
 def test_a_bad_row_is_named_and_nothing_is_written(command, pair_folder, tmp_path, name, content, message):

@@ -6,7 +6,8 @@ import pytest
 
 from clue_bench.cards import builtin_folder
 from clue_bench.tasks.files import content, find
-from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, parse_rows, read_rows
+from clue_bench.tasks.formats import parse_table
+from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, read_rows
 from clue_bench.tasks.task import load_task
 
 CARDS = sorted(path.stem for path in builtin_folder("tasks").glob("*.toml"))
@@ -161,7 +162,7 @@ def test_real_rows_call_their_labels_what_the_card_calls_them(real_data, name, f
     rows = [json.loads(line) for line in listed]
     assert {row["label"]: row[field] for row in rows} == described
     found = find(task, "dev", real_data / "clue")
-    for _, row in parse_rows(content(found), name=found.name, where=found.where):
+    for row in parse_table(content(found), name=found.name, where=found.where).rows:
         assert row[field] == described[row["label"]]
 
 

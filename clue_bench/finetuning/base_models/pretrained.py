@@ -109,13 +109,8 @@ class NativeModel(Pretrained):
 
     def trained(self) -> Classifier:
         """Return a fine-tuned model with its head."""
-        labels = read_config(self.folder / CONFIG).get("id2label")
-        if not isinstance(labels, dict) or not labels:
-            raise ClueBenchError(
-                f"{self.folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
-                f"run clue-bench finetune --task T --model {self.folder}",
-            )
-        return classifier_from(self.checkpoint, self.checkpoint.config, len(labels), keep_head=True)
+        num_classes = len(output_names(self.folder))
+        return classifier_from(self.checkpoint, self.checkpoint.config, num_classes, keep_head=True)
 
     def write(
         self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
@@ -173,10 +168,36 @@ def untrained(base: Pretrained) -> Untrained:
     return replace(bare, sha256=hashlib.sha256(identity).hexdigest())
 
 
-def provenance_after(base: Pretrained, *, task: str, settings: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Return the provenance of a model fine-tuned from `base`, including every earlier task."""
-    kept = {key: value for key, value in base.provenance.items() if key != "weights_sha256"}
+def output_names(folder: Path) -> tuple[str, ...]:
+    """Return the names of a classifier's outputs from config.json.
+
+    transformers leaves the names of two nameless classes out, LABEL_0 and LABEL_1. Raises ClueBenchError if the folder
+    holds no classifier.
+    """
+    values = read_config(folder / CONFIG)
+    names = values.get("id2label")
+    kinds = values.get("architectures")
+    if names is None and isinstance(kinds, list) and any("ForSequenceClassification" in str(kind) for kind in kinds):
+        number = values.get("num_labels", 2)
+        names = {str(place): f"LABEL_{place}" for place in range(number if isinstance(number, int) else 2)}
+    if not isinstance(names, dict) or not names or set(names) != {str(number) for number in range(len(names))}:
+        raise ClueBenchError(
+            f"{folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
+            f"fine-tune it: clue-bench finetune --task T --model {folder}",
+        )
+    return tuple(str(names[str(number)]) for number in range(len(names)))
+
+
+def provenance_after(
+    base: Pretrained, *, task: str, settings: Mapping[str, Any], seed: int, card: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the provenance of a model fine-tuned from `base`, including every earlier task.
+
+    `card` is the task's, where it is not a built-in one.
+    """
+    kept = {key: value for key, value in base.provenance.items() if key not in ("weights_sha256", "card")}
     made = {"task": task, "settings": dict(settings), "seed": seed, "started_from_sha256": base.sha256}
+    made |= {} if card is None else {"card": dict(card)}
     earlier = finetunings(base.provenance)
     chain = {"earlier": earlier} if earlier else {}
     return {**kept, "model": base_name(base.folder, base.provenance), **made, **chain}

@@ -28,9 +28,11 @@ _MANY_SEGMENTS = ("bert", "albert", "roformer", "ernie", "electra")  # families 
 class FolderTokeniser:
     """A tokenizer of `transformers`. `sha256` is the hash of the files that it was read from."""
 
-    def __init__(self, folder: Path, *, model_type: str, segment_types: int) -> None:
+    def __init__(self, folder: Path, *, model_type: str, segment_types: int, marks_end: bool = False) -> None:
+        """Load the tokenizer. With `marks_end` the model finds a row's end by a token, which texts must not contain."""
         self._folder = folder
         self._tokenizer = _load(folder, model_type)
+        self._in_texts = {"split_special_tokens": True} if marks_end else {}  # else "[SEP]" in a text is the token
         self.size = len(self._tokenizer)
         self.layout = self._probe(model_type, segment_types)
 
@@ -53,7 +55,9 @@ class FolderTokeniser:
         if not texts:
             return []
         with explained(f"{self._folder}: its tokenizer fails", "copy the tokenizer's files again"):
-            found: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
+            found: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False, **self._in_texts)[
+                "input_ids"
+            ]
         return found
 
     def save(self, folder: Path) -> None:

@@ -63,7 +63,9 @@ class TransformersModel(Pretrained):
     @cached_property
     def _tokenizer(self) -> FolderTokeniser:
         kind = self.config.model_type
-        tokenizer = FolderTokeniser(self.folder, model_type=kind, segment_types=self.segment_types)
+        # BART, T5 and their like classify the last end token, and refuse rows with different numbers of them.
+        marks_end = bool(getattr(self.config, "is_encoder_decoder", False))
+        tokenizer = FolderTokeniser(self.folder, model_type=kind, segment_types=self.segment_types, marks_end=marks_end)
         rows = getattr(self.config, "vocab_size", None)
         if not isinstance(rows, int) or tokenizer.size > rows:
             raise ClueBenchError(

@@ -2,7 +2,8 @@
 
 Input: jobs, each with rows of one client. Output: each job's results, in its rows' order. One task collects rows until
 there are `max_batch` of them, or the oldest has waited `max_wait` seconds, and runs them in a thread while the next
-ones gather. A failing batch fails only its own jobs. Jobs whose client has gone are dropped.
+ones gather. A batch that fails is repeated row by row, so that only the jobs with a bad row fail. Jobs whose client has
+gone are dropped.
 """
 
 import asyncio
@@ -107,15 +108,30 @@ class Batcher(Generic[Row, Result]):
             if not batch:  # every client has gone
                 continue
             rows = [row for share in batch for row in share.rows]
-            self.batches, self.rows = self.batches + 1, self.rows + len(rows)
-            try:
-                results = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, rows)
-                if len(results) != len(rows):
-                    raise RuntimeError(f"{len(results)} results for {len(rows)} rows")
-            except Exception as error:  # noqa: BLE001  whatever the model raises is its jobs' end, not the server's
-                _fail(batch, error)
+            results = await self._results(rows)
+            if isinstance(results, Exception) and len(rows) > 1:
+                for share in batch:
+                    alone = [await self._results([row]) for row in share.rows]
+                    failed = next((each for each in alone if isinstance(each, Exception)), None)
+                    if failed is not None:
+                        _fail([share], failed)
+                    else:
+                        _distribute([share], [each[0] for each in alone if not isinstance(each, Exception)])
+            elif isinstance(results, Exception):
+                _fail(batch, results)
             else:
                 _distribute(batch, results)
+
+    async def _results(self, rows: list[Row]) -> list[Result] | Exception:
+        """Return the results of rows, or what the model raised: its jobs' end, not the server's."""
+        self.batches, self.rows = self.batches + 1, self.rows + len(rows)
+        try:
+            results = await asyncio.get_running_loop().run_in_executor(self._executor, self._run, rows)
+            if len(results) != len(rows):
+                raise RuntimeError(f"{len(results)} results for {len(rows)} rows")
+        except Exception as error:  # noqa: BLE001
+            return error
+        return results
 
     async def _gathered(self) -> bool:
         """Wait until a batch is full or due; return False once the batcher is closed."""

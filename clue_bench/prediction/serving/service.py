@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Annotated
 
 import pydantic
 
@@ -16,19 +17,31 @@ from clue_bench.prediction.predictor import Predictor, RowScores, Texts
 from clue_bench.prediction.serving.batcher import Batcher, ClosedError, QueueFullError
 from clue_bench.prediction.serving.limits import Limits, RefusedError
 
-EXAMPLE = 'send {"texts": [["…"], …]}, or for pairs {"texts": [["…", "…"], …]}'
+EXAMPLE = 'send {"texts": ["…", …]}, or for pairs {"texts": [["…", "…"], …]}'
+Scored = tuple[RowScores, bool]
+"""The scores of one row, and whether it was cut."""
+
 log = logging.getLogger(__name__)
 _STRICT = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+Row = Annotated[
+    list[str],
+    pydantic.BeforeValidator(
+        lambda row: [row] if isinstance(row, str) else row, json_schema_input_type=str | list[str]
+    ),
+]
+"""A text alone is a row of one."""
+
+
 class PredictRequest(pydantic.BaseModel):
-    """Rows to predict, each a list of one text, or of two for a task about pairs."""
+    """Rows to predict, each a text, or a list of two for a task about pairs."""
 
     model_config = pydantic.ConfigDict(
         **_STRICT, json_schema_extra={"examples": [{"texts": [["怎么开通花呗", "花呗如何开通"]], "top": 2}]}
     )
 
-    texts: list[list[str]] = pydantic.Field(min_length=1, description="Rows, each a list of one or two texts.")
+    texts: list[Row] = pydantic.Field(min_length=1, description="Rows, each a text, or a list of one or two texts.")
     model: str | None = pydantic.Field(default=None, description="A run_id of GET /models; the first one if left out.")
     top: int | None = pydantic.Field(
         default=None, ge=1, description="Give so many labels of each row; all if left out."
@@ -46,9 +59,13 @@ class Label(pydantic.BaseModel):
 
 
 class RowPrediction(Label):
-    """The most probable label of one row, and all of them in order."""
+    """The most probable label of one row, and all of them in order.
+
+    `truncated` says that the texts were longer than the model, which has not seen their end.
+    """
 
     labels: list[Label]
+    truncated: bool
 
 
 class PredictResponse(pydantic.BaseModel):
@@ -62,7 +79,10 @@ class PredictResponse(pydantic.BaseModel):
 
 
 class Model(pydantic.BaseModel):
-    """A model that is served. `num_texts` is null where one or two are taken; `max_length` counts tokens."""
+    """A model that is served. `num_texts` is null where one or two are taken; `max_length` counts tokens.
+
+    The probabilities of a multi-label model are of each label by itself.
+    """
 
     model_config = _STRICT
 
@@ -74,6 +94,7 @@ class Model(pydantic.BaseModel):
     max_length: int
     labels: list[str]
     descriptions: list[str]
+    multi_label: bool
 
 
 class Models(pydantic.BaseModel):
@@ -115,7 +136,7 @@ class Service:
         self.limits = limits
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="predict")
         self._predictors: dict[str, Predictor] = {}
-        self._batchers: dict[str, Batcher[Texts, RowScores]] = {}
+        self._batchers: dict[str, Batcher[Texts, Scored]] = {}
         for predictor in predictors:
             run_id = predictor.description.run_id
             if run_id in self._predictors:
@@ -199,7 +220,7 @@ class Service:
                 if not text.strip():
                     raise RefusedError(422, f"{where}: an empty text", "give some text")
 
-    async def _scored(self, run_id: str, rows: list[Texts]) -> list[RowScores]:
+    async def _scored(self, run_id: str, rows: list[Texts]) -> list[Scored]:
         try:
             return await self._batchers[run_id].submit(rows)
         except QueueFullError as error:
@@ -208,13 +229,16 @@ class Service:
             ) from error
         except ClosedError as error:
             raise RefusedError(503, "the server is stopping", "try again", {"Retry-After": "5"}) from error
+        except ClueBenchError as error:  # of this request's own rows: the others of its batch were run without them
+            raise RefusedError(422, error.message, error.hint) from error
         except Exception as error:
             log.exception("a batch of %s failed", run_id)
             raise RefusedError(500, "the model failed on this batch", "read the server's log") from error
 
 
-def _run(predictor: Predictor, rows: list[Texts]) -> list[RowScores]:
-    return predictor.predict(rows).rows
+def _run(predictor: Predictor, rows: list[Texts]) -> list[Scored]:
+    scores = predictor.predict(rows)
+    return list(zip(scores.rows, scores.truncated, strict=True))
 
 
 def _parse(body: bytes) -> PredictRequest:
@@ -233,9 +257,10 @@ def _parse(body: bytes) -> PredictRequest:
         raise RefusedError(422, f"{key or 'the body'}: {message}", EXAMPLE) from error
 
 
-def _prediction(scores: RowScores, top: int | None) -> RowPrediction:
+def _prediction(scored: Scored, top: int | None) -> RowPrediction:
+    scores, truncated = scored
     labels = [Label.model_construct(**score._asdict()) for score in scores[:top]]
-    return RowPrediction.model_construct(**scores[0]._asdict(), labels=labels)
+    return RowPrediction.model_construct(**scores[0]._asdict(), labels=labels, truncated=truncated)
 
 
 def _model(predictor: Predictor) -> Model:
@@ -249,4 +274,5 @@ def _model(predictor: Predictor) -> Model:
         max_length=described.max_length,
         labels=list(described.labels),
         descriptions=list(described.descriptions),
+        multi_label=described.is_multi_label,
     )

@@ -91,7 +91,7 @@ BAD = [
     ({**PAIR, "more": 1}, 422, "more: unknown key"),
     ({"texts": []}, 422, "at least 1 item"),
     ({"texts": "ab"}, 422, "texts"),
-    ({"texts": ["ab"]}, 422, "texts.0"),
+    ({"texts": ["ab"]}, 422, "row 0: 1 text, expected 2"),
     ({"texts": [["a", 1]]}, 422, "texts.0.1"),
     ({"texts": [["a", "b"], ["a"]]}, 422, "row 1: 1 text, expected 2"),
     ({"texts": [["a", "b", "c"]]}, 422, "row 0: 3 texts, expected 2"),

@@ -1,0 +1,88 @@
+"""Find the columns that hold texts and label.
+
+Input: names of columns, and what the user named. Output: the columns, and a note where they were found by their names
+alone. Only obvious names are: one label, and one text or the two of a known pair; anything else is an error that lists
+the columns.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from clue_bench.errors import ClueBenchError
+
+Columns = str | int | Sequence[str | int]
+"""A column of texts, or the two of pairs; a column may be called by a number."""
+
+_TEXTS: tuple[str, ...]
+_LABELS: tuple[str, ...]
+_TEXTS = ("text", "sentence", "content", "title", "review", "comment", "query", "question")
+_TEXTS += ("文本", "内容", "正文", "句子", "标题", "评论", "评价", "问题")
+_PAIRS: tuple[tuple[str, str], ...]
+_PAIRS = (("text_a", "text_b"), ("text1", "text2"), ("text_1", "text_2"), ("text", "text2"), ("text", "text_pair"))
+_PAIRS += (("sentence1", "sentence2"), ("sentence_a", "sentence_b"), ("sentence_1", "sentence_2"))
+_PAIRS += (("question1", "question2"), ("q1", "q2"), ("s1", "s2"), ("premise", "hypothesis"), ("query", "title"))
+_PAIRS += (("句子1", "句子2"), ("文本1", "文本2"), ("问题1", "问题2"), ("前提", "假设"))
+_LABELS = ("label", "labels", "class", "category", "target", "sentiment", "标签", "类别", "分类", "类型", "情感")
+_OTHERS = ("", "id", "idx", "index", "unnamed: 0", "split", "序号", "编号")
+
+
+class Found(NamedTuple):
+    """The columns of texts and label, and a note if not all of them were named, else ""."""
+
+    texts: list[str]
+    label: str
+    note: str
+
+
+def as_names(text: Columns) -> list[str]:
+    """Return names of columns as a list of strings."""
+    return [str(each) for each in ([text] if isinstance(text, str | int) else text)]
+
+
+def find_columns(columns: Sequence[str], *, text: Columns | None, label: str | int | None, where: str) -> Found:
+    """Return the columns that hold texts and label; those that are not given are found if their names are obvious.
+
+    Raises ClueBenchError that lists the columns if they are not.
+    """
+    texts = None if text is None else as_names(text)
+    if texts is not None and len(texts) not in (1, 2):
+        raise ClueBenchError(f"{len(texts)} columns of texts, expected one or two", "give one, or two for pairs")
+    if texts is not None and label is not None:
+        return Found(texts, str(label), "")
+    free = [column for column in columns if column not in (texts or [])]
+    chosen = guess_label(free) if label is None else str(label)
+    if texts is None and chosen is not None:
+        texts = guess_texts([column for column in free if column != chosen])
+    if texts is None or chosen is None:
+        wanted = "the label" if chosen is None else "the texts"
+        header = "" if any(_plain(column) in (*_LABELS, *_TEXTS) for column in columns) else _NO_HEADER
+        raise ClueBenchError(
+            f"{where}: which column holds {wanted}? found {', '.join(columns) or 'none'}",
+            f"name the columns: --text COLUMN --label COLUMN, and --text2 COLUMN for pairs{header}",
+        )
+    called = " and ".join(f"'{each}'" for each in texts)
+    note = f"{where}: texts are read from {called}, labels from '{chosen}' (--text and --label name other columns)"
+    return Found(texts, chosen, note)
+
+
+_NO_HEADER = "; or write a header as the first line: text,label"
+
+
+def guess_label(columns: Sequence[str]) -> str | None:
+    """Return the column of labels if one name is obvious, else None."""
+    fitting = [column for column in columns if _plain(column) in _LABELS]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def guess_texts(columns: Sequence[str]) -> list[str] | None:
+    """Return the column of a text, or the two of a pair, if their names are obvious, else None."""
+    names = {_plain(column): column for column in columns if _plain(column) not in _OTHERS}
+    pairs = [pair for pair in _PAIRS if all(name in names for name in pair)]
+    if pairs:
+        return [names[name] for name in pairs[0]] if len(pairs) == 1 else None
+    fitting = [names[name] for name in _TEXTS if name in names] or list(names.values())
+    return fitting if len(fitting) == 1 else None
+
+
+def _plain(column: str) -> str:
+    return column.strip().lower()

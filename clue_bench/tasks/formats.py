@@ -1,0 +1,322 @@
+"""Read and write files of rows: JSON Lines, JSON, CSV, TSV, Parquet and Excel.
+
+Input: the bytes of a file, and its name, whose ending says the format. Output: a `Table`: columns, rows with the places
+where they stand, and notes on what was recognised (another encoding than UTF-8, another delimiter, one sheet of
+several). Text is UTF-8, UTF-16 with a mark, or GB18030, which GBK is a part of: what is neither is an error that names
+the byte, and one wrong byte in UTF-8 does not make it GBK. Cells of Excel become text, as in a CSV file.
+"""
+
+import codecs
+import csv
+import io
+import json
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clue_bench import files
+from clue_bench.errors import ClueBenchError
+
+JSON_LINES = (".json", ".jsonl")
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
+WITH_HEADER = (*DELIMITERS, ".xlsx", ".parquet")
+SUFFIXES = (*JSON_LINES, *WITH_HEADER)
+LONGEST_FIELD = 2**24  # characters in a field of a table; Python's own limit of 131,072 is less than a novel
+
+MAX_EXCEL_CELL = 32_767  # characters; more would be cut
+MAX_EXCEL_ROWS = 1_048_576
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows of a file. `places` say where each stands ("line 7"), `has_header` that all have the same columns."""
+
+    columns: list[str]
+    rows: list[Row]
+    places: list[str]
+    has_header: bool
+    notes: tuple[str, ...] = ()
+    called: str = ""  # the file's name
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def suffix_of(name: str) -> str:
+    """Return the ending that says what a file is, in lower case and without ".gz"."""
+    return Path(name.removesuffix(".gz")).suffix.lower()
+
+
+def is_rows_file(name: str) -> bool:
+    """Return whether a name ends like that of a file of rows."""
+    return suffix_of(name) in SUFFIXES
+
+
+def parse_table(raw: bytes, *, name: str, where: str) -> Table:
+    """Return the rows in a file's bytes; `name` has the ending, `where` names the file in errors and notes.
+
+    Raises ClueBenchError that names the file, the place and what is wrong.
+    """
+    suffix = suffix_of(name)
+    if suffix == ".parquet":
+        return _parquet(raw, where)
+    if suffix == ".xlsx":
+        return _excel(raw, where)
+    if suffix not in SUFFIXES:
+        also = ": in Excel, save it as .xlsx" if suffix == ".xls" else ""
+        raise ClueBenchError(
+            f"{where}: '{name}' ends in none of {', '.join(SUFFIXES)}", f"save it as one of these{also}"
+        )
+    text, notes = decode_text(raw, where)
+    if suffix in JSON_LINES:
+        found = list(_json_list(text, where) if text.lstrip().startswith("[") else _json_lines(text, where))
+        columns = list(dict.fromkeys(key for _, row in found for key in row))
+        return Table(columns, [row for _, row in found], [place for place, _ in found], False, notes, where)
+    delimiter, noted = _delimiter(text, DELIMITERS[suffix], where)
+    header, lines = _separated(text, delimiter, where)
+    return Table(header, [row for _, row in lines], [place for place, _ in lines], True, notes + noted, where)
+
+
+def decode_text(raw: bytes, where: str) -> tuple[str, tuple[str, ...]]:
+    """Return a file's text, and a note where it is not plain UTF-8. Raises ClueBenchError that names the first byte."""
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return raw.decode("utf-16"), (f"{where}: read as UTF-16, as its byte order mark says",)
+        except UnicodeDecodeError as error:
+            raise ClueBenchError(f"{where}: invalid UTF-16 at byte {error.start}", "save the file as UTF-8") from error
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if _is_mostly_utf8(raw):
+            line = raw.count(b"\n", 0, error.start) + 1
+            raise ClueBenchError(
+                f"{where}, line {line}: invalid UTF-8 at byte {error.start}", f"write line {line} anew, in UTF-8"
+            ) from error
+        try:
+            text = raw.decode("gb18030")
+        except UnicodeDecodeError:
+            raise ClueBenchError(
+                f"{where}: neither UTF-8 (invalid at byte {error.start}) nor GBK", "save the file as UTF-8"
+            ) from error
+        return text, (f"{where}: read as GB18030 (GBK), since it is not UTF-8",)
+    return text, (f"{where}: UTF-8 with a byte order mark, which was left out",) if raw[:3] == codecs.BOM_UTF8 else ()
+
+
+def _is_mostly_utf8(raw: bytes) -> bool:
+    """Return whether most characters beyond ASCII are valid UTF-8; of GBK text, one pair of bytes in seven is."""
+    text = raw.decode("utf-8", errors="replace")
+    bad = text.count("�")
+    return sum(character > "\x7f" for character in text) > 3 * bad
+
+
+def _json_lines(text: str, where: str) -> Iterator[tuple[str, Row]]:
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ClueBenchError(
+                f"{where}, line {number}: not JSON: {error}", "write one JSON object a line"
+            ) from error
+        yield f"line {number}", _object(row, f"{where}, line {number}")
+
+
+def _json_list(text: str, where: str) -> Iterator[tuple[str, Row]]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(
+            f"{where}: not JSON: {error}", "write a list of objects, or one JSON object a line"
+        ) from error
+    for number, row in enumerate(found):
+        yield f"object {number}", _object(row, f"{where}, object {number}")
+
+
+def _object(row: Any, where: str) -> Row:
+    if not isinstance(row, dict):
+        raise ClueBenchError(f"{where}: found a {type(row).__name__}, expected a JSON object", "fix the line")
+    return row
+
+
+def _delimiter(text: str, usual: str, where: str) -> tuple[str, tuple[str, ...]]:
+    """Return what separates the columns: the usual sign, unless the header has only another one."""
+    header = text.split("\n", 1)[0]
+    others = [sign for sign in "\t;," if sign in header]
+    if usual in header or not others:
+        return usual, ()
+    called = {"\t": "tabs", ";": "semicolons", ",": "commas"}[others[0]]
+    return others[0], (f"{where}: columns are separated by {called}, as in its header",)
+
+
+def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[tuple[str, Row]]]:
+    csv.field_size_limit(LONGEST_FIELD)
+    # A tab-separated file has no quotes: a title may begin with one.
+    lines = io.StringIO(text, newline="")
+    if delimiter == "\t":
+        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    header: list[str] | None = None
+    rows: list[tuple[str, Row]] = []
+    try:
+        for cells in reader:
+            if not cells:
+                continue
+            if header is None:
+                header = _header(cells, where)
+                continue
+            if len(cells) != len(header):
+                raise ClueBenchError(
+                    f"{where}, line {reader.line_num}: {len(cells)} columns, the header has {len(header)}",
+                    "quote fields that hold the delimiter",
+                )
+            rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
+    except csv.Error as error:
+        raise ClueBenchError(f"{where}, line {reader.line_num}: {error}", "fix the line") from error
+    return header or [], rows
+
+
+def _header(cells: Sequence[str], where: str) -> list[str]:
+    header = [cell.strip() for cell in cells]
+    if len(set(header)) != len(header):
+        twice = next(name for name in header if header.count(name) > 1)
+        raise ClueBenchError(f"{where}: two columns are called '{twice}'", "rename one of them")
+    return header
+
+
+def _parquet(raw: bytes, where: str) -> Table:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = parquet.read_table(pyarrow.BufferReader(raw))
+        rows: list[Row] = table.to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        raise ClueBenchError(f"{where}: not Parquet, or damaged: {error}", "write the file again") from error
+    columns = _header(table.column_names, where)
+    return Table(columns, rows, [f"row {number}" for number in range(len(rows))], True, (), where)
+
+
+def _excel(raw: bytes, where: str) -> Table:
+    """Return the first sheet; its first row is the header, and rows without any value are left out."""
+    import openpyxl
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what only a spreadsheet shows: styles, checks of what may be typed
+        try:
+            book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
+            names, sheet = book.sheetnames, book.worksheets[0]
+            cells = [[cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+        except (OSError, ValueError, KeyError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
+            raise ClueBenchError(f"{where}: not a workbook of Excel, or damaged: {error}", "save it again") from error
+    filled = [(number, row) for number, row in enumerate(cells, 1) if any(row)]
+    if not filled:
+        return Table([], [], [], True, (), where)
+    width = max(place for _, row in filled for place, value in enumerate(row, 1) if value)
+    header = _header(filled[0][1][:width], where)
+    rows = [dict(zip(header, [*row, *[""] * width][:width], strict=True)) for _, row in filled[1:]]
+    notes = (f"{where}: read sheet '{names[0]}', the first of {len(names)}",) if len(names) > 1 else ()
+    return Table(header, rows, [f"row {number}" for number, _ in filled[1:]], True, notes, where)
+
+
+def cell_text(value: Any) -> str:
+    """Return a value as a cell of text: nothing as "", a whole number without its point, true as JSON writes it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write rows in the format that the name's ending says, complete or not at all; text is UTF-8.
+
+    Columns are those of all rows. Raises ClueBenchError for another ending, or for a text that the format cannot hold.
+    """
+    suffix = check_writable(path)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    if suffix in JSON_LINES:
+        files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        return
+    cells = [[cell_text(row.get(column)) for column in columns] for row in rows]
+    with files.replacing(path) as temporary:
+        if suffix == ".parquet":
+            _write_parquet(temporary, path, columns, rows)
+        elif suffix == ".xlsx":
+            _write_excel(temporary, path, columns, rows)
+        else:
+            _write_separated(temporary, path, columns, cells, DELIMITERS[suffix])
+
+
+def check_writable(path: Path) -> str:
+    """Return the ending of a file to write. Raises ClueBenchError if no format is called so."""
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ClueBenchError(
+            f"{path}: ends in none of {', '.join(SUFFIXES)}", f"give a name like {path.stem or 'out'}.csv"
+        )
+    return suffix
+
+
+def _write_separated(temporary: Path, path: Path, columns: list[str], cells: list[list[str]], delimiter: str) -> None:
+    if delimiter == "\t":
+        for number, row in enumerate([columns, *cells]):
+            if any(sign in cell for cell in row for sign in "\t\r\n"):
+                raise ClueBenchError(
+                    f"{path}: row {number}: a text holds a tab or a line end, which .tsv cannot",
+                    f"give --out {path.with_suffix('.csv')}",
+                )
+        temporary.write_text("".join("\t".join(row) + "\n" for row in [columns, *cells]), encoding="utf-8", newline="")
+        return
+    with temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *cells])
+
+
+def _write_parquet(temporary: Path, path: Path, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        table = pyarrow.Table.from_pydict({column: [row.get(column) for row in rows] for column in columns})
+        parquet.write_table(table, temporary)
+    except pyarrow.ArrowException as error:
+        raise ClueBenchError(f"{path}: {error}", f"give --out {path.with_suffix('.jsonl')}") from error
+
+
+def _write_excel(temporary: Path, path: Path, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    import openpyxl
+    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+    if len(rows) >= MAX_EXCEL_ROWS:
+        raise ClueBenchError(f"{path}: {len(rows):,} rows, .xlsx holds fewer", f"give --out {path.with_suffix('.csv')}")
+    table: list[list[Any]] = [columns, *([row.get(column) for column in columns] for row in rows)]
+    for number, values in enumerate(table):
+        for text in (cell_text(value) for value in values):
+            if len(text) > MAX_EXCEL_CELL or ILLEGAL_CHARACTERS_RE.search(text):
+                reason = "a control character" if len(text) <= MAX_EXCEL_CELL else f"{len(text):,} characters"
+                raise ClueBenchError(
+                    f"{path}: row {number}: a text has {reason}, which .xlsx cannot hold",
+                    f"give --out {path.with_suffix('.csv')}",
+                )
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet("predictions")
+    for values in table:
+        sheet.append([value if isinstance(value, int | float) else _plain(sheet, value) for value in values])
+    book.save(temporary)
+
+
+def _plain(sheet: Any, value: Any) -> Any:
+    """Return a cell of text, which is no formula even if it begins with "="."""
+    from openpyxl.cell import WriteOnlyCell
+
+    cell = WriteOnlyCell(sheet, value=cell_text(value))
+    cell.data_type = "s"
+    return cell

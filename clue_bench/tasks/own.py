@@ -1,0 +1,377 @@
+"""Rows of one's own, without a folder of task data: a file, a folder of files, frames, datasets, dictionaries.
+
+Input: rows, and which columns hold texts and label; obvious ones are found. Output: the rows by split, a card, and a
+folder with files in CLUE's format that everything else reads like any other. Where there is no dev split, a tenth of
+each label's training rows is held out, by a seed and by their texts, so that the same text is never in both; the folder
+says so in DATASET.json, and the run's record repeats it.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from clue_bench import files
+from clue_bench.cards import card_paths, decode
+from clue_bench.doors.records import HeldOut
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.columns import Columns, as_names, find_columns
+from clue_bench.tasks.download import NotServed
+from clue_bench.tasks.files import MARKER, Found, content, find
+from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, parse_table, suffix_of
+from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
+from clue_bench.tasks.sources import (
+    GIVE_SPLITS,
+    SPLIT_NAMES,
+    Refused,
+    RowSource,
+    label_name,
+    name_in,
+    no_rows,
+    require,
+    source_of,
+    write_splits,
+)
+from clue_bench.tasks.task import Task, load_task
+
+DEV_SHARE = 0.1  # of each label's training rows, where there is no dev split
+SPLIT_SEED = 1  # not the runs' seed: all seeds of a sweep are scored on the same rows
+MAX_LENGTH = 128  # tokens, of a task without a card
+MAX_CLASSES = 1_000
+KEPT = "data"  # in a run's folder: the predicted rows
+MAX_LABELS_SHOWN = 12
+_SPLIT = "split"
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """Rows by split. `is_divided` says that they came as one table; `notes` what was left out."""
+
+    splits: Mapping[str, RowSource]
+    is_divided: bool
+    held_out: HeldOut | None
+    notes: tuple[str, ...] = ()
+
+
+def open_rows(path: Path) -> Table | dict[str, Table] | None:
+    """Return the rows of a file, or of a folder with train.csv or the like in it; None for a folder of tasks.
+
+    Raises ClueBenchError for a file that is missing, or whose rows cannot be read.
+    """
+    if path.is_dir():
+        found = {split: file for split in SPLIT_NAMES if (file := _file_of(path, split)) is not None}
+        return {split: _read(file) for split, file in found.items()} if "train" in found else None
+    if not path.exists() and not is_rows_file(path.name):
+        return None
+    if not path.is_file():
+        raise ClueBenchError(f"{path}: no such file", "check the path")
+    return _read(path)
+
+
+def holds_rows(path: Path) -> bool:
+    """Return whether `open_rows` reads this path as rows: a file, or a folder with train.csv or the like in it."""
+    return path.is_file() or is_rows_file(path.name) or (path.is_dir() and _file_of(path, "train") is not None)
+
+
+def _file_of(folder: Path, split: str) -> Path | None:
+    names = SPLIT_NAMES[split]
+    found = [path for path in sorted(folder.iterdir()) if is_rows_file(path.name) and path.name.split(".")[0] in names]
+    if len(found) > 1:
+        raise ClueBenchError(
+            f"{folder}: both {found[0].name} and {found[1].name} are {split} rows", "move one of them away"
+        )
+    return found[0] if found else None
+
+
+def _read(path: Path) -> Table:
+    if suffix_of(path.name) not in SUFFIXES:
+        raise ClueBenchError(
+            f"{path}: a file that ends in none of {', '.join(SUFFIXES)}", "save it as one of these, e.g. as .csv"
+        )
+    table = parse_table(content(Found(path, None, path.name)), name=path.name, where=str(path))
+    if not table.rows:
+        raise ClueBenchError(f"{path}: no rows", "write a header, and one row a line")
+    return table
+
+
+def name_of(path: Path) -> str:
+    """Return what a task is called after its file or folder: a name that no card has."""
+    stem = path.name if path.is_dir() else path.name.split(".")[0]
+    name = re.sub(r"[^\w.-]+", "-", stem).strip("-._") or "data"
+    return f"own-{name}" if name in card_paths("tasks") else name
+
+
+def own_rows(data: Any, texts: Sequence[str], label: str) -> OwnRows:
+    """Return rows by split: those of `data`, or one table, which its column `split` divides; dev held out if missing.
+
+    Raises NotServed naming what does not fit.
+    """
+    if isinstance(data, OwnRows):
+        return data
+    if isinstance(data, Mapping):
+        splits = {split: source_of(data[name], label) for split in SPLIT_NAMES if (name := name_in(split, data))}
+        known = [name_in(split, data) for split in splits]
+        notes = tuple(f"left out: split '{name}', neither train, dev nor test" for name in data if name not in known)
+        if "train" not in splits:
+            raise Refused(f"no train split; found {', '.join(map(str, data)) or 'none'}", GIVE_SPLITS)
+        given = OwnRows(splits, False, None, notes)
+    else:
+        source = source_of(data, label)
+        if not source.num_rows:
+            raise no_rows(source.called or "data")
+        require([*texts, label], source)
+        columns = [column_of(field, source.columns) for field in texts]
+        is_split = _SPLIT in source.columns and _SPLIT not in (*columns, label)
+        given = OwnRows(_by_split(source) if is_split else {"train": source}, True, None)
+        if "train" not in given.splits:
+            raise Refused(f"column split: no train rows; found {', '.join(given.splits)}", "write train in some rows")
+    return given if "dev" in given.splits else _held_out(given, texts, label)
+
+
+def _by_split(source: RowSource) -> dict[str, RowSource]:
+    """Return rows by what their column `split` says."""
+    split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
+    found: dict[str, tuple[list[Mapping[str, Any]], list[str]]] = {}
+    for row, place in zip(source.rows, source.places, strict=True):
+        value = row.get(_SPLIT)
+        if is_missing(value) or str(value).strip().lower() not in split_of:
+            where = f"{source.called}, {place}" if source.called else place
+            raise Refused(f"{where}: split is {value!r}, expected train, dev or test", "write train, dev or test there")
+        rows, places = found.setdefault(split_of[str(value).strip().lower()], ([], []))
+        rows.append(row)
+        places.append(place)
+    return {
+        split: source._replace(num_rows=len(found[split][0]), rows=found[split][0], places=found[split][1])
+        for split in SPLIT_NAMES
+        if split in found
+    }
+
+
+def _held_out(given: OwnRows, texts: Sequence[str], label: str) -> OwnRows:
+    """Return the rows with a share of each label's training rows as dev. Rows of the same texts stay together."""
+    train = given.splits["train"]
+    if not train.num_rows:
+        raise no_rows(train.called or "train")
+    require([*texts, label], train, "" if given.is_divided else "train")
+    rows = [dict(row) for row in train.rows]
+    groups: dict[str, dict[str, list[int]]] = {}  # label → texts → numbers of rows
+    label_of: dict[str, str] = {}
+    for number, (row, place) in enumerate(zip(rows, train.places, strict=True)):
+        value = value_at(row, label)
+        where = f"{train.called}, {place}" if train.called else place
+        named = label_name(value, f"{where}: {label}")
+        key = json.dumps([value_at(row, text) for text in texts], ensure_ascii=False, default=str)
+        groups.setdefault(label_of.setdefault(key, named), {}).setdefault(key, []).append(number)
+    dev: set[int] = set()
+    for group in groups.values():
+        drawn = sorted(group, key=_draw)[: _share_of(len(group))]
+        dev.update(number for key in drawn for number in group[key])
+    if not dev:
+        if len(groups) > 1:
+            _check_classes({name: sum(map(len, group.values())) for name, group in groups.items()}, label)
+        raise Refused(f"{len(rows):,} rows have too few different texts to hold out dev", GIVE_SPLITS)
+
+    def part(numbers: list[int]) -> RowSource:
+        return train._replace(
+            num_rows=len(numbers), rows=[rows[n] for n in numbers], places=[train.places[n] for n in numbers]
+        )
+
+    kept = part([number for number in range(len(rows)) if number not in dev])
+    splits = {"train": kept, "dev": part(sorted(dev)), **{k: v for k, v in given.splits.items() if k != "train"}}
+    return OwnRows(splits, given.is_divided, HeldOut(share=DEV_SHARE, seed=SPLIT_SEED, rows=len(dev)), given.notes)
+
+
+def _share_of(texts: int) -> int:
+    """Return how many of a label's different texts to hold out: at least one of two."""
+    return max(int(DEV_SHARE * texts + 0.5), int(texts > 1))
+
+
+def _draw(key: str) -> str:
+    return hashlib.sha256(f"{SPLIT_SEED} {key}".encode(errors="replace")).hexdigest()
+
+
+def rows_of(data: Any, task: Task | None) -> tuple[Any, tuple[str, ...]]:
+    """Return rows for `own_task_of` and `data_folder`, and notes: the tables of files, else `data` as it is.
+
+    A folder is read as one of task data if it has a folder of the task's name. Raises ClueBenchError.
+    """
+    if not isinstance(data, str | Path):
+        return data, ()
+    path = Path(data)
+    opened = None if task is not None and (path / task.name).is_dir() else open_rows(path)
+    tables = [opened] if isinstance(opened, Table) else list((opened or {}).values())
+    return (path if opened is None else opened), tuple(note for table in tables for note in table.notes)
+
+
+def own_task_of(
+    name: str | Task | None, rows: Any, data: Any, *, text: Columns | None, label: str | int | None
+) -> tuple[Task, OwnRows, list[str]]:
+    """Return a card for the rows of `data`, the rows by split, and notes. Without a name, it is the file's.
+
+    Raises ClueBenchError if `rows` have no obvious columns and none are given, or are no task.
+    """
+    if isinstance(rows, Path):
+        if name is None:
+            raise ClueBenchError(
+                f"{rows}: which task? it is no file of rows, and has no train.csv or the like in it",
+                "give --task TASK (clue-bench tasks list), or --data FILE with rows of your own",
+            )
+        raise ClueBenchError(f"{rows}: the fields of a folder's files are named by a card", "leave text and label out")
+    if isinstance(name, Task):
+        raise ClueBenchError(f"task {name.name}: its card names the fields", "leave text and label out")
+    if name is None and not isinstance(data, str | Path):
+        raise ClueBenchError("rows in memory, but no task that they belong to", "give the task a name")
+    called = name_of(Path(data)) if name is None else name
+    try:
+        split = name_in("train", rows) if isinstance(rows, Mapping) else None
+        source = source_of(rows if split is None else rows[split], str(label))
+        columns = find_columns(source.columns, text=text, label=label, where=source.called or called)
+        by_split = own_rows(rows, columns.texts, columns.label)
+    except NotServed as error:
+        raise ClueBenchError(f"{called}: {error.reason}", getattr(error, "hint", "give such rows")) from error
+    card = own_task(called, by_split, text=columns.texts, label=columns.label)
+    return card, by_split, [*([columns.note] if columns.note else []), *by_split.notes]
+
+
+def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: HeldOut | None) -> list[str]:
+    """Return in words how many rows each split and label has, and how dev was held out."""
+    counts = np.zeros(len(task.labels), dtype=np.int64)
+    for part in rows.values():
+        counts += np.bincount(part.labels[part.labels != UNLABELLED], minlength=len(task.labels))
+    splits = ", ".join(f"{split} {len(part):,}" for split, part in rows.items())
+    shown = [f"{label} {count:,}" for label, count in zip(task.labels, counts, strict=True)]
+    more = ", …" if len(shown) > MAX_LABELS_SHOWN else ""
+    found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
+    if held_out is not None:
+        found.append(
+            f"{called}: dev was held out: {held_out.share:.0%} of the texts of each label, with seed {held_out.seed}; "
+            "a column 'split' (train, dev, test) decides otherwise"
+        )
+    return found
+
+
+@contextmanager
+def data_folder(task: Task, data: Any) -> Iterator[Path]:
+    """Yield a folder with the task's data: `data` itself if it is a folder, else one that is gone after the block.
+
+    `data` may be a file, splits by name, or the rows of one: then its column `split` divides it, and dev is held out of
+    train where it is missing. Raises ClueBenchError.
+    """
+    data, _ = rows_of(data, task)
+    if isinstance(data, Path):
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="clue-bench-rows-") as scratch:
+        try:
+            rows = own_rows(data, task.text_fields, task.label_field)
+            write_splits(task, rows.splits, Path(scratch) / task.name, by_name=False)
+        except NotServed as error:
+            hint = getattr(error, "hint", "give rows with the fields and labels of the card")
+            raise ClueBenchError(f"{task.name}: {error.reason}", hint) from error
+        if rows.held_out is not None:
+            files.write_json(Path(scratch) / MARKER, {"held_out": rows.held_out.model_dump()})
+        yield Path(scratch)
+
+
+def keep_rows(task: Task, data: Path, run: Path, splits: Iterable[str]) -> None:
+    """Copy the files of `splits` into a run's folder, where `kept_data` finds them; what is there already stays."""
+    for split in splits:
+        kept = run / KEPT / task.name / task.splits[split].file
+        if not kept.exists():
+            files.write_bytes(kept, content(find(task, split, data)))
+
+
+def kept_data(run: Path, task: str) -> Path | None:
+    """Return the folder of task data that a run kept, None if its rows lie where the user has them."""
+    return run / KEPT if (run / KEPT / task).is_dir() else None
+
+
+def data_name(data: Any) -> str:
+    """Return the name of `data` in records: a file's or folder's name, or the type of the rows' container."""
+    return Path(data).name if isinstance(data, str | Path) else f"rows of a {type(data).__name__}"
+
+
+def card_for(name: str, data: Any) -> Task:
+    """Return the card called `name`, a name or a path. Raises ClueBenchError, for rows with a hint to name columns."""
+    try:
+        return load_task(name)
+    except ClueBenchError as error:
+        is_folder = isinstance(data, str | Path) and not is_rows_file(Path(data).name)
+        if is_folder or name.endswith(".toml") or name in card_paths("tasks"):
+            raise
+        hint = 'name the columns of rows without a card: text="…", label="…"'
+        if isinstance(data, str | Path):
+            hint = "leave out --task, or name the columns: --text COLUMN --label COLUMN"
+        raise ClueBenchError(error.message, hint) from error
+
+
+def own_task(name: str, data: Any, *, text: Columns, label: str | int) -> Task:
+    """Return a card for rows without one: the classes are the labels of the training rows, sorted.
+
+    Of one table that is divided, the classes are those of all its labelled rows. `text` names the column of texts, or
+    the two columns of pairs; a column that is called by a number, by the number. Raises ClueBenchError.
+    """
+    if name in card_paths("tasks"):
+        raise ClueBenchError(f"there is a task card called '{name}' already", "give it another name")
+    fields = as_names(text)
+    label = str(label)
+    try:
+        rows = own_rows(data, fields, label)
+        labels = _labels(rows.splits, fields, label, of=LABELLED_SPLITS if rows.is_divided else ("train",))
+    except NotServed as error:
+        raise ClueBenchError(f"{name}: {error.reason}", getattr(error, "hint", "give such rows")) from error
+    values = {
+        "name": name,
+        "title": name,
+        "column": name,
+        "text_fields": fields,
+        "label_field": label,
+        "labels": labels,
+        "label_descriptions": labels,
+        "metric": "accuracy",
+        "max_length": MAX_LENGTH,
+        "splits": {split: {"file": f"{split}.json"} for split in SPLIT_NAMES if split in rows.splits},
+    }
+    return decode(Task, values, where=f"the task '{name}' of these rows")
+
+
+def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, of: Iterable[str]) -> list[str]:
+    """Return the classes of the splits `of`, sorted, or as a Dataset names them."""
+    counts: dict[str, int] = {}
+    for name in (split for split in of if split in splits):
+        source = splits[name]
+        if not source.num_rows:
+            raise no_rows(name)
+        require([*fields, label], source, source.called or name)
+        if source.names is not None:
+            if len(source.names) < 2:
+                raise _one_class(label, source.names)
+            return source.names
+        for place, row in zip(source.places, source.rows, strict=True):
+            found = label_name(value_at(dict(row), label), f"{source.called or name}, {place}: {label}")
+            counts[found] = counts.get(found, 0) + 1
+    _check_classes(counts, label)
+    return sorted(counts)
+
+
+def _check_classes(counts: Mapping[str, int], label: str) -> None:
+    """Raise NotServed if a column's values, with their rows, are no classes."""
+    if len(counts) < 2:
+        raise _one_class(label, counts)
+    if len(counts) > MAX_CLASSES or (len(counts) > 20 and 2 * len(counts) > sum(counts.values())):
+        found = f"{len(counts):,} different values in {sum(counts.values()):,} rows"
+        raise Refused(f"column {label} has {found}: no labels of classes", "name another column: --label COLUMN")
+    for each in counts:
+        if each != each.strip() and each.strip() in counts:
+            raise Refused(f"column {label}: '{each}' and '{each.strip()}' are two labels", "remove the blanks")
+
+
+def _one_class(label: str, labels: Iterable[str]) -> NotServed:
+    return Refused(f"all labels in column {label} are '{', '.join(labels)}'", "give rows of two classes or more")

@@ -1,0 +1,130 @@
+"""Rows of one's own in one line: from a file to scores, predictions, reports and a board, without any card."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import clue_bench as cb
+from clue_bench.cli import main
+from clue_bench.prediction.predictor import Predictor
+
+FRAME = pd.DataFrame({"内容": [f"我们在学{'不' * (n % 2)}中国{n}" for n in range(60)], "类别": ["差评", "好评"] * 30})
+PAIRS = pd.DataFrame({"q1": [f"我{n}" for n in range(40)], "q2": [f"他{n}" for n in range(40)], "same": [0, 1] * 20})
+FAST = ["--steps", "2", "--set", "precision=fp32"]
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Run `clue-bench …` in an empty folder; return exit code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        monkeypatch.setattr("sys.argv", ["clue-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        out, err = capfd.readouterr()
+        return exited.value.code or 0, out, err
+
+    return run
+
+
+def record_of(folder):
+    (path,) = folder.glob("*.record.json")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_a_gbk_file_with_chinese_columns_becomes_a_model_that_knows_its_task(command, checkpoint_folder, tmp_path):
+    FRAME.to_csv("酒店.csv", index=False, encoding="gbk")
+    code, _, err = command("finetune", "--data", "酒店.csv", "--model", checkpoint_folder, "--out", "run", *FAST)
+    assert code == 0, err
+    assert "read as GB18030" in err
+    assert "texts are read from '内容', labels from '类别'" in err
+    assert "train 54, dev 6; 2 labels: 好评 30, 差评 30" in err
+    record = record_of(tmp_path / "run")
+    assert record["task"]["name"] == "酒店"
+    assert record["task"]["card"]["text_fields"] == ["内容"]
+    assert record["data"]["held_out"] == {"share": 0.1, "seed": 1, "rows": 6}
+    (tmp_path / "酒店.csv").unlink()  # nothing asks for it or for a card again
+    about = Predictor.open(tmp_path / "run").description
+    assert (about.task, about.num_texts, about.labels) == ("酒店", 1, ("好评", "差评"))
+    for arguments in (["analyse", "run"], ["compare", "run", "run"], ["leaderboard", "--records", "."]):
+        code, out, err = command(*arguments)
+        assert code == 0, err
+    assert "酒店" in out
+    code, out, _ = command("predict", "--model", "run", "--split", "dev")
+    written = (tmp_path / "run" / "predictions" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["label"] for line in out.splitlines()] == [json.loads(line)["label"] for line in written]
+
+
+def test_pairs_and_whole_numbers_as_labels_work_alike(command, checkpoint_folder, tmp_path):
+    PAIRS.to_excel("pairs.xlsx", index=False)
+    named = ["--text", "q1", "--text2", "q2", "--label", "same"]
+    code, _, err = command(
+        "finetune", "--data", "pairs.xlsx", *named, "--model", checkpoint_folder, "--out", "run", *FAST
+    )
+    assert code == 0, err
+    assert Predictor.open(tmp_path / "run").description.num_texts == 2
+    assert command("predict", "--model", "run", "--text", "我", "--text-pair", "他")[0] == 0
+    code, _, err = command("predict", "--model", "run", "--file", "pairs.xlsx", "--out", "out.parquet")
+    assert code == 0, err
+    assert "of 40 labelled rows" in err
+    assert pd.read_parquet("out.parquet").columns.tolist() == ["q1", "q2", "same", "predicted", "probability"]
+    code, _, err = command("predict", "--model", "run", "--text", "我")
+    assert "row 0: 1 text, expected 2" in err
+
+
+def test_the_same_file_in_every_format_is_the_same_data(command, checkpoint_folder, tmp_path):
+    revisions = set()
+    FRAME.to_csv("a.csv", index=False)
+    FRAME.to_csv("a.tsv", index=False, sep="\t")
+    FRAME.to_json("a.jsonl", orient="records", lines=True, force_ascii=False)
+    FRAME.to_parquet("a.parquet")
+    FRAME.to_excel("a.xlsx", index=False)
+    for name in ("a.csv", "a.tsv", "a.jsonl", "a.parquet", "a.xlsx"):
+        runs = cb.floor(None, data=name, progress=False)
+        revisions |= {run.record.data.revision for run in runs}
+    assert len(revisions) == 1
+    assert runs[0].record.data.files["dev"].rows == 6
+
+
+def test_a_folder_of_files_is_read_by_split_and_its_test_set_is_left_as_it_is(command, checkpoint_folder, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name, part in (("train", FRAME[:40]), ("validation", FRAME[40:]), ("test", FRAME[:9][["内容"]])):
+        part.to_csv(tmp_path / "mine" / f"{name}.csv", index=False)
+    code, _, err = command("bench", "--data", "mine", "--model", checkpoint_folder, "--seeds", "1", *FAST)
+    assert code == 0, err
+    assert "train 40, dev 20, test 9" in err
+    assert "held out" not in err
+    (run,) = (tmp_path / "runs").glob("finetune-mine-test-*")
+    assert (run / "report.html").is_file()
+    assert command("predict", "--model", run, "--split", "test")[0] == 0
+
+
+def test_a_card_takes_the_rows_of_a_file(command, checkpoint_folder, tmp_path):
+    FRAME.rename(columns={"内容": "sentence"}).assign(label=["100", "116"] * 30).to_csv("news.csv", index=False)
+    arguments = ["--task", "tnews", "--data", "news.csv", "--model", checkpoint_folder, "--out", "run", *FAST]
+    code, _, err = command("finetune", *arguments)
+    assert code == 0, err
+    assert record_of(tmp_path / "run")["data"]["held_out"]["rows"] == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "hint"),
+    [
+        (["--task", "mydata.csv"], "a file of rows, expected the name of a task", "--data mydata.csv --text COLUMN"),
+        (["--data", "mydata.csv"], "which column holds the label? found a, b", "--label COLUMN"),
+        (["--data", "mydata.csv", "--task", "moods"], "no task is called 'moods'", "leave out --task, or name"),
+        (["--data", "nowhere.csv"], "nowhere.csv: no such file", "check the path"),
+        (["--data", "."], "which task?", "--data FILE"),
+        (["--data", "mydata.csv", "--text", "c", "--label", "b"], "no column c; found a, b", "name columns"),
+        (["--data", "mydata.csv", "--text2", "a"], "--text2 without --text", "--text COLUMN"),
+        (["--data", "mydata.csv", "--task", "tnews"], "no column sentence, label; found a, b", "name columns"),
+    ],
+)
+def test_what_is_asked_wrongly_leads_on(command, checkpoint_folder, arguments, message, hint):
+    pd.DataFrame({"a": ["x", "y"], "b": ["1", "2"]}).to_csv("mydata.csv", index=False)
+    code, _, err = command("finetune", *arguments, "--model", checkpoint_folder)
+    assert code == 1
+    assert message in err.splitlines()[-2]
+    assert hint in err.splitlines()[-1]

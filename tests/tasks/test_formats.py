@@ -1,0 +1,101 @@
+"""Files of rows in every format and encoding that users have."""
+
+import codecs
+
+import pandas as pd
+import pytest
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.formats import parse_table, write_rows
+
+ROWS = [
+    {"文本": "房间很干净,还送水果", "标签": "好评"},
+    {"文本": '前台说"欢迎"\n很好', "标签": "好评"},
+    {"文本": "吵", "标签": "差评"},
+]
+CSV = pd.DataFrame(ROWS).to_csv(index=False)
+
+
+def read(raw, name="a.csv"):
+    return parse_table(raw, name=name, where=name)
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (CSV.encode(), None),
+        (codecs.BOM_UTF8 + CSV.encode(), "byte order mark"),
+        (CSV.encode("gbk"), "read as GB18030"),
+        ((CSV + "𠮷,好评\n").encode("gb18030"), "read as GB18030"),
+        (CSV.encode("utf-16"), "read as UTF-16"),
+        (CSV.replace("\n", "\r\n").replace('欢迎""\r\n', '欢迎""\n').encode(), None),
+    ],
+    ids=["utf-8", "bom", "gbk", "gb18030", "utf-16", "crlf"],
+)
+def test_text_of_every_encoding_is_read_and_the_unusual_ones_are_said(raw, said):
+    table = read(raw)
+    assert table.rows[:3] == ROWS
+    assert [said in note for note in table.notes] == ([True] if said else [])
+
+
+def test_one_bad_byte_in_utf8_is_named_and_is_no_gbk():
+    raw = CSV.encode()
+    at = raw.index("干净".encode())
+    with pytest.raises(ClueBenchError, match=f"line 2: invalid UTF-8 at byte {at}") as caught:
+        read(raw[:at] + b"\xff" + raw[at:])
+    assert caught.value.hint == "write line 2 anew, in UTF-8"
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.json", "a.xlsx", "a.parquet"])
+def test_what_is_written_is_read_back(tmp_path, name):
+    write_rows(tmp_path / name, ROWS)
+    table = read((tmp_path / name).read_bytes(), name)
+    assert (table.columns, table.rows) == (["文本", "标签"], ROWS)
+
+
+def test_numbers_of_a_sheet_are_the_text_that_a_csv_file_would_have(tmp_path):
+    pd.DataFrame({"text": ["甲", 12], "label": [1, 0], "x": [1.5, None], "": [True, None]}).to_excel(
+        tmp_path / "a.xlsx", index=False
+    )
+    assert read((tmp_path / "a.xlsx").read_bytes(), "a.xlsx").rows == [
+        {"text": "甲", "label": "1", "x": "1.5", "": "true"},
+        {"text": "12", "label": "0", "x": "", "": ""},
+    ]
+
+
+def test_of_a_workbook_the_first_sheet_is_read_and_named(tmp_path):
+    with pd.ExcelWriter(tmp_path / "a.xlsx") as book:
+        pd.DataFrame(ROWS).to_excel(book, sheet_name="评论", index=False)
+        pd.DataFrame([{"other": 1}]).to_excel(book, sheet_name="更多", index=False)
+    table = read((tmp_path / "a.xlsx").read_bytes(), "a.xlsx")
+    assert table.rows == ROWS
+    assert table.notes == ("a.xlsx: read sheet '评论', the first of 2",)
+
+
+def test_a_list_of_objects_and_another_delimiter_are_read():
+    assert read('[{"text": "甲"}, {"text": "乙"}]'.encode(), "a.json").rows == [{"text": "甲"}, {"text": "乙"}]
+    table = read("text;label\n甲;1\n".encode())
+    assert table.rows == [{"text": "甲", "label": "1"}]
+    assert "separated by semicolons" in table.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "message"),
+    [
+        ("a.tsv", [{"text": "甲\t乙"}], "holds a tab"),
+        ("a.xlsx", [{"text": "甲\x01"}], "control character"),
+        ("a.xlsx", [{"text": "长" * 40_000}], "40,000 characters"),
+        ("a.doc", [{"text": "甲"}], "ends in none of"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_refused_and_nothing_is_left(tmp_path, name, rows, message):
+    with pytest.raises(ClueBenchError, match=message) as caught:
+        write_rows(tmp_path / name, rows)
+    assert caught.value.hint.startswith("give")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("name", "raw"), [("a.xlsx", b"PK"), ("a.parquet", b"PAR1"), ("a.xls", b"")])
+def test_a_file_that_is_not_what_it_is_called_is_one_error(name, raw):
+    with pytest.raises(ClueBenchError, match=name):
+        read(raw, name)
