@@ -1,5 +1,6 @@
 """Fetch task data, compare it with the cards and examine it; list, check and copy the cards."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from clue_bench.tables import Shown, Table, make_table
 if TYPE_CHECKING:
     from clue_bench.doors.records import DataFacts, FileFacts
     from clue_bench.tasks.audit_report import AuditReport
+    from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.fetch import Fetched
+    from clue_bench.tasks.task import Task
 
 AGAIN = "type the same command again: tasks that are complete are not fetched twice"
 
@@ -222,6 +225,67 @@ def audit_data(
             vocabulary_file=None if vocabulary is None else Path(vocabulary),
             on_split=lambda done, total, what: bar.update(done / total, what),
         )
+
+
+@dataclass(frozen=True, repr=False)
+class NewCard(Shown):
+    """The card that was written for rows of one's own."""
+
+    path: Path
+    task: "Task"
+    rows: Mapping[str, int]  # by split
+    data: Path
+
+    @property
+    def command(self) -> str:
+        """Return what to type next."""
+        return (
+            shlex.join(["clue-bench", "finetune", "--task", str(self.path), "--data", str(self.data)])
+            + " --model MODEL"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return card and rows as plain values."""
+        return {"card": str(self.path), "rows": dict(self.rows), "next": self.command, **self.task.model_dump()}
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return one table: what the card says."""
+        labels = ", ".join(self.task.labels)
+        rows = [("name", self.task.name), ("texts", ", ".join(self.task.text_fields))]
+        rows += [("label", self.task.label_field), (f"{len(self.task.labels)} labels", labels)]
+        rows += [("rows", ", ".join(f"{split} {number:,}" for split, number in self.rows.items()))]
+        rows += [("metric", self.task.metric), ("max_length", f"{self.task.max_length} tokens")]
+        return [make_table("", ["card", str(self.path)], rows)]
+
+
+def new_card(
+    data: Path | str,
+    *,
+    text: "Columns | None" = None,
+    label: str | None = None,
+    name: str | None = None,
+    out: Path | str | None = None,
+    progress: bool = True,
+) -> NewCard:
+    """Write a card for the rows of a file, or of a folder with train.csv or the like, to `out` or <name>.toml.
+
+    Columns that are not given are found if their names are obvious. Raises ClueBenchError, also if `out` exists.
+    """
+    from clue_bench.api.inputs import task_data
+    from clue_bench.tasks.own import name_of
+    from clue_bench.tasks.writing import card_text
+
+    path = Path(out or f"{name or name_of(Path(data))}.toml")
+    if path.suffix != ".toml" or path.exists():
+        problem = "exists already" if path.exists() else "does not end in .toml"
+        raise ClueBenchError(f"{path} {problem}", "give --out a new file name ending in .toml")
+    with task_data(None, data, text=text, label=label, show=Progress(progress)) as given:
+        task = given.card.model_copy(update=dict.fromkeys(("name", "title", "column"), name) if name else {})
+        new = NewCard(path, task, {split: len(rows) for split, rows in given.rows.items()}, Path(data))
+    files.write_text(path, card_text(task, source=str(data), command=new.command))
+    load_any_card("tasks", str(path))  # raises if the name is none
+    return new
 
 
 def load_any_card(kind: Kind, reference: str) -> Card:

@@ -11,7 +11,7 @@ from typing import Any
 
 from clue_bench.cards import Key
 from clue_bench.doors.records import MAJORITY_CLASS, RunRecord
-from clue_bench.doors.results import PretrainResults, SpeedResults, TaskResults
+from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
 from clue_bench.numbers import count, duration, percent, scaled, typed
 from clue_bench.tables import Column, Table, make_table
 
@@ -37,8 +37,10 @@ def result_table(record: RunRecord, folder: Path) -> Table:
         rows = [("checkpoint", str(folder / "checkpoint")), ("loss curve", str(folder / "loss.svg"))]
         rows += [("parameters", count(record.model.parameters)), *pretraining_rows(results)]
     elif isinstance(results, TaskResults):
-        dev = results.dev
-        rows = [("dev accuracy", percent(dev.accuracy)), ("dev macro-F1", percent(dev.macro_f1))]
+        dev, metric = results.dev, record.task.metric if record.task else ""
+        rows = score_rows("dev", dev, metric)
+        for split, scores in results.test.items():
+            rows += score_rows(split, scores, metric)
         rows += [("majority class", f"{percent(dev.majority_share)} of dev is '{dev.majority_label}'")]
         if results.total_steps:
             rows += [("best step", f"{count(results.best_step)} of {count(results.total_steps)}")]
@@ -49,6 +51,12 @@ def result_table(record: RunRecord, folder: Path) -> Table:
         rows += [("folder", str(folder))]
     done = {"pretrain": "pretrained", "finetune": "finetuned", "speed": "measured"}[record.kind]
     return make_table("", [done if record.status == "completed" else record.kind, record.run_id], rows)
+
+
+def score_rows(split: str, scores: DevScores, metric: str) -> list[tuple[str, str]]:
+    """Return the scores of a split, that of the task's metric first."""
+    rows = [(f"{split} accuracy", percent(scores.accuracy)), (f"{split} macro-F1", percent(scores.macro_f1))]
+    return rows[::-1] if metric == "macro_f1" else rows
 
 
 def list_table(found: Found) -> Table:

@@ -8,8 +8,22 @@ import typer
 
 from clue_bench.api import corpora
 from clue_bench.api import data as task_data
-from clue_bench.cli.options import MODEL, TASK, Data, Json, Tasks, Verb, complete_recipe, complete_task, names
-from clue_bench.cli.terminal import print_json, print_table, show
+from clue_bench.cli.options import (
+    MODEL,
+    TASK,
+    Data,
+    Json,
+    Label,
+    Tasks,
+    Text,
+    Text2,
+    Verb,
+    columns,
+    complete_recipe,
+    complete_task,
+    names,
+)
+from clue_bench.cli.terminal import print_json, print_table, show, suggest
 
 if TYPE_CHECKING:
     from clue_bench.cards import Kind
@@ -91,6 +105,31 @@ def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
 
 tasks = _cards("tasks", "task", "任务卡片。")
 recipes = _cards("pretrain", "recipe", "预训练配方。")
+
+
+@tasks.command(cls=Verb, epilog="Example: clue-bench tasks new mydata.csv --text text --label label")
+def new(
+    data: Annotated[
+        Path, typer.Argument(metavar="DATA", help="File of rows of your own, or a folder with train.csv or the like.")
+    ],
+    text: Text = None,
+    text2: Text2 = None,
+    label: Label = None,
+    name: Annotated[str | None, typer.Option(metavar="NAME", help="Name of the task  [default: the file's]")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Card to write, ending in .toml  [default: NAME.toml]")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Write a card for rows of your own: which columns hold texts and label, and what the labels are.
+
+    finetune, bench and floor need no card for such rows; it is for changing titles, descriptions, metric or length.
+    """
+    made = task_data.new_card(data, text=columns(text, text2), label=label, name=name, out=out)
+    show(made, as_json=json)
+    suggest(made.command, as_json=json)
+
+
 data = _app("Fetch, check and examine task data. 下载、检查、审查任务数据。")
 vocab = _app("Train, count and prune vocabularies. 训练、统计与裁剪词表。")
 corpus = _app("Build and inspect corpora. 构建与查看语料。")

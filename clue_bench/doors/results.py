@@ -151,7 +151,10 @@ class CorrectRows(Facts):
 
 
 class DevScores(Facts):
-    """Scores on dev. `top_label` is the most predicted one, `majority_label` the most frequent one among the rows."""
+    """Scores on dev, or on a labelled test set.
+
+    `top_label` is the most predicted one, `majority_label` the most frequent one among the rows.
+    """
 
     model_config = pydantic.ConfigDict(strict=True)
 
@@ -183,9 +186,13 @@ class EvaluationScores(DevScores):
 
 
 class TaskResults(Results):
-    """What a run on a task ended with, fine-tuned or not: the scores of the chosen weights."""
+    """What a run on a task ended with, fine-tuned or not: the scores of the chosen weights.
+
+    `test` has those on test sets whose labels the user has, by split; nothing was chosen by them.
+    """
 
     dev: DevScores
+    test: dict[str, DevScores] = {}
     best_step: int = pydantic.Field(ge=0)
     best_epoch: float | None = None
     total_steps: int = pydantic.Field(ge=0)

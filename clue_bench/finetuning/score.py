@@ -88,11 +88,15 @@ def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
 
 
 class SavedPredictions(NamedTuple):
-    """A record's facts about predictions: their files and hashes by split, and which rows of dev are right."""
+    """A record's facts about predictions: their files and hashes by split, and which rows of dev are right.
+
+    `test` has the scores of labelled test sets.
+    """
 
     predictions: dict[str, str]
     predictions_sha256: dict[str, str]
     dev_correct: CorrectRows | None
+    test: dict[str, DevScores]
 
 
 def save_predictions(
@@ -100,13 +104,21 @@ def save_predictions(
 ) -> SavedPredictions:
     """Write the predictions of every split, given as name, classes (rows,) and probabilities (rows, classes)."""
     files, hashes, dev_correct = {}, {}, None
+    test: dict[str, DevScores] = {}
     for split, classes, probabilities in predicted:
         path = predictions_path(run, split)
         if split == "dev":
             dev_correct = CorrectRows.pack(classes == rows[split].labels)
+        elif (is_known := rows[split].labels != UNLABELLED).any():
+            test[split] = _scores_of(task, rows[split].labels[is_known], classes[is_known], probabilities[is_known])
         hashes[split] = write_predictions(path, _predictions(task, rows[split], classes, probabilities))
         files[split] = str(path.relative_to(run))
-    return SavedPredictions(files, hashes, dev_correct)
+    return SavedPredictions(files, hashes, dev_correct, test)
+
+
+def _scores_of(task: Task, gold: Classes, classes: Classes, probabilities: Floats) -> DevScores:
+    shares = np.maximum(probabilities[np.arange(len(gold)), gold], np.finfo(np.float64).tiny)
+    return dev_scores(task, score(gold, classes), loss=float(-np.log(shares).mean()))
 
 
 def _predictions(task: Task, rows: Rows, classes: Classes, probabilities: Floats) -> Iterator[Prediction]:

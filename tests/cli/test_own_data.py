@@ -128,3 +128,45 @@ def test_what_is_asked_wrongly_leads_on(command, checkpoint_folder, arguments, m
     assert code == 1
     assert message in err.splitlines()[-2]
     assert hint in err.splitlines()[-1]
+
+
+def test_a_new_card_says_what_was_found_and_is_used_as_it_says(command, checkpoint_folder, tmp_path):
+    FRAME.to_csv("hotel.csv", index=False)
+    code, out, err = command("tasks", "new", "hotel.csv")
+    assert code == 0, err
+    assert all(found in out for found in ("内容", "类别", "好评, 差评"))
+    (following,) = [line for line in err.splitlines() if line.startswith("next: ")]
+    arguments = following.removeprefix("next: clue-bench ").replace("MODEL", str(checkpoint_folder)).split()
+    code, _, err = command(*arguments, "--out", "run", *FAST)
+    assert code == 0, err
+    assert record_of(tmp_path / "run")["task"]["card"]["labels"] == ["好评", "差评"]
+    assert "exists already" in command("tasks", "new", "hotel.csv")[2]
+    assert command("tasks", "new", "hotel.csv", "--name", "另一个")[0] == 0
+    assert (tmp_path / "另一个.toml").is_file()
+
+
+def test_a_labelled_test_set_gets_its_score_and_the_cards_metric_comes_first(command, checkpoint_folder, tmp_path):
+    FRAME.assign(split=["train"] * 30 + ["dev"] * 10 + ["test"] * 20).to_csv("hotel.csv", index=False)
+    command("tasks", "new", "hotel.csv")
+    card = (tmp_path / "hotel.toml").read_text(encoding="utf-8").replace('"accuracy"', '"macro_f1"')
+    (tmp_path / "hotel.toml").write_text(card, encoding="utf-8")
+    arguments = ["--task", "hotel.toml", "--data", "hotel.csv", "--model", checkpoint_folder, "--out", "run"]
+    code, out, err = command("finetune", *arguments, *FAST)
+    assert code == 0, err
+    names = [line.split("  ")[0] for line in out.splitlines()]
+    assert names[1:5] == ["dev macro-F1", "dev accuracy", "test macro-F1", "test accuracy"]
+    scores = record_of(tmp_path / "run")["results"]["test"]["test"]
+    assert scores["rows"] == 20
+    _, _, err = command("predict", "--model", "run", "--split", "test")
+    assert f"{scores['correct']} of 20 labelled rows" in err
+
+
+def test_an_own_task_without_dev_file_is_told_that_one_file_will_do(command, checkpoint_folder, tmp_path):
+    FRAME.to_csv("hotel.csv", index=False)
+    card = command("tasks", "new", "hotel.csv")
+    assert card[0] == 0, card[2]
+    (tmp_path / "data" / "hotel").mkdir(parents=True)
+    FRAME.rename(columns=str).to_json("data/hotel/train.json", orient="records", lines=True, force_ascii=False)
+    code, _, err = command("finetune", "--task", "hotel.toml", "--data", "data", "--model", checkpoint_folder)
+    assert code == 1
+    assert "--data data/hotel/train.json: then dev is held out" in err
