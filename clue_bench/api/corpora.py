@@ -80,6 +80,8 @@ class BuiltCorpus(Shown):
         rows += [("unknown share", f"{counts.unknown_tokens / counts.tokens:.2%}")]
         rows += [("shards", str(len(manifest.shards)))]
         vocabulary = f"{self._vocabulary_kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}"
+        if (self.folder / "tokenizer" / "tokenizer_config.json").is_file():
+            rows += [("tokenizer", self.corpus.vocabulary.rules.text)]
         rows += [("vocabulary", vocabulary), ("words are", WORD_STARTS[manifest.word_starts])]
         rows += [("text", manifest.corpus_sha256[:8]), ("inputs", _named(manifest.inputs))]
         return [make_table("", ["corpus", str(self.folder)], rows)]

@@ -5,6 +5,7 @@ Format. A folder with
     config.json, model.safetensors                       Hugging Face layout, fp32
     vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model
                                                          instead of the first two, which loads as `AlbertTokenizer`
+    generation_config.json                               of GPT2: special tokens, and that [UNK] is never written
     provenance.json                                      what made it: recipe, data hashes, code, packages, hardware,
                                                          tokens seen, wall seconds; for a fine-tuned one also model (its
                                                          name), task, settings, seed, started_from_sha256, card (the
@@ -43,6 +44,7 @@ from clue_bench.weights.read import read_config, read_object, read_weights, weig
 
 PROVENANCE = "provenance.json"
 FOLDER = "checkpoint"
+GENERATION = "generation_config.json"
 
 PADDING = 128
 """Embeddings are padded to a multiple of at most this; more rows without a token are not padding."""
@@ -153,6 +155,9 @@ def write_folder(
 
     def fill(temporary: Path) -> None:
         files.write_json(temporary / CONFIG, dict(config))
+        if hf_config.claimed_class(config).endswith("LMHeadModel"):
+            # Without it transformers would write [UNK], which no corpus of Chinese lacks and no reader wants.
+            files.write_json(temporary / GENERATION, _generation(config, vocabulary))
         if save_tokenizer is None:
             vocabulary.save(temporary, max_length=max_length, has_segments=config.get("model_type") != "gpt2")
         else:
@@ -161,6 +166,11 @@ def write_folder(
         save_file(plain, temporary / WEIGHTS, metadata={"format": "pt"})
 
     return fill_folder(folder, fill, provenance=provenance)
+
+
+def _generation(config: Mapping[str, Any], vocabulary: Vocabulary) -> dict[str, Any]:
+    ids = {key: config[key] for key in ("bos_token_id", "eos_token_id", "pad_token_id") if config.get(key) is not None}
+    return {**ids, "suppress_tokens": [vocabulary.unknown]}
 
 
 def fill_folder(

@@ -270,6 +270,11 @@ class Corpus:
         """Return where vocab.txt or spiece.model lies."""
         return self.folder / TOKENIZER
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        """Return the vocabulary that the corpus was built with."""
+        return read_vocabulary(self.tokenizer_folder)
+
     @property
     def vocabulary_file(self) -> Path:
         """Return the vocabulary: spiece.model where there is one, else vocab.txt."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from clue_bench.doors.checkpoint import Checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
-from clue_bench.vocab import Vocabulary, WordPieceRules
+from clue_bench.vocab import Vocabulary
 from clue_bench.weights.rows import with_rows
 
 _DECIDED_BY_CHECKPOINT = ("vocab_size", "segment_types", "dropout")
@@ -82,7 +82,7 @@ def check_vocabulary(start: Checkpoint, vocabulary: Vocabulary) -> None:
         raise ClueBenchError(f"{start.folder}: a {theirs.kind} vocabulary, the corpus's is {vocabulary.kind}", build)
     if theirs.rules != vocabulary.rules:
         raise ClueBenchError(
-            f"{start.folder}: its tokenizer {_rules_text(theirs.rules)}; the corpus's {_rules_text(vocabulary.rules)}",
+            f"{start.folder}: its tokenizer {theirs.rules.text}; the corpus's {vocabulary.rules.text}",
             build,
         )
     differing = [n for n in theirs.differing(vocabulary) if n not in swapped_tokens(start, vocabulary)]
@@ -111,21 +111,6 @@ def swapped_tokens(start: Checkpoint, vocabulary: Vocabulary) -> dict[int, list[
         return {}
     pieces = theirs.encoder(special_tokens=False).ids([vocabulary.tokens[n].removeprefix("##") for n in ids])
     return {n: [piece for piece in found if piece != theirs.unknown] for n, found in zip(ids, pieces, strict=True)}
-
-
-def _rules_text(rules: WordPieceRules) -> str:
-    """Return what a tokenizer does, in words."""
-    parts = [
-        "lower-cases" if rules.lower_case else "keeps capitals",
-        *(
-            ["keeps accents" if not rules.strip_accents else "strips accents"]
-            if rules.strip_accents is not None
-            else []
-        ),
-        *(["cuts words with jieba"] if rules.words else [] if rules.split_chinese else ["keeps Chinese words whole"]),
-        *([f"has {len(rules.added)} added tokens"] if rules.added else []),
-    ]
-    return ", ".join(parts)
 
 
 def load_start(model: nn.Module, start: Checkpoint, vocabulary: Vocabulary) -> None:

@@ -39,6 +39,17 @@ class WordPieceRules(NamedTuple):
     added: tuple[AddedToken, ...] = ()
 
     @property
+    def text(self) -> str:
+        """Return in words what the tokenizer does."""
+        parts = [
+            "lower-cases" if self.lower_case else "keeps capitals",
+            *({None: [], True: ["strips accents"], False: ["keeps accents"]}[self.strip_accents]),
+            *(["cuts words with jieba"] if self.words else [] if self.split_chinese else ["keeps Chinese words whole"]),
+            *([f"has {len(self.added)} added tokens"] if self.added else []),
+        ]
+        return ", ".join(parts)
+
+    @property
     def tokenizer_config(self) -> dict[str, Any]:
         """Return what tokenizer_config.json says of these rules."""
         values: dict[str, Any] = {
@@ -110,7 +121,9 @@ def tokens_of(stored: dict[str, Any], path: Path) -> list[str]:
     except (ValueError, TypeError, AttributeError) as error:
         raise ClueBenchError(f"{path}: not a tokenizer: {error}", "copy the file again") from error
     if kind != "WordPiece":
-        raise ClueBenchError(f"{path}: a {kind} tokenizer, expected WordPiece", "use a BERT checkpoint")
+        raise ClueBenchError(
+            f"{path}: a {kind} tokenizer, expected WordPiece", "give a model with the vocab.txt of a BERT"
+        )
     if [ids[token] for token in tokens] != list(range(len(ids))):
         raise ClueBenchError(f"{path}: ids are not 0 to {len(ids) - 1}", "use a checkpoint with a vocab.txt")
     return tokens

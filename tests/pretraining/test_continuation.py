@@ -329,3 +329,23 @@ def test_shards_checkpoint_and_fine_tuning_have_one_tokenizer(made: Any, tmp_pat
     assert shards == tokenizer(lines, add_special_tokens=False)["input_ids"]
     assert shards == open_pretrained(run.folder).tokeniser.encoder.ids(lines)
     assert ("token_type_ids" in written("人")) == (family != "gpt2")
+
+
+def test_a_gpt2_never_writes_unknown_tokens(made: Any, text_file: Path, tmp_path: Path) -> None:
+    run = continued(made("gpt2"), text_file, tmp_path)
+    model = transformers.GPT2LMHeadModel.from_pretrained(run.folder / "checkpoint")
+    unknown = read_checkpoint(run.folder).vocabulary.unknown
+    with torch.no_grad():
+        model.transformer.wte.weight[unknown] += 10 * model.transformer.ln_f.weight
+        model.transformer.ln_f.bias += 1.0
+        written = model.generate(torch.tensor([[3, 7]]), max_new_tokens=8, do_sample=False)
+        free = model.generate(torch.tensor([[3, 7]]), max_new_tokens=8, do_sample=False, suppress_tokens=[])
+    assert unknown not in written[0].tolist()
+    assert unknown in free[0].tolist()
+
+
+def test_a_corpus_says_what_its_tokenizer_does(made: Any, text_file: Path, tmp_path: Path) -> None:
+    folder = made()
+    transformers.BertTokenizer.from_pretrained(folder, do_lower_case=False).save_pretrained(folder)
+    corpus = cb.build_corpus(text_file, vocabulary=folder, out=tmp_path / "corpus", workers=1, progress=False)
+    assert "keeps capitals" in str(corpus)
