@@ -30,6 +30,7 @@ Value = str | bool | int | float | Decimal | None
 
 # An underscore inside a word is plain text in Markdown; at a word's edge it starts emphasis.
 _SPECIAL = re.compile(r"[\\|*`<>\[\]~&#]|(?<![^\W_])_|_(?![^\W_])")
+_PERCENT = re.compile(r"(?<=\d)%")  # as published tables write it; in a terminal all numbers are written one way
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -134,6 +135,7 @@ class Table:
         names = [row.cells[0].whole + (f" ({row.tag})" if row.tag else "") for row in self.rows]
         names = list(map(translated, names)) if len(self.columns) == 2 else names
         rows = [[name, *(cell.whole for cell in row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
+        rows = [[_PERCENT.sub(" %", cell) for cell in row] for row in rows]
         return lay_out(heads, rows, width, same=translated(SAME))
 
     def to_markdown(self) -> str:

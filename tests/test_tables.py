@@ -37,7 +37,7 @@ def test_a_terminal_gives_chinese_characters_two_columns_each(table: Table) -> N
     lines = table.to_text().splitlines()
     assert lines[0].split() == ["模型", "AFQMC"]
     assert len({text_width(line) for line in lines if line.endswith("%")}) == 1
-    assert "69.02%†¹" in lines[1]
+    assert "69.02 %†¹" in lines[1]
     assert lines[2].startswith("多数类 (无预训练)")
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import percent
 from clue_bench.stats.significance import (
     DRAWS,
     LEVEL,
@@ -95,7 +96,7 @@ class Comparison(Shown):
         difference, interval, _ = self.difference
         low, high = 100 * interval.low, 100 * interval.high
         tests = ", ".join(f"{name} p {p_text(p)}" for name, p in self.p_values.items())
-        evidence = f"{interval.level:.0%} interval of A minus B {low:+.2f} … {high:+.2f} points; {tests}"
+        evidence = f"{percent(interval.level, 0)} interval of A minus B {low:+.2f} … {high:+.2f} points; {tests}"
         if self.is_separated:
             better, worse = ("A", "B") if difference > 0 else ("B", "A")
             return f"{better} is better than {worse} by {100 * abs(difference):.2f} points ({evidence})"
@@ -118,20 +119,23 @@ class Comparison(Shown):
         rows = []
         for side in (self.a, self.b):
             seeds, first = len(side.runs), side.runs[0].record.run_id
-            interval = f"{side.interval.low:.2%} … {side.interval.high:.2%}"
-            accuracy = Cell(f"{side.accuracy:.2%}", side.accuracy)
+            interval = f"{percent(side.interval.low)} … {percent(side.interval.high)}"
+            accuracy = Cell(percent(side.accuracy), side.accuracy)
             rows.append(
                 [side.name, side.model, accuracy, interval, first if seeds == 1 else f"{seeds} seeds: {first} …"]
             )
         split, level = self.a.runs[0].split, self.difference.interval.level
-        return make_table("", ["", "model", f"{split} accuracy", f"{level:.0%} interval", "runs"], rows)
+        return make_table("", ["", "model", f"{split} accuracy", f"{percent(level, 0)} interval", "runs"], rows)
 
     @property
     def evidence(self) -> Table:
         """Return the difference, its interval, every test, and the verdict."""
         interval = self.difference.interval
         rows = [
-            (f"{interval.level:.0%} interval", f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f} points"),
+            (
+                f"{percent(interval.level, 0)} interval",
+                f"{100 * interval.low:+.2f} … {100 * interval.high:+.2f} points",
+            ),
             ("it covers", self.covers),
         ]
         if self.discordance is not None:

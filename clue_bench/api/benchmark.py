@@ -236,6 +236,7 @@ def run_benchmark(
     floor: bool = True,
     retry_failed: bool = False,
     keep: "Keep | None" = None,
+    model_names: Sequence[str] = (),
     progress: bool = True,
 ) -> Benchmark:
     """Do the missing runs of `bench`; return all runs with their settings.
@@ -245,7 +246,8 @@ def run_benchmark(
     each model on that task (STILTs), and `floor` runs the baselines. A failed run is recorded and the others continue;
     `retry_failed` repeats it. `keep` drops weights: of all runs but the "best" of each model and task, or of all of
     them ("none"); predictions and records stay, and only "all" repeats a run for weights that were dropped.
-    Raises ClueBenchError if the plan is impossible or another process is doing a run.
+    `model_names` are what tables call the models. Raises ClueBenchError if the plan is impossible or another process
+    is doing a run.
     """
     show = Progress(progress)
     asked = _Asked(
@@ -262,11 +264,13 @@ def run_benchmark(
     given = [models] if isinstance(models, str | Path | Run | tuple) else list(models)
     if not given:
         raise ClueBenchError(f"models={models!r}: expected at least one model", "give a folder, a hub id or a run")
+    if model_names and len(model_names) != len(given):
+        raise ClueBenchError(f"{len(given)} models and {len(model_names)} names", "give one --name for each --model")
     with ExitStack() as stack:
         has_columns = text is not None or label is not None
         named = [None] if not tasks and has_columns else _find_tasks(tasks, data, show)
         opened = [stack.enter_context(task_data(task, data, text=text, label=label, show=show)) for task in named]
-        starts = _open_models(given, with_untrained=untrained, show=show)
+        starts = _open_models(given, model_names or [None] * len(given), with_untrained=untrained, show=show)
         jobs = [_Job(each, [_candidates(each, start, asked) for start in starts]) for each in opened]
         if intermediate:
             before = stack.enter_context(task_data(intermediate, data, show=show))
@@ -318,13 +322,15 @@ class _Job(NamedTuple):
     candidates: "list[list[Point]]"
 
 
-def _open_models(models: "Sequence[Model]", *, with_untrained: bool, show: Progress) -> "list[Pretrained]":
+def _open_models(
+    models: "Sequence[Model]", names: Sequence[str | None], *, with_untrained: bool, show: Progress
+) -> "list[Pretrained]":
     """Open every model, followed by its untrained version if requested; a repeated model counts once."""
     from clue_bench.finetuning.base_models.pretrained import untrained
 
     starts: dict[str, Pretrained] = {}
-    for model in models:
-        start = open_model(model, show)
+    for model, name in zip(models, names, strict=True):
+        start = open_model(model, show, name=name)
         for each in (start, untrained(start)) if with_untrained else (start,):
             key = f"{each.name} {_identity(each)}"
             if key in starts:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.errors import ClueBenchError
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.numbers import percent
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.analysis.comparison import Comparison
@@ -173,16 +174,17 @@ class Analyses(Shown):
         rows = [
             (
                 each.run.record.run_id,
-                f"{each.accuracy:.2%}",
-                f"{each.interval.low:.2%} … {each.interval.high:.2%}",
-                f"{each.macro_f1:.4f}",
+                percent(each.accuracy),
+                f"{percent(each.interval.low)} … {percent(each.interval.high)}",
+                percent(each.macro_f1),
                 f"{each.calibration_error:.4f}",
                 f"{each.risk.area:.4f}",
                 str(page),
             )
             for page, each in self.pages.items()
         ]
-        return [make_table("", ["run", "dev accuracy", "95% interval", "macro-F1", "ECE", "AURC", "report"], rows)]
+        columns: list[str | Column] = ["run", "dev accuracy", "95 % interval", "macro-F1", "ECE", "AURC"]
+        return [make_table("", [*columns, Column("report", is_below=True)], rows)]
 
 
 def analyse(

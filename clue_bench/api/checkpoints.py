@@ -122,11 +122,18 @@ class Speeds(Shown):
         ]
 
     @property
-    def tables(self) -> "list[SpeedTable]":
-        """Return a table for each machine and session."""
+    def in_detail(self) -> "list[SpeedTable]":
+        """Return for each machine and session every number with its interval and its conditions, as speed.md has it."""
         from clue_bench.leaderboards.speed.tables import speed_tables
 
         return speed_tables([run.record for run in self.runs])
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return a table for each machine and session, with a sentence for each model: how much faster it is."""
+        from clue_bench.leaderboards.speed.summary import speed_summary
+
+        return [speed_summary(table) for table in self.in_detail]
 
     def to_json(self) -> dict[str, Any]:
         """Return the tables as plain values."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from clue_bench.api.progress import Progress
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.numbers import percent
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ class BuiltCorpus(Shown):
         counts = manifest.counts
         rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
         rows += [(f"dropped documents, {reason}", f"{number:,}") for reason, number in counts.dropped_documents.items()]
-        rows += [("unknown share", f"{counts.unknown_tokens / counts.tokens:.2%}")]
+        rows += [("unknown share", percent(counts.unknown_tokens / counts.tokens))]
         rows += [("shards", str(len(manifest.shards)))]
         vocabulary = f"{self._vocabulary_kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}"
         if (self.folder / "tokenizer" / "tokenizer_config.json").is_file():

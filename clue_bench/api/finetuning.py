@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress
+from clue_bench.api.run_tables import settings_line
 from clue_bench.api.runs import Run, Runs, check_seed
 from clue_bench.numbers import duration
 
@@ -24,6 +25,7 @@ def finetune(
     text: "Columns | None" = None,
     label: str | None = None,
     out: Path | str | None = None,
+    name: str | None = None,
     seed: int = 1,
     steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -44,14 +46,14 @@ def finetune(
     save, and raise a KeyboardInterrupt that says at which step. Raises ClueBenchError.
     """
     from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
-    from clue_bench.finetuning.settings import make_settings
+    from clue_bench.finetuning.settings import OFF, make_settings
 
     check_seed(seed)
     show = Progress(progress)
     asked = {**(settings or {}), **({} if steps is None else {"steps": steps})}
     with task_data(task, data, text=text, label=label, show=show) as given:
         card, rows = given.card, given.rows
-        start = open_model(model, show)
+        start = open_model(model, show, name=name)
         chosen = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
         plan = Plan(card, start, chosen, seed=seed, rows=rows, data=given.folder, cuda_graphs=cuda_graphs)
         folder = Path("runs") / plan.run_id if out is None else Path(out)
@@ -61,6 +63,7 @@ def finetune(
             show.note(f"{plan.run_id} is complete already")
             return Run(record, folder)
         note_revision(card.name, plan.data_facts, show)
+        show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
         finetuning = prepare(plan)
         typed: dict[str, Any] = {
             "task": task if isinstance(task, str) else card.name,

@@ -93,8 +93,8 @@ def open_card(task: "str | Task", data: "Data") -> "Task":
     raise ClueBenchError(f"task: found a {type(task).__name__}, expected a name", "give the name of a task")
 
 
-def open_model(model: "Model", show: Progress) -> "Pretrained":
-    """Open a model to fine-tune: a folder, a hub id, a run, or (model, tokenizer) of transformers.
+def open_model(model: "Model", show: Progress, *, name: str | None = None) -> "Pretrained":
+    """Open a model to fine-tune: a folder, a hub id, a run, or (model, tokenizer) of transformers, called `name`.
 
     Raises ClueBenchError.
     """
@@ -108,7 +108,7 @@ def open_model(model: "Model", show: Progress) -> "Pretrained":
     else:
         opened = open_pretrained(as_reference(model, "model"))
     show.notes(opened.notes)
-    return opened
+    return opened if name is None else opened.called(name)
 
 
 def model_name(model: "Model", opened: "Pretrained") -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import percent
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
             found.append(f"{self.truncated_rows:,} of {len(self):,} rows were cut to {self.max_length} tokens")
         if "accuracy" in (summary := self.summary):
             right, labelled = summary["correct"], summary["labelled_rows"]
-            found.append(f"accuracy {self.accuracy:.2%}: {right:,} of {labelled:,} labelled rows")
+            found.append(f"accuracy {percent(self.accuracy or 0.0)}: {right:,} of {labelled:,} labelled rows")
         return found
 
     @property

@@ -12,6 +12,7 @@ from clue_bench.api.finetuning import finetune
 from clue_bench.api.pretraining import pretrain
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, load_runs
+from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.leaderboards.leaderboard import Leaderboard
@@ -22,16 +23,35 @@ SYNTHETIC_DOCUMENTS = 4_000
 VOCABULARY_SIZE = 8_000
 VOCABULARY_CHARACTERS = 8_000_000  # of text that the vocabulary is trained on: more changes only rare characters
 NARROW = "debug"
+MODEL, BOARD = "pretrain", "leaderboard"  # in the folder of a quickstart
 # For the debug recipe: so narrow a model needs a larger rate than the default, and the synthetic tasks are easy.
 FINETUNE = {"learning_rate": 5e-4, "epochs": 5, "evaluations_per_epoch": 2}
 
 
-@dataclass(frozen=True)
-class Quickstart:
-    """The results of a quickstart."""
+@dataclass(frozen=True, repr=False)
+class Quickstart(Shown):
+    """The results of a quickstart, and the folders in which they are."""
 
     runs: tuple[Run, ...]
     board: "Leaderboard"
+    folder: Path
+    data: Path
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return the model's own row among all runs of the folder, and where model and page are."""
+        from clue_bench.leaderboards.files import PAGE
+
+        places = [
+            ("checkpoint", str(self.folder / MODEL / "checkpoint")),
+            ("runs", ", ".join(str(run.folder) for run in self.runs)),
+            ("page", str(self.folder / BOARD / PAGE)),
+        ]
+        return [*self.board.score_tables, make_table("", ["model", str(self.folder / MODEL)], places)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the leaderboard as plain values."""
+        return self.board.to_json()
 
 
 def quickstart(
@@ -49,7 +69,6 @@ def quickstart(
     Without `data` and `corpus` a small synthetic data set is generated and used. Repeat the call to continue where it
     stopped. Raises ClueBenchError.
     """
-    from clue_bench.leaderboards.files import PAGE
     from clue_bench.pretraining.recipe import load_recipe
     from clue_bench.tasks.files import available_splits
     from clue_bench.tasks.task import load_task
@@ -70,11 +89,11 @@ def quickstart(
         )
     shards = folder / "corpus"
     build_corpus(text, vocabulary=vocabulary, out=shards, workers=os.cpu_count() or 1, progress=progress)
-    pretrain(recipe, corpus=shards, out=folder / "pretrain", steps=steps, settings=settings, progress=progress)
+    pretrain(recipe, corpus=shards, out=folder / MODEL, steps=steps, settings=settings, progress=progress)
     runs = tuple(
         finetune(
             task,
-            folder / "pretrain",
+            folder / MODEL,
             data=rows,
             seed=SEED,
             out=folder / f"finetune-{task}",
@@ -83,9 +102,8 @@ def quickstart(
         )
         for task in TASKS
     )
-    board = leaderboard(load_runs(folder), out=folder / "leaderboard")
-    show.note(f"leaderboard: {folder / 'leaderboard' / PAGE}")
-    return Quickstart(runs, board)
+    board = leaderboard(load_runs(folder), out=folder / BOARD)
+    return Quickstart(runs, board, folder, rows)
 
 
 class ExampleData(NamedTuple):

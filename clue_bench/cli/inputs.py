@@ -23,7 +23,7 @@ from clue_bench.cli.options import (
     complete_task,
     names,
 )
-from clue_bench.cli.terminal import print_json, print_table, show, suggest
+from clue_bench.cli.terminal import print_json, print_table, show, suggest, typed
 
 if TYPE_CHECKING:
     from clue_bench.cards import Kind
@@ -63,6 +63,7 @@ def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
             print_json({kind: rows})
         else:
             print_table(["name", "title"], ((row["name"], row["error"] or row["title"]) for row in rows))
+            suggest(f"clue-bench {noun}s show NAME")
 
     @app.command("show", cls=Verb)
     def show_card(card: Reference, json: Json = False) -> None:
@@ -85,6 +86,7 @@ def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
             print_json({"from": str(source), "to": str(to)})
         else:
             print_table(["copied", "to"], [(source, to)])
+            suggest(typed("clue-bench", f"{noun}s", "check", to))
 
     @app.command(cls=Verb)
     def check(
@@ -153,6 +155,7 @@ def fetch(
     found = task_data.fetch_data(names(task), data=data, mirrors=mirror or [])
     show(found, as_json=json)
     found.raise_failures()
+    suggest(typed("clue-bench", "data", "audit", "--data", data), as_json=json)
 
 
 @data.command(cls=Verb, epilog="Example: clue-bench data verify --task afqmc,tnews --data clue")
@@ -212,6 +215,7 @@ def train(
         corpora.train_vocabulary(texts, out=out, kind=kind, size=size, sentences=sentences, text_field=text_field),
         as_json=json,
     )
+    suggest(typed("clue-bench", "corpus", "build", *texts, "--vocab", out, "--out", "corpus"), as_json=json)
 
 
 @vocab.command(cls=Verb, epilog="Example: clue-bench vocab stats google_vocab.txt clue_vocab.txt spiece.model")
@@ -286,6 +290,11 @@ def build(
     """
     built = corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words, text_field=text_field)
     show(built, as_json=json)
+    suggest(
+        "clue-bench recipes list",
+        typed("clue-bench", "pretrain", "RECIPE", "--corpus", out, "--out", "runs/NAME"),
+        as_json=json,
+    )
 
 
 @corpus.command("show", cls=Verb, epilog="Example: clue-bench corpus show corpus")
@@ -311,3 +320,7 @@ def pairs(
     Training rows that are also in the task's dev or test set, in either order, are left out.
     """
     show(corpora.build_pairs(task, data=data, vocabulary=vocab, out=out), as_json=json)
+    suggest(
+        typed("clue-bench", "pretrain", "RECIPE", "--corpus", "CORPUS", "--pairs", out, "--out", "runs/NAME"),
+        as_json=json,
+    )

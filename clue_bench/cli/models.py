@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import MODEL, TASK, Json, Models, Set, complete_task, names, overrides
-from clue_bench.cli.terminal import print_json, print_table, say, show
+from clue_bench.cli.options import MODEL, TASK, Json, Models, Set, Wide, complete_task, names, overrides
+from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
 from clue_bench.errors import ClueBenchError
 
 
@@ -83,6 +83,8 @@ def predict(
             typer.echo(json_format.dumps(row.to_json(), ensure_ascii=False))
     for note in predicted.notes:
         say(note)
+    if text or out is not None:
+        suggest(typed("clue-bench", "serve", "--model", model), as_json=json)
 
 
 def submit(
@@ -119,6 +121,8 @@ def submit(
     show(submission, as_json=json)
     for note in submission.notes:
         say(note)
+    if check is None:
+        suggest(typed("clue-bench", "submit", "--check", out), as_json=json)
 
 
 def serve(
@@ -219,6 +223,11 @@ def convert(
     typer.echo(f"{converted.table}\n{converted.summary}")
     for note in converted.notes:
         say(f"note: {note}")
+    if target_kind is TargetKind.hf:
+        suggest(
+            typed("clue-bench", "doctor", "--model", destination),
+            typed("clue-bench", "finetune", "--task", "tnews", "--model", destination, "--data", "DATA"),
+        )
 
 
 def doctor(
@@ -244,6 +253,9 @@ def doctor(
     show(diagnosis, as_json=json)
     if not diagnosis.healthy:
         raise typer.Exit(1)
+    suggest(
+        typed("clue-bench", "finetune", "--task", "tnews", "--model", model or given, "--data", "DATA"), as_json=json
+    )
 
 
 def speed(
@@ -286,6 +298,7 @@ def speed(
         typer.Option(metavar="MODEL", help="The --model that the others are compared with  [default: the first]"),
     ] = None,
     settings: Set = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Measure training, fine-tuning and prediction speed, sizes and memory of models, in turns, with intervals.
@@ -310,4 +323,9 @@ def speed(
         baseline=baseline,
         settings=overrides(settings),
     )
-    show(measured, as_json=json)
+    show(measured, as_json=json, wide=wide)
+    suggest(
+        typed("clue-bench", "leaderboard", "--records", out, "--out", "leaderboard")
+        + "    # speed.md has every interval and condition",
+        as_json=json,
+    )

@@ -38,6 +38,7 @@ def _cards(kind: "Kind", incomplete: str) -> list[str]:
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of a table.")]
+Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What tables call the model.")]
 Wide = Annotated[bool, typer.Option("--wide", help="Show every column, however wide the terminal is.")]
 Set = Annotated[
     list[str] | None,

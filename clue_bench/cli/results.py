@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from clue_bench.cli.options import Json, Records, Verb, Wide
-from clue_bench.cli.terminal import print_json, show, suggest, typed
+from clue_bench.cli.terminal import say, show, suggest, typed
+from clue_bench.tables import terminal_width
 
 AGAINST = "--against"
 # "--against" separates two lists, which no option of click can do; so it stays among the arguments, in its place.
@@ -59,19 +60,29 @@ def leaderboard(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing; fail if a file of --out differs from what the records give.")
     ] = False,
+    published: Annotated[
+        bool, typer.Option("--published", help="Print the published tables, too; they share no column with ours.")
+    ] = False,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
-    """Print the measured tables and, separately, the published ones as Markdown; with --out also write the board.
+    """Print the measured tables, with --published those of others; with --out write the board, too.
 
     Example: clue-bench leaderboard --records runs --out leaderboard
     """
     from clue_bench.api.boards import leaderboard
 
     board = leaderboard(records, out=out, check=check)
-    if json:
-        print_json(board.to_json())
-    elif not check:
-        typer.echo(board.markdown, nl=False)
+    if json or not check:
+        show(board, as_json=json, wide=wide)
+    if check or json:
+        return
+    for table in board.published_tables if published else ():
+        typer.echo("\n" + table.in_full(None if wide else terminal_width()))
+    if out is not None:
+        say(f"the page: {out / 'index.html'}; every number with its conditions: {out / 'README.md'}")
+    else:
+        suggest(typed("clue-bench", "leaderboard", "--records", records, "--out", "leaderboard"))
 
 
 def compare(
@@ -156,4 +167,7 @@ def analyse(
     """
     from clue_bench.api.boards import analyse
 
-    show(analyse(runs, data=data, task=task or None, out=out), as_json=json)
+    written = analyse(runs, data=data, task=task or None, out=out)
+    show(written, as_json=json)
+    if len(runs) == 1:
+        suggest(f"open {next(iter(written.pages))}", as_json=json)

@@ -11,18 +11,21 @@ from clue_bench.cli.options import (
     TASK,
     Json,
     Label,
+    Name,
     OwnData,
     Set,
     Steps,
     Text,
     Text2,
+    Wide,
     columns,
     complete_recipe,
     complete_task,
     names,
     overrides,
 )
-from clue_bench.cli.terminal import print_json, print_table, say, show
+from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
+from clue_bench.numbers import count, duration, percent
 
 
 def quickstart(
@@ -53,12 +56,14 @@ def quickstart(
     from clue_bench.api.quickstart import quickstart
 
     done = quickstart(data=data, corpus=corpus, out=out, recipe=recipe, steps=steps, settings=overrides(settings))
-    if json:
-        print_json(done.board.to_json())
-        return
-    for run in done.runs:
-        show(run, as_json=False)
-    typer.echo("\n" + done.board.markdown, nl=False)
+    show(done, as_json=json)
+    tuned = done.runs[1 if len(done.runs) > 1 else 0].folder
+    suggest(
+        typed("clue-bench", "predict", "--model", tuned, "--text", "股市今天大涨"),
+        typed("clue-bench", "analyse", tuned, "--data", done.data),
+        typed("clue-bench", "runs", "list", "--records", done.folder),
+        as_json=json,
+    )
 
 
 def pretrain(
@@ -75,6 +80,7 @@ def pretrain(
             autocompletion=complete_recipe,
         ),
     ] = None,
+    name: Name = None,
     steps: Steps = None,
     epochs: Annotated[
         float | None,
@@ -124,7 +130,7 @@ def pretrain(
         out=out,
         steps=steps,
         epochs=epochs,
-        settings=overrides(settings),
+        settings={**overrides(settings), **({"name": name} if name else {})},
         debug_size=debug_size,
         start=start,
         pairs=pairs,
@@ -136,6 +142,11 @@ def pretrain(
         # Gloo's threads have been seen to abort the interpreter's own shutdown; there is nothing left to do here.
         os._exit(0)
     show(run, as_json=json)
+    suggest(
+        typed("clue-bench", "finetune", "--task", "tnews", "--model", out, "--data", "DATA"),
+        typed("clue-bench", "doctor", "--model", out),
+        as_json=json,
+    )
 
 
 def finetune(
@@ -161,6 +172,7 @@ def finetune(
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Folder of the run  [default: runs/<run id>]")
     ] = None,
+    name: Name = None,
     steps: Steps = None,
     settings: Set = None,
     cuda_graphs: Annotated[
@@ -190,11 +202,22 @@ def finetune(
         text=columns(text, text2),
         label=label,
         out=out,
+        name=name,
         seed=seed,
         settings=overrides(settings, steps),
         cuda_graphs=cuda_graphs,
     )
     show(run, as_json=json)
+    suggest(
+        typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT"),
+        typed("clue-bench", "analyse", run.folder, "--data", data),
+        *(
+            [typed("clue-bench", "bench", "--model", model, "--task", task, "--data", data)]
+            if task and not text
+            else []
+        ),
+        as_json=json,
+    )
 
 
 def bench(
@@ -244,8 +267,12 @@ def bench(
             "[default: leave them as they are]"
         ),
     ] = None,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="What tables call the model; one for each --model, if any.")
+    ] = None,
     steps: Steps = None,
     settings: Set = None,
+    wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Fine-tune models on tasks over several seeds: means, intervals, and paired tests against the baselines.
@@ -279,11 +306,19 @@ def bench(
         floor=floor,
         retry_failed=retry_failed,
         keep=keep,
+        model_names=name or (),
     )
-    show(done, as_json=json)
+    show(done, as_json=json, wide=wide)
     for note in done.notes:
         say(note)
     done.raise_failures()
+    several = [word for each in dict.fromkeys(each.model for each in done.outcomes) for word in ("--model", each)]
+    suggest(
+        *([typed("clue-bench", "compare", *several, "--records", out)] if len(several) == 4 else []),
+        typed("clue-bench", "leaderboard", "--records", out, "--out", "leaderboard"),
+        typed("clue-bench", "runs", "list", "--records", out),
+        as_json=json,
+    )
 
 
 def floor(
@@ -308,22 +343,25 @@ def floor(
     from clue_bench.api.finetuning import floor
 
     runs = floor(names(task) or None, data=data, text=columns(text, text2), label=label, out=out, seed=seed)
+    header = ["task", "floor", "dev accuracy", "dev macro-F1", "parameters", "time", "data revision"]
     if json:
         print_json(runs.to_json())
     else:
-        header = ["task", "floor", "dev accuracy", "dev macro-F1", "parameters", "seconds", "data revision"]
         print_table(
             header,
             (
                 (
                     run.task,
                     run.model,
-                    f"{run.accuracy:.2%}",
-                    f"{run.macro_f1:.4f}",
-                    f"{run.record.model.parameters:,}",
-                    f"{run.record.wall_seconds:.1f}",
+                    percent(run.accuracy),
+                    percent(run.macro_f1),
+                    count(run.record.model.parameters),
+                    duration(run.record.wall_seconds),
                     run.record.data.revision,
                 )
                 for run in runs
             ),
         )
+    if task and not text:
+        command = typed("clue-bench", "bench", "--model", "MODEL", "--task", ",".join(names(task)), "--data", data)
+        suggest(command, as_json=json)

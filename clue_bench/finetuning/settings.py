@@ -16,6 +16,16 @@ from clue_bench.models.config import Sizes
 from clue_bench.numbers import typed
 from clue_bench.tasks.task import Task, load_task
 
+OFF = {
+    "patience": 0,
+    "label_smoothing": 0.0,
+    "layer_decay": 1.0,
+    "ema_decay": 0.0,
+    "fgm_epsilon": 0.0,
+    "r_drop_alpha": 0.0,
+}
+"""Options that do nothing at these values, their defaults."""
+
 SMALL_LAYERS = 4
 NARROW_HIDDEN, LARGE_HIDDEN = 128, 1024
 FEW_ROWS, FEW_UPDATES, MAX_EPOCHS = 2_000, 1_000, 50
@@ -95,12 +105,7 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
         "dropout": 0.1,
         "evaluations_per_epoch": 3,
         "max_evaluations": 8 if train_rows < FEW_ROWS else 15,
-        "patience": 0,
-        "label_smoothing": 0.0,
-        "layer_decay": 1.0,
-        "ema_decay": 0.0,
-        "fgm_epsilon": 0.0,
-        "r_drop_alpha": 0.0,
+        **OFF,
         "precision": "auto",
     }
 

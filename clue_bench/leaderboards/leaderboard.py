@@ -69,6 +69,17 @@ class Leaderboard(Shown):
         pairs = zip(self.measured, self.ranks, strict=True)
         return tuple(made for table, ranks in pairs for made in (score_table(table, ranks), summary_table(table)))
 
+    @property
+    def score_tables(self) -> tuple[Table, ...]:
+        """Return the scores of every measured table alone."""
+        return tuple(score_table(table, ranks) for table, ranks in zip(self.measured, self.ranks, strict=True))
+
+    @property
+    def published_tables(self) -> tuple[Table, ...]:
+        """Return the published tables, and measured rows held against them where there are any."""
+        compared = [self.against_published.table] if self.against_published.rows else []
+        return *compared, *(quoted.table for quoted in self.published)
+
     @cached_property
     def ranks(self) -> tuple[list[Ranks], ...]:
         """Return the ranks of every measured table; each tests every pair of models, so they are computed once."""

@@ -108,7 +108,10 @@ def conditions_table(table: MeasuredTable) -> Table:
 def summary_table(table: MeasuredTable) -> Table:
     """Return a row per model and task: mean, interval, and the paired test against the best floor."""
     rows = _rows(SUMMARY, (place for place in _places(table) if not place.cell.is_floor))
-    return make_table(f"{table.title}, against the floors", SUMMARY, rows, notes=[SUMMARY_NOTE])
+    columns = [
+        Column(name, is_number=name in NUMBERS, is_below=name in BELOW, is_detail=name in DETAILS) for name in SUMMARY
+    ]
+    return make_table(f"{table.title}, against the floors", columns, rows, notes=[SUMMARY_NOTE])
 
 
 def cell_table(tables: Iterable[MeasuredTable]) -> Table:
@@ -326,9 +329,14 @@ SUMMARY: _Columns = {
     "over the best floor": lambda at: at.table.over_floor_text(at.cell),
     "p": lambda at: _p_value_text(at.cell, at.table),
     "chosen from": lambda at: at.cell.selection_text,
-    "seconds": lambda at: Cell(f"{at.cell.seconds:.0f}", at.cell.seconds),
+    "seconds": lambda at: Cell(f"{at.cell.seconds:,.0f}", at.cell.seconds),
     "data revision": lambda at: at.cell.column.revision,
 }
+NUMBERS = ("seeds", "seconds")
+BELOW = ("95 % interval", "over the best floor", "p")
+DETAILS = ("macro-F1", "chosen from", "seconds", "data revision")
+"""Columns of the summary that hold numbers, that may stand below a row, and that a narrow terminal leaves out."""
+
 CELL_COLUMNS: _Columns = {
     "data": lambda at: at.table.dataset,
     "table": lambda at: at.table.number,

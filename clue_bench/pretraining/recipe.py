@@ -205,7 +205,7 @@ def load_recipe(
     if recipe.log_every > recipe.total_steps and "log_every" not in asked:
         values |= {"log_every": recipe.total_steps, "save_every": asked.get("save_every", recipe.total_steps)}
         recipe = load_card(path, Recipe, values)
-    if (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
+    if "name" in asked or (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
         return recipe
     # Tables show the name: a model of another size must not appear there as the card's.
     return recipe.model_copy(update={"name": f"{card.name}-{recipe.layers}l{recipe.hidden_size}"})

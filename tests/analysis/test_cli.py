@@ -37,7 +37,7 @@ def test_analyse_writes_a_page_into_every_run(run, make_run, data):
     folders = make_run(GOLD, name="a"), make_run(PREDICTED, name="b")
     code, out, _ = run("analyse", *folders, "--data", data)
     assert code == 0
-    assert [line.split()[1] for line in out.splitlines()[1:]] == ["100.00%", "50.00%"]
+    assert [line.split()[1] for line in out.splitlines()[1:]] == ["100.00", "50.00"]
     assert all((folder / "report.html").is_file() for folder in folders)
 
 

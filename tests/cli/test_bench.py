@@ -411,6 +411,18 @@ def test_models_of_one_name_have_rows_of_their_own(bench, checkpoint_folder, tmp
     assert [line.split()[1] for line in table[-2:]] == names
 
 
+def test_a_named_model_has_its_name_in_its_rows_and_runs_and_the_end_says_what_to_type(bench, tmp_path):
+    code, out, err = bench("--seeds", 1, "--no-floor", "--name", "mine")
+    assert code == 0
+    assert "mine" in out
+    (record,) = records(tmp_path / "runs")
+    assert (record.model.name, record.run_id.split("-")[2]) == ("mine", "mine")
+    assert re.search(r"^next: clue-bench leaderboard --records ", err, re.MULTILINE)
+    assert bench("--name", "a", "--name", "b")[0] == 1
+    code, _, err = bench("--name", "a b")
+    assert (code, "give e.g. --name" in err) == (1, True)
+
+
 def test_a_model_that_is_given_twice_counts_once_and_is_said_aloud(bench, checkpoint_folder):
     models = [checkpoint_folder, checkpoint_folder / "checkpoint"]
     code, out, err = bench("--seeds", 1, "--no-floor", "--json", model=models)

@@ -61,16 +61,27 @@ def files(folder):
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_gets_every_form_of_the_board_and_stdout_the_markdown(run, records, tmp_path):
-    code, out, _ = run("--records", records, "--out", tmp_path / "board")
+def test_a_folder_gets_every_form_of_the_board_and_stdout_the_measured_tables(run, records, tmp_path):
+    code, out, err = run("--records", records, "--out", tmp_path / "board")
     assert code == 0
-    assert out.startswith("# Leaderboard\n")
+    assert out.startswith("Measured on CLUE (dev)\n")
+    assert "71.00 %" in out
+    assert "Published" not in out
+    assert str(tmp_path / "board" / "index.html") in err
     assert files(tmp_path / "board") == WRITTEN
     readme = (tmp_path / "board" / "README.md").read_text(encoding="utf-8")
-    assert readme.startswith(out.rstrip("\n"))
+    assert readme.startswith("# Leaderboard\n")
     assert "![Score against pretraining tokens](plots/score-tokens.svg)" in readme
     assert "Left out: no record of a completed pretraining run" in readme
     assert out == run("--records", records)[1]
+
+
+def test_published_tables_are_printed_on_request_below_the_measured_ones(run, records):
+    code, out, err = run("--records", records, "--published")
+    assert code == 0
+    assert out.index("Measured on CLUE") < out.index("Published: small models")
+    assert "67.57 %" in out
+    assert "next: clue-bench leaderboard" in err
 
 
 def test_json_is_one_object_and_the_file_has_the_speeds_too(run, records, tmp_path):

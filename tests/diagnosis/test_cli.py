@@ -18,10 +18,10 @@ def run(capfd, monkeypatch, *arguments):
     return exited.value.code or 0, out, err
 
 
-def test_a_healthy_checkpoint_is_exit_code_0_and_quiet(capfd, monkeypatch, trained_bert):
+def test_a_healthy_checkpoint_is_exit_code_0_and_says_what_to_type_next(capfd, monkeypatch, trained_bert):
     code, out, err = run(capfd, monkeypatch, trained_bert)
     assert code == 0
-    assert err == ""
+    assert err.splitlines() == [f"next: clue-bench finetune --task tnews --model {trained_bert} --data DATA"]
     assert out.splitlines()[0].endswith("nothing is wrong.")
     assert "京" in out
 

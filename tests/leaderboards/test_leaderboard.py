@@ -158,7 +158,7 @@ def test_the_board_of_given_runs_prints_means_intervals_and_tests_against_the_be
     assert [row.cells[0].text for row in scores.rows] == ["tiny", "多数类", "TF-IDF + 线性"]
     (row,) = summary.to_dataframe().to_dict("records")
     assert (row["seeds"], row["mean ± sd"], row["over the best floor"]) == (2, 72.5, "+2.50 (TF-IDF + 线性)")
-    assert "72.50% ± 0.71" in str(board)
+    assert "72.50 % ± 0.71" in str(board)
     assert "71.62 … 73.37" in str(board)  # Wilson, 10,000 rows
     assert board._repr_html_().count("<table>") == 2
     assert board.to_dataframe()["is_floor"].tolist() == [False, True, True]

@@ -106,8 +106,20 @@ def test_stdout_is_one_json_object_with_the_table(session: tuple[Result, Path]) 
 def test_records_of_speed_are_listed(session: tuple[Result, Path]) -> None:
     listed = CliRunner().invoke(app, ["runs", "list", "--records", str(session[1])])
     assert listed.exit_code == 0, listed.output
-    assert listed.stdout.count("completed") == 2
-    assert "s/1k steps" in listed.stdout
+    assert listed.stdout.count("rows/s") == 2
+
+
+def test_a_table_and_a_sentence_say_how_much_faster_a_model_is(session: tuple[Result, Path]) -> None:
+    from clue_bench.leaderboards.speed.summary import speed_summary
+    from clue_bench.leaderboards.speed.tables import speed_tables
+
+    (table,) = speed_tables(read_records(session[1]))
+    text = speed_summary(table).in_full(80)
+    assert max(map(len, text.splitlines())) <= 80
+    (sentence,) = (note for note in speed_summary(table).notes if " against " in note)
+    assert sentence.startswith("test-2 against test: ")
+    for what in ("training", "fine-tuning", "prediction"):
+        assert what in sentence
 
 
 def opened(*references: Path | str, corpora: list[Path], scratch: Path, **overrides: Any) -> Any:

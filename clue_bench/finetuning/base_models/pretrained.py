@@ -10,12 +10,13 @@ difference between the two is what pretraining is worth.
 
 import hashlib
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from clue_bench.doors.checkpoint import (
     CONFIG,
@@ -53,6 +54,16 @@ class Pretrained(ABC):
     def name(self) -> str:
         """Return the model's name, safe as a part of a file name."""
         return model_name(self.folder, self.provenance)
+
+    def called(self, name: str) -> Self:
+        """Return the same model under another name, for records and tables. Raises ClueBenchError for a bad name."""
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise ClueBenchError(
+                f"--name {name!r}: expected letters, digits, dots, hyphens and underscores", "give e.g. --name my-model"
+            )
+        recipe = self.provenance.get("recipe")
+        made = {"recipe": {**recipe, "name": name}} if isinstance(recipe, dict) else {"model": name}
+        return replace(self, provenance={**self.provenance, **made})
 
     @property
     @abstractmethod

@@ -1,0 +1,71 @@
+"""Each verb ends with what to type next, on stderr, and finetune says which settings it chose."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+
+from clue_bench.cli import main
+from clue_bench.cli.terminal import typed
+from clue_bench.doors.records import read_records
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["clue-bench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exited:
+            main()
+        out, err = capfd.readouterr()
+        return exited.value.code or 0, out, err
+
+    return run
+
+
+@pytest.fixture
+def data(tmp_path):
+    generator = np.random.default_rng(0)
+    (tmp_path / "data" / "afqmc").mkdir(parents=True)
+    for split, count in (("train", 32), ("dev", 16)):
+        rows = [
+            {"sentence1": "".join(generator.choice(list("的一是在了有"), 5)), "sentence2": "大国", "label": str(n % 2)}
+            for n in range(count)
+        ]
+        text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (tmp_path / "data" / "afqmc" / f"{split}.json").write_text(text, encoding="utf-8")
+    return tmp_path / "data"
+
+
+def test_finetune_says_its_settings_its_folder_and_what_to_type_next(run, data, checkpoint_folder, tmp_path):
+    arguments = ["finetune", "--task", "afqmc", "--model", checkpoint_folder, "--data", data, "--name", "mine"]
+    code, out, err = run(*arguments, "--out", tmp_path / "run", "--steps", 1, "--set", "learning_rate=2e-4")
+    assert code == 0
+    assert "settings: learning_rate=2e-4 epochs=" in err
+    assert "r_drop_alpha" not in err  # off
+    assert str(tmp_path / "run") in out
+    assert f"next: clue-bench predict --model {tmp_path / 'run'} --text TEXT" in err
+    assert f"      clue-bench analyse {tmp_path / 'run'} --data {data}" in err
+    (record,) = read_records(tmp_path / "run")
+    assert record.model.name == "mine"
+
+
+def test_json_has_nothing_beside_it(run, corpus_folder, text_file, vocabulary_file, tmp_path):
+    code, out, err = run("corpus", "build", text_file, "--vocab", vocabulary_file, "--out", tmp_path / "c", "--json")
+    assert (code, "next:" in err) == (0, False)
+    assert json.loads(out)
+    _, _, err = run("corpus", "build", text_file, "--vocab", vocabulary_file, "--out", tmp_path / "c")
+    assert f"clue-bench pretrain RECIPE --corpus {tmp_path / 'c'} --out runs/NAME" in err
+
+
+def test_a_path_with_a_blank_is_quoted():
+    assert typed("clue-bench", "runs", "show", "my runs/a") == "clue-bench runs show 'my runs/a'"
+
+
+def test_a_pretraining_run_can_be_named(run, recipe_file, corpus_folder, tmp_path):
+    arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--name", "mine"]
+    code, _, err = run(*arguments, "--steps", 2)
+    assert code == 0
+    (record,) = read_records(tmp_path / "run")
+    assert record.model.name == "mine"
+    assert f"next: clue-bench finetune --task tnews --model {tmp_path / 'run'} --data DATA" in err
