@@ -363,3 +363,28 @@ def test_what_is_asked_wrongly_is_an_error_of_the_user(command, pair_folder, arg
     code, out, err = command("--model", pair_folder, *arguments)
     assert (code, out) == (1, "")
     assert message in err
+
+
+def test_a_separator_written_in_a_text_does_not_end_a_bart_model(tmp_path, vocabulary_file):
+    from transformers import BartConfig, BartForSequenceClassification, BertTokenizer
+
+    tokenizer = BertTokenizer.from_pretrained(str(vocabulary_file.parent), eos_token="[SEP]")
+    sizes = dict.fromkeys(("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1)
+    config = BartConfig(
+        vocab_size=len(tokenizer),
+        d_model=16,
+        encoder_ffn_dim=16,
+        decoder_ffn_dim=16,
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
+        decoder_start_token_id=tokenizer.sep_token_id,
+        forced_eos_token_id=None,
+        num_labels=3,
+        **sizes,
+    )
+    BartForSequenceClassification(config).save_pretrained(tmp_path / "bart")
+    tokenizer.save_pretrained(tmp_path / "bart")
+    scores = Predictor.open(tmp_path / "bart").predict([("我们[SEP]中国",), ("中国",)])
+    assert len(scores.rows) == 2
