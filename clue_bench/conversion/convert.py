@@ -73,9 +73,9 @@ class Conversion(Shown):
         """Return the table, for what shows tables."""
         return (self.table,)
 
-    def __str__(self) -> str:
+    def in_full(self, width: int | None) -> str:
         """Return the table, the summary and the notes for a terminal."""
-        return "\n".join([str(self.table), self.summary, *(f"note: {note}" for note in self.notes)])
+        return "\n".join([self.table.in_full(width), self.summary, *(f"note: {note}" for note in self.notes)])
 
     def _repr_html_(self) -> str:
         lines = (self.summary, *(f"note: {note}" for note in self.notes))

@@ -110,9 +110,9 @@ class Diagnosis(Shown):
         )
         return tuple(table for table in tables if table.rows)
 
-    def __str__(self) -> str:
+    def in_full(self, width: int | None) -> str:
         """Return the verdict and the tables for a terminal."""
-        return "\n\n".join([self.verdict, *map(str, self.tables)])
+        return "\n\n".join([self.verdict, super().in_full(width)])
 
     def _repr_html_(self) -> str:
         return "\n".join([f"<p>{escape(self.verdict)}</p>", *(table.to_html() for table in self.tables)])

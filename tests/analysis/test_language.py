@@ -57,7 +57,7 @@ def test_python_chooses_with_a_function():
     table = make_table("", ["task", "value"], [["seed", 1], ["tnews", 2]])
     with using("en"):
         cb.use_language("zh")
-        assert [line.split() for line in str(table).splitlines()] == [["任务", "value"], ["种子", "1"], ["tnews", "2"]]
+        assert [line.split() for line in str(table).splitlines()] == [["任务", "值"], ["种子", "1"], ["tnews", "2"]]
         cb.use_language("en")
         assert "seed" in str(table)
         with pytest.raises(cb.ClueBenchError, match="french"):

@@ -103,10 +103,10 @@ def test_it_ends_with_the_leaderboard_of_its_runs_and_their_settings(bench, tmp_
     scores = [100 * record.completed_results.dev.accuracy for record in found]
     lines = rows_of(out)
     assert sorted(lines) == sorted(["test", "TF-IDF", "多数类", "AFQMC"])
-    assert f"{statistics.fmean(scores):.2f}%" in lines["test"]
+    assert f"{statistics.fmean(scores):.2f} %" in lines["test"]
     assert lines["多数类"].endswith("†")
     summary, settings = [line for line in out.splitlines() if line.startswith("AFQMC")]
-    mean = f"{statistics.fmean(scores):.2f}% ± {statistics.stdev(scores):.2f}"
+    mean = f"{statistics.fmean(scores):.2f} % ± {statistics.stdev(scores):.2f}"
     for part in (mean, " 3 ", "…", "(TF-IDF + 线性)"):
         assert part in summary
     assert settings.endswith("batch_size=16, precision=fp32, learning_rate=0.005, steps=3")
