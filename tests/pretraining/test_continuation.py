@@ -190,7 +190,7 @@ def test_settings_that_do_not_fit_are_errors(
 
 
 def test_without_recipe_and_checkpoint_both_ways_are_named(corpus_folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(ClueBenchError, match="neither a recipe nor a checkpoint") as caught:
+    with pytest.raises(ClueBenchError, match="neither a recipe nor") as caught:
         cb.pretrain(corpus=corpus_folder, out=tmp_path / "run")
     assert "--from MODEL" in caught.value.hint
 
@@ -286,7 +286,7 @@ def test_frozen_parts_stay_as_they_are_and_the_others_do_not(
 
 
 def test_layers_that_are_one_cannot_be_frozen(made: Any, text_file: Path, tmp_path: Path) -> None:
-    with pytest.raises(ClueBenchError, match="one layer of its own"):
+    with pytest.raises(ClueBenchError, match="one layer of"):
         continued(made("albert"), text_file, tmp_path, freeze=1)
 
 
