@@ -11,7 +11,7 @@
     cb.leaderboard("runs")
 
 Names are imported when they are first used, so this import takes milliseconds and loads neither torch nor pandas.
-Every error that a user can fix is a `ClueBenchError`, with a message and a hint. "Dive into the code" in the README
+Every error that a user can fix is a `ClueBenchError`, with a message and a hint. "Layout" in the README
 describes the packages.
 """
 

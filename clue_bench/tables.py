@@ -125,16 +125,17 @@ class Table:
     def to_text(self, width: int | None = None) -> str:
         """Return lines for a terminal `width` columns wide, without title and notes; None for no limit.
 
-        Nothing is cut: `layout` says where what does not fit goes. Names of columns, and of the values in a table of
-        two columns, are in the language in use.
+        Nothing is cut: `layout` says where what does not fit goes. Names of columns, sentences, and the names of values
+        in a table of two columns or one whose first column has no name, are in the language in use.
         """
         return self._laid_out(width).text
 
     def _laid_out(self, width: int | None) -> Layout:
         heads = [Head(translated(c.name), c.is_number, c.is_below, c.is_detail) for c in self.columns]
         names = [row.cells[0].whole + (f" ({row.tag})" if row.tag else "") for row in self.rows]
-        names = list(map(translated, names)) if len(self.columns) == 2 else names
-        rows = [[name, *(cell.whole for cell in row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
+        is_of_facts = len(self.columns) == 2 or (bool(self.columns) and not self.columns[0].name)
+        names = list(map(translated, names)) if is_of_facts else names
+        rows = [[name, *map(_shown, row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
         rows = [[_PERCENT.sub(" %", cell) for cell in row] for row in rows]
         return lay_out(heads, rows, width, same=translated(SAME))
 
@@ -283,6 +284,11 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def terminal_width() -> int | None:
     """Return how many columns the terminal on stdout has; None where stdout is a file, a pipe or a notebook."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def _shown(cell: Cell) -> str:
+    """Return a cell's text in the language in use, if it is more than a word, which may be a name or a label."""
+    return translated(cell.whole) if " " in cell.text else cell.whole
 
 
 def _markdown_name(row: Row) -> str:

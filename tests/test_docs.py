@@ -54,10 +54,11 @@ def test_every_figure_of_the_results_is_one_that_was_measured(readme):
     assert {figure for figure in figures if not re.search(rf"(?<![\d.]){figure}(?!\d)", measured)} == set()
 
 
-def transcript(document):
+def transcript(document, *, about=""):
     """The commands of a document's console blocks, each with the lines that are shown as its output."""
     found = []
-    for block in re.findall(r"^```console\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.M | re.S):
+    blocks = re.findall(r"^```console\n(.*?)^```", (ROOT / document).read_text(encoding="utf-8"), re.M | re.S)
+    for block in (each for each in blocks if about in each):
         for line in block.replace("\\\n", "").splitlines():
             if line.startswith("$ "):
                 found.append((line[2:], []))
@@ -113,6 +114,20 @@ def test_the_commands_of_a_readme_run_as_they_are_written_and_print_what_is_show
     for command, shown in transcript(readme):
         if not command.startswith(INSTALLED):
             assert missing_lines(shown, printed[command]) == [], printed[command]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["docs/own-data.md", "docs/domain.md"])
+def test_what_a_page_does_with_the_quickstarts_data_runs_as_it_is_written(page, shell):
+    shell(
+        "clue-bench corpus build quickstart/synthetic-corpus.txt --vocab quickstart/vocab.txt --out quickstart/corpus"
+    )
+    shell("clue-bench pretrain debug --corpus quickstart/corpus --out quickstart/pretrain --steps 10")
+    commands = transcript(page, about="quickstart/")
+    assert commands
+    for command, shown in commands:
+        printed = shell(command)
+        assert missing_lines(shown, printed) == [], printed
 
 
 def test_python_finds_the_runs_of_the_commands(printed):

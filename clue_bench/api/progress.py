@@ -18,6 +18,7 @@ from rich.progress import Progress as RichProgress
 from rich.text import Text
 
 from clue_bench.errors import AGAIN, Interrupted
+from clue_bench.language import translated
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
 SECONDS_BETWEEN_UPDATES = 0.1  # of a notebook's bar
@@ -38,7 +39,7 @@ class Progress:
     def note(self, text: str) -> None:
         """Show a line that the user should read."""
         if self.is_shown:
-            stderr.print(text, markup=False, soft_wrap=True)
+            stderr.print(translated(text), markup=False, soft_wrap=True)
         else:
             log.info("%s", text)
 

@@ -35,7 +35,8 @@ def suggest(*commands: str, as_json: bool = False) -> None:
     """Print on stderr what to type next, a line each; nothing beside JSON, which no person reads."""
     if not as_json:
         for number, command in enumerate(commands):
-            Progress(True).note(f"{'next:' if not number else '     '} {command}")
+            start = "     " if number else "next:"
+            Progress(True).note(f"{start} {command}")
 
 
 def typed(*words: object) -> str:
