@@ -55,4 +55,4 @@ def test_the_installed_command_works_away_from_the_checkout(wheel, tmp_path):
     assert "tnews" in run("tasks", "list")
     assert "roberta-tiny-clue" in run("recipes", "list")
     (tmp_path / "runs").mkdir()
-    assert "RoBERTa-tiny-clue" in run("leaderboard")
+    assert "RoBERTa-tiny-clue" in run("leaderboard", "--published")

@@ -4,12 +4,11 @@ Input: a vocab.txt, a sentencepiece model, or a folder with tokenizer files. Out
 names file, line and what to do.
 """
 
-import json
 from dataclasses import replace
 from pathlib import Path
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab.rules import CONFIG, JSON, SPECIAL_TOKENS, read_tokenizer_files
+from clue_bench.vocab.rules import CONFIG, JSON, SPECIAL_TOKENS, read_object, read_tokenizer_files
 from clue_bench.vocab.sentencepieces import read_pieces
 from clue_bench.vocab.vocabulary import EXACT, SENTENCEPIECE_FILE, WORDPIECE_FILE, Vocabulary
 
@@ -55,7 +54,7 @@ def _sentencepiece_refusal(folder: Path) -> str:
     config, is_checkpoint = folder / CONFIG, (folder / "config.json").is_file()
     if not config.is_file():
         return f"without {CONFIG}, transformers lower-cases and strips accents" if is_checkpoint else ""
-    stated = json.loads(config.read_text(encoding="utf-8"))
+    stated = read_object(config)
     kind = str(stated.get("tokenizer_class") or "").removesuffix("Fast")
     if kind != "AlbertTokenizer":
         return f"its tokenizer_class is {kind or 'not named'}"

@@ -80,8 +80,8 @@ def read_tokenizer_files(folder: Path, tokens: list[str] | None) -> TokenizerFil
     Raises ClueBenchError if a file is damaged, tokenizer.json holds another kind of tokenizer or other tokens than
     vocab.txt, or ids have gaps.
     """
-    config = _object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    stored = _object(folder / JSON) if (folder / JSON).is_file() else None
+    config = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    stored = read_object(folder / JSON) if (folder / JSON).is_file() else None
     in_json = None if stored is None else tokens_of(stored, folder / JSON)
     ids = dict(enumerate(in_json or tokens or []))
     added = _added(config, stored, folder)
@@ -134,7 +134,8 @@ def can_be_text(token: str) -> bool:
     return bool(token.removeprefix("##").strip())
 
 
-def _object(path: Path) -> dict[str, Any]:
+def read_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file of a tokenizer. Raises ClueBenchError if there is none."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -153,7 +154,7 @@ def _added(config: dict[str, Any], stored: dict[str, Any] | None, folder: Path) 
         for token in (stored or {}).get("added_tokens") or []:
             found[int(token["id"])] = dict(token)
         if (folder / "added_tokens.json").is_file():
-            for text, index in _object(folder / "added_tokens.json").items():
+            for text, index in read_object(folder / "added_tokens.json").items():
                 found.setdefault(int(index), {"content": text})
         if not all(isinstance(token["content"], str) for token in found.values()):
             raise ValueError("a token that is no text")
@@ -183,7 +184,7 @@ def _rules(folder: Path, config: dict[str, Any], stored: dict[str, Any] | None) 
     kind = str(config.get("tokenizer_class") or "").removesuffix("Fast")
     if not kind and (folder / "config.json").is_file():
         # What transformers takes for a RoFormer whose files name none.
-        kind = WORD_CUTTER if _object(folder / "config.json").get("model_type") == "roformer" else ""
+        kind = WORD_CUTTER if read_object(folder / "config.json").get("model_type") == "roformer" else ""
     if kind in ("", *_BERT, WORD_CUTTER):
         rules = WordPieceRules(
             lower_case=bool(config.get("do_lower_case", True)),

@@ -141,8 +141,8 @@ def test_every_column_shows_its_number(make_speed: MakeSpeed) -> None:
 
 def test_a_session_prints_in_a_terminal_and_becomes_a_frame(make_speed: MakeSpeed) -> None:
     (table,) = speed_tables([make_speed(), make_speed("second", position=1, training=training(202.0))])
-    text = str(table)
-    assert "1k steps/202s(↑100.00%)" in text
+    text = table.in_full(None)
+    assert "1k steps/202s(↑100.00 %)" in text
     assert text.index("useful tokens") < text.index("order statistics over 7 repetitions") < text.index("Conditions")
     frame = table.to_dataframe()
     assert list(frame["模型 model"]) == ["bert-base", "second"]

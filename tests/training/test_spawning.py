@@ -40,6 +40,7 @@ def test_a_script_without_a_guard_builds_a_corpus(workers, text_file, vocabulary
     assert done.stdout.splitlines() == ["once", f"{tokens} None {tmp_path / 'script.py'}"]
 
 
+@pytest.mark.slow
 def test_a_script_without_a_guard_benchmarks_side_by_side(checkpoint_folder, tmp_path):
     done = run_script(
         tmp_path,
