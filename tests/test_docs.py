@@ -109,6 +109,7 @@ def printed(shell):
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("readme", READMES)
 def test_the_commands_of_a_readme_run_as_they_are_written_and_print_what_is_shown(readme, printed):
     for command, shown in transcript(readme):
@@ -130,6 +131,7 @@ def test_what_a_page_does_with_the_quickstarts_data_runs_as_it_is_written(page, 
         assert missing_lines(shown, printed) == [], printed
 
 
+@pytest.mark.slow
 def test_python_finds_the_runs_of_the_commands(printed):
     assert printed["python"].count("is complete already") == 2
     assert re.search(r"^0\.\d+", printed["python"], re.M)

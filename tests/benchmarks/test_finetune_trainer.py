@@ -52,6 +52,7 @@ def peer():
     return script("finetune_trainer")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the Trainer's own dependencies
 def test_the_trainer_and_ours_learn_the_same_task_from_the_same_weights(peer, data, checkpoint_folder, tmp_path):
     task = load_task("afqmc")

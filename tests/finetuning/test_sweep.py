@@ -272,6 +272,7 @@ def test_a_run_holds_its_folder_as_long_as_it_lasts(planner, tmp_path):
         pass
 
 
+@pytest.mark.slow
 def test_side_by_side_gives_the_runs_that_one_after_the_other_gives(planner, tmp_path):
     points = [{"learning_rate": 1e-3}, {"learning_rate": 5e-3}]
     alone, updates = do(planner, points, [1, 2], tmp_path / "alone", workers=1)
@@ -315,6 +316,7 @@ def test_short_runs_and_wide_models_are_not_done_side_by_side(planner):
     assert num_workers([replace(plan, start=replace(plan.start, checkpoint=checkpoint)) for plan in many]) == 1
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_its_run_as_failed_and_the_other_does_the_rest(planner, tmp_path):
     points = [{"steps": 40, "epochs": 4, "learning_rate": rate} for rate in (1e-3, 2e-3, 3e-3)]
     moments = sweep(planner, points, [1], out=tmp_path, asked={"model": "test"}, workers=2)

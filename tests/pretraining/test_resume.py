@@ -33,7 +33,10 @@ OBJECTIVES = {
 TIMES = ("tokens_per_second", "model_flops_per_second", "mfu", "seconds")
 
 
-@pytest.fixture(params=OBJECTIVES)
+MANY = ("mlm, albert", "mlm, texts", "wwm")  # share their code with the others
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name in MANY else name for name in OBJECTIVES])
 def overrides(request):
     return OBJECTIVES[request.param]
 

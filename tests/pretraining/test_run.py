@@ -64,6 +64,7 @@ def test_the_loss_curve_is_the_golden_one(recipe_file, corpus_folder, tmp_path):
     assert got == pytest.approx(GOLDEN, abs=2e-4)
 
 
+@pytest.mark.slow
 def test_a_text_of_fourteen_lines_is_learnt_by_heart(tmp_path):
     characters = sorted(set(FOURTEEN_LINES) - {"\n"})
     vocabulary = tmp_path / "vocab.txt"
@@ -95,6 +96,7 @@ def test_a_run_broken_off_anywhere_continues_bit_for_bit(recipe_file, corpus_fol
     assert weights(out) == weights(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_kill_9_at_any_moment_and_the_same_command_again(recipe_file, corpus_folder, tmp_path):
     command = [sys.executable, "-c", "from clue_bench.cli import main; main()", "pretrain", str(recipe_file)]
     command += ["--corpus", str(corpus_folder), "--steps", "60", "--set", "save_every=6"]

@@ -61,6 +61,7 @@ def test_indices_beyond_32_bits_are_permuted() -> None:
     assert ((image >= 0) & (image < size)).all()
 
 
+@pytest.mark.slow
 def test_every_place_is_equally_likely() -> None:
     size, num_keys = 20, 2000
     counts = np.zeros((size, size))

@@ -71,6 +71,7 @@ def encode(vocabulary: Vocabulary, texts: list[str]) -> list[list[int]]:
     return vocabulary.encoder(special_tokens=True).ids(texts)
 
 
+@pytest.mark.slow
 def test_on_real_text_albert_tokenizer_differs_for_two_reasons_only(real_data: Path, tmp_path: Path) -> None:
     """Of 5,000 documents' 91,504 lines 39 differ (0.04 %): where it takes "``" or "''" for '"', or the other of two
     segmentations that are equally likely."""

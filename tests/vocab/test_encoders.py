@@ -71,6 +71,7 @@ def test_with_symbols_any_text_has_bert_tokenizers_ids(
     assert WITH_SYMBOLS.ids([text]) == [bert.encode(text, add_special_tokens=False)]
 
 
+@pytest.mark.slow
 def test_every_character_alone_and_between_letters_has_the_librarys_ids(library: Tokenizer) -> None:
     codes = [code for code in range(0x30000) if not 0xD800 <= code < 0xE000]
     texts = ["".join(f"{chr(code)}a{chr(code)}中" for code in codes[at : at + 512]) for at in range(0, len(codes), 512)]
