@@ -331,7 +331,7 @@ def vocabulary_path(given: Path | str) -> Path:
 
     path = Path(given)
     is_model = (path / FOLDER).is_dir() or (not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given)))
-    return find_folder(given) if is_model and not path.suffix else path
+    return find_folder(given) if is_model and path.suffix not in (".txt", ".model", ".json") else path
 
 
 def _check_least(name: str, value: int | None, least: int, hint: str) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench import files
 from clue_bench.api.progress import Bar, Progress
-from clue_bench.cards import Card, Kind, card_paths, find_card
+from clue_bench.cards import Card, Kind, card_paths, decode, find_card
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.tables import Shown, Table, make_table
 
@@ -274,6 +274,7 @@ def new_card(
     """
     from clue_bench.api.inputs import task_data
     from clue_bench.tasks.own import name_of
+    from clue_bench.tasks.task import Task
     from clue_bench.tasks.writing import card_text
 
     path = Path(out or f"{name or name_of(Path(data))}.toml")
@@ -283,8 +284,8 @@ def new_card(
     with task_data(None, data, text=text, label=label, show=Progress(progress)) as given:
         task = given.card.model_copy(update=dict.fromkeys(("name", "title", "column"), name) if name else {})
         new = NewCard(path, task, {split: len(rows) for split, rows in given.rows.items()}, Path(data))
+    decode(Task, task.model_dump(), where=f"--name {name}")  # raises if the name is none
     files.write_text(path, card_text(task, source=str(data), command=new.command))
-    load_any_card("tasks", str(path))  # raises if the name is none
     return new
 
 

@@ -35,6 +35,7 @@ class PredictedRow:
     scores: "RowScores"
     gold: str | None = None
     columns: Mapping[str, Any] | None = None
+    taken: frozenset[str] = frozenset()  # names of columns in any row of the file
 
     @property
     def label(self) -> str:
@@ -82,9 +83,10 @@ class PredictedRow:
         best, row = self.scores[0], dict(self.columns or {})
         answer: dict[str, Any] = {"predicted": best.label}
         answer |= {"predicted_description": best.description} if best.description not in ("", best.label) else {}
+        taken = {*self.taken, *row}
         for name, value in {**answer, "probability": best.probability, **more}.items():
             free = name
-            while free in row:
+            while free in taken:
                 free += "_new"
             row[free] = value
         return row
@@ -260,8 +262,9 @@ class Model:
                 bar.update(len(scored))
         about = self.predictor.description
         columns = rows.columns if rows.columns is not None else [None] * len(rows)
+        taken = frozenset(key for row in columns if row is not None for key in row)
         predicted = tuple(
-            PredictedRow(each, texts, scores[:top], gold, cells)
+            PredictedRow(each, texts, scores[:top], gold, cells, taken)
             for each, texts, scores, gold, cells in zip(rows.ids, rows.texts, scored, rows.gold, columns, strict=True)
         )
         return Predictions(

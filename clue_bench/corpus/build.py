@@ -76,6 +76,7 @@ def build_corpus(
     """
     files, _ = find_inputs(texts)
     vocab = read_vocabulary(vocabulary)
+    vocab.require_encoder()
     _claim(out, vocab, files, words or vocab.word_starts, text_field)
     total = sum(file.stat().st_size for file in files)
     tally = Tally()

@@ -89,7 +89,7 @@ def _holds_text(file: Path) -> bool:
     if file.suffix:
         return file.name.endswith(SUFFIXES) and file.name not in NO_TEXT
     with file.open("rb") as stream:
-        return stream.read(BLOCK).removeprefix(BYTE_ORDER_MARK).lstrip().startswith(b"{")
+        return _begins_with_object(stream.read(LONGEST_LINE))
 
 
 def read_documents(
@@ -148,13 +148,12 @@ def _lines_and_ends(file: Path, tally: Tally, before: int, text_field: str) -> I
             yield from _lines_of(text)
         return
     name = file.name.removesuffix(".gz").removesuffix(".xz")
-    is_json = name.endswith((".jsonl", ".json")) or "." not in name
     with opened(file) as found:
+        is_json = name.endswith((".jsonl", ".json")) or ("." not in name and _begins_with_object(found.head))
         if is_json and not name.endswith(".jsonl") and _begins(found.head, b"["):
             for number, value in enumerate(_json_list(file, found.stream), 1):
                 yield from _lines_of(_json_text(value, f"{file}, text {number}", text_field))
             return
-        is_json = is_json and (bool(Path(name).suffix) or _begins(found.head, b"{"))
         for number, (line, goes_on) in enumerate(_lines(file, found, tally, before, may_cut=not is_json), 1):
             if is_json and line.strip():
                 where = f"{file}, line {number}"
@@ -163,6 +162,14 @@ def _lines_and_ends(file: Path, tally: Tally, before: int, text_field: str) -> I
                 yield line
             elif not goes_on:  # a blank piece of a long line ends nothing
                 yield None
+
+
+def _begins_with_object(head: bytes) -> bool:
+    """Return whether the first line is an object of JSON: a brace alone begins many a text."""
+    try:
+        return isinstance(json.loads(head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _begins(head: bytes, start: bytes) -> bool:
@@ -267,7 +274,9 @@ def _not_utf8(file: Path, data: bytes, error: UnicodeDecodeError, *, offset: int
     """Return the error of text that does not decode: another encoding as a whole, or damaged in places."""
     line = lines + data.count(b"\n", 0, error.start) + 1
     text = data.decode(errors="replace")
-    if text.count("\ufffd") > max(1, BAD_SHARE * len(text)):
+    if not offset and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        hint = f"convert the file: iconv -f utf-16 -t utf-8 {file.name}"
+    elif text.count("\ufffd") > max(1, BAD_SHARE * len(text)):
         hint = f"convert the file: iconv -f gb18030 -t utf-8 {file.name} (or -f big5, … as it was written)"
     else:
         hint = f"correct line {line}: the text around it is UTF-8"

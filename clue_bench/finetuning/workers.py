@@ -13,7 +13,7 @@ import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -63,6 +63,7 @@ class _Shared:
 
     model: Path
     is_untrained: bool
+    provenance: dict[str, Any]  # holds the name that the model was given, which its folder need not know
     task: Task
     rows: dict[str, Rows]
     data: Path
@@ -106,6 +107,7 @@ def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> 
     shared = _Shared(
         model=first.start.folder,
         is_untrained=isinstance(first.start, Untrained),
+        provenance=first.start.provenance,
         task=first.task,
         rows=first.rows,
         data=first.data,
@@ -184,7 +186,7 @@ def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
     os.environ["OMP_NUM_THREADS"] = str(shared.threads)
     torch.set_num_threads(shared.threads)
     found = open_pretrained(shared.model)
-    start = untrained(found) if shared.is_untrained else found
+    start = replace(untrained(found) if shared.is_untrained else found, provenance=shared.provenance)
     encodings = Encodings()
     with suppress(EOFError, ConnectionError, Interrupted):
         while True:

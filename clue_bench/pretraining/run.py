@@ -264,7 +264,7 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
         provenance={
             "recipe": recipe.model_dump(),
             "steps": pretraining.step,
-            "learned_positions": pretraining.learned_positions(len(recipe.stages)),
+            "learned_positions": pretraining.learned_positions(pretraining.feeds.number),
             "starts_from": record.effective["starts_from_sha256"],
             "labelled_pairs": record.effective["labelled_pairs"],
             "corpus_sha256": manifest.corpus_sha256,

@@ -85,7 +85,8 @@ def check_vocabulary(start: Checkpoint, vocabulary: Vocabulary) -> None:
             f"{start.folder}: its tokenizer {theirs.rules.text}; the corpus's {vocabulary.rules.text}",
             build,
         )
-    differing = [n for n in theirs.differing(vocabulary) if n not in swapped_tokens(start, vocabulary)]
+    swapped = swapped_tokens(start, vocabulary)
+    differing = [n for n in theirs.differing(vocabulary) if n not in swapped]
     if not differing:
         return
     first = differing[0]

@@ -176,7 +176,8 @@ class Pretraining:
             sums, skipped = Sums(*since["sums"]), self.since.skipped + since["skipped"]
             self.since = SinceReport(sums, skipped, since["steps"], since["seconds"])
         elif state.since:
-            self.since = replace(self.since, steps=state.since["steps"])
+            skipped = self.since.skipped + state.since["skipped"]  # the same in every process
+            self.since = replace(self.since, steps=state.since["steps"], skipped=skipped)
         learned = self.recipe.stage1.steps
         if self.recipe.stage2 is not None and self.step == learned:
             self._enter_second_stage()

@@ -77,6 +77,8 @@ def guess_label(columns: Sequence[str]) -> str | None:
 def guess_texts(columns: Sequence[str]) -> list[str] | None:
     """Return the column of a text, or the two of a pair, if their names are obvious, else None."""
     names = {_plain(column): column for column in columns if _plain(column) not in _OTHERS}
+    if len(names) < sum(_plain(column) not in _OTHERS for column in columns):
+        return None  # two differ in case or blanks only
     pairs = [pair for pair in _PAIRS if all(name in names for name in pair)]
     if pairs:
         return [names[name] for name in pairs[0]] if len(pairs) == 1 else None

@@ -168,6 +168,10 @@ def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[t
         for cells in reader:
             if not cells:
                 continue
+            # Spreadsheets export columns that are empty throughout: they have no name and no cells.
+            least = 1 if header is None else len(header)
+            while len(cells) > least and not cells[-1].strip():
+                cells.pop()
             if header is None:
                 header = _header(cells, where)
                 continue
@@ -212,6 +216,7 @@ def _excel(raw: bytes, where: str) -> Table:
         try:
             book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
             names, sheet = book.sheetnames, book.worksheets[0]
+            sheet.reset_dimensions()  # what a sheet says of its own size may be wrong: rows would be lost in silence
             cells = [[cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
         except (OSError, ValueError, KeyError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
             raise ClueBenchError(f"{where}: not a workbook of Excel, or damaged: {error}", "save it again") from error
@@ -219,7 +224,7 @@ def _excel(raw: bytes, where: str) -> Table:
     if not filled:
         return Table([], [], [], True, (), where)
     width = max(place for _, row in filled for place, value in enumerate(row, 1) if value)
-    header = _header(filled[0][1][:width], where)
+    header = _header([*filled[0][1], *[""] * width][:width], where)
     rows = [dict(zip(header, [*row, *[""] * width][:width], strict=True)) for _, row in filled[1:]]
     notes = (f"{where}: read sheet '{names[0]}', the first of {len(names)}",) if len(names) > 1 else ()
     return Table(header, rows, [f"row {number}" for number, _ in filled[1:]], True, notes, where)
@@ -233,7 +238,7 @@ def cell_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
 
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -244,7 +249,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     suffix = check_writable(path)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     if suffix in JSON_LINES:
-        files.write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+        files.write_text(path, "".join(json.dumps(row, ensure_ascii=False, default=str) + "\n" for row in rows))
         return
     cells = [[cell_text(row.get(column)) for column in columns] for row in rows]
     with files.replacing(path) as temporary:
@@ -277,7 +282,10 @@ def _write_separated(temporary: Path, path: Path, columns: list[str], cells: lis
         temporary.write_text("".join("\t".join(row) + "\n" for row in [columns, *cells]), encoding="utf-8", newline="")
         return
     with temporary.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows([columns, *cells])
+        for row in [columns, *cells]:
+            # A CR alone ends a row for readers, but is not quoted by this writer where rows end with LF.
+            has_cr = any("\r" in cell for cell in row)
+            csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL if has_cr else csv.QUOTE_MINIMAL).writerow(row)
 
 
 def _write_parquet(temporary: Path, path: Path, columns: list[str], rows: Sequence[Mapping[str, Any]]) -> None:

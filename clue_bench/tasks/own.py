@@ -128,19 +128,20 @@ def own_rows(data: Any, texts: Sequence[str], label: str) -> OwnRows:
             raise no_rows(source.called or "data")
         require([*texts, label], source)
         columns = [column_of(field, source.columns) for field in texts]
-        is_split = _SPLIT in source.columns and _SPLIT not in (*columns, label)
-        given = OwnRows(_by_split(source) if is_split else {"train": source}, True, None)
+        others = [column for column in source.columns if column not in (*columns, label)]
+        split = next((column for column in others if column.strip().lower() == _SPLIT), None)
+        given = OwnRows({"train": source} if split is None else _by_split(source, split), True, None)
         if "train" not in given.splits:
             raise Refused(f"column split: no train rows; found {', '.join(given.splits)}", "write train in some rows")
     return given if "dev" in given.splits else _held_out(given, texts, label)
 
 
-def _by_split(source: RowSource) -> dict[str, RowSource]:
-    """Return rows by what their column `split` says."""
+def _by_split(source: RowSource, column: str) -> dict[str, RowSource]:
+    """Return rows by what their column `column` says."""
     split_of = {name: split for split, names in SPLIT_NAMES.items() for name in names}
     found: dict[str, tuple[list[Mapping[str, Any]], list[str]]] = {}
     for row, place in zip(source.rows, source.places, strict=True):
-        value = row.get(_SPLIT)
+        value = row.get(column)
         if is_missing(value) or str(value).strip().lower() not in split_of:
             where = f"{source.called}, {place}" if source.called else place
             raise Refused(f"{where}: split is {value!r}, expected train, dev or test", "write train, dev or test there")
@@ -167,7 +168,9 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str) -> OwnRows:
         value = value_at(row, label)
         where = f"{train.called}, {place}" if train.called else place
         named = label_name(value, f"{where}: {label}")
-        key = json.dumps([value_at(row, text) for text in texts], ensure_ascii=False, default=str)
+        # Texts that differ in case or blanks only, and a pair and its mirror, are the same to a model.
+        plain = sorted("".join(str(value_at(row, text)).lower().split()) for text in texts)
+        key = json.dumps(plain, ensure_ascii=False)
         groups.setdefault(label_of.setdefault(key, named), {}).setdefault(key, []).append(number)
     dev: set[int] = set()
     for group in groups.values():

@@ -24,7 +24,7 @@ RMS = 0.2  # of AdamW's updates, as Moonshot measured
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but for groups marked `orthogonal`, whose parameters are matrices."""
+    """AdamW, but for groups marked `orthogonal`, whose parameters are matrices, `parts` of them in each."""
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -55,8 +55,9 @@ class Muon(torch.optim.AdamW):
             for moment, gradient in zip(moments, gradients, strict=True):
                 moment.lerp_(gradient, share)  # type: ignore[arg-type]
             nesterov = torch.stack(torch._foreach_lerp(gradients, moments, MOMENTUM))  # type: ignore[arg-type]
-            updates = orthogonalised(_parts(nesterov)).reshape(nesterov.shape)
-            rows, columns = _part_shape(shape)
+            # Queries, keys and values are three matrices, though they are multiplied as one.
+            rows, columns = shape[0] // group["parts"], shape[1]
+            updates = orthogonalised(nesterov.reshape(-1, rows, columns)).reshape(nesterov.shape)
             size = RMS * max(rows, columns) ** 0.5
             for parameter, update in zip(parameters, updates, strict=True):
                 parameter.mul_(1 - rate * group["weight_decay"]).sub_(update * (rate * size))
@@ -82,13 +83,3 @@ def orthogonalised(matrices_LRC: Tensor) -> Tensor:
         x = a * x + (b * gram + c * gram @ gram) @ x
     result: Tensor = x.mT if is_tall else x
     return result.to(matrices_LRC.dtype)
-
-
-def _part_shape(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return the shape of the matrices in a parameter: queries, keys and values are three, though multiplied as one."""
-    rows, columns = shape
-    return (columns, columns) if rows == 3 * columns else (rows, columns)
-
-
-def _parts(stacked_NRC: Tensor) -> Tensor:
-    return stacked_NRC.reshape(-1, *_part_shape(tuple(stacked_NRC.shape[1:])))

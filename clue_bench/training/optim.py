@@ -52,18 +52,20 @@ def muon(
     is_hidden: Callable[[str], bool],
 ) -> Muon:
     """Return Muon for the matrices whose names `is_hidden` picks, and AdamW as `adamw` has it for everything else."""
-    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    kinds: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         is_matrix = parameter.ndim == 2
-        kinds.setdefault((is_matrix, is_matrix and is_hidden(name)), []).append(parameter)
+        kind = is_matrix, is_matrix and is_hidden(name), 3 if is_matrix and "qkv." in name else 1
+        kinds.setdefault(kind, []).append(parameter)
     groups = [
         {
             "params": parameters,
             "weight_decay": weight_decay if is_matrix else 0.0,
             "orthogonal": orthogonal,
+            "parts": parts,
             "scale": 1.0,
         }
-        for (is_matrix, orthogonal), parameters in sorted(kinds.items(), reverse=True)
+        for (is_matrix, orthogonal, parts), parameters in sorted(kinds.items(), key=lambda each: each[0], reverse=True)
     ]
     return Muon(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
 

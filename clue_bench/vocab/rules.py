@@ -81,6 +81,12 @@ def read_tokenizer_files(folder: Path, tokens: list[str] | None) -> TokenizerFil
     vocab.txt, or ids have gaps.
     """
     config = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
+        if config.get(key) not in (None, True, False):
+            raise ClueBenchError(
+                f"{folder / CONFIG}: {key} is {config[key]!r}, expected true or false",
+                "correct it, or copy the file again",
+            )
     stored = read_object(folder / JSON) if (folder / JSON).is_file() else None
     in_json = None if stored is None else tokens_of(stored, folder / JSON)
     ids = dict(enumerate(in_json or tokens or []))
@@ -223,7 +229,9 @@ def _strange_tokens(config: dict[str, Any], added: list[dict[str, Any]]) -> str:
         if any(each.get(key) for key in ("lstrip", "rstrip", "single_word")):
             return f"the added token {each['content']!r} swallows blanks, or counts as a single word only"
     more: Any = config.get("additional_special_tokens") or config.get("extra_special_tokens") or []
-    listed: list[Any] = list(more.values() if isinstance(more, dict) else more)
+    listed: list[Any] = list(more.values()) if isinstance(more, dict) else more if isinstance(more, list) else [more]
+    if not all(isinstance(each.get("content") if isinstance(each, dict) else each, str) for each in listed):
+        return f"its further special tokens are no texts: {listed!r:.60}"
     known = {str(each["content"]) for each in added} | set(SPECIAL_TOKENS)
     strange = [
         t for t in (each.get("content") if isinstance(each, dict) else each for each in listed) if t not in known

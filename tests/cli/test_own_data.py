@@ -170,3 +170,42 @@ def test_an_own_task_without_dev_file_is_told_that_one_file_will_do(command, che
     code, _, err = command("finetune", "--task", "hotel.toml", "--data", "data", "--model", checkpoint_folder)
     assert code == 1
     assert "--data data/hotel/train.json: then dev is held out" in err
+
+
+def test_a_column_called_split_in_any_case_divides_the_rows(tmp_path, checkpoint_folder):
+    frame = FRAME.assign(Split=["train"] * 40 + ["test"] * 20)
+    run = cb.finetune(
+        "own", checkpoint_folder, data=frame, text="内容", label="类别", out=tmp_path / "run", steps=2, progress=False
+    )
+    assert run.record.data.held_out.rows == 4  # of the 40; the others are test
+
+
+def test_texts_that_differ_in_case_or_blanks_and_mirrored_pairs_stay_on_one_side():
+    from clue_bench.tasks.own import own_rows
+
+    rows = [{"a": f"中国{n}", "b": f"学生{n}", "y": n % 2} for n in range(40)]
+    twice = [{"a": f" {row['b']}", "b": row["a"].upper() + " ", "y": row["y"]} for row in rows]
+    splits = own_rows([*rows, *twice], ["a", "b"], "y").splits
+    sides = [
+        {frozenset((str(row["a"]).strip().lower(), str(row["b"]).strip().lower())) for row in splits[name].rows}
+        for name in ("train", "dev")
+    ]
+    assert sides[1]
+    assert not sides[0] & sides[1]
+
+
+def test_answers_have_one_name_in_a_file_of_which_some_rows_have_it_already(command, checkpoint_folder, tmp_path):
+    FRAME.to_csv("a.csv", index=False)
+    assert command("finetune", "--data", "a.csv", "--model", checkpoint_folder, "--out", "run", *FAST)[0] == 0
+    lines = [{"内容": "我们在学"}, {"内容": "中国", "predicted": "old"}]
+    (tmp_path / "b.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    assert command("predict", "--model", "run", "--file", "b.jsonl", "--out", "c.jsonl")[0] == 0
+    found = [json.loads(line) for line in (tmp_path / "c.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [row.get("predicted") for row in found] == [None, "old"]
+    assert all(row["predicted_new"] in ("差评", "好评") for row in found)
+
+
+def test_a_card_of_a_bad_name_is_not_written(command, tmp_path):
+    FRAME.to_csv("a.csv", index=False)
+    assert command("tasks", "new", "a.csv", "--name", "a b")[0] == 1
+    assert not list(tmp_path.glob("*.toml"))

@@ -349,12 +349,19 @@ def test_text_under_another_key_leads_to_it(tmp_path: Path) -> None:
 
 def test_one_bad_byte_is_corrected_and_another_encoding_converted(tmp_path: Path) -> None:
     hints = []
-    for number, data in enumerate((("好的文字\n" * 99).encode() + b"\xff\n", ("好的文字\n" * 99).encode("gbk"))):
+    text = "好的文字\n" * 99
+    for number, data in enumerate((text.encode() + b"\xff\n", text.encode("gbk"), text.encode("utf-16"))):
         with pytest.raises(ClueBenchError, match="invalid UTF-8") as error:
             documents(written(tmp_path / f"{number}.txt", data))
         hints.append(error.value.hint)
     assert hints[0].startswith("correct line 100")
-    assert "iconv" in hints[1]
+    assert "iconv -f gb18030" in hints[1]
+    assert "iconv -f utf-16" in hints[2]
+
+
+@pytest.mark.parametrize("text", ["[图片] 第一行\n第二行", "{甲} 第一行\n第二行"])
+def test_a_text_without_ending_that_begins_with_a_bracket_is_text(tmp_path: Path, text: str) -> None:
+    assert documents(written(tmp_path / "notes", text.encode())) == [text.split("\n")]
 
 
 @pytest.mark.parametrize("spelling", ["a.txt", ".", "inner/../a.txt"], ids=["again", "its folder", "another spelling"])

@@ -290,6 +290,15 @@ def test_side_by_side_gives_the_runs_that_one_after_the_other_gives(planner, tmp
     assert contents(tmp_path / "together") == before
 
 
+def test_side_by_side_a_model_keeps_the_name_that_it_was_given(planner, tmp_path):
+    def named(point, seed):
+        plan = planner(point, seed)
+        return replace(plan, start=plan.start.called("mine"))
+
+    swept, _ = do(named, [{"steps": 2}, {"steps": 3}], [1], tmp_path, workers=2)
+    assert [(trial.is_complete, trial.record.model.name) for trial in swept.trials] == [(True, "mine")] * 2
+
+
 def test_side_by_side_a_diverged_run_is_a_record_and_a_run_of_another_process_ends_the_sweep(planner, tmp_path):
     swept, _ = do(planner, [DIVERGES, {}], [1], tmp_path, workers=2)
     assert [trial.record.status for trial in swept.trials] == ["failed", "completed"]

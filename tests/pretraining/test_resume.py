@@ -123,6 +123,10 @@ def test_stage_2_starts_from_stage_1_s_weights_with_longer_rows_of_the_same_corp
     trained = read_checkpoint(tmp_path / "checkpoint").tensors[POSITIONS]
     assert (trained[32:48] - positions[32:48]).abs().max() > 1e-3
     assert torch.allclose(trained[48:], positions[48:], atol=1e-5)
+    stated = [
+        read_checkpoint(tmp_path / name).provenance["learned_positions"] for name in ("checkpoint-stage1", "checkpoint")
+    ]
+    assert stated == [32, 48]
 
 
 def test_the_first_loss_of_stage_2_goes_on_where_stage_1_ended(begin, tmp_path):

@@ -32,7 +32,13 @@ def test_what_is_named_is_taken_and_only_the_rest_is_found():
 
 @pytest.mark.parametrize(
     "columns",
-    [["title", "content", "label"], ["text", "label", "标签"], ["今天天气不错", "1"], ["作者", "摘要", "label"]],
+    [
+        ["title", "content", "label"],
+        ["text", "label", "标签"],
+        ["今天天气不错", "1"],
+        ["作者", "摘要", "label"],
+        ["text", "label", "Text"],
+    ],
 )
 def test_names_that_are_not_obvious_are_listed(columns):
     with pytest.raises(ClueBenchError, match="which column holds the") as caught:

@@ -1,6 +1,8 @@
 """Files of rows in every format and encoding that users have."""
 
 import codecs
+import datetime
+import zipfile
 
 import pandas as pd
 import pytest
@@ -99,3 +101,35 @@ def test_what_a_format_cannot_hold_is_refused_and_nothing_is_left(tmp_path, name
 def test_a_file_that_is_not_what_it_is_called_is_one_error(name, raw):
     with pytest.raises(ClueBenchError, match=name):
         read(raw, name)
+
+
+def test_a_sheet_that_is_larger_than_it_says_is_read_to_its_end(tmp_path):
+    pd.DataFrame({"text": [f"第{n}行" for n in range(9)], "label": list("ab") * 4 + ["a"]}).to_excel(
+        tmp_path / "a.xlsx", index=False
+    )
+    said = tmp_path / "said.xlsx"
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as whole, zipfile.ZipFile(said, "w") as changed:
+        for name in whole.namelist():
+            data = whole.read(name)
+            if name.endswith("sheet1.xml"):
+                assert b'ref="A1:B10"' in data
+                data = data.replace(b'ref="A1:B10"', b'ref="A1"')
+            changed.writestr(name, data)
+    table = read(said.read_bytes(), "a.xlsx")
+    assert (len(table.rows), table.columns) == (9, ["text", "label"])
+
+
+def test_columns_that_are_empty_throughout_are_none(tmp_path):
+    table = read("text,label,,\n甲,a,,\n乙,b,,\n".encode())
+    assert (table.columns, table.rows) == (
+        ["text", "label"],
+        [{"text": "甲", "label": "a"}, {"text": "乙", "label": "b"}],
+    )
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl"])
+def test_line_ends_in_a_text_and_values_that_are_no_text_are_written(tmp_path, name):
+    write_rows(tmp_path / name, [{"text": "a\rb", "when": datetime.date(2026, 1, 2)}, {"text": "c", "when": None}])
+    table = read((tmp_path / name).read_bytes(), name)
+    assert [row["text"] for row in table.rows] == ["a\rb", "c"]
+    assert table.rows[0]["when"] == "2026-01-02"

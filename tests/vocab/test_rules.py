@@ -155,3 +155,23 @@ def test_a_gap_between_ids_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text(json.dumps(values), encoding="utf-8")
     with pytest.raises(ClueBenchError, match=f"no token has id {len(TOKENS)}"):
         read_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"strip_accents": "no"}, {"do_lower_case": "false"}])
+def test_a_switch_that_is_neither_true_nor_false_is_an_error(tmp_path: Path, change: dict[str, str]) -> None:
+    changed(tmp_path, change)
+    with pytest.raises(ClueBenchError, match=f"{next(iter(change))} is"):
+        read_vocabulary(tmp_path)
+
+
+@pytest.mark.parametrize("tokens", [5, [{"content": ["q"]}]])
+def test_special_tokens_that_are_no_texts_are_refused(tmp_path: Path, tokens: Any) -> None:
+    changed(tmp_path, {"additional_special_tokens": tokens})
+    assert "no texts" in read_vocabulary(tmp_path).refusal
+
+
+def changed(folder: Path, values: dict[str, Any]) -> None:
+    """Save a tokenizer whose tokenizer_config.json says something else."""
+    saved(folder)
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
