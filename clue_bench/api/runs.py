@@ -54,6 +54,14 @@ class Run(Shown):
         return self.record.task.name if self.record.task else None
 
     @property
+    def num_texts(self) -> int:
+        """Return how many texts a row of the run's task has: 1, or the 2 of a pair."""
+        from clue_bench.tasks.task import load_task
+
+        card = self.record.task and self.record.task.card
+        return len(card["text_fields"] if card else load_task(self.task or "").text_fields)
+
+    @property
     def seed(self) -> int:
         """Return the seed."""
         return self.record.seed

@@ -290,8 +290,10 @@ def build(
     """
     built = corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words, text_field=text_field)
     show(built, as_json=json)
+    is_model = (Path(vocab) / "config.json").is_file()
+    first = "clue-bench recipes list"
     suggest(
-        "clue-bench recipes list",
+        typed("clue-bench", "pretrain", "--from", vocab, "--corpus", out, "--out", "runs/NAME") if is_model else first,
         typed("clue-bench", "pretrain", "RECIPE", "--corpus", out, "--out", "runs/NAME"),
         as_json=json,
     )

@@ -208,8 +208,9 @@ def finetune(
         cuda_graphs=cuda_graphs,
     )
     show(run, as_json=json)
+    second = ["--text-pair", "TEXT"] if run.num_texts == 2 else []
     suggest(
-        typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT"),
+        typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *second),
         typed("clue-bench", "analyse", run.folder, "--data", data),
         *(
             [typed("clue-bench", "bench", "--model", model, "--task", task, "--data", data)]

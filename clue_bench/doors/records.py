@@ -29,6 +29,7 @@ atomically; nothing else writes records. Reader: `read_record`, `read_records`; 
 it, never skipped.
 """
 
+import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
@@ -45,6 +46,8 @@ from clue_bench.doors.results import (
     SpeedResults,
 )
 from clue_bench.errors import ClueBenchError
+
+log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 SUFFIX = ".record.json"
@@ -347,8 +350,9 @@ class FoundRun(NamedTuple):
 def read_runs(folder: Path) -> list[FoundRun]:
     """Return every record under `folder`, at any depth, in the order of their paths, each with its folder.
 
-    Of equal records, as when one is copied to be published, the one in the folder of its own name counts. Raises
-    ClueBenchError if the folder does not exist, a record is not valid, or two that differ share a run_id.
+    Of equal records, as when one is copied to be published, the one in the folder of its own name counts. Of a run that
+    was done more than once, in several folders, the complete one counts, and of several the newest; a warning names the
+    others. Raises ClueBenchError if the folder does not exist, or a record is not valid.
     """
     if not folder.is_dir():
         raise ClueBenchError(f"{folder}: no such folder of run records", "run clue-bench finetune first")
@@ -360,10 +364,15 @@ def read_runs(folder: Path) -> list[FoundRun]:
         first = found.setdefault(record.run_id, FoundRun(record, path.parent, ()))
         if first.folder == path.parent:
             continue
-        if first.record != record:
-            raise ClueBenchError(
-                f"{path} and {record_path(first.folder, record.run_id)} are different records of run '{record.run_id}'",
-                "remove the older one of them",
-            )
-        found[record.run_id] = first._replace(copies=(*first.copies, path.parent))
+        if first.record == record:
+            found[record.run_id] = first._replace(copies=(*first.copies, path.parent))
+            continue
+        better, other = sorted((FoundRun(record, path.parent, ()), first), key=_standing, reverse=True)
+        log.warning("%s: left out, the same run as %s, done again", other.folder, better.folder)
+        found[record.run_id] = better
     return sorted(found.values(), key=lambda each: record_path(each.folder, each.record.run_id))
+
+
+def _standing(found: FoundRun) -> tuple[bool, str]:
+    """Return what decides among runs of one id: whether it is complete, and when it began."""
+    return found.record.status == "completed", found.record.started_at

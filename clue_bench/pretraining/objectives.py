@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clue_bench.errors import ClueBenchError
 from clue_bench.models.attention import Packing
 from clue_bench.pretraining.rows import IGNORED, Rows
 from clue_bench.training.counter_rng import draw, row_keys
@@ -143,7 +144,12 @@ class Masking:
     def for_vocabulary(
         cls, vocabulary: Vocabulary, *, rate: float, length: int, device: torch.device, whole_words: bool = False
     ) -> "Masking":
-        """Prepare masking of rows of `length` tokens on `device`."""
+        """Prepare masking of rows of `length` tokens on `device`. Raises ClueBenchError if there is nothing to mask."""
+        if not vocabulary.is_ordinary.any():
+            raise ClueBenchError(
+                f"the vocabulary holds special tokens only, {len(vocabulary)} of them",
+                "build the corpus with another one",
+            )
         is_ordinary = torch.from_numpy(vocabulary.is_ordinary).to(device)
         predictions = math.ceil(rate * (length - 2)) + (LONGEST_WORD - 1 if whole_words else 0)
         ordinary_ids = is_ordinary.nonzero().squeeze(1)

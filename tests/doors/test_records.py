@@ -191,12 +191,16 @@ def test_a_copied_record_counts_once_in_the_folder_of_its_run(tmp_path: Path) ->
     assert all(each.copies == (tmp_path / "published",) for each in found)
 
 
-def test_two_different_records_of_one_run_are_both_named(tmp_path: Path) -> None:
-    paths = [write_record(tmp_path / name, record().model_copy(update={"seed": len(name)})) for name in ("a", "bb")]
-    with pytest.raises(ClueBenchError) as caught:
-        list(read_records(tmp_path))
-    assert all(str(path) in caught.value.message for path in paths)
-    assert "afqmc-tiny-1" in caught.value.message
+def test_of_a_run_done_again_the_complete_and_newest_record_counts_and_the_others_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    times = {"a": ("completed", "2026-01-01"), "b": ("completed", "2026-01-03"), "c": ("interrupted", "2026-01-04")}
+    for name, (status, started_at) in times.items():
+        changes = {"status": status, "started_at": started_at, **({} if status == "completed" else {"results": None})}
+        write_record(tmp_path / name, record().model_copy(update=changes))
+    (found,) = read_runs(tmp_path)
+    assert found.folder == tmp_path / "b"
+    assert [line.split(":")[0] for line in caplog.messages] == [str(tmp_path / name) for name in ("a", "c")]
 
 
 def test_a_record_under_another_name_is_an_error(tmp_path: Path) -> None:
