@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 SECONDS_BETWEEN_LOOKS = 0.5  # at the loss since the last report
 MEASURED_STEPS = 60  # looks, over which the time of a step is averaged
 
-PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}
-
 
 def pretrain(
     recipe: str | None = None,
@@ -188,6 +186,8 @@ class Watched:
         losses.add_column("", min_width=16)
         for name in ("loss", "accuracy", "perplexity"):
             losses.add_column(name, justify="right")
+        from clue_bench.pretraining.recipe import PREDICTED
+
         losses.add_row(PREDICTED[self._recipe.objective], f"{report.lm_loss:.3f}", _percent(report.lm_accuracy))
         if report.sop_loss is not None:
             losses.add_row("sentence order", f"{report.sop_loss:.3f}", _percent(report.sop_accuracy))

@@ -51,7 +51,6 @@ def build_pairs(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ClueBenchError(f"{out} is not empty", "give another --out, or delete the folder")
     vocab = read_vocabulary(vocabulary)
-    vocab.require_encoder()
     encoder = vocab.encoder(special_tokens=False)
     # What the model would see decides: texts that differ in case or blanks only are the same to it.
     forbidden = {_sides(*both) for both in _in_pairs(_ids(chain.from_iterable(evaluated_on), encoder))}

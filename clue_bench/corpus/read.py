@@ -89,7 +89,7 @@ def _holds_text(file: Path) -> bool:
     if file.suffix:
         return file.name.endswith(SUFFIXES) and file.name not in NO_TEXT
     with file.open("rb") as stream:
-        return _begins_with_object(stream.read(LONGEST_LINE))
+        return _begins_with_object(stream.read(BLOCK))
 
 
 def read_documents(

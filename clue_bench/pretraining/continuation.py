@@ -16,7 +16,7 @@ from typing import Any
 from clue_bench.doors.checkpoint import Checkpoint, base_name
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.pretraining.recipe import Recipe, Stage, laid_over
+from clue_bench.pretraining.recipe import PREDICTED, Recipe, Stage, laid_over, shorter_reports
 from clue_bench.pretraining.rows import hold_out
 
 EPOCHS = 3.0
@@ -56,7 +56,7 @@ def continued_recipe(
     if not given:
         steps = steps or steps_of(recipe, corpus, epochs=EPOCHS if epochs is None else epochs)
         recipe = laid_over(recipe, {"steps": steps}, where=where)
-    return laid_over(recipe, _shorter_reports(recipe, asked), where=where)
+    return laid_over(recipe, shorter_reports(recipe, asked), where=where)
 
 
 def steps_of(recipe: Recipe, corpus: Corpus, *, epochs: float) -> int:
@@ -73,11 +73,10 @@ def schedule_text(recipe: Recipe, corpus: Corpus) -> str:
     """Return the schedule as one sentence."""
     stage = recipe.stage1
     epochs = stage.steps / steps_of(recipe, corpus, epochs=1.0)
-    predicted = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}[recipe.objective]
     return (
         f"{stage.steps:,} steps ({epochs:.3g} epochs) of {stage.global_batch} rows of {stage.max_length} tokens, "
-        f"{predicted}; learning rate {stage.learning_rate:g} after {stage.warmup_steps:,} steps of warm-up, "
-        f"then linear to {stage.final_learning_rate:g}"
+        f"{PREDICTED[recipe.objective]}; learning rate {stage.learning_rate:g} after {stage.warmup_steps:,} steps of "
+        f"warm-up, then linear to {stage.final_learning_rate:g}"
     )
 
 
@@ -133,10 +132,3 @@ def _plain(start: Checkpoint, corpus: Corpus) -> Recipe:
             decay_share=1.0,
         ),
     )
-
-
-def _shorter_reports(recipe: Recipe, asked: dict[str, Any]) -> dict[str, Any]:
-    """Return `log_every` and `save_every` for a run that is shorter than they are."""
-    if recipe.log_every <= recipe.total_steps or "log_every" in asked:
-        return {}
-    return {"log_every": recipe.total_steps, "save_every": asked.get("save_every", recipe.total_steps)}

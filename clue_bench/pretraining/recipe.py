@@ -152,6 +152,9 @@ def recipe_keys() -> list[Key]:
     return [*described_keys(Stage), *described_keys(Recipe)]
 
 
+PREDICTED = {"mlm": "masked tokens", "wwm": "masked words", "clm": "next tokens"}
+"""Objective → what is predicted, in words."""
+
 DEBUG_SIZES = {"hidden_size": 64, "heads": 4, "feed_forward_size": 128, "log_every": 5, "save_every": 10}
 DEBUG_EMBEDDING = 32  # where it is narrower than the layers
 DEBUG_LENGTHS = (32, 64)  # of the stages; shorter where the card's own are
@@ -202,9 +205,9 @@ def load_recipe(
     if steps is not None:
         values |= {f"stage{n}.steps": part for n, part in enumerate(_divided(steps, recipe), 1)}
         recipe = load_card(path, Recipe, values)
-    if recipe.log_every > recipe.total_steps and "log_every" not in asked:
-        values |= {"log_every": recipe.total_steps, "save_every": asked.get("save_every", recipe.total_steps)}
-        recipe = load_card(path, Recipe, values)
+    shorter = shorter_reports(recipe, asked)
+    if shorter:
+        recipe = load_card(path, Recipe, values | shorter)
     if "name" in asked or (recipe.layers, recipe.hidden_size) == (card.layers, card.hidden_size):
         return recipe
     # Tables show the name: a model of another size must not appear there as the card's.
@@ -217,6 +220,13 @@ def laid_over(recipe: Recipe, overrides: dict[str, Any], *, where: str) -> Recip
     Raises ClueBenchError as `load_recipe` does.
     """
     return decode(Recipe, recipe.model_dump(), where=where, overrides=_by_stage(overrides, recipe))
+
+
+def shorter_reports(recipe: Recipe, asked: dict[str, Any]) -> dict[str, Any]:
+    """Return `log_every` and `save_every` for a run that is shorter than they are, {} for any other."""
+    if recipe.log_every <= recipe.total_steps or "log_every" in asked:
+        return {}
+    return {"log_every": recipe.total_steps, "save_every": asked.get("save_every", recipe.total_steps)}
 
 
 def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
