@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from clue_bench.api.corpora import train_vocabulary as train_vocabulary
     from clue_bench.api.finetuning import finetune as finetune
     from clue_bench.api.finetuning import floor as floor
+    from clue_bench.api.generation import GeneratedTexts as GeneratedTexts
+    from clue_bench.api.generation import generate as generate
     from clue_bench.api.models import Model as Model
     from clue_bench.api.models import Predictions as Predictions
     from clue_bench.api.models import load_model as load_model
@@ -58,6 +60,7 @@ _HOMES = {
     "api.boards": ("compare", "compare_models", "leaderboard"),
     "api.corpora": ("BuiltCorpus", "TrainedVocabulary", "build_corpus", "train_vocabulary"),
     "api.finetuning": ("finetune", "floor"),
+    "api.generation": ("GeneratedTexts", "generate"),
     "api.models": ("Model", "Predictions", "load_model"),
     "api.pretraining": ("pretrain",),
     "api.quickstart": ("ExampleData", "example_data"),

@@ -1,6 +1,6 @@
 """Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,17 +79,23 @@ class PredictedRow:
         return found
 
     def _beside_columns(self, more: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the file's columns and the answer's; an answer's name that the file has already gets a number."""
-        best, row = self.scores[0], dict(self.columns or {})
+        """Return the file's columns and the answer's."""
+        best = self.scores[0]
         answer: dict[str, Any] = {"predicted": best.label}
         answer |= {"predicted_description": best.description} if best.description not in ("", best.label) else {}
-        taken = {*self.taken, *row}
-        for name, value in {**answer, "probability": best.probability, **more}.items():
-            free = name
-            while free in taken:
-                free += "_new"
-            row[free] = value
-        return row
+        answer |= {"probability": best.probability, **more}
+        return beside_columns(self.columns or {}, answer, taken=self.taken)
+
+
+def beside_columns(columns: Mapping[str, Any], answer: Mapping[str, Any], *, taken: Container[str]) -> dict[str, Any]:
+    """Return a file's row with an answer beside it; what the file has already a name for gets another."""
+    row = dict(columns)
+    for name, value in answer.items():
+        free = name
+        while free in row or free in taken:
+            free += "_new"
+        row[free] = value
+    return row
 
 
 @dataclass(frozen=True, repr=False)

@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from clue_bench import __version__
 from clue_bench.cli import inputs, models, results
+from clue_bench.cli.generation import generate
 from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted
@@ -61,6 +62,7 @@ app.command("pretrain", cls=RecipeVerb)(pretrain)
 app.command("finetune", cls=SettingsVerb)(finetune)
 app.command("bench", cls=SettingsVerb)(bench)
 app.command("predict", cls=Verb)(models.predict)
+app.command("generate", cls=Verb)(generate)
 app.command("submit", cls=Verb)(models.submit)
 app.command("serve", cls=Verb)(models.serve)
 app.command("floor", cls=Verb)(floor)

@@ -142,8 +142,10 @@ def pretrain(
         # Gloo's threads have been seen to abort the interpreter's own shutdown; there is nothing left to do here.
         os._exit(0)
     show(run, as_json=json)
+    is_causal = run.record.effective.get("family") == "gpt2"
     suggest(
         typed("clue-bench", "finetune", "--task", "tnews", "--model", out, "--data", "DATA"),
+        *([typed("clue-bench", "generate", "--model", out, "--prompt", "TEXT")] if is_causal else []),
         typed("clue-bench", "doctor", "--model", out),
         as_json=json,
     )

@@ -357,6 +357,17 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     return values
 
 
+def learned_positions(provenance: Mapping[str, Any], max_positions: int) -> int:
+    """Return how many of a model's positions were trained: all, unless its own recipe had shorter rows."""
+    stated = provenance.get("learned_positions")
+    if isinstance(stated, int):
+        return stated
+    recipe = provenance.get("recipe") or {}
+    stages = [recipe.get(stage) or {} for stage in ("stage1", "stage2")]
+    lengths = [stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)]
+    return max(lengths, default=max_positions)
+
+
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:
     """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if it has none that we can read."""
     if any((folder / name).is_file() for name in ("vocab.txt", "spiece.model", "tokenizer.json")):

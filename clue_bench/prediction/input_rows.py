@@ -47,6 +47,44 @@ def split_rows(task: Task, split: str, data: Path) -> InputRows:
 
 def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputRows:
     """Read the rows of a file. Raises ClueBenchError that names file and line of the first bad row."""
+    raw, suffix = _raw(path)
+    if suffix == PLAIN:
+        rows = _lines(raw, num_texts, str(path))
+    else:
+        rows = _fields(parse_table(raw, name=path.name, where=str(path)), task, num_texts)
+    if not rows.texts:
+        raise ClueBenchError(f"{path}: no rows", "write one row a line")
+    return rows
+
+
+def prompt_rows(path: Path, *, column: str | None) -> InputRows:
+    """Read the prompts of a file: a .txt with one a line, or rows with one in a column.
+
+    `column` is the prompts', by default "prompt", or the one that obviously holds texts. Raises ClueBenchError.
+    """
+    raw, suffix = _raw(path)
+    if suffix == PLAIN:
+        return _lines(raw, 1, str(path))
+    table = parse_table(raw, name=path.name, where=str(path))
+    named = [each for each in table.columns if each.strip().lower() == "prompt"]
+    found = [column] if column is not None else named or guess_texts(table.columns) or []
+    if len(found) != 1 or found[0] not in table.columns:
+        raise ClueBenchError(
+            f"{path}: which column holds the prompts? found {', '.join(table.columns) or 'none'}",
+            "name it: --text COLUMN",
+        )
+    texts: list[tuple[str, ...]] = [
+        (text_at(row, found[0], f"{table.called}, {place}"),)
+        for place, row in zip(table.places, table.rows, strict=True)
+    ]
+    if not texts:
+        raise ClueBenchError(f"{path}: no rows", "write one row a line")
+    notes = [*table.notes, *([] if column else [f"{path}: prompts are read from '{found[0]}'"])]
+    return InputRows(texts, list(range(len(texts))), [None] * len(texts), table.rows, notes)
+
+
+def _raw(path: Path) -> tuple[bytes, str]:
+    """Return a file's bytes and the ending of its name. Raises ClueBenchError if it is no file of rows."""
     suffix = suffix_of(path.name)
     if suffix not in (*SUFFIXES, PLAIN):
         raise ClueBenchError(
@@ -55,14 +93,7 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputR
         )
     if not path.is_file():
         raise ClueBenchError(f"{path}: no such file", "check the path")
-    raw = content(Found(path, None, path.name))
-    if suffix == PLAIN:
-        rows = _lines(raw, num_texts, str(path))
-    else:
-        rows = _fields(parse_table(raw, name=path.name, where=str(path)), task, num_texts)
-    if not rows.texts:
-        raise ClueBenchError(f"{path}: no rows", "write one row a line")
-    return rows
+    return content(Found(path, None, path.name)), suffix
 
 
 def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:

@@ -177,17 +177,6 @@ def tokens_before(start: Checkpoint | None) -> int | None:
     return tokens if isinstance(tokens, int) else None
 
 
-def learned_positions(start: Checkpoint) -> int:
-    """Return how many of the checkpoint's positions were trained: all, unless its own recipe had shorter rows."""
-    stated = start.provenance.get("learned_positions")
-    if isinstance(stated, int):
-        return stated
-    recipe = start.provenance.get("recipe") or {}
-    stages = [recipe.get(stage) or {} for stage in ("stage1", "stage2")]
-    lengths = [stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)]
-    return max(lengths, default=start.config.max_positions)
-
-
 def _by_head(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name, tensor in tensors:

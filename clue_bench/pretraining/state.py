@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import torch
 
 from clue_bench import files
-from clue_bench.doors.checkpoint import Checkpoint
+from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
@@ -21,7 +21,7 @@ from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.models.local_attention import look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
-from clue_bench.pretraining.start import check_vocabulary, learned_positions, load_start, start_config
+from clue_bench.pretraining.start import check_vocabulary, load_start, start_config
 from clue_bench.training.counter_rng import derive
 from clue_bench.vocab import Vocabulary
 
@@ -56,7 +56,7 @@ def build_model(
             look_at_neighbours(model.encoder)
     if start is not None:
         load_start(model, start, vocabulary)
-        extend_positions(model, learned=learned_positions(start))
+        extend_positions(model, learned=learned_positions(start.provenance, start.config.max_positions))
     return model
 
 

@@ -19,14 +19,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from clue_bench.doors.checkpoint import Checkpoint
+from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
-from clue_bench.pretraining.start import StartFacts, freeze, learned_positions, start_facts, tokens_before
+from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
 from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
 from clue_bench.pretraining.step import Mean, Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
@@ -156,7 +156,8 @@ class Pretraining:
 
     def learned_positions(self, stages: int) -> int:
         """Return how many positions have been trained after `stages` stages; what a checkpoint had learned stays."""
-        before = 0 if self.start is None else learned_positions(self.start)
+        start = self.start
+        before = 0 if start is None else learned_positions(start.provenance, start.config.max_positions)
         return max(before, *(stage.max_length for stage in self.recipe.stages[:stages]))
 
     @cached_property

@@ -12,13 +12,12 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 import clue_bench as cb
-from clue_bench.doors.checkpoint import read_checkpoint
+from clue_bench.doors.checkpoint import learned_positions, read_checkpoint
 from clue_bench.doors.records import PretrainRecord
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.pretraining.continuation import continued_recipe
-from clue_bench.pretraining.start import learned_positions
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 GPT2_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
@@ -151,7 +150,8 @@ def test_positions_that_a_checkpoint_has_learned_stay(
 
 
 def test_positions_of_our_own_checkpoint_are_learned_as_far_as_its_rows_went(checkpoint_folder: Path) -> None:
-    assert learned_positions(read_checkpoint(checkpoint_folder)) == 32
+    checkpoint = read_checkpoint(checkpoint_folder)
+    assert learned_positions(checkpoint.provenance, checkpoint.config.max_positions) == 32
 
 
 def test_a_corpus_of_another_vocabulary_is_refused_with_the_command_to_type(

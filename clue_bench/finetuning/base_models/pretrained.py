@@ -32,6 +32,7 @@ from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes
 from clue_bench.weights import hf_config
+from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.read import read_config
 
 
@@ -192,9 +193,11 @@ def output_names(folder: Path) -> tuple[str, ...]:
         number = values.get("num_labels", 2)
         names = {str(place): f"LABEL_{place}" for place in range(number if isinstance(number, int) else 2)}
     if not isinstance(names, dict) or not names or set(names) != {str(number) for number in range(len(names))}:
+        tune = f"fine-tune it: clue-bench finetune --task T --model {folder}"
+        is_causal = claimed_class(values).endswith(("LMHeadModel", "ForCausalLM"))
         raise ClueBenchError(
             f"{folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
-            f"fine-tune it: clue-bench finetune --task T --model {folder}",
+            f"{tune}; to continue texts, run clue-bench generate --model {folder}" if is_causal else tune,
         )
     return tuple(str(names[str(number)]) for number in range(len(names)))
 

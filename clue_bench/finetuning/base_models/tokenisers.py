@@ -31,7 +31,7 @@ class FolderTokeniser:
     def __init__(self, folder: Path, *, model_type: str, segment_types: int, marks_end: bool = False) -> None:
         """Load the tokenizer. With `marks_end` the model finds a row's end by a token, which texts must not contain."""
         self._folder = folder
-        self._tokenizer = _load(folder, model_type)
+        self._tokenizer = load_tokenizer(folder, model_type)
         self._in_texts = {"split_special_tokens": True} if marks_end else {}  # else "[SEP]" in a text is the token
         self.size = len(self._tokenizer)
         self.layout = self._probe(model_type, segment_types)
@@ -102,7 +102,8 @@ def _stated(folder: Path) -> dict[str, Any]:
     return read_object(folder / _CONFIG) if (folder / _CONFIG).is_file() else {}
 
 
-def _load(folder: Path, model_type: str) -> Any:
+def load_tokenizer(folder: Path, model_type: str) -> Any:
+    """Load the tokenizer of a folder with `transformers`. Raises ClueBenchError if there is none that fits."""
     import transformers
 
     if not any((folder / name).is_file() for name in (*_VOCABULARIES, "tokenizer.json")):
