@@ -79,6 +79,11 @@ class BuiltCorpus(Shown):
         counts = manifest.counts
         rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
         rows += [(f"dropped documents, {reason}", f"{number:,}") for reason, number in counts.dropped_documents.items()]
+        if (repeats := manifest.repeats) is not None:
+            said = "" if repeats.dropped is None else ", dropped"
+            rows += [(f"repeated documents{said}", f"{repeats.documents:,}")]
+            said = said if repeats.dropped == "paragraphs" else ""
+            rows += [(f"repeated paragraphs{said}", f"{repeats.paragraphs:,}")]
         rows += [("unknown share", percent(counts.unknown_tokens / counts.tokens))]
         rows += [("shards", str(len(manifest.shards)))]
         vocabulary = f"{self._vocabulary_kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}"
@@ -143,6 +148,7 @@ def build_corpus(
     workers: int | None = None,
     words: Literal["rjieba"] | None = None,
     text_field: str = "text",
+    drop_repeats: Literal["documents", "paragraphs"] | None = None,
     progress: bool = True,
 ) -> BuiltCorpus:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into the corpus folder `out`.
@@ -150,33 +156,56 @@ def build_corpus(
     `vocabulary` is a file, a folder that holds one, a run, or the id of a model on the hub, whose tokenizer is used.
     Repeat the call to continue an interrupted build. `words` names a segmenter that cuts the text into words, for
     whole-word masking; without it the vocabulary decides what a word is. `text_field` is the key of the text in JSON,
-    or its column in Parquet. Raises ClueBenchError.
+    or its column in Parquet. Documents and paragraphs that equal an earlier one are counted; `drop_repeats` leaves such
+    documents out, or such paragraphs wherever they stand. Raises ClueBenchError.
     """
     from clue_bench.corpus.build import build_corpus as build
     from clue_bench.corpus.tokenise import Segmenter
-    from clue_bench.doors.shards import Corpus
+    from clue_bench.doors.shards import Corpus, Droppable
+    from clue_bench.vocab import read_vocabulary
 
     _check_least("workers", workers, 1, "leave it out for one process a core")
     if words is not None and words not in get_args(Segmenter):
         known = " or ".join(map(repr, get_args(Segmenter)))
         raise ClueBenchError(f"words={words!r}: no known segmenter", f"give {known}, or leave it out")
+    if drop_repeats is not None and drop_repeats not in get_args(Droppable):
+        raise ClueBenchError(f"drop_repeats={drop_repeats!r}: nothing to drop", "give 'documents' or 'paragraphs'")
     workers = workers or os.cpu_count() or 1
     show, out = Progress(progress), Path(out)
     file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else vocabulary_path(vocabulary)
     files = _inputs(texts, show)
+    show.notes(read_vocabulary(file).notes)
     found = 0
     with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
-        for done in build(files, vocabulary=file, out=out, workers=workers, words=words, text_field=text_field):
+        settings: dict[str, Any] = {"words": words, "text_field": text_field, "drop_repeats": drop_repeats}
+        for done in build(files, vocabulary=file, out=out, workers=workers, **settings):
             found = done.shards_found
             bar.update(done.bytes_done, _shards_text(done))
     if found:
         show.note(f"{found} shards were there already")
     corpus = Corpus.open(out)
-    counts = corpus.manifest.counts
+    show.notes(corpus_notes(corpus))
+    return BuiltCorpus(corpus)
+
+
+def corpus_notes(corpus: "Corpus") -> list[str]:
+    """Return what whoever trains on a corpus should know of it: unknown tokens, text that repeats, tokens of no use."""
+    counts, repeats, notes = corpus.manifest.counts, corpus.manifest.repeats, []
     if counts.unknown_tokens > MUCH_UNKNOWN * counts.tokens:
         share = percent(counts.unknown_tokens / counts.tokens)
-        show.note(f"warning: {share} of the tokens are [UNK]: the vocabulary does not fit this text")
-    return BuiltCorpus(corpus)
+        notes.append(f"warning: {share} of the tokens are [UNK]: the vocabulary does not fit this text")
+    if repeats is not None and repeats.documents and repeats.dropped is None:
+        share = percent(repeats.documents / (counts.documents + sum(counts.dropped_documents.values())))
+        notes.append(
+            f"documents that repeat earlier ones: {repeats.documents:,} ({share}); "
+            "corpus build … --drop-repeats documents leaves them out"
+        )
+    if words := corpus.vocabulary.never_given():
+        notes.append(
+            f"warning: {len(words):,} words of the vocabulary never occur, since the tokenizer cuts or changes them: "
+            f"{_some(words, 5)}; clue-bench vocab extend MODEL --token adds such words"
+        )
+    return notes
 
 
 def _shards_text(done: "BuildProgress") -> str:
@@ -267,7 +296,9 @@ def count_tokens(vocabularies: Sequence[Path | str]) -> TokenCounts:
     """Count the tokens of vocabularies by type, as CLUECorpus2020 does. Raises ClueBenchError."""
     from clue_bench.vocab import read_vocabulary
 
-    return TokenCounts({Path(path): read_vocabulary(Path(path)) for path in vocabularies})
+    counted = TokenCounts({Path(path): read_vocabulary(Path(path)) for path in vocabularies})
+    Progress(True).notes(note for each in counted.vocabularies.values() for note in each.notes)
+    return counted
 
 
 @dataclass(frozen=True, repr=False)

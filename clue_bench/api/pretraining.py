@@ -3,13 +3,14 @@
 import time
 from collections import deque
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
-from clue_bench.api.corpora import BuiltCorpus
+from clue_bench.api.corpora import BuiltCorpus, corpus_notes
 from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.run_tables import perplexity_text
 from clue_bench.api.runs import Run, as_path, as_reference
@@ -90,12 +91,14 @@ def pretrain(
     show = Progress(progress and pretraining.processes.is_first)
     if checkpoint is not None and pretraining.start_facts is not None:
         show.notes((*checkpoint.notes, *pretraining.start_facts.notes))
+    show.notes(corpus_notes(opened))
     if freeze is not None:
         show.note(f"kept as they are: embeddings and {freeze} layers, {pretraining.frozen_parameters:,} parameters")
     if recipe is None:
         show.note(f"{loaded.name}: {schedule_text(loaded, opened)}")
     if loaded.held_out_share and pretraining.feeds.held_out is None:
-        show.note("nothing is held out: the corpus is too small for it")
+        show.note("nothing is held out: the corpus is too small for it, or all of that part is also trained on")
+    show.notes(filter(None, [pretraining.feeds.held_out_note]))
     record = completed_record(pretraining)
     if record is not None:
         pretraining.leave()
@@ -113,7 +116,8 @@ def pretrain(
         "from": origin and Path(origin).name,
         "pairs": labelled and labelled.folder.name,
     }
-    name, moments = run_id(pretraining), run_steps(pretraining, asked=typed)
+    name = run_id(pretraining)
+    moments = run_steps(pretraining, asked=typed, check=partial(_check_tokenizer, corpus=opened, show=show))
     next(moments)  # it has loaded the state of an interrupted run
     if pretraining.step:
         show.note(f"continues at step {pretraining.step:,} of {loaded.total_steps:,}")
@@ -263,6 +267,23 @@ def _check_arguments(
         raise ClueBenchError("--freeze without --from: nothing has been learned yet", "leave out --freeze")
     if recipe is not None and epochs is not None:
         raise ClueBenchError(f"--epochs with recipe {recipe}, which counts steps", "give --steps instead")
+
+
+def _check_tokenizer(folder: Path, *, corpus: "Corpus", show: Progress) -> dict[str, Any]:
+    """Compare the tokenizer of a finished checkpoint with the corpus; return what the record says of it.
+
+    Raises ClueBenchError if transformers would give the model other ids than those it was trained on.
+    """
+    from clue_bench.weights.exported import check_export
+
+    lines = corpus.sample
+    if not lines:
+        show.note(f"{folder}: its tokenizer was not checked: {corpus.folder} holds no lines of its text (sample.txt)")
+        return {}
+    checked = check_export(folder, corpus.vocabulary, lines)
+    if checked.differing:
+        show.note(f"{folder}: {checked.text}")
+    return {"tokenizer_check": checked.text}
 
 
 def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":

@@ -66,7 +66,7 @@ class Progress:
             TextColumn("ETA"),
             TimeRemainingColumn(),
             console=stderr,
-            disable=not (self.is_shown and stderr.is_terminal),
+            disable=not (self.is_shown and can_redraw()),
             speed_estimate_period=SECONDS_OF_SPEED,
         )
         try:
@@ -74,7 +74,7 @@ class Progress:
                 yield Bar(what, total)
             elif in_notebook():
                 yield NotebookBar(what, total, start)
-            elif stderr.is_terminal:
+            elif can_redraw():
                 with rich:
                     yield TerminalBar(what, total, start, rich)
             else:
@@ -174,6 +174,11 @@ class NotebookBar(Bar):
         share = 100 * done / self._total if self._total else 100.0
         words = html.escape(f"{self._what} {share:.0f} %  {detail}".rstrip())
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
+
+
+def can_redraw() -> bool:
+    """Return whether stderr is a terminal that can move its cursor; FORCE_COLOR makes rich take a pipe for one."""
+    return stderr.file.isatty() and not stderr.is_dumb_terminal
 
 
 def in_notebook() -> bool:

@@ -17,7 +17,7 @@ from clue_bench.tables import Column, Table, make_table
 
 MAX_PERPLEXITY = 1e6  # above this the digits mean nothing
 MAX_SHOWN = 6  # settings of a run in a list
-NO_SETTINGS = ("seed", "name", "title", "processes", "held_out_tokens", "vocab_size")
+NO_SETTINGS = ("seed", "name", "title", "processes", "held_out_tokens", "vocab_size", "tokenizer_check")
 """Facts among the effective settings that nobody chose, and the seed, which has a column of its own."""
 
 FLAGS = {

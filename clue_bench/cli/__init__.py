@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
@@ -25,6 +27,20 @@ from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.language import Language, language_of_locale, using
 
 
+@contextmanager
+def _until_the_reader_goes() -> Iterator[None]:
+    """End the command quietly where the reader of stdout has gone (`… | head`), which is no failure."""
+    try:
+        yield
+    except BrokenPipeError:
+        try:
+            sys.stdout.flush()  # what it could not write is still there
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+        raise  # another pipe, e.g. that of a worker process
+
+
 class _Commands(TyperGroup):
     """All verbs; an interruption that says how to continue is no error, but what was asked for is not there."""
 
@@ -33,11 +49,13 @@ class _Commands(TyperGroup):
         if "--lang" in args[1:-1]:
             place = args.index("--lang")
             args = [*args[place : place + 2], *args[:place], *args[place + 2 :]]
-        return super().parse_args(ctx, args)
+        with _until_the_reader_goes():
+            return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with _until_the_reader_goes():
+                return super().invoke(ctx)
         except Interrupted as interruption:
             _complain(interruption.message, f"hint: {interruption.hint}")
             raise typer.Exit(1) from interruption
@@ -102,9 +120,6 @@ def main() -> None:
     except ClueBenchError as error:
         _complain(f"error: {error.message}", f"hint: {error.hint}" if error.hint else "")
         sys.exit(1)
-    except BrokenPipeError:  # the reader of a pipe has gone, e.g. `… | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except OSError as error:
         _complain(f"error: {error.filename or 'a file'}: {error.strerror or error}", "hint: check the path")
         sys.exit(1)

@@ -282,13 +282,25 @@ def build(
         ),
     ] = None,
     text_field: TextField = "text",
+    drop_repeats: Annotated[
+        Literal["documents", "paragraphs"] | None,
+        typer.Option(help="Leave out documents that equal an earlier one, or also paragraphs  [default: count them]"),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Turn text (a sentence or paragraph per line, a blank line between documents) into a corpus folder.
 
     Repeat the command to continue an interrupted build.
     """
-    built = corpora.build_corpus(texts, vocabulary=vocab, out=out, workers=workers, words=words, text_field=text_field)
+    built = corpora.build_corpus(
+        texts,
+        vocabulary=vocab,
+        out=out,
+        workers=workers,
+        words=words,
+        text_field=text_field,
+        drop_repeats=drop_repeats,
+    )
     show(built, as_json=json)
     is_model = (Path(vocab) / "config.json").is_file()
     first = "clue-bench recipes list"

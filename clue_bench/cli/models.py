@@ -1,6 +1,5 @@
 """The verbs for finished models: `predict`, `submit`, `serve`, `convert`, `doctor` and `speed`."""
 
-import json as json_format
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -80,7 +79,7 @@ def predict(
         show(predicted, as_json=False)
     else:
         for row in predicted.rows:
-            typer.echo(json_format.dumps(row.to_json(), ensure_ascii=False))
+            print_json(row.to_json(), indent=None)
     for note in predicted.notes:
         say(note)
     if text or out is not None:

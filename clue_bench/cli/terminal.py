@@ -1,7 +1,9 @@
 """Print results on stdout, as tables or as one JSON object, and messages on stderr."""
 
+import codecs
 import json
 import shlex
+import sys
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -44,9 +46,13 @@ def typed(*words: object) -> str:
     return " ".join(shlex.quote(str(word)) for word in words)
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON object on stdout."""
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=2))
+def print_json(value: Any, *, indent: int | None = 2) -> None:
+    """Print one JSON object on stdout, on one line without `indent`.
+
+    JSON is UTF-8: on a stdout of another encoding (GBK) every other character is an escape of JSON.
+    """
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
+    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=indent))
 
 
 def print_table(header: list[str], rows: Iterable[Iterable[object]]) -> None:

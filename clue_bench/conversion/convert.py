@@ -4,7 +4,9 @@ Input: the path of a checkpoint, its layout, and the layout to write. Output: a 
 `Conversion`. The folder is complete or absent; an earlier one is never replaced.
 """
 
+import shutil
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +18,11 @@ from clue_bench.conversion.to_uer import UER_WEIGHTS, to_uer, write_uer
 from clue_bench.conversion.uer import find_weights, read_uer
 from clue_bench.doors.checkpoint import checkpoint_vocabulary, find_folder, write_folder
 from clue_bench.errors import ClueBenchError
+from clue_bench.synthetic.corpus import lines_of_text
 from clue_bench.tables import Column, Shown, Table, make_table
 from clue_bench.versions import describe_code, describe_packages, now
-from clue_bench.vocab import Vocabulary, read_vocabulary
+from clue_bench.vocab import TOKENIZER_FILES, Vocabulary, read_vocabulary
+from clue_bench.weights.exported import check_export
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.read import WEIGHTS
 
@@ -125,6 +129,9 @@ def convert(
     """
     _refuse_existing(destination)
     tokens = _vocabulary(path, source_kind, vocabulary)
+    is_copied = source_kind == "hf" and vocabulary is None and bool(tokens.refusal)
+    if target_kind == "hf" and not is_copied:
+        tokens.require_encoder()
     model = _READERS[source_kind](path, config=config, vocabulary=tokens)
     verify(model)
     uer = to_uer(model) if target_kind == "uer" else None
@@ -140,7 +147,11 @@ def convert(
             vocabulary=tokens,
             max_length=positions if isinstance(positions, int) else 512,
             provenance=provenance,
+            save_tokenizer=partial(_copy_tokenizer, find_folder(path)) if is_copied else None,
         )
+        if not is_copied:
+            checked = check_export(destination, tokens, lines_of_text())
+            notes += (f"the tokenizer: {checked.text}",) if checked.differing else ()
     else:
         sha256 = write_uer(destination, uer, tokens, provenance)
     tensors = uer.tensors if uer else model.tensors
@@ -161,6 +172,13 @@ def convert(
         weights_sha256=sha256,
         notes=notes,
     )
+
+
+def _copy_tokenizer(source: Path, folder: Path) -> None:
+    """Copy the files of a tokenizer that cannot be followed: it stays the model's."""
+    for name in TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
 
 
 def _refuse_existing(destination: Path) -> None:

@@ -58,7 +58,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     values.pop("torch_dtype", None)
     values["dtype"] = "float32"  # what is written
     if vocabulary.refusal:
-        notes.append(f"its tokenizer cannot be followed ({vocabulary.refusal}): what is written gives other ids")
+        notes.append(f"its tokenizer cannot be followed: {vocabulary.refusal}")
     elif (folder / "vocab.txt").is_file() and read_vocabulary(folder).rules != vocabulary.rules:
         notes.append("the vocabulary that was given has no tokenizer_config.json: what is written lower-cases")
     return Model(

@@ -23,6 +23,8 @@ from typing import Any
 
 from clue_bench import files
 from clue_bench.corpus.read import TEXT_FIELD, Tally, find_inputs, read_documents
+from clue_bench.corpus.repeats import RepeatCounter
+from clue_bench.corpus.sample import Sample
 from clue_bench.corpus.tokenise import Segmenter, tokenise
 from clue_bench.doors import shards
 from clue_bench.errors import ClueBenchError
@@ -67,26 +69,30 @@ def build_corpus(
     workers: int,
     words: Segmenter | None = None,
     text_field: str = TEXT_FIELD,
+    drop_repeats: shards.Droppable | None = None,
 ) -> Iterator[Progress]:
     """Build `out` from `texts` (files or folders) with `workers` processes; yield progress as shards begin and end.
 
     The shards are the same for any number of workers. `words` names what cuts the text into words; without it the
     vocabulary says which tokens start one. `text_field` is the key of the text in JSON, or its column in tables.
+    `drop_repeats` leaves out documents that equal an earlier one, or also paragraphs; without it they are counted.
     Raises ClueBenchError for unreadable input, or a folder that holds another build.
     """
     files, _ = find_inputs(texts)
     vocab = read_vocabulary(vocabulary)
     vocab.require_encoder()
-    _claim(out, vocab, files, words or vocab.word_starts, text_field)
+    _claim(out, vocab, files, words=words or vocab.word_starts, text_field=text_field, drop_repeats=drop_repeats)
     total = sum(file.stat().st_size for file in files)
     tally = Tally()
     state = Progress(0, total, 0, 0, 0, 0)
     finished: list[shards.Shard] = []
     ends: list[int] = [0]  # of the units in the files, in bytes
+    repeats, sample = RepeatCounter(drop_repeats), Sample()
 
     def units() -> Iterator[Unit]:
-        for unit in _units(files, tally, text_field):
+        for unit in _units(files, tally, text_field, repeats):
             ends.append(tally.bytes_read)
+            sample.add(unit.text)
             yield unit
 
     for shard, found in _made(units(), vocab, out, workers, words):
@@ -112,45 +118,48 @@ def build_corpus(
             "give files that hold text",
         )
     inputs = [file.name for file in files]
-    shards.write_manifest(out, shards=finished, inputs=inputs, vocabulary=vocab, word_starts=words)
+    shards.write_sample(out, sample.lines)
+    shards.write_manifest(
+        out, shards=finished, inputs=inputs, vocabulary=vocab, word_starts=words, repeats=repeats.found
+    )
     yield replace(state, bytes_done=total)
 
 
-def _units(files: list[Path], tally: Tally, text_field: str) -> Iterator[Unit]:
-    """Group documents into units of about UNIT_CHARACTERS."""
-    lines: list[str] = []
+def _units(files: list[Path], tally: Tally, text_field: str, repeats: RepeatCounter) -> Iterator[Unit]:
+    """Group documents into units of about UNIT_CHARACTERS, without the repeats that are to be dropped."""
+    documents: list[list[str]] = []
     size = index = 0
     counted = (0, 0)
 
-    def unit() -> Unit:
+    def unit(kept: list[list[str]]) -> Unit:
+        lines = [line for document in kept for line in (*document, "")]
         text = "\n".join([*lines, ""]).encode()
         return Unit(index, text, tally.split_documents - counted[0], tally.split_lines - counted[1])
 
     for document in read_documents(files, longest=UNIT_CHARACTERS, tally=tally, text_field=text_field):
-        lines += document.lines
-        lines.append("")
+        documents.append(document.lines)
         size += document.size
         if size >= UNIT_CHARACTERS:
-            yield unit()
-            counted = tally.split_documents, tally.split_lines
-            lines, size, index = [], 0, index + 1
-    if lines:
-        yield unit()
+            if kept := repeats.kept(documents):
+                yield unit(kept)
+                counted, index = (tally.split_documents, tally.split_lines), index + 1
+            documents, size = [], 0
+    if kept := repeats.kept(documents):
+        yield unit(kept)
 
 
-def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], words: shards.WordStarts, text_field: str) -> None:
+def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], **settings: str | None) -> None:
     """Write what this folder is being built from, or check that it is the same as before."""
     plan = {
         "vocabulary_sha256": vocab.sha256,
         "inputs": [file.name for file in inputs],
         "unit": UNIT_CHARACTERS,
-        "words": words,
-        "text_field": text_field,
+        **settings,
     }
     path = out / shards.PLAN
     if path.is_file():
         # Plans were once written without these.
-        before = {"words": "wordpiece", "text_field": TEXT_FIELD, **_read_plan(path)}
+        before = {"words": "wordpiece", "text_field": TEXT_FIELD, "drop_repeats": None, **_read_plan(path)}
         differing = [key for key in plan if before.get(key) != plan[key]]
         if differing:
             raise ClueBenchError(

@@ -36,6 +36,8 @@ from clue_bench.diagnosis.tokens import (
 )
 from clue_bench.doors.checkpoint import PROVENANCE, find_folder, read_provenance, weights_sha256
 from clue_bench.errors import ClueBenchError
+from clue_bench.vocab import OTHER_IDS, read_vocabulary
+from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.read import CONFIG, WEIGHTS, Weights, open_weights, read_config
 
@@ -125,7 +127,22 @@ def _check_tokens(files: Files, family: Family, reading: Reading | None) -> list
         *check_vocabulary(tokenizer, reading, stated=values.get("vocab_size"), rows=rows),
         *check_special_tokens(tokenizer, values, reading),
         *check_tokenizer(tokenizer, values, capacity=holds),
+        *_check_pieces(files.folder),
     ]
+
+
+def _check_pieces(folder: Path) -> list[Finding]:
+    """Say where transformers reads a sentencepiece model in another way than sentencepiece does."""
+    if not (folder / SENTENCEPIECE_FILE).is_file():
+        return []
+    try:
+        refusal = read_vocabulary(folder).refusal
+    except ClueBenchError:  # other findings say what is wrong with the folder
+        return []
+    if not refusal.startswith(OTHER_IDS):
+        return []
+    hint = "use the tokenizer that the model was trained with; models of ours: train them again"
+    return [Finding("tokenizer", "wrong", f"{SENTENCEPIECE_FILE}: {refusal}", hint)]
 
 
 def _check_model(files: Files, family: Family, reading: Reading) -> tuple[Architecture | None, list[Finding]]:

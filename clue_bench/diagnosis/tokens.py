@@ -16,7 +16,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from clue_bench.diagnosis.claims import Reading
 from clue_bench.diagnosis.result import Finding, shortened
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary
+from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, tokens_of_lines
 from clue_bench.weights.read import DAMAGE, one_line, read_object, refuse_impostor
 
 Style = Literal["wordpiece", "sentencepiece", "bpe", "none"]
@@ -101,7 +101,7 @@ def _lines(file: Path) -> tuple[str, ...]:
         text = file.read_bytes().decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise ClueBenchError(f"{file}: not UTF-8 at byte {error.start}", "convert the file to UTF-8") from error
-    return tuple(line.removesuffix("\r") for line in text.removesuffix("\n").split("\n"))
+    return tuple(tokens_of_lines(text)[0])
 
 
 def _pieces(file: Path) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ from clue_bench import files
 from clue_bench.doors.records import read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
-from clue_bench.vocab import Vocabulary, read_vocabulary
+from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
 from clue_bench.weights import hf_config, names
 from clue_bench.weights.read import CONFIG as CONFIG
 from clue_bench.weights.read import WEIGHTS as WEIGHTS
@@ -322,6 +322,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"{folder}: {config.vocab_size:,} embeddings, but {len(vocabulary):,} tokens in the vocabulary: "
             f"is it this model's? clue-bench doctor {folder} tells",
         )
+    notes += vocabulary.notes
+    if vocabulary.refusal.startswith(OTHER_IDS):
+        notes += (f"{folder}: {vocabulary.refusal}: the model may have been trained on those of spiece.model",)
     return Checkpoint(
         folder=folder,
         config=config,

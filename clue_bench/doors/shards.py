@@ -7,6 +7,8 @@ Format, version 1. A folder with
     tokenizer/vocab.txt       written before it: the vocabulary, so that nothing else is needed to train on the folder;
                               a sentencepiece vocabulary is tokenizer/spiece.model instead; a tokenizer_config.json
                               beside it says what the tokenizer does unlike Google's (case, accents, added tokens)
+    sample.txt                a thousand of the text's lines, cleaned: a checkpoint's tokenizer is checked on them
+                              (corpora that were built before lack it)
     shard-00000.ids           token ids, little-endian uint16, or uint32 for vocabularies above 65,536
     shard-00000.documents     int64: offset (in tokens) of each document's start, and of the shard's end
     shard-00000.sentences     int64: offset of each sentence's start, and of the shard's end
@@ -24,6 +26,7 @@ Writer: `write_shard` (any process, any order), then `write_manifest`. Reader: `
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -42,10 +45,12 @@ FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 PLAN = "plan.json"
 LABELS = "labels.json"
+SAMPLE = "sample.txt"
 PARTS = ("ids", "documents", "sentences", "words")
 TOKENIZER = "tokenizer"
 
 WordStarts = Literal["wordpiece", "pieces", "rjieba"]
+Droppable = Literal["documents", "paragraphs"]
 Ids = npt.NDArray[np.uint16] | npt.NDArray[np.uint32]
 Offsets = npt.NDArray[np.int64]
 
@@ -78,6 +83,18 @@ class Counts(_Facts):
         }
         dropped = {r: self.dropped_documents.get(r, 0) + other.dropped_documents.get(r, 0) for r in sorted(reasons)}
         return Counts(**sums, dropped_documents=dropped)
+
+
+class Repeats(_Facts):
+    """How many documents and paragraphs of the text equal an earlier one, and what of them was `dropped`.
+
+    With "paragraphs" repeated ones were left out, with either kind whole documents, `dropped_documents` of them.
+    """
+
+    documents: int
+    paragraphs: int
+    dropped: Droppable | None
+    dropped_documents: int
 
 
 class PartFile(_Facts):
@@ -115,7 +132,10 @@ class Labels(_Facts):
 
 
 class Manifest(_Facts):
-    """The whole corpus. `corpus_sha256` hashes the shards' text hashes in order; `tokenizer_sha256` the vocabulary."""
+    """The whole corpus. `corpus_sha256` hashes the shards' text hashes in order; `tokenizer_sha256` the vocabulary.
+
+    `repeats` is None where nobody counted them.
+    """
 
     format_version: Literal[1] = 1
     tokenizer_sha256: str
@@ -125,6 +145,7 @@ class Manifest(_Facts):
     corpus_sha256: str
     inputs: list[str]
     counts: Counts
+    repeats: Repeats | None = None
     shards: list[Shard]
 
 
@@ -185,6 +206,11 @@ def finished_shard(folder: Path, index: int) -> Shard | None:
     return shard
 
 
+def write_sample(folder: Path, lines: Iterable[str]) -> None:
+    """Write lines of the text for `Corpus.sample`."""
+    files.write_text(folder / SAMPLE, "".join(f"{line}\n" for line in lines))
+
+
 def write_manifest(
     folder: Path,
     *,
@@ -192,6 +218,7 @@ def write_manifest(
     inputs: list[str],
     vocabulary: Vocabulary,
     word_starts: WordStarts | None = None,
+    repeats: Repeats | None = None,
 ) -> "Corpus":
     """Write the vocabulary, then manifest.json, which marks the folder as complete; return the corpus.
 
@@ -207,6 +234,7 @@ def write_manifest(
         corpus_sha256=hashlib.sha256(text_hashes.encode()).hexdigest(),
         inputs=inputs,
         counts=sum((shard.counts for shard in shards), Counts()),
+        repeats=repeats,
         shards=shards,
     )
     files.write_json(folder / MANIFEST, manifest.model_dump())
@@ -264,6 +292,12 @@ class Corpus:
         if not corpus.vocabulary_file.is_file():
             raise ClueBenchError(f"{corpus.vocabulary_file}: missing", "build the corpus again")
         return corpus
+
+    @property
+    def sample(self) -> list[str]:
+        """Return lines of the text, none if the corpus was built before any were kept."""
+        path = self.folder / SAMPLE
+        return path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
 
     @property
     def tokenizer_folder(self) -> Path:

@@ -16,8 +16,8 @@ from typing import Any
 from clue_bench.doors.checkpoint import Checkpoint, base_name
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.held_out import hold_out
 from clue_bench.pretraining.recipe import PREDICTED, Recipe, Stage, laid_over, shorter_reports
-from clue_bench.pretraining.rows import hold_out
 
 EPOCHS = 3.0
 ROWS, LENGTH = 32, 128

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.held_out import hold_out, trained_spans
 from clue_bench.pretraining.objectives import (
     Masking,
     Objective,
@@ -26,7 +27,7 @@ from clue_bench.pretraining.objectives import (
 )
 from clue_bench.pretraining.pairs import PairRows
 from clue_bench.pretraining.recipe import Recipe, Stage
-from clue_bench.pretraining.rows import PackedRows, ResidentRows, Rows, hold_out, samples_of_step
+from clue_bench.pretraining.rows import PackedRows, ResidentRows, Rows, samples_of_step
 from clue_bench.training.counter_rng import Int64s, derive, permuted, row_keys
 from clue_bench.training.hardware import on_device
 from clue_bench.vocab import Vocabulary
@@ -148,6 +149,7 @@ class StageFeeds:
     first_step: int
     train: Feed
     held_out: Feed | None
+    held_out_rows: Int64s  # those that hold no text that is trained on
     labelled: Feed | None
     labelled_rows: int  # of a step's global batch
 
@@ -176,6 +178,7 @@ class StageFeeds:
         if not len(train.rows):
             raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
         held_out = feed(corpus, documents=others, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
+        is_trained = held_out.rows.touch(trained_spans(corpus, documents, others)) if len(held_out.rows) else ()
         labelled = None
         if pairs is not None and pairs.labels is not None:
             labelled = feed(
@@ -199,7 +202,8 @@ class StageFeeds:
             stage=stage,
             first_step=sum(earlier.steps for earlier in recipe.stages[: number - 1]),
             train=train,
-            held_out=held_out if len(held_out.rows) else None,
+            held_out=None if all(is_trained) else held_out,
+            held_out_rows=np.flatnonzero(~np.asarray(is_trained, dtype=np.bool_)),
             labelled=labelled,
             labelled_rows=labelled_rows,
         )
@@ -237,10 +241,20 @@ class StageFeeds:
         return 0 if self.held_out is None else self.held_out.rows.tokens
 
     def held_out_samples(self) -> Int64s:
-        """Return which held-out rows are evaluated: the same ones every time."""
-        assert self.held_out is not None
-        num = len(self.held_out.rows)
-        return permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
+        """Return which held-out rows are evaluated: the same ones every time, none with text that is trained on."""
+        num = len(self.held_out_rows)
+        chosen = permuted(np.arange(min(num, HELD_OUT_ROWS)), size=num, key=derive(HELD_OUT_SEED, "held out"))
+        return self.held_out_rows[chosen]
+
+    @property
+    def held_out_note(self) -> str:
+        """Return in words what of the held-out part is left out of the evaluation, "" if nothing is."""
+        if self.held_out is None:
+            return ""
+        rows = len(self.held_out.rows)
+        left_out = rows - len(self.held_out_rows)
+        text = f"held out: {left_out:,} of {rows:,} rows are left aside, since they hold text that is also trained on"
+        return text if left_out else ""
 
 
 def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:

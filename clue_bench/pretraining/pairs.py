@@ -14,10 +14,12 @@ Legend: B rows, S positions, C texts of a row, T texts of a batch or shard, R ro
 texts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.pretraining.rows import IGNORED, HostRows, Rows
@@ -111,6 +113,20 @@ class PairRows:
     def has_padding(self) -> bool:
         """Return False: padding is a text of its own, so no mask is needed."""
         return False
+
+    def touch(self, spans: Sequence[tuple[Int64s, Int64s]]) -> npt.NDArray[np.bool_]:
+        """Return for each row whether it holds a token of the spans: begins and ends in tokens, for each shard."""
+        touched = [np.zeros(0, dtype=np.bool_)]
+        for index, (begins, ends) in zip(self.indices, spans, strict=True):
+            order = np.argsort(begins, kind="stable")
+            begins, furthest = begins[order], np.maximum.accumulate(ends[order]) if len(ends) else ends
+            # The spans that begin before a text ends: does one of them reach into it?
+            before_T = np.searchsorted(begins, index.sentences[index.last_T], side="left")
+            reached_T = np.append(0, furthest)[before_T]
+            is_touched_T = reached_T > index.sentences[index.first_T]
+            if len(is_touched_T):
+                touched.append(np.logical_or.reduceat(is_touched_T, index.rows_R[:-1]))
+        return np.concatenate(touched)
 
     def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
         """Return rows `samples_B`, as they are in the epochs `epochs_B`."""

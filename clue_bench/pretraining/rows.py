@@ -15,6 +15,7 @@ token of the block is the next token of some position, the first one that of [CL
 Legend: B rows, S positions, W tokens of a row's block, C texts of a row, T tokens of all shards' streams, N shards.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -31,9 +32,6 @@ from clue_bench.vocab import Vocabulary
 Bools = npt.NDArray[np.bool_]
 
 Values = TypeVar("Values")  # NumPy arrays on the host, or tensors
-
-MAX_HELD_OUT = 4.0
-"""Whole documents are held out up to this multiple of the requested share."""
 
 MAX_RESIDENT = 0.125
 """Share of the device's free memory that a corpus may take before training: activations and moments come later."""
@@ -115,6 +113,27 @@ class PackedRows:
     def stream_sizes(self) -> Int64s:
         """Return the number of tokens of each shard's stream, separators included: (shards,)."""
         return np.array([_stream_length(part) for part in self.documents], dtype=np.int64)
+
+    def touch(self, spans: Sequence[tuple[Int64s, Int64s]]) -> Bools:
+        """Return for each row whether it holds a token of the spans: begins and ends in tokens, for each shard."""
+        touched = [np.zeros(0, dtype=np.bool_)]
+        for documents, (begins, ends), rows in zip(self.documents, spans, np.diff(self.first_rows), strict=True):
+            covers = np.zeros(int(rows), dtype=np.bool_)
+            stream = _stream_length(documents)
+            starts = np.minimum(np.arange(rows) * self.width, max(stream - self.width, 0))
+            # In the stream, document d starts d tokens later than in the ids.
+            first, last = (
+                tokens - documents[0] + np.searchsorted(documents[:-1], tokens, side="right") - 1
+                for tokens in (begins, ends - 1)
+            )
+            for one, other in zip(
+                np.searchsorted(starts + self.width, first, side="right"),
+                np.searchsorted(starts, last, side="right"),
+                strict=True,
+            ):
+                covers[one:other] = True
+            touched.append(covers)
+        return np.concatenate(touched)
 
     def gather(self, samples_B: Int64s, *, epochs_B: Int64s, seed: int) -> HostRows:
         """Return rows `samples_B`; they are the same in every epoch."""
@@ -246,24 +265,6 @@ def samples_of_step(step: int, *, global_batch: int, num_rows: int, seed: int) -
         chosen = epochs == epoch
         samples[chosen] = permuted(indices[chosen], size=num_rows, key=derive(seed, "order", int(epoch)))
     return epochs, samples
-
-
-def hold_out(corpus: Corpus, *, share: float) -> tuple[tuple[Int64s, ...], tuple[Int64s, ...]]:
-    """Return the documents to train on and the held-out ones, as each shard's offsets with the end included.
-
-    The last documents of every shard, with at least `share` of its tokens, are held out; if these were more than
-    MAX_HELD_OUT times the share, or the whole shard (few, long documents), the last sentences are held out instead.
-    """
-    train, held_out = [], []
-    for offsets, sentences in zip(corpus.documents, corpus.sentences, strict=True):
-        end = int(offsets[-1])
-        wanted = end - share * end
-        at = int(offsets[np.searchsorted(offsets, wanted, side="right") - 1]) if share else end
-        if at == 0 or end - at > MAX_HELD_OUT * share * end:
-            at = int(sentences[np.searchsorted(sentences, wanted)])
-        train.append(np.append(offsets[offsets < at], at))
-        held_out.append(np.insert(offsets[offsets > at], 0, at))
-    return tuple(train), tuple(held_out)
 
 
 def _stream_length(documents: npt.NDArray[np.int64]) -> int:

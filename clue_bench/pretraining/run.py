@@ -89,14 +89,19 @@ def run(pretraining: Pretraining, *, asked: dict[str, Any]) -> Iterator[Training
 
 
 def run_steps(
-    pretraining: Pretraining, *, asked: dict[str, Any], seconds_between_saves: float = SECONDS_BETWEEN_SAVES
+    pretraining: Pretraining,
+    *,
+    asked: dict[str, Any],
+    seconds_between_saves: float = SECONDS_BETWEEN_SAVES,
+    check: Callable[[Path], dict[str, Any]] | None = None,
 ) -> Iterator[TrainingReport | None]:
     """Train to the end, keeping every file of the run up to date.
 
     Yields None once the run has been continued or begun, and after every step its report, None where none is due.
-    `asked` is what the user typed, for the record. Of several processes, the first one writes the files. Raises
-    ClueBenchError if `out` holds another run, or the loss diverges (recorded as failed), and Interrupted after saving
-    if SIGINT or SIGTERM asks for it.
+    `asked` is what the user typed, for the record. Of several processes, the first one writes the files. `check` is
+    given the finished checkpoint's folder, and what it returns is recorded. Raises ClueBenchError if `out` holds
+    another run, the loss diverges or `check` fails (both recorded as failed), and Interrupted after saving if SIGINT or
+    SIGTERM asks for it.
     """
     claim_folder(pretraining.out, run_id(pretraining))
     pretraining.resume()
@@ -104,7 +109,7 @@ def run_steps(
     try:
         if pretraining.processes.is_first:
             with files.held(pretraining.out / LOCK):
-                yield from _run_with_files(pretraining, asked, seconds_between_saves)
+                yield from _run_with_files(pretraining, asked, seconds_between_saves, check)
         else:
             yield None
             yield from _steps(pretraining, lambda report: None, seconds_between_saves)
@@ -115,7 +120,10 @@ def run_steps(
 
 
 def _run_with_files(
-    pretraining: Pretraining, asked: dict[str, Any], seconds_between_saves: float
+    pretraining: Pretraining,
+    asked: dict[str, Any],
+    seconds_between_saves: float,
+    check: Callable[[Path], dict[str, Any]] | None,
 ) -> Iterator[TrainingReport | None]:
     out = pretraining.out
     for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
@@ -145,13 +153,15 @@ def _run_with_files(
         yield None
         yield from _steps(pretraining, write, seconds_between_saves)
         pretraining.check_weights()
+        sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
+        if check is not None:
+            record = record.model_copy(update={"effective": {**record.effective, **check(out / FOLDER)}})
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=error.message, finished_at=versions.now(), wall_seconds=seconds)
         raise
     finally:
         _draw(pretraining)
-    sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
     write_record(out, _completed(pretraining, record, _last_report(out), sha256, time.perf_counter() - started))
 
 

@@ -13,6 +13,14 @@ from clue_bench.files import write_text
 from clue_bench.synthetic.sentences import app_description, frequent_questions, headline, news_sentence, statements
 from clue_bench.synthetic.words import APPS, NEWS
 
+OTHER_LINES = (
+    "He said: OK! Été, naïve, GmbH & Co. 3.14%",
+    "２０２０年，ＡＢＣ；ﬁn … — “引号” 《书》 №5 ℃",
+    "繁體字與異體字：臺灣、裏面、爲什麼",
+    "𠮷野家 😀 한국어 ひらがな カタカナ Привет",
+    "a-b_c/d  e\u3000f, www.example.com, iPhone13Pro",
+)
+
 
 def write_corpus(path: Path, *, seed: int, num_documents: int) -> None:
     """Write `num_documents` documents to `path` (UTF-8, LF), atomically; the same seed gives the same bytes.
@@ -23,10 +31,18 @@ def write_corpus(path: Path, *, seed: int, num_documents: int) -> None:
         raise ClueBenchError(
             f"{path}: {num_documents} documents asked for, at least 1 expected", "give a positive number of documents"
         )
+    write_text(path, "\n".join("\n".join(lines) + "\n" for lines in _documents(seed, num_documents)))
+
+
+def lines_of_text() -> list[str]:
+    """Return some thousand lines, the same ones always: Chinese sentences, and lines of what else occurs in a text."""
+    return [*OTHER_LINES, *(line for lines in _documents(0, 150) for line in lines)]
+
+
+def _documents(seed: int, number: int) -> list[list[str]]:
     rng = Random(f"corpus/{seed}")
     kinds = (_news_report, _app_review, _questions_page, _reading_exercise)
-    documents = ["\n".join(rng.choices(kinds, (8, 6, 3, 3))[0](rng)) + "\n" for _ in range(num_documents)]
-    write_text(path, "\n".join(documents))
+    return [rng.choices(kinds, (8, 6, 3, 3))[0](rng) for _ in range(number)]
 
 
 def _news_report(rng: Random) -> list[str]:

@@ -7,7 +7,7 @@ files say otherwise: `rules`) and sentencepiece
 """
 
 from clue_bench.vocab.encoders import Codes, Placed, TextEncoder, codes_of, text_of
-from clue_bench.vocab.reading import read_vocabulary
+from clue_bench.vocab.reading import OTHER_IDS, TOKENIZER_FILES, VOCABULARY_FILES, read_vocabulary, tokens_of_lines
 from clue_bench.vocab.rules import SPECIAL_TOKENS, AddedToken, WordPieceRules
 from clue_bench.vocab.vocabulary import (
     CONTINUATION,
@@ -18,7 +18,10 @@ from clue_bench.vocab.vocabulary import (
 __all__ = [
     "CONTINUATION",
     "LONGEST_WORD",
+    "OTHER_IDS",
     "SPECIAL_TOKENS",
+    "TOKENIZER_FILES",
+    "VOCABULARY_FILES",
     "AddedToken",
     "Codes",
     "Placed",
@@ -28,4 +31,5 @@ __all__ = [
     "codes_of",
     "read_vocabulary",
     "text_of",
+    "tokens_of_lines",
 ]

@@ -9,8 +9,18 @@ from pathlib import Path
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab.rules import CONFIG, JSON, SPECIAL_TOKENS, read_object, read_tokenizer_files
-from clue_bench.vocab.sentencepieces import read_pieces
+from clue_bench.vocab.sentencepieces import read_pieces, why_not_exported
 from clue_bench.vocab.vocabulary import EXACT, SENTENCEPIECE_FILE, WORDPIECE_FILE, Vocabulary
+
+VOCABULARY_FILES = (
+    *(WORDPIECE_FILE, SENTENCEPIECE_FILE),
+    *("sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "merges.txt"),
+)
+TOKENIZER_FILES = (*VOCABULARY_FILES, JSON, CONFIG, "special_tokens_map.json", "added_tokens.json")
+"""What a tokenizer may consist of in a folder of `transformers`; the first ones hold its vocabulary."""
+
+OTHER_IDS = "AlbertTokenizer, which its checkpoints are read with, gives other ids"
+"""How the refusal of a sentencepiece model begins that transformers reads in another way than sentencepiece."""
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -37,7 +47,8 @@ def _read_folder(folder: Path) -> Vocabulary:
             f"{folder} holds both {WORDPIECE_FILE} and {SENTENCEPIECE_FILE}", "give the path of the one that you mean"
         )
     if sentencepiece.is_file():
-        return replace(_read_sentencepiece(sentencepiece), refusal=_sentencepiece_refusal(folder))
+        pieces = _read_sentencepiece(sentencepiece)
+        return replace(pieces, refusal=_sentencepiece_refusal(folder) or pieces.refusal)
     if not wordpiece.is_file() and not (folder / JSON).is_file():
         raise ClueBenchError(
             f"{folder}: no such vocabulary: neither {WORDPIECE_FILE}, {SENTENCEPIECE_FILE} nor {JSON}",
@@ -46,7 +57,8 @@ def _read_folder(folder: Path) -> Vocabulary:
     alone = _read_wordpiece(wordpiece) if wordpiece.is_file() else None
     found = read_tokenizer_files(folder, None if alone is None else list(alone.tokens))
     checked = alone if alone is not None and list(alone.tokens) == found.tokens else _checked(found.tokens, folder)
-    return replace(checked, rules=found.rules, refusal=found.refusal)
+    notes = () if alone is None else alone.notes
+    return replace(checked, rules=found.rules, refusal=found.refusal, notes=notes)
 
 
 def _sentencepiece_refusal(folder: Path) -> str:
@@ -68,9 +80,21 @@ def _read_wordpiece(file: Path) -> Vocabulary:
     except UnicodeDecodeError as error:
         hint = "convert the file to UTF-8; a sentencepiece model is known by its name, which ends in .model"
         raise ClueBenchError(f"{file}: not UTF-8 at byte {error.start}", hint) from error
+    tokens, notes = tokens_of_lines(text)
+    return replace(_checked(tokens, file), notes=tuple(f"{file}: {note}" for note in notes))
+
+
+def tokens_of_lines(text: str) -> tuple[list[str], list[str]]:
+    """Return the tokens of a vocab.txt, and what of it is no token: blanks behind tokens, blank lines at the end."""
     # Not splitlines(): a vocabulary may hold characters that Python takes for line ends.
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    return _checked(lines, file)
+    tokens = [line.rstrip(" \t") or line for line in lines]
+    stripped = sum(token != line for token, line in zip(tokens, lines, strict=True))
+    while len(tokens) > 1 and not tokens[-1].strip(" \t"):
+        tokens.pop()
+    blank = len(lines) - len(tokens)
+    notes = [f"blanks behind tokens, {stripped:,} of them, are left out"] * bool(stripped)
+    return tokens, [*notes, *([f"blank lines at its end, {blank} of them, are no tokens: left out"] * bool(blank))]
 
 
 def _read_sentencepiece(file: Path) -> Vocabulary:
@@ -82,7 +106,8 @@ def _read_sentencepiece(file: Path) -> Vocabulary:
         tokens = [piece.text for piece in read_pieces(model)]
     except (RuntimeError, ValueError, IndexError) as error:
         raise ClueBenchError(f"{file}: no sentencepiece model, or a damaged one", "copy the file again") from error
-    return Vocabulary(_checked(tokens, file).tokens, model)
+    reason = why_not_exported(model)
+    return Vocabulary(_checked(tokens, file).tokens, model, refusal=reason and f"{OTHER_IDS}: {reason}")
 
 
 def _checked(tokens: list[str], file: Path) -> Vocabulary:

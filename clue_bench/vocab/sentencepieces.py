@@ -26,6 +26,7 @@ from clue_bench.vocab.encoders import (
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # sentencepiece_model.proto
 BLANK = "▁"  # U+2581, which sentencepiece writes for a space
 
+_MODEL_TYPES = {2: "BPE", 3: "word", 4: "char"}
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
@@ -54,6 +55,40 @@ def read_pieces(model: bytes) -> list[Piece]:
                 kind, at = value, begin
         pieces.append(Piece(text, kind, at))
     return pieces
+
+
+def why_not_exported(model: bytes) -> str:
+    """Return why `AlbertTokenizer` cannot give this model's ids, "" if it can.
+
+    It is one kind of tokenizer, whatever the model says of itself: unigram pieces with "▁" in front and one unknown
+    token of id 1, and words apart at blanks. Names and numbers of fields are those of sentencepiece_model.proto.
+    """
+    pieces = read_pieces(model)
+    trainer, normalizer = _settings(model, 2), _settings(model, 3)
+    if trainer.get(3, 1) != 1:
+        return f"its model_type is {_MODEL_TYPES.get(trainer[3], trainer[3])}, not unigram"
+    if trainer.get(35) or any(piece.type == BYTE for piece in pieces):
+        return "it falls back to bytes (byte_fallback)"
+    if trainer.get(24):
+        return "its blanks stand behind words (treat_whitespace_as_suffix)"
+    for field, name in ((3, "add_dummy_prefix"), (4, "remove_extra_whitespaces"), (5, "escape_whitespaces")):
+        if not normalizer.get(field, 1):
+            return f"{name} is off"
+    if [number for number, piece in enumerate(pieces) if piece.type == UNKNOWN] != [1]:
+        return "its unknown token has not the id 1"
+    if any(BLANK in piece.text[1:] for piece in pieces if piece.type == NORMAL):
+        return "it has pieces that reach over blanks (split_by_whitespace)"
+    return ""
+
+
+def _settings(model: bytes, number: int) -> dict[int, int]:
+    """Return field → value of the integers in the message that is field `number` of a model file."""
+    return {
+        inner: value
+        for field, _, start, end in _fields(model, 0, len(model))
+        if field == number
+        for inner, value, _, _ in _fields(model, start, end)
+    }
 
 
 def without_symbols(model: bytes) -> bytes:

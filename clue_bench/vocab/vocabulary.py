@@ -22,7 +22,7 @@ from clue_bench.vocab.rules import (
     WordPieceRules,
     can_be_text,
 )
-from clue_bench.vocab.sentencepieces import BYTE, NORMAL, SentencePieceEncoder, read_pieces
+from clue_bench.vocab.sentencepieces import BYTE, NORMAL, SentencePieceEncoder, read_pieces, why_not_exported
 from clue_bench.vocab.words import WordCutter
 
 CONTINUATION = "##"
@@ -37,13 +37,14 @@ class Vocabulary:
     """A vocabulary; `tokens[i]` has id i. `model` holds the bytes of a sentencepiece model, None for WordPiece.
 
     `rules` are what a WordPiece tokenizer does beside looking words up. `refusal` says why no encoder of ours gives the
-    ids of the folder that it was read from, "" if one does.
+    ids of the folder that it was read from, "" if one does. `notes` say where its file was not taken at its word.
     """
 
     tokens: tuple[str, ...]
     model: bytes | None = field(default=None, repr=False)
     rules: WordPieceRules = USUAL
     refusal: str = ""
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -126,6 +127,21 @@ class Vocabulary:
             is_ordinary &= np.isin(types, [NORMAL, BYTE])
         return is_ordinary
 
+    def never_given(self) -> list[str]:
+        """Return the words of a WordPiece vocabulary that no text gives, because the tokenizer cuts or changes them.
+
+        A Chinese word is cut into characters, a word with capitals lower-cased. Marks like <S> do not count.
+        """
+        if self.model is not None or self.rules.words or self.refusal:
+            return []
+        words = [
+            token
+            for token, is_ordinary in zip(self.tokens, self.is_ordinary, strict=True)
+            if is_ordinary and not token.startswith((CONTINUATION, "<")) and any(map(str.isalnum, token))
+        ]
+        found = self.encoder(special_tokens=False).ids(words)
+        return [word for word, ids in zip(words, found, strict=True) if ids != [self.ids[word]]]
+
     @cached_property
     def starts_word(self) -> npt.NDArray[np.bool_]:
         """Return (V,): False for WordPiece tokens that continue a word ("##…"); each sentencepiece token is a word."""
@@ -154,10 +170,10 @@ class Vocabulary:
     def require_encoder(self) -> None:
         """Raise ClueBenchError if no encoder of ours gives the ids of the tokenizer that the vocabulary came with."""
         if self.refusal:
-            raise ClueBenchError(
-                f"no corpus can be built for this tokenizer: {self.refusal}",
-                "give the vocab.txt or spiece.model itself if the model was trained with lower-cased text",
-            )
+            hint = "give the vocab.txt or spiece.model itself if the model was trained with lower-cased text"
+            if self.model is not None and why_not_exported(self.model):
+                hint = "give a unigram model as clue-bench vocab train --kind sentencepiece makes it"
+            raise ClueBenchError(f"no corpus can be built for this tokenizer: {self.refusal}", hint)
 
     def tokenizer(self, *, marks_are_special: bool = True) -> Tokenizer:
         """Return the Rust tokenizer: BERT's normaliser, splitter and WordPiece, with [CLS] a [SEP] b [SEP].

@@ -44,6 +44,13 @@ REPORT = TrainingReport(
 NOT_LOOKED = {"held_out_loss": None, "held_out_accuracy": None, "held_out_sop_accuracy": None}
 
 
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self):
+        return True
+
+
 class Shown(progress.Bar):
     """A bar that keeps what it was told."""
 
@@ -177,7 +184,7 @@ def test_large_numbers_have_three_digits(number, words):
 
 
 def test_on_a_terminal_the_table_stands_below_the_bar(monkeypatch):
-    console = Console(file=io.StringIO(), force_terminal=True, width=100, height=30)
+    console = Console(file=Screen(), force_terminal=True, width=100, height=30)
     monkeypatch.setattr(progress, "stderr", console)
     recipe = load_recipe("albert-base", {"stage1.steps": 6000, "stage2.steps": 4000})
     with progress.Progress(True).bar("pretrain albert-base", pretraining.total_tokens(recipe)) as bar:

@@ -158,3 +158,22 @@ def test_importing_the_command_line_loads_neither_sentencepiece_nor_a_segmenter(
     script = f"import sys, clue_bench.cli; print(sorted({heavy!r} & set(sys.modules)))"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_what_is_wrong_with_a_corpus_is_said_when_it_is_built(run, tmp_path: Path) -> None:
+    text, vocab = tmp_path / "text.txt", tmp_path / "vocab.txt"
+    text.write_text("甲乙丙\n\n甲乙丙\n\n丁戊\n", encoding="utf-8")
+    vocab.write_text("\n".join([*SPECIAL_TOKENS, *"甲乙丙", "布洛芬"]) + "\n\n", encoding="utf-8")
+    code, printed, said = run("corpus", "build", text, "--vocab", vocab, "--out", tmp_path / "corpus", "--workers", 1)
+    assert code == 0
+    assert "25.00 % of the tokens are [UNK]" in said
+    assert "documents that repeat earlier ones: 1 (33.33 %)" in said
+    assert "1 words of the vocabulary never occur" in said
+    assert "布洛芬" in said
+    assert "blank lines at its end" in said
+    assert words_of(printed)["repeated documents"] == ["1"]
+    options = ["--drop-repeats", "documents", "--workers", 1]
+    code, printed, said = run("corpus", "build", text, "--vocab", vocab, "--out", tmp_path / "less", *options)
+    assert words_of(printed)["repeated documents, dropped"] == ["1"]
+    assert words_of(printed)["documents"] == ["2"]
+    assert "repeat earlier ones" not in said

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clue_bench.doors.shards import Corpus
+from clue_bench.pretraining.held_out import MAX_HELD_OUT, hold_out
 from clue_bench.pretraining.objectives import RowDraws, causal_batch
-from clue_bench.pretraining.rows import IGNORED, MAX_HELD_OUT, PackedRows, Rows, hold_out, samples_of_step
+from clue_bench.pretraining.rows import IGNORED, PackedRows, Rows, samples_of_step
 from clue_bench.vocab import read_vocabulary
 
 

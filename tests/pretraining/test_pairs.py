@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clue_bench.pretraining.held_out import hold_out
 from clue_bench.pretraining.pairs import PairRows
-from clue_bench.pretraining.rows import IGNORED, hold_out
+from clue_bench.pretraining.rows import IGNORED
 
 LENGTHS = st.lists(  # shards, documents, sentences in tokens
     st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=6), min_size=1, max_size=3

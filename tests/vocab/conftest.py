@@ -4,7 +4,7 @@ import io
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -24,22 +24,31 @@ def training_lines() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def model_file(tmp_path_factory: pytest.TempPathFactory, training_lines: list[str]) -> Path:
+def model_file(tmp_path_factory: pytest.TempPathFactory, train_pieces: Callable[..., bytes]) -> Path:
     """A spiece.model of 100 pieces, with special tokens as UER's has them."""
-    writer = io.BytesIO()
-    names = {"pad_piece": "[PAD]", "unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(training_lines),
-        model_writer=writer,
-        vocab_size=100,
-        user_defined_symbols=SYMBOLS,
-        **dict(zip(("pad_id", "unk_id", "bos_id", "eos_id"), range(4), strict=True)),
-        **names,
-        minloglevel=2,
-    )
     path = tmp_path_factory.mktemp("model") / "spiece.model"
-    path.write_bytes(writer.getvalue())
+    path.write_bytes(train_pieces())
     return path
+
+
+@pytest.fixture(scope="session")
+def train_pieces(training_lines: list[str]) -> Callable[..., bytes]:
+    """What trains a model with sentencepiece's own trainer, with special tokens as UER's models have them."""
+    names = {"pad_piece": "[PAD]", "unk_piece": "[UNK]", "bos_piece": "[CLS]", "eos_piece": "[SEP]"}
+    ids = {"pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3}
+
+    def train(*, size: int = 100, **settings: Any) -> bytes:
+        writer = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(training_lines),
+            model_writer=writer,
+            vocab_size=size,
+            minloglevel=2,
+            **{"user_defined_symbols": SYMBOLS, **names, **ids, **settings},
+        )
+        return writer.getvalue()
+
+    return train
 
 
 class Tokens(NamedTuple):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from transformers import BertTokenizer
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
+from clue_bench.vocab import SPECIAL_TOKENS, AddedToken, Vocabulary, WordPieceRules, read_vocabulary
 from clue_bench.vocab.training import train_wordpiece
 
 TOKENS = (
@@ -80,6 +80,34 @@ def test_tokens_may_hold_unicode_line_separators_and_blanks(tmp_path: Path) -> N
     tokens = TOKENS + SEPARATORS
     assert read_vocabulary(written(tmp_path / "vocab.txt", tokens)).tokens == tokens
     assert read_vocabulary(written(tmp_path / "vocab.txt", tokens, "\r\n", "")).tokens == tokens
+
+
+@pytest.mark.parametrize(
+    ("end", "last", "said"),
+    [
+        ("\n", "\n\n", "blank lines at its end, 1"),
+        ("\n", "\n \n\n", "blank lines at its end, 2"),
+        (" \n", " \n", "blanks behind tokens, 30"),
+        ("\t\r\n", "", "blanks behind tokens, 29"),
+    ],
+)
+def test_blanks_behind_tokens_and_blank_lines_at_the_end_are_no_tokens(
+    tmp_path: Path, end: str, last: str, said: str
+) -> None:
+    vocabulary = read_vocabulary(written(tmp_path / "vocab.txt", TOKENS, end, last))
+    assert vocabulary.tokens == TOKENS
+    assert vocabulary.sha256 == Vocabulary(TOKENS).sha256
+    (note,) = vocabulary.notes
+    assert said in note
+
+
+def test_words_that_no_text_gives_are_named() -> None:
+    words = ("糖化血红蛋白", "CLUE", "c++", "é")
+    assert Vocabulary((*TOKENS, *words)).never_given() == list(words)
+    added = WordPieceRules(added=(AddedToken("糖化血红蛋白"),))
+    assert Vocabulary((*TOKENS, *words), rules=added).never_given() == list(words[1:])
+    cased = WordPieceRules(lower_case=False)
+    assert Vocabulary((*TOKENS, *words), rules=cased).never_given() == ["糖化血红蛋白", "c++"]
 
 
 def test_a_duplicate_names_both_lines(tmp_path: Path) -> None:

@@ -23,8 +23,9 @@ from clue_bench.doors.checkpoint import (
 )
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import NativeModel, Pretrained
-from clue_bench.finetuning.base_models.tokenisers import FILES, FolderTokeniser, is_ours
+from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser, is_ours
 from clue_bench.models.config import count_parameters
+from clue_bench.vocab import TOKENIZER_FILES
 from clue_bench.weights import hf_config
 from clue_bench.weights.hf_classes import explained
 from clue_bench.weights.names import is_bert_called_roberta
@@ -38,7 +39,7 @@ def open_pretrained(model: str | Path) -> Pretrained:
     """
     folder = find_folder(model)
     values = read_config(folder / CONFIG)
-    if not any((folder / name).is_file() for name in FILES):
+    if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ClueBenchError(
             f"{folder}: no tokenizer: neither vocab.txt, spiece.model nor tokenizer.json",
             "copy the tokenizer beside the weights",

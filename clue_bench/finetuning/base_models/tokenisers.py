@@ -14,13 +14,11 @@ from typing import Any
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
-from clue_bench.vocab import Vocabulary, WordPieceRules
+from clue_bench.vocab import TOKENIZER_FILES, VOCABULARY_FILES, Vocabulary, WordPieceRules
 from clue_bench.weights.hf_classes import cut_words, explained, quiet
 from clue_bench.weights.read import read_object
 
 _CONFIG = "tokenizer_config.json"
-_VOCABULARIES = ("vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "vocab.json", "merges.txt")
-FILES = (*_VOCABULARIES, "tokenizer.json", _CONFIG, "special_tokens_map.json", "added_tokens.json")
 _PROBES = ("中", "国", "a", "b", "hello", "world", "的", "是", "1", "2")
 _MANY_SEGMENTS = ("bert", "albert", "roformer", "ernie", "electra")  # families with two segments in pairs
 
@@ -40,7 +38,7 @@ class FolderTokeniser:
     def sha256(self) -> str:
         """Return the hash of the tokenizer's files."""
         digest = hashlib.sha256()
-        for name in FILES:
+        for name in TOKENIZER_FILES:
             if (self._folder / name).is_file():
                 digest.update(name.encode() + b"\0" + (self._folder / name).read_bytes())
         return digest.hexdigest()
@@ -64,7 +62,7 @@ class FolderTokeniser:
         """Write the tokenizer's files as transformers writes them, and the vocabulary file unchanged."""
         with quiet():
             self._tokenizer.save_pretrained(folder)
-        for name in _VOCABULARIES:
+        for name in VOCABULARY_FILES:
             if (self._folder / name).is_file() and not (folder / name).exists():
                 shutil.copyfile(self._folder / name, folder / name)
 
@@ -106,9 +104,9 @@ def load_tokenizer(folder: Path, model_type: str) -> Any:
     """Load the tokenizer of a folder with `transformers`. Raises ClueBenchError if there is none that fits."""
     import transformers
 
-    if not any((folder / name).is_file() for name in (*_VOCABULARIES, "tokenizer.json")):
+    if not any((folder / name).is_file() for name in (*VOCABULARY_FILES, "tokenizer.json")):
         raise ClueBenchError(
-            f"{folder}: no tokenizer ({', '.join(_VOCABULARIES[:4])}, tokenizer.json, …)",
+            f"{folder}: no tokenizer ({', '.join(VOCABULARY_FILES[:4])}, tokenizer.json, …)",
             "copy the tokenizer beside the weights",
         )
     kind: Any = transformers.AutoTokenizer
