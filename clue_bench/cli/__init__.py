@@ -8,6 +8,7 @@ torch, transformers and pandas are imported inside commands, so that --help answ
 
 import io
 import os
+import select
 import signal
 import sys
 import traceback
@@ -33,12 +34,16 @@ def _until_the_reader_goes() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        try:
-            sys.stdout.flush()  # what it could not write is still there
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise typer.Exit(0) from None
-        raise  # another pipe, e.g. that of a worker process
+        if not _has_no_reader(sys.stdout.fileno()):
+            raise  # another pipe, e.g. that of a worker process
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+
+
+def _has_no_reader(descriptor: int) -> bool:
+    poll = select.poll()
+    poll.register(descriptor, 0)  # errors are told without asking for them
+    return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
 class _Commands(TyperGroup):
