@@ -76,10 +76,11 @@ def compare_models(a: Path | str | Run, b: Path | str | Run, *, records: Path | 
 
 def _model_reference(model: Path | str | Run, records: "Sequence[RunRecord]") -> str:
     """Return what tables know a model by: the hash of a folder's weights, or a name."""
-    from clue_bench.doors.checkpoint import FOLDER, weights_sha256
+    from clue_bench.doors.checkpoint import weights_sha256
+    from clue_bench.doors.records import CHECKPOINT
 
     reference = as_reference(model, "model")
-    for folder in (Path(reference) / FOLDER, Path(reference)):
+    for folder in (Path(reference) / CHECKPOINT, Path(reference)):
         found = weights_sha256(folder) if folder.is_dir() else None
         if found is not None and any(record.model.sha256 == found for record in records if record.task):
             return found

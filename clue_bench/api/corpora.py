@@ -364,10 +364,13 @@ def vocabulary_path(given: Path | str) -> Path:
 
     Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
-    from clue_bench.doors.checkpoint import FOLDER, HUB_ID, find_folder
+    from clue_bench.doors.checkpoint import HUB_ID, find_folder
+    from clue_bench.doors.records import CHECKPOINT
 
     path = Path(given)
-    is_model = (path / FOLDER).is_dir() or (not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given)))
+    is_model = (path / CHECKPOINT).is_dir() or (
+        not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given))
+    )
     return find_folder(given) if is_model and path.suffix not in (".txt", ".model", ".json") else path
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ def pretrain(
     loaded = None if recipe is None else load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
     from clue_bench.doors.checkpoint import read_checkpoint
-    from clue_bench.pretraining.continuation import continued_recipe, schedule_text
+    from clue_bench.pretraining.continuation import continued_recipe
     from clue_bench.pretraining.run import METRICS, completed_record, run_id, run_steps
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
@@ -89,33 +89,23 @@ def pretrain(
         frozen_layers=freeze,
     )
     show = Progress(progress and pretraining.processes.is_first)
-    if checkpoint is not None and pretraining.start_facts is not None:
-        show.notes((*checkpoint.notes, *pretraining.start_facts.notes))
-    show.notes(corpus_notes(opened))
-    if freeze is not None:
-        show.note(f"kept as they are: embeddings and {freeze} layers, {pretraining.frozen_parameters:,} parameters")
-    if recipe is None:
-        show.note(f"{loaded.name}: {schedule_text(loaded, opened)}")
-    if loaded.held_out_share and pretraining.feeds.held_out is None:
-        show.note("nothing is held out: the corpus is too small for it, or all of that part is also trained on")
-    show.notes(filter(None, [pretraining.feeds.held_out_note]))
+    show.notes(_notes(pretraining, is_continuation=recipe is None))
     record = completed_record(pretraining)
     if record is not None:
         pretraining.leave()
         show.note(f"{record.run_id} is complete already")
         return Run(record, out)
-    typed = {
+    typed: dict[str, Any] = {
         "recipe": recipe and Path(recipe).name,
         "corpus": opened.folder.name,
         "settings": asked,
         "steps": steps,
-        **({} if epochs is None else {"epochs": epochs}),
-        **({} if freeze is None else {"freeze": freeze}),
         "debug_size": debug_size,
         "cuda_graphs": cuda_graphs,
         "from": origin and Path(origin).name,
         "pairs": labelled and labelled.folder.name,
     }
+    typed |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
     name = run_id(pretraining)
     moments = run_steps(pretraining, asked=typed, check=partial(_check_tokenizer, corpus=opened, show=show))
     next(moments)  # it has loaded the state of an interrupted run
@@ -284,6 +274,25 @@ def _check_tokenizer(folder: Path, *, corpus: "Corpus", show: Progress) -> dict[
     if checked.differing:
         show.note(f"{folder}: {checked.text}")
     return {"tokenizer_check": checked.text}
+
+
+def _notes(pretraining: "Pretraining", *, is_continuation: bool) -> Iterator[str]:
+    """Yield what is to be said before the first step. `is_continuation`: there was no recipe."""
+    from clue_bench.pretraining.continuation import schedule_text
+
+    recipe, corpus = pretraining.recipe, pretraining.corpus
+    if pretraining.start is not None and pretraining.start_facts is not None:
+        yield from (*pretraining.start.notes, *pretraining.start_facts.notes)
+    yield from corpus_notes(corpus)
+    if pretraining.frozen_layers is not None:
+        frozen = f"{pretraining.frozen_layers} layers, {pretraining.frozen_parameters:,} parameters"
+        yield f"kept as they are: embeddings and {frozen}"
+    if is_continuation:
+        yield f"{recipe.name}: {schedule_text(recipe, corpus)}"
+    if recipe.held_out_share and pretraining.feeds.held_out is None:
+        yield "nothing is held out: the corpus is too small for it, or all of that part is also trained on"
+    if pretraining.feeds.held_out_note:
+        yield pretraining.feeds.held_out_note
 
 
 def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 from clue_bench.api.run_tables import detail_tables, list_table, result_table
 from clue_bench.doors.records import (
+    CHECKPOINT,
     MAJORITY_CLASS,
     SUFFIX,
     RunRecord,
@@ -22,8 +23,6 @@ from clue_bench.tables import Shown, Table
 
 if TYPE_CHECKING:
     import pandas as pd
-
-CHECKPOINT = "checkpoint"  # in a run's folder
 
 
 @dataclass(frozen=True, repr=False)

@@ -33,7 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clue_bench import files
-from clue_bench.doors.records import read_record, record_paths
+from clue_bench.doors.records import CHECKPOINT, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
@@ -43,7 +43,6 @@ from clue_bench.weights.read import WEIGHTS as WEIGHTS
 from clue_bench.weights.read import read_config, read_object, read_weights, weight_files
 
 PROVENANCE = "provenance.json"
-FOLDER = "checkpoint"
 GENERATION = "generation_config.json"
 
 PADDING = 128
@@ -87,7 +86,7 @@ def base_name(folder: Path, provenance: Mapping[str, Any]) -> str:
     path = folder.resolve()
     if path.parent.name == "snapshots" and path.parents[1].name.startswith("models--"):  # the hub's cache
         return path.parents[1].name.removeprefix("models--").replace("--", "/")
-    return path.parent.name if path.name == FOLDER else path.name
+    return path.parent.name if path.name == CHECKPOINT else path.name
 
 
 def finetunings(provenance: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -226,8 +225,8 @@ def find_folder(model: str | Path) -> Path:
     Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
     path = Path(model)
-    if (path / FOLDER / CONFIG).is_file():
-        return path / FOLDER
+    if (path / CHECKPOINT / CONFIG).is_file():
+        return path / CHECKPOINT
     if (path / CONFIG).is_file():
         return path
     records = record_paths(path)
@@ -273,7 +272,7 @@ def _no_folder(path: Path) -> tuple[str, str]:
     if len(records) == 1 and getattr(read_record(records[0]).results, "weights_dropped", False):
         again = f"run clue-bench finetune with this run's settings and --out {path}, to train the same ones again"
         return f"{path}: the weights of this run were dropped", again
-    runs = [each.parent.parent for each in sorted(path.glob(f"*/{FOLDER}/{CONFIG}"))]
+    runs = [each.parent.parent for each in sorted(path.glob(f"*/{CHECKPOINT}/{CONFIG}"))]
     if runs:
         return f"{path}: {len(runs)} folders of runs, and no checkpoint of its own", f"give one of them, e.g. {runs[0]}"
     return f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run"

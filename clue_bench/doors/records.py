@@ -51,6 +51,7 @@ log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 SUFFIX = ".record.json"
+CHECKPOINT = "checkpoint"  # the folder of a run's model, in the run's folder
 
 MAJORITY_CLASS = "majority_class"
 """Flag: the model predicts (nearly) the most frequent class and nothing else, or is no better than doing so."""
@@ -279,7 +280,7 @@ def claim_folder(
             f"{folder} holds another run, {others[0].removesuffix(SUFFIX)}; asked for {run_id}",
             hint,
         )
-    if (folder / "checkpoint").exists() and not record_path(folder, run_id).is_file():
+    if (folder / CHECKPOINT).exists() and not record_path(folder, run_id).is_file():
         raise ClueBenchError(f"{folder}: a checkpoint, but no record of this run", "give another --out")
 
 

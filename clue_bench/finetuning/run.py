@@ -22,9 +22,10 @@ import torch
 
 from clue_bench import files, versions
 from clue_bench.doors import records
-from clue_bench.doors.checkpoint import FOLDER, weights_sha256
+from clue_bench.doors.checkpoint import weights_sha256
 from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import (
+    CHECKPOINT,
     MAJORITY_CLASS,
     DataFacts,
     FinetuneRecord,
@@ -40,7 +41,6 @@ from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.predict import predict_logits, probabilities
 from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions
 from clue_bench.finetuning.settings import Settings
-from clue_bench.finetuning.state import FILE as STATE
 from clue_bench.finetuning.state import load_state, save_state
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
 from clue_bench.tasks.files import describe
@@ -49,6 +49,7 @@ from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool
+from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.stopping import StopRequest, stop_requests
 
 LOCK = ".lock"
@@ -133,7 +134,7 @@ def completed_record(plan: Plan, out: Path, *, needs_weights: bool = True) -> Fi
     has_predictions = are_as_written(out, results)
     if results.weights_dropped and not needs_weights:
         return record if has_predictions else None
-    return record if has_predictions and weights_sha256(out / FOLDER) == results.weights_sha256 else None
+    return record if has_predictions and weights_sha256(out / CHECKPOINT) == results.weights_sha256 else None
 
 
 def drop_weights(out: Path, record: FinetuneRecord) -> FinetuneRecord:
@@ -142,8 +143,8 @@ def drop_weights(out: Path, record: FinetuneRecord) -> FinetuneRecord:
         results = record.completed_results.model_copy(update={"weights_dropped": True})
         record = record.model_copy(update={"results": results})
         write_record(out, record)
-    if (out / FOLDER).is_dir():
-        shutil.rmtree(out / FOLDER)
+    if (out / CHECKPOINT).is_dir():
+        shutil.rmtree(out / CHECKPOINT)
     return record
 
 
@@ -258,7 +259,7 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings)
     finetuning.model.load_state_dict(finetuning.best_weights)
     predicted = save_predictions(out, plan.task, plan.rows, _predicted(plan, finetuning, encodings))
     weights = plan.start.write(
-        out / FOLDER,
+        out / CHECKPOINT,
         finetuning.model,
         labels=plan.labels,
         provenance=provenance_after(

@@ -11,12 +11,10 @@ from typing import Any
 
 import torch
 
-from clue_bench import files
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.score import Scores
 from clue_bench.finetuning.train import Evaluation, Finetuning
-
-FILE = "state.pt"
+from clue_bench.training.state_file import read_state, write_state
 
 log = logging.getLogger(__name__)
 
@@ -36,12 +34,7 @@ def save_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
         "best_weights": finetuning.best_weights,
         "best_logits": None if logits is None else torch.from_numpy(logits),
     }
-    try:
-        with files.replacing(path) as temporary:
-            torch.save(state, temporary)
-    except RuntimeError as error:  # torch's writer raises it, without saying that the disk is full
-        reason = str(error).partition("\n")[0]
-        raise ClueBenchError(f"{path}: not written: {reason}", "free space on the disk, then repeat") from error
+    write_state(path, state)
 
 
 def load_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
@@ -52,9 +45,9 @@ def load_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
     if not path.is_file():
         return
     try:
-        state = torch.load(path, map_location=finetuning.device, weights_only=True)
-    except Exception as error:  # noqa: BLE001  torch has no exception for a damaged file; starting over is right for all
-        log.warning("%s: damaged (%s): starting over", path, str(error).partition("\n")[0])
+        state = read_state(path, device=finetuning.device)
+    except ClueBenchError as error:
+        log.warning("%s: starting over", error.message)
         return
     if (state.get("run_id"), state.get("autocast")) != (run_id, str(finetuning.autocast)):
         log.warning("%s: of another run or precision: starting over", path)

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clue_bench.doors.checkpoint import CONFIG, FOLDER, PROVENANCE
-from clue_bench.doors.records import SUFFIX, FileFacts, record_paths
+from clue_bench.doors.checkpoint import CONFIG, PROVENANCE
+from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
@@ -206,7 +206,7 @@ def _refuse_regression(folder: Path, labels: tuple[str, ...]) -> str:
 
 def _run_id(folder: Path) -> str | None:
     """Return the id of the run whose folder contains a checkpoint."""
-    records = record_paths(folder.parent) if folder.name == FOLDER else []
+    records = record_paths(folder.parent) if folder.name == CHECKPOINT else []
     return records[0].name.removesuffix(SUFFIX) if len(records) == 1 else None
 
 

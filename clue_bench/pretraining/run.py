@@ -20,8 +20,9 @@ from typing import Any
 
 from clue_bench import files, versions
 from clue_bench.doors import records
-from clue_bench.doors.checkpoint import CONFIG, FOLDER, weights_sha256, write_checkpoint
+from clue_bench.doors.checkpoint import CONFIG, weights_sha256, write_checkpoint
 from clue_bench.doors.records import (
+    CHECKPOINT,
     DataFacts,
     ModelFacts,
     PretrainRecord,
@@ -36,9 +37,9 @@ from clue_bench.models.config import count_parameters
 from clue_bench.pretraining import curve
 from clue_bench.pretraining.pauses import SECONDS_BETWEEN_SAVES, Pauses
 from clue_bench.pretraining.report import TrainingReport
-from clue_bench.pretraining.state import FILE as STATE
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.training import hardware
+from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.stopping import stop_requests
 from clue_bench.weights.hf_config import pretraining_class
 
@@ -65,7 +66,7 @@ def completed_record(pretraining: Pretraining) -> PretrainRecord | None:
     record = records.completed_record(
         pretraining.out, run_id(pretraining), PretrainRecord, hint=_another_run_hint(pretraining)
     )
-    folder = pretraining.out / FOLDER
+    folder = pretraining.out / CHECKPOINT
     if record is None or weights_sha256(folder) != record.model.sha256 or not (folder / CONFIG).is_file():
         return None
     return record
@@ -74,7 +75,7 @@ def completed_record(pretraining: Pretraining) -> PretrainRecord | None:
 def _another_run_hint(pretraining: Pretraining) -> str:
     """Return what to type where `out` holds another run: a finished one can be trained on, into another folder."""
     out = pretraining.out
-    if not (out / FOLDER / CONFIG).is_file():
+    if not (out / CHECKPOINT / CONFIG).is_file():
         return "give another --out, or the settings of that run to continue it"
     corpus = pretraining.corpus.folder
     return (
@@ -144,7 +145,7 @@ def _run_with_files(
             file.write(json.dumps(asdict(report)) + "\n")
         if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
             # Before the state: a run killed in between repeats the stage's last steps and its checkpoint.
-            _write_checkpoint(pretraining, record, out / f"{FOLDER}-stage{report.stage}")
+            _write_checkpoint(pretraining, record, out / f"{CHECKPOINT}-stage{report.stage}")
         if time.perf_counter() - drawn > SECONDS_BETWEEN_PICTURES:
             _draw(pretraining)
             drawn = time.perf_counter()

@@ -6,13 +6,11 @@ anything in it. The order of samples and every random draw are functions of the 
 saved of them.
 """
 
-import pickle
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 
-from clue_bench import files
 from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
@@ -23,9 +21,8 @@ from clue_bench.models.local_attention import look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.start import check_vocabulary, load_start, start_config
 from clue_bench.training.counter_rng import derive
+from clue_bench.training.state_file import read_state, write_state
 from clue_bench.vocab import Vocabulary
-
-FILE = "state.pt"
 
 LanguageModel = MaskedLanguageModel | CausalLanguageModel
 
@@ -91,15 +88,8 @@ class State(NamedTuple):
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write `state`, replacing an earlier one."""
-    try:
-        with files.replacing(path) as temporary:
-            torch.save(state._asdict(), temporary)
-    except RuntimeError as error:  # torch's writer raises it, without saying that the disk is full
-        reason = str(error).partition("\n")[0]
-        raise ClueBenchError(
-            f"{path}: not written: {reason}", "free space on the disk, then run the same command to continue"
-        ) from error
+    """Write `state`, replacing an earlier one. Raises ClueBenchError on a full disk."""
+    write_state(path, state._asdict())
 
 
 def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) -> State:
@@ -108,10 +98,9 @@ def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) ->
     Raises ClueBenchError if it is damaged, or belongs to a run with another recipe or corpus.
     """
     try:
-        state = State(**torch.load(path, map_location=device, weights_only=True))
-    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, TypeError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ClueBenchError(f"{path}: damaged: {reason}", "delete the file to start over") from error
+        state = State(**read_state(path, device=device))
+    except TypeError as error:
+        raise ClueBenchError(f"{path}: damaged: {error}", "delete the file to start over") from error
     for key, asked in identity.items():
         found = state.identity.get(key)
         if found != asked:

@@ -27,7 +27,7 @@ from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
-from clue_bench.pretraining.state import FILE, State, build_model, extend_positions, load_state, save_state
+from clue_bench.pretraining.state import State, build_model, extend_positions, load_state, save_state
 from clue_bench.pretraining.step import Mean, Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
@@ -42,6 +42,7 @@ from clue_bench.training.optim import (
     load_moments,
     muon,
 )
+from clue_bench.training.state_file import FILE
 from clue_bench.vocab import read_vocabulary
 
 
