@@ -228,7 +228,8 @@ class Pretraining:
     def leave(self) -> None:
         """Leave the other processes, after dropping the model's wrapper, whose threads use what is shut down."""
         self.wrapped = self.model
-        gc.collect()
+        if self.processes.size > 1:
+            gc.collect()  # takes long where many objects are alive, as in a notebook
         self.processes.stop()
 
     def check_weights(self) -> None:

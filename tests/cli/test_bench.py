@@ -442,7 +442,8 @@ def test_a_run_of_another_process_is_an_error_and_no_failure(bench, tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends other signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_sweep(
     bench, data, checkpoint_folder, tmp_path, how
 ):

@@ -134,7 +134,7 @@ def test_the_best_look_is_the_first_highest_by_the_tasks_metric_and_its_weights_
     assert (again == run.best_logits).all()  # which a record's dev predictions are made of
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 @pytest.mark.parametrize("patience", [1, 2, 4, 100])
 def test_a_run_stops_at_the_first_look_that_exhausts_its_patience_and_not_before(tiny_run, patience, seed):
     whole = tiny_run(seed=seed, dev_rows=12, **LEARNING)  # few rows: accuracy rises and falls

@@ -299,6 +299,7 @@ def test_side_by_side_a_model_keeps_the_name_that_it_was_given(planner, tmp_path
     assert [(trial.is_complete, trial.record.model.name) for trial in swept.trials] == [(True, "mine")] * 2
 
 
+@pytest.mark.slow
 def test_side_by_side_a_diverged_run_is_a_record_and_a_run_of_another_process_ends_the_sweep(planner, tmp_path):
     swept, _ = do(planner, [DIVERGES, {}], [1], tmp_path, workers=2)
     assert [trial.record.status for trial in swept.trials] == ["failed", "completed"]

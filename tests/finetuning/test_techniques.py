@@ -283,8 +283,18 @@ def test_a_layers_first_update_is_as_long_as_its_rate(tiny_run, is_foreign):
     assert longest == pytest.approx({layer: 1e-2 * 0.5 ** (3 - layer) for layer in range(4)}, rel=1e-3)
 
 
-@pytest.mark.parametrize("is_foreign", [False, True], ids=["own", "foreign"])
-@pytest.mark.parametrize("technique", [None, *TECHNIQUES])
+@pytest.mark.parametrize(
+    ("technique", "is_foreign"),
+    [
+        *(pytest.param(technique, False, id=f"{technique}-own") for technique in (None, *TECHNIQUES)),
+        pytest.param("all", True, id="all-foreign"),
+        *(
+            pytest.param(technique, True, id=f"{technique}-foreign", marks=pytest.mark.slow)
+            for technique in (None, *TECHNIQUES)
+            if technique != "all"
+        ),
+    ],
+)
 def test_the_same_seed_gives_the_same_numbers_and_the_technique_others(tiny_run, technique, is_foreign):
     settings = TECHNIQUES[technique] if technique else {}
     traces = []
@@ -298,7 +308,9 @@ def test_the_same_seed_gives_the_same_numbers_and_the_technique_others(tiny_run,
         assert trace(tiny_run(is_foreign=is_foreign, epochs=1)) != traces[0]
 
 
-@pytest.mark.parametrize("technique", TECHNIQUES)
+@pytest.mark.parametrize(
+    "technique", ["all", *(pytest.param(each, marks=pytest.mark.slow) for each in TECHNIQUES if each != "all")]
+)
 def test_each_technique_learns(tiny_run, technique):
     run = tiny_run(epochs=12, learning_rate=1e-2, **TECHNIQUES[technique])
     list(run.reports())

@@ -64,7 +64,9 @@ def test_every_look_is_at_the_same_rows_with_the_same_masks(begin, overrides):
     assert (looks[0].targets_BK >= 0).any()
 
 
-@pytest.mark.parametrize("overrides", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize(
+    "overrides", [pytest.param(KINDS[kind], id=kind, marks=[pytest.mark.slow] * (kind != "texts")) for kind in KINDS]
+)
 def test_looks_do_not_change_the_run(begin, overrides):
     runs = {name: begin(name, **overrides, save_every=every) for name, every in (("often", 2), ("seldom", 24))}
     found = {name: held_out_losses(pretraining) for name, pretraining in runs.items()}

@@ -25,7 +25,10 @@ OBJECTIVES = {
 }
 
 
-@pytest.fixture(params=OBJECTIVES)
+MANY = ("mlm, micro-batches", "mlm, texts", "wwm")  # share their code with the others
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name in MANY else name for name in OBJECTIVES])
 def overrides(request):
     return OBJECTIVES[request.param]
 
@@ -95,8 +98,13 @@ def test_a_run_by_replays_equals_a_run_without_but_for_the_rate_in_fp32(begin, o
         torch.testing.assert_close(weight, replayed.model.state_dict()[name], atol=1e-5, rtol=0, msg=name)
 
 
-@pytest.mark.parametrize("was_recorded", [False, True])
-@pytest.mark.parametrize("is_recorded", [False, True])
+@pytest.mark.parametrize(
+    ("was_recorded", "is_recorded"),
+    [
+        (True, False),
+        *(pytest.param(*both, marks=pytest.mark.slow) for both in ((False, False), (False, True), (True, True))),
+    ],
+)
 def test_a_run_may_be_continued_with_or_without(begin, repeats, was_recorded, is_recorded):
     settings = {"bias_correction": False, "save_every": 4}
     whole = begin("whole", **settings)

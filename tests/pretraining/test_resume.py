@@ -185,7 +185,14 @@ def test_kill_9_in_stage_2_and_the_same_run_again(two_stage_file, corpus_folder,
     assert weights(killed) == weights(whole)
 
 
-@pytest.mark.parametrize("overrides", [{}, GPT2, {"sentence_order": "texts"}], ids=["mlm", "clm", "texts"])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        pytest.param({}, id="mlm", marks=pytest.mark.slow),
+        pytest.param(GPT2, id="clm", marks=pytest.mark.slow),
+        pytest.param({"sentence_order": "texts"}, id="texts"),
+    ],
+)
 def test_with_dropout_losses_do_not_depend_on_micro_batches(begin, overrides, tmp_path):
     whole = finish(begin(tmp_path / "whole", **overrides, micro_batch=8))
     split = finish(begin(tmp_path / "split", **overrides, micro_batch=3))

@@ -41,6 +41,7 @@ def outcome(out):
     return numbers, [(out / name / "model.safetensors").read_bytes() for name in ("checkpoint-stage1", "checkpoint")]
 
 
+@pytest.mark.slow
 def test_a_state_saved_after_any_step_changes_no_number(begin, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     list(run(begin(whole), asked={}))

@@ -55,7 +55,7 @@ def test_tensorboard_has_every_number_of_every_report(recipe_file, corpus_folder
         assert {event.step: event.value for event in events.Scalars(name)} == pytest.approx(expected, rel=1e-6)
 
 
-@pytest.mark.parametrize("reports_before", [1, 3, 7])
+@pytest.mark.parametrize("reports_before", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 7))])
 def test_tensorboard_shows_no_step_twice_after_an_interruption(
     recipe_file, corpus_folder, tmp_path, event_accumulator, reports_before
 ):
