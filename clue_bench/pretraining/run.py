@@ -154,9 +154,9 @@ def _run_with_files(
         yield None
         yield from _steps(pretraining, write, seconds_between_saves)
         pretraining.check_weights()
-        sha256 = _write_checkpoint(pretraining, record, out / FOLDER)
+        sha256 = _write_checkpoint(pretraining, record, out / CHECKPOINT)
         if check is not None:
-            record = record.model_copy(update={"effective": {**record.effective, **check(out / FOLDER)}})
+            record = record.model_copy(update={"effective": {**record.effective, **check(out / CHECKPOINT)}})
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=error.message, finished_at=versions.now(), wall_seconds=seconds)
