@@ -125,7 +125,7 @@ class Ours:
         """Return what a step takes in a short run."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             run = Path(folder) / "run"
-            self.train(side, 3 * TIMED, run, log_every=TIMED, save_every=10**6, held_out_share=0.0)
+            self.train(side, 3 * TIMED, run, log_every=TIMED, save_every=TIMED * 10**5, held_out_share=0.0)
             lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
         return float(lines[-1]["seconds"] - lines[0]["seconds"]) / (lines[-1]["step"] - lines[0]["step"])
 
@@ -213,11 +213,11 @@ def main() -> None:
     kept = out / "rates.json"
     rates: dict[str, float] = json.loads(kept.read_text()) if kept.exists() else {}
     missing = [side for side in sides if side not in rates]
-    for _ in range(ROUNDS):
-        for side in missing:
-            taken = uer_seconds_a_step(uer, vocab) if side == "uer" else ours.seconds_a_step(side)
-            rates[side] = min(taken, rates.get(side, taken))
-    kept.write_text(json.dumps(rates, indent=1))
+    for number in range(ROUNDS * len(missing)):
+        side = missing[number % len(missing)]
+        taken = uer_seconds_a_step(uer, vocab) if side == "uer" else ours.seconds_a_step(side)
+        rates[side] = min(taken, rates.get(side, taken))
+    kept.write_text(json.dumps(rates, indent=1), encoding="utf-8")
 
     found = cb.floor(asked.tasks.split(","), data=asked.data, out=out / "runs")
     floors = {run.task: 100 * run.accuracy for run in found if run.model == "floor-tfidf"}
