@@ -29,9 +29,7 @@ if TYPE_CHECKING:
     from clue_bench.api.checkpoints import extend_vocabulary as extend_vocabulary
     from clue_bench.api.checkpoints import speed as speed
     from clue_bench.api.corpora import BuiltCorpus as BuiltCorpus
-    from clue_bench.api.corpora import TrainedVocabulary as TrainedVocabulary
     from clue_bench.api.corpora import build_corpus as build_corpus
-    from clue_bench.api.corpora import train_vocabulary as train_vocabulary
     from clue_bench.api.finetuning import finetune as finetune
     from clue_bench.api.finetuning import floor as floor
     from clue_bench.api.generation import GeneratedTexts as GeneratedTexts
@@ -45,6 +43,8 @@ if TYPE_CHECKING:
     from clue_bench.api.runs import Run as Run
     from clue_bench.api.runs import Runs as Runs
     from clue_bench.api.runs import load_runs as load_runs
+    from clue_bench.api.vocabularies import TrainedVocabulary as TrainedVocabulary
+    from clue_bench.api.vocabularies import train_vocabulary as train_vocabulary
     from clue_bench.errors import ClueBenchError as ClueBenchError
     from clue_bench.language import use_language as use_language
     from clue_bench.leaderboards.leaderboard import Leaderboard as Leaderboard
@@ -58,13 +58,14 @@ _HOMES = {
     "api.benchmark": ("bench",),
     "api.checkpoints": ("Speeds", "convert", "doctor", "extend_vocabulary", "speed"),
     "api.boards": ("compare", "compare_models", "leaderboard"),
-    "api.corpora": ("BuiltCorpus", "TrainedVocabulary", "build_corpus", "train_vocabulary"),
+    "api.corpora": ("BuiltCorpus", "build_corpus"),
     "api.finetuning": ("finetune", "floor"),
     "api.generation": ("GeneratedTexts", "generate"),
     "api.models": ("Model", "Predictions", "load_model"),
     "api.pretraining": ("pretrain",),
     "api.quickstart": ("ExampleData", "example_data"),
     "api.runs": ("Run", "Runs", "load_runs"),
+    "api.vocabularies": ("TrainedVocabulary", "train_vocabulary"),
     "analysis.comparison": ("Comparison",),
     "analysis.pretraining_runs": ("PretrainingComparison",),
     "leaderboards.two_models": ("ModelComparison",),

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clue_bench.api.boards import leaderboard
-from clue_bench.api.corpora import build_corpus, train_vocabulary
+from clue_bench.api.corpora import build_corpus
 from clue_bench.api.finetuning import finetune
 from clue_bench.api.pretraining import pretrain
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, load_runs
+from clue_bench.api.vocabularies import train_vocabulary
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:

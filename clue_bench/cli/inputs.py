@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from clue_bench.api import corpora
+from clue_bench.api import corpora, vocabularies
 from clue_bench.api import data as task_data
 from clue_bench.cli.options import (
     MODEL,
@@ -212,7 +212,7 @@ def train(
 ) -> None:
     """Train a vocabulary on text; the same text gives the same vocabulary."""
     show(
-        corpora.train_vocabulary(texts, out=out, kind=kind, size=size, sentences=sentences, text_field=text_field),
+        vocabularies.train_vocabulary(texts, out=out, kind=kind, size=size, sentences=sentences, text_field=text_field),
         as_json=json,
     )
     suggest(typed("clue-bench", "corpus", "build", *texts, "--vocab", out, "--out", "corpus"), as_json=json)
@@ -226,7 +226,7 @@ def stats(
     json: Json = False,
 ) -> None:
     """Count tokens by type, as CLUECorpus2020 does, with the published counts of known files."""
-    show(corpora.count_tokens(vocabs), as_json=json)
+    show(vocabularies.count_tokens(vocabs), as_json=json)
 
 
 @vocab.command(
@@ -241,7 +241,7 @@ def prune(
     json: Json = False,
 ) -> None:
     """Keep what simplified Chinese needs, by the rules that made CLUE's 8,021 tokens of Google's 21,128."""
-    show(corpora.prune_vocabulary(vocab, out=out, compare=compare), as_json=json)
+    show(vocabularies.prune_vocabulary(vocab, out=out, compare=compare), as_json=json)
 
 
 @vocab.command(
