@@ -65,7 +65,7 @@ def pretrain(
     loaded = None if recipe is None else load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
 
     from clue_bench.doors.checkpoint import read_checkpoint
-    from clue_bench.pretraining.continuation import continued_recipe
+    from clue_bench.pretraining.continuation import continued_recipe, named_after
     from clue_bench.pretraining.run import METRICS, completed_record, run_id, run_steps
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
@@ -78,6 +78,8 @@ def pretrain(
     if loaded is None:
         assert checkpoint is not None, "checked with the arguments"
         loaded = continued_recipe(checkpoint, opened, overrides=asked, steps=steps, epochs=epochs)
+    elif checkpoint is not None and "name" not in asked:
+        loaded = named_after(loaded, checkpoint)
     labelled = None if pairs is None else _opened(pairs)
     pretraining = Pretraining(
         loaded,

@@ -129,8 +129,13 @@ class DataFacts(FactsWithLateKeys):
     held_out: HeldOut | None = None
 
 
-class ModelFacts(Facts):
-    """The model of a run. `parameters` counts encoder and pooler, the field's usual figure, without any head."""
+class ModelFacts(FactsWithLateKeys):
+    """The model of a run. `parameters` counts encoder and pooler, the field's usual figure, without any head.
+
+    `origin` is the recipe or release that the model is, where `name` is one that its user has chosen.
+    """
+
+    late_keys = ("origin",)
 
     name: str
     parameters: int
@@ -139,6 +144,7 @@ class ModelFacts(Facts):
     hidden_size: int
     pretraining_tokens: int | None = None
     is_floor: bool = False  # without any pretraining, there to be beaten
+    origin: str | None = None
 
 
 R = TypeVar("R", bound=Results)

@@ -322,6 +322,7 @@ def _record(plan: Plan, asked: dict[str, Any]) -> FinetuneRecord:
             layers=start.sizes.layers,
             hidden_size=start.sizes.hidden_size,
             pretraining_tokens=start.provenance.get("tokens_seen"),
+            origin=start.origin,
         ),
         code=versions.describe_code(),
         packages=versions.describe_packages(),

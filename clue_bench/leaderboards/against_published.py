@@ -16,7 +16,7 @@ from typing import Any
 import pydantic
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.leaderboards.cells import CLUE, MeasuredCell, MeasuredTable, cell_address
+from clue_bench.leaderboards.cells import CLUE, MeasuredCell, MeasuredModel, MeasuredTable, cell_address
 from clue_bench.leaderboards.published.facts import PublishedScore, Quotation, read_published, read_quotations
 from clue_bench.leaderboards.scores import SPLIT, half_up, percent_text, sampling_error, scored_rows
 from clue_bench.stats.significance import LEVEL, t_quantile
@@ -24,6 +24,8 @@ from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, raised
 
 TITLE = "Measured against published"
 KEYWORDS = "TNEWS(+keywords)"
+OWNERS = ("uer", "clue")
+"""Who released the models of counterparts.csv on the hub; a model's name begins with its owner."""
 
 INSIDE, OUTSIDE, NOT_COMPARABLE = "inside noise", "outside noise", "not comparable"
 NOT_DECIDABLE = "not decidable: one seed"
@@ -45,18 +47,20 @@ NOISE_NOTE = (
     "Student's with Satterthwaite's degrees of freedom. With one seed, s is not known: what lies outside the rest of "
     "the noise is not decidable. The noise is unpaired, since published predictions are not to be had: on the same "
     "rows, the true one is smaller as a rule. Choosing is not in it: here, the best of a run's evaluations is shown, "
-    "and a published score may be the best of several settings, which flatters it. A counterpart is found by the "
-    "model's name alone."
+    "and a published score may be the best of several settings, which flatters it. A counterpart is found by "
+    "what the model is: its recipe or release, and its number of parameters."
 )
 
 
 class Counterpart(Quotation):
-    """A line of counterparts.csv: the measured model's name, and the published scores of its counterpart.
+    """A line of counterparts.csv: what the measured model is, and the published scores of its counterpart.
 
-    `source` is that of the scores, `note` says how the two models or runs differ.
+    It is the recipe or release `recipe` with so many `parameters`, not another model under that name. `source` is that
+    of the scores, `note` says how the two models or runs differ.
     """
 
     recipe: str = pydantic.Field(min_length=1)
+    parameters: int
     model: str = pydantic.Field(min_length=1)
     split: str = pydantic.Field(min_length=1)
 
@@ -209,13 +213,21 @@ def compare_with_published(tables: Iterable[MeasuredTable], folder: Path) -> Pub
     without: dict[str, None] = {}
     for table in tables:
         for model in table.models if table.dataset == CLUE else ():
-            own = [line for line in counterparts if line.recipe == model.name.rsplit("/", 1)[-1]]
+            named = [line for line in counterparts if line.recipe in _origins(model)]
+            own = [line for line in named if line.parameters in model.parameters]
             if not own and not model.is_floor:
-                without[model.label] = None
+                another = " (named like a published model, but of another size)" if named else ""
+                without[f"{model.label}{another}"] = None
             for line in own:
                 for name in (column.name for column in table.columns if column.name in model.cells):
                     rows += _rows(model.label, line, model.cells[name], scores)
     return PublishedComparison(tuple(rows), tuple(without))
+
+
+def _origins(model: MeasuredModel) -> set[str]:
+    """Return the recipes or releases that a model's cells are of: one, as a rule. Owners on the hub are left out."""
+    names = (cell.origin.rpartition("/")[2] for cell in model.cells.values())
+    return {re.sub(rf"^({'|'.join(OWNERS)})-", "", name) for name in names}
 
 
 def _rows(label: str, line: Counterpart, cell: MeasuredCell, scores: Sequence[PublishedScore]) -> list[ComparedScore]:
@@ -278,4 +290,4 @@ def _about(label: str, line: Counterpart, cell: MeasuredCell) -> str:
         millions = half_up(Decimal(cell.pretraining_tokens) / 1_000_000, places=0)
         tokens = f" (here {millions:,} million tokens of pretraining)"
     note = f": {line.note}" if line.note else ""
-    return f"{label}{tokens} and {line.model}, by the name{note}. Source: {line.source}."
+    return f"{label}{tokens} and {line.model}, by recipe or release and size{note}. Source: {line.source}."

@@ -75,6 +75,7 @@ class MeasuredCell:
     machines: tuple[str, ...]
     seconds: float  # of all runs together
     pretraining_tokens: int | None
+    origin: str  # the recipe or release that the model is; its name unless a user has chosen that
     other_files: str  # files of the data that differ from the task card, in words
     correct: Bools | None = field(compare=False, repr=False)
     """Which dev rows are right, (seeds, rows); None if one of the records does not say."""

@@ -237,6 +237,7 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
         machines=_distinct(filter(None, machines)),
         seconds=sum(record.wall_seconds for record in records),
         pretraining_tokens=first.model.pretraining_tokens,
+        origin=first.model.origin or first.model.name,
         other_files=_other_files(first.data.files),
         correct=_correct(chosen),
     )

@@ -59,6 +59,24 @@ def continued_recipe(
     return laid_over(recipe, shorter_reports(recipe, asked), where=where)
 
 
+def named_after(recipe: Recipe, start: Checkpoint) -> Recipe:
+    """Return a card's recipe under a name that says what the run starts from, unless it is what the card names.
+
+    A run of a recipe from another model gives another model than those that have the recipe's name.
+    """
+    base = plain_name(start)
+    if recipe.starts_from and base == recipe.starts_from:
+        return recipe
+    is_same = base.removesuffix(SUFFIX) == recipe.name
+    name = f"{recipe.name}{SUFFIX}" if is_same else f"{recipe.name}-from-{base}"
+    return recipe.model_copy(update={"name": name, "title": f"{recipe.title}, from {base}"})
+
+
+def plain_name(start: Checkpoint) -> str:
+    """Return the checkpoint's name, safe as a part of another."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", base_name(start.folder, start.provenance)).strip(".-_") or "model"
+
+
 def steps_of(recipe: Recipe, corpus: Corpus, *, epochs: float) -> int:
     """Return how many updates go over the corpus `epochs` times, in the first stage's rows."""
     if not 0 < epochs < 1e6:
@@ -84,7 +102,7 @@ def _plain(start: Checkpoint, corpus: Corpus) -> Recipe:
     """Return the recipe before anything was asked for; its steps are a placeholder."""
     config = start.config
     is_causal = config.family == "gpt2"
-    base = re.sub(r"[^A-Za-z0-9._-]+", "-", base_name(start.folder, start.provenance)).strip(".-_") or "model"
+    base = plain_name(start)
     earlier = (start.provenance.get("recipe") or {}).get("seed")
     words = corpus.manifest.word_starts == "rjieba"
     return Recipe(

@@ -20,7 +20,7 @@ from typing import Any
 
 from clue_bench import files, versions
 from clue_bench.doors import records
-from clue_bench.doors.checkpoint import CONFIG, weights_sha256, write_checkpoint
+from clue_bench.doors.checkpoint import CONFIG, base_name, weights_sha256, write_checkpoint
 from clue_bench.doors.records import (
     CHECKPOINT,
     DataFacts,
@@ -260,7 +260,7 @@ def _completed(
 
 
 def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: Path) -> str:
-    manifest, recipe = pretraining.corpus.manifest, pretraining.recipe
+    manifest, recipe, start = pretraining.corpus.manifest, pretraining.recipe, pretraining.start
     return write_checkpoint(
         folder,
         # The head for labelled pairs has served its purpose, and no class of transformers has one.
@@ -277,6 +277,7 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
             "steps": pretraining.step,
             "learned_positions": pretraining.learned_positions(pretraining.feeds.number),
             "starts_from": record.effective["starts_from_sha256"],
+            "starts_from_name": start and base_name(start.folder, start.provenance),
             "labelled_pairs": record.effective["labelled_pairs"],
             "corpus_sha256": manifest.corpus_sha256,
             "vocabulary_sha256": manifest.tokenizer_sha256,

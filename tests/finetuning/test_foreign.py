@@ -3,6 +3,7 @@
 import gc
 import json
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -163,10 +164,14 @@ def rows(texts):
 
 @pytest.mark.parametrize("max_length", [9, 32, 33, 64])
 @pytest.mark.parametrize("texts", [TEXTS, [(first,) for first, _ in TEXTS]], ids=["pairs", "single"])
-def test_rows_are_those_of_the_folders_own_tokenizer(folder, kind, texts, max_length):
+def test_rows_are_those_of_the_folders_own_tokenizer(folder, kind, texts, max_length, tmp_path):
     start = open_pretrained(folder)
     assert isinstance(start, TransformersModel)
     encoded = encode(rows(texts), start.tokeniser, max_length=max_length)
+    if kind == "gpt2":  # it joins texts as they are: what is written marks the border, in transformers, too
+        start.folder_tokeniser.save(tmp_path)
+        shutil.copy(folder / "config.json", tmp_path)
+        folder = tmp_path
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     for number, row in enumerate(texts):
         options = {"truncation": "longest_first", "max_length": max_length, "return_token_type_ids": True}
@@ -178,6 +183,28 @@ def test_rows_are_those_of_the_folders_own_tokenizer(folder, kind, texts, max_le
             assert encoded.segments[part].max() == len(row) - 1
         else:
             assert not encoded.segments.any()
+
+
+def test_pairs_cut_at_another_place_are_other_rows(folder, kind):
+    start = open_pretrained(folder)
+    two = encode(rows([("我中国人", "在上"), ("我中国", "人在上")]), start.tokeniser, max_length=64)
+    first, second = np.split(two.ids, two.offsets[1:-1])
+    assert first.tolist() != second.tolist()
+    (note,) = start.notes if kind == "gpt2" else ("<end>",)
+    assert "<end>" in note
+
+
+def test_a_tokenizer_without_a_border_and_a_token_for_it_is_refused(tmp_path):
+    size = byte_pairs(tmp_path / "base", pad_token="<pad>")
+    for name in ("tokenizer_config.json", "special_tokens_map.json"):
+        path = tmp_path / "base" / name
+        if path.is_file():
+            values = json.loads(path.read_text())
+            values.pop("eos_token", None)
+            path.write_text(json.dumps(values))
+    transformers.AutoModel.from_config(KINDS["gpt2"][1](size)).save_pretrained(tmp_path / "base")
+    with pytest.raises(ClueBenchError, match="nothing between the texts"):
+        open_pretrained(tmp_path / "base")
 
 
 def padded(start, texts):
@@ -343,10 +370,8 @@ def test_a_tokenizer_that_finds_no_file_of_its_own_is_refused(tmp_path):
     size = wordpieces(tmp_path / "base", tokenizer_class="RobertaTokenizer")
     config = transformers.RobertaConfig(**SIZES, vocab_size=size, type_vocab_size=1)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / "base")
-    start = open_pretrained(tmp_path / "base")
-    assert isinstance(start, TransformersModel)
     with pytest.raises(ClueBenchError, match="tokenizer"):
-        _ = start.tokeniser
+        open_pretrained(tmp_path / "base")
 
 
 def test_gpt2_without_a_pad_token_is_refused(tmp_path):

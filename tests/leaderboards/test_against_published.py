@@ -23,7 +23,7 @@ from clue_bench.leaderboards.runs import measured_tables
 
 MakeRecord = Callable[..., RunRecord]
 SCORES = "model,params,task,split,score,source,note\n"
-COUNTERPARTS = "recipe,model,split,source,note\n"
+COUNTERPARTS = "recipe,parameters,model,split,source,note\n"
 
 
 @pytest.fixture
@@ -40,7 +40,10 @@ def folder(tmp_path: Path) -> Path:
         + "Tiny,7M,AFQMC,dev?,69.00,an issue,\n",
         encoding="utf-8",
     )
-    lines = ("tiny,Tiny,dev,a README,best of 12 settings", 'tiny,Tiny,"test(1.0, leaderboard)",a leaderboard,')
+    lines = (
+        "tiny,7450000,Tiny,dev,a README,best of 12 settings",
+        'tiny,7450000,Tiny,"test(1.0, leaderboard)",a leaderboard,',
+    )
     write_counterparts(tmp_path, *lines)
     return tmp_path
 
@@ -71,7 +74,7 @@ def test_a_difference_is_held_against_the_noise_of_both_scores(
     assert (row.difference, row.verdict) == (Decimal(difference), verdict)
     assert row.noise in (Decimal("1.27"), Decimal("1.28"), Decimal("1.29"))
     assert any("one seed here: the noise is that of sampling alone" in remark for remark in row.remarks)
-    assert row.about == "tiny and Tiny, by the name: best of 12 settings. Source: a README."
+    assert row.about == "tiny and Tiny, by recipe or release and size: best of 12 settings. Source: a README."
 
 
 def test_the_sd_over_seeds_counts_for_the_mean_and_for_the_one_published_run(
@@ -93,7 +96,9 @@ def test_several_seeds_far_from_the_published_score_are_outside_noise(make_recor
 def test_test_scores_a_split_that_is_not_named_and_other_data_get_no_verdict(
     make_record: MakeRecord, folder: Path
 ) -> None:
-    write_counterparts(folder, 'tiny,Tiny,"test(1.0, leaderboard)",a leaderboard,', "tiny,Tiny,dev?,an issue,")
+    write_counterparts(
+        folder, 'tiny,7450000,Tiny,"test(1.0, leaderboard)",a leaderboard,', "tiny,7450000,Tiny,dev?,an issue,"
+    )
     test, unnamed = compared(folder, make_record()).rows
     assert test.verdict == unnamed.verdict == "not comparable"
     assert test.obstacles == ("dev here, test(1.0, leaderboard) there",)
@@ -135,8 +140,10 @@ def test_a_hub_model_is_known_by_its_name_whoever_published_it(make_record: Make
 def test_how_little_a_model_was_pretrained_is_said(make_record: MakeRecord, folder: Path) -> None:
     made = make_record()
     made = made.model_copy(update={"model": made.model.model_copy(update={"pretraining_tokens": 65_536_000})})
-    assert on_dev(folder, made).about.startswith("tiny (here 66 million tokens of pretraining) and Tiny, by the name: ")
-    assert "- tiny (here 66 million tokens of pretraining) and Tiny, by the name: best of 12" in (
+    assert on_dev(folder, made).about.startswith(
+        "tiny (here 66 million tokens of pretraining) and Tiny, by recipe or release and size: "
+    )
+    assert "- tiny (here 66 million tokens of pretraining) and Tiny, by recipe or release and size: best of 12" in (
         compared(folder, made).section
     )
 
@@ -147,7 +154,7 @@ def test_a_model_that_only_answers_the_majority_class_says_so(make_record: MakeR
 
 
 def test_a_counterpart_without_any_published_score_is_an_error(folder: Path) -> None:
-    write_counterparts(folder, "tiny,Tiny,test,a README,")
+    write_counterparts(folder, "tiny,7450000,Tiny,test,a README,")
     with pytest.raises(ClueBenchError, match="Tiny, test, a README"):
         read_counterparts(folder, read_published(folder))
 
@@ -158,22 +165,55 @@ def test_every_counterpart_that_ships_has_scores(published_folder: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "name", ["clue/roberta_chinese_clue_tiny", "uer/roberta-tiny-word-chinese-cluecorpussmall", "albert-base"]
+    ("name", "parameters"),
+    [
+        ("clue/roberta_chinese_clue_tiny", 7_449_936),
+        ("clue-roberta_chinese_clue_tiny", 7_449_936),
+        ("uer-roberta-tiny-word-chinese-cluecorpussmall", 13_279_104),
+        ("albert-base", 10_547_968),
+    ],
 )
 def test_released_models_and_recipes_have_the_counterparts_that_ship(
-    make_record: MakeRecord, published_folder: Path, name: str
+    make_record: MakeRecord, published_folder: Path, name: str, parameters: int
 ) -> None:
-    task = "iflytek"
-    found = compare_with_published(measured_tables([make_record(task, 5000, model=name)]), published_folder)
+    made = make_record("iflytek", 5000, model=name, parameters=parameters)
+    found = compare_with_published(measured_tables([made]), published_folder)
     assert found.rows
     assert not found.without
-    assert all(", by the name: " in row.about for row in found.rows)
+    assert all(", by recipe or release and size: " in row.about for row in found.rows)
+
+
+@pytest.mark.parametrize(
+    ("model", "origin", "parameters", "is_matched"),
+    [
+        ("roberta-word-tiny", None, 13_279_104, True),
+        ("roberta-word-tiny", None, 3_183_488, False),
+        ("mine", "roberta-word-tiny", 13_279_104, True),
+        ("mine", None, 13_279_104, False),
+        ("roberta-word-tiny", "mine", 13_279_104, False),
+        ("roberta-word-tiny-from-bert", None, 13_279_104, False),
+    ],
+)
+def test_a_counterpart_is_found_by_what_the_model_is_not_by_its_name(
+    make_record: MakeRecord, published_folder: Path, model: str, origin: str | None, parameters: int, is_matched: bool
+) -> None:
+    made = make_record("tnews", 5000, model=model, parameters=parameters)
+    made = made.model_copy(update={"model": made.model.model_copy(update={"origin": origin})})
+    found = compare_with_published(measured_tables([made]), published_folder)
+    assert bool(found.rows) == is_matched
+    assert bool(found.without) != is_matched
+    if parameters == 3_183_488:
+        assert found.without == ("roberta-word-tiny (named like a published model, but of another size)",)
 
 
 def test_the_section_is_in_markdown_and_json_with_every_obstacle_numbered(
     make_record: MakeRecord, published_folder: Path
 ) -> None:
-    records = [make_record(task, 7000, model="roberta-tiny-clue", seed=seed) for task in ("afqmc",) for seed in (1, 2)]
+    records = [
+        make_record(task, 7000, model="roberta-tiny-clue", parameters=7_449_936, seed=seed)
+        for task in ("afqmc",)
+        for seed in (1, 2)
+    ]
     board = build(records, published_folder)
     assert "## Measured against published\n\n| 模型 | Published as |" in board.markdown
     line = next(line for line in board.markdown.splitlines() if "69.52%, test(1.0, leaderboard)" in line)

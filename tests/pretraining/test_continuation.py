@@ -18,6 +18,7 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.pretraining.continuation import continued_recipe
+from clue_bench.vocab import Vocabulary
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 GPT2_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
@@ -349,3 +350,49 @@ def test_a_corpus_says_what_its_tokenizer_does(made: Any, text_file: Path, tmp_p
     transformers.BertTokenizer.from_pretrained(folder, do_lower_case=False).save_pretrained(folder)
     corpus = cb.build_corpus(text_file, vocabulary=folder, out=tmp_path / "corpus", workers=1, progress=False)
     assert "keeps capitals" in str(corpus)
+
+
+def test_a_card_trained_from_another_model_says_so_in_its_name(
+    made: Any, corpus_folder: Path, recipe_file: Path, tmp_path: Path
+) -> None:
+    card = {"recipe": str(recipe_file), "corpus": corpus_folder, "tracker": "none", "progress": False}
+    first = cb.pretrain(**card, out=tmp_path / "first", steps=2)
+    card["corpus"], name = corpus_folder, first.record.model.name
+    again = cb.pretrain(**card, out=tmp_path / "again", steps=2, start=first)
+    assert again.record.model.name == f"{name}-continued"
+    assert again.record.model.pretraining_tokens == 2 * first.record.model.pretraining_tokens
+    provenance = read_checkpoint(tmp_path / "again").provenance
+    assert (provenance["starts_from_name"], provenance["starts_from"]) == (name, first.record.model.sha256)
+    renamed = tmp_path / "base-model"
+    (tmp_path / "first" / "checkpoint").rename(renamed)
+    (renamed / "provenance.json").unlink()
+    other = cb.pretrain(**card, out=tmp_path / "other", steps=2, start=renamed)
+    assert other.record.model.name == f"{name}-from-base-model"
+    assert other.record.model.pretraining_tokens is None  # nobody says on how much base-model was trained
+    assert open_pretrained(tmp_path / "other").name == f"{name}-from-base-model"
+    mine = cb.pretrain(**card, out=tmp_path / "mine", steps=2, start=renamed, settings={"name": "mine"})
+    assert mine.record.model.name == "mine"
+
+
+def test_the_tokenizer_of_a_checkpoint_is_checked_on_the_corpus(
+    corpus_folder: Path, recipe_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = {"recipe": str(recipe_file), "corpus": corpus_folder, "steps": 2, "tracker": "none", "progress": False}
+    lines = len(Corpus.open(corpus_folder).sample)
+    checked = cb.pretrain(**card, out=tmp_path / "run").record.effective["tokenizer_check"]
+    assert checked == f"{lines:,} of {lines:,} lines have the same ids in transformers"
+    save = Vocabulary.save
+
+    def save_cased(self: Vocabulary, folder: Path, **settings: Any) -> None:
+        save(self, folder, **settings)
+        config = json.loads((folder / "tokenizer_config.json").read_text())
+        (folder / "tokenizer_config.json").write_text(json.dumps({**config, "do_lower_case": False}))
+        tokenizer = json.loads((folder / "tokenizer.json").read_text())
+        tokenizer["model"]["vocab"] = {t: n for n, t in enumerate(reversed(tokenizer["model"]["vocab"]))}
+        (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+
+    monkeypatch.setattr(Vocabulary, "save", save_cased)
+    with pytest.raises(ClueBenchError, match="other ids than the model"):
+        cb.pretrain(**card, out=tmp_path / "other")
+    (record,) = (tmp_path / "other").glob("*.record.json")
+    assert json.loads(record.read_text())["status"] == "failed"

@@ -56,7 +56,7 @@ def open_pretrained(model: str | Path) -> Pretrained:
             sha256=checkpoint.sha256,
             sizes=checkpoint.config,
             num_parameters=count_parameters(checkpoint.config),
-            notes=checkpoint.notes,
+            notes=(*checkpoint.notes, *(() if tokeniser is None else tokeniser.notes)),
             checkpoint=checkpoint,
             folder_tokeniser=tokeniser,
         )

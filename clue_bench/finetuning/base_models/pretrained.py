@@ -64,7 +64,12 @@ class Pretrained(ABC):
             )
         recipe = self.provenance.get("recipe")
         made = {"recipe": {**recipe, "name": name}} if isinstance(recipe, dict) else {"model": name}
-        return replace(self, provenance={**self.provenance, **made})
+        return replace(self, provenance={**self.provenance, **made, "origin": self.origin or self.name})
+
+    @property
+    def origin(self) -> str | None:
+        """Return the name that the model had before `called`, None if it still has it, or was fine-tuned since."""
+        return None if finetunings(self.provenance) else self.provenance.get("origin")
 
     @property
     @abstractmethod

@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from tokenizers.processors import TemplateProcessing
+
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
 from clue_bench.vocab import TOKENIZER_FILES, VOCABULARY_FILES, Vocabulary, WordPieceRules
@@ -32,12 +34,19 @@ class FolderTokeniser:
         self._tokenizer = load_tokenizer(folder, model_type)
         self._in_texts = {"split_special_tokens": True} if marks_end else {}  # else "[SEP]" in a text is the token
         self.size = len(self._tokenizer)
-        self.layout = self._probe(model_type, segment_types)
+        self._border = ""  # the token that is put between two texts where the tokenizer has none
+        self.layout = self._with_border(self._probe(model_type, segment_types))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return where the tokenizer was not taken at its word."""
+        text = f"{self._folder}: its tokenizer puts nothing between the texts of a pair: {self._border!r} stands there"
+        return (text,) if self._border else ()
 
     @property
     def sha256(self) -> str:
-        """Return the hash of the tokenizer's files."""
-        digest = hashlib.sha256()
+        """Return the hash of the tokenizer's files, and of the border that was put between texts."""
+        digest = hashlib.sha256(self._border.encode())
         for name in TOKENIZER_FILES:
             if (self._folder / name).is_file():
                 digest.update(name.encode() + b"\0" + (self._folder / name).read_bytes())
@@ -88,6 +97,32 @@ class FolderTokeniser:
         raise ClueBenchError(
             f"{self._folder}: a pair of texts does not hold the tokens of its texts in their order",
             f"run clue-bench doctor {self._folder}, which says what the tokenizer does",
+        )
+
+    def _with_border(self, layout: Layout) -> Layout:
+        """Return the layout with a token between the texts of a pair, in the files that are written, too.
+
+        Byte-level tokenizers (GPT2, Qwen2) join texts as they are, so that two pairs would be one row.
+        """
+        places = [token for token, _ in layout.pair]
+        second = len(places) - places[::-1].index(TEXT) - 1
+        if places[second - 1] != TEXT:
+            return layout
+        tokenizer = self._tokenizer
+        named = (tokenizer.sep_token, tokenizer.eos_token, tokenizer.bos_token, tokenizer.cls_token)
+        self._border = next((token for token in named if token), "")
+        if not self._border:
+            raise ClueBenchError(
+                f"{self._folder}: its tokenizer puts nothing between the texts of a pair, and has no token for it",
+                f'add "sep_token" to {_CONFIG}, a token of the vocabulary that texts do not contain',
+            )
+        border = int(tokenizer.convert_tokens_to_ids(self._border))
+        if tokenizer.is_fast and [token for token, _ in layout.single] == [TEXT]:
+            tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+                single="$A", pair=f"$A {self._border} $B", special_tokens=[(self._border, border)]
+            )
+        return layout._replace(
+            pair=(*layout.pair[:second], (border, layout.pair[second - 1][1]), *layout.pair[second:])
         )
 
 

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,25 +58,12 @@ class TransformersModel(Pretrained):
 
     config: Any
     segment_types: int
-
-    @cached_property
-    def _tokenizer(self) -> FolderTokeniser:
-        kind = self.config.model_type
-        # BART, T5 and their like classify the last end token, and refuse rows with different numbers of them.
-        marks_end = bool(getattr(self.config, "is_encoder_decoder", False))
-        tokenizer = FolderTokeniser(self.folder, model_type=kind, segment_types=self.segment_types, marks_end=marks_end)
-        rows = getattr(self.config, "vocab_size", None)
-        if not isinstance(rows, int) or tokenizer.size > rows:
-            raise ClueBenchError(
-                f"{self.folder}: the tokenizer has {tokenizer.size} tokens, config.json says {rows}",
-                "copy the tokenizer that belongs to the weights",
-            )
-        return tokenizer
+    folder_tokeniser: FolderTokeniser
 
     @property
     def tokeniser(self) -> Tokeniser:
         """Return what turns rows into ids."""
-        return self._tokenizer.tokeniser
+        return self.folder_tokeniser.tokeniser
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -85,7 +71,7 @@ class TransformersModel(Pretrained):
         architecture = self.config.to_dict()
         for key in ("_name_or_path", "transformers_version", "id2label", "label2id", "architectures"):
             architecture.pop(key, None)
-        return {"architecture": architecture, "vocabulary": self._tokenizer.sha256, "weights": self.sha256}
+        return {"architecture": architecture, "vocabulary": self.folder_tokeniser.sha256, "weights": self.sha256}
 
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> TransformersClassifier:
         """Return the model with a new head, drawn from torch's global generator.
@@ -119,7 +105,7 @@ class TransformersModel(Pretrained):
         def fill(temporary: Path) -> None:
             with quiet():
                 classifier.model.save_pretrained(temporary)
-            self._tokenizer.save(temporary)
+            self.folder_tokeniser.save(temporary)
 
         return fill_folder(folder, fill, provenance=provenance)
 
@@ -134,7 +120,7 @@ class TransformersModel(Pretrained):
             if hasattr(config, key):
                 setattr(config, key, dropout)
         if getattr(config, "pad_token_id", None) is None:  # GPT2 and its relatives find the last token by it
-            config.pad_token_id = self._tokenizer.layout.pad
+            config.pad_token_id = self.folder_tokeniser.layout.pad
         return config
 
     def _load(self, config: Any) -> tuple[Any, dict[str, Any]]:
@@ -152,7 +138,7 @@ class TransformersModel(Pretrained):
     def _checked(self, model: Any) -> TransformersClassifier:
         """Return the classifier after checking that padding at the end of a row does not change its outputs."""
         classifier = TransformersClassifier(model, has_segments=self.segment_types > 0).eval()
-        layout, text = self.tokeniser.layout, self._tokenizer.ids(["中国a1"])[0]
+        layout, text = self.tokeniser.layout, self.folder_tokeniser.ids(["中国a1"])[0]
         row = [part for token, _ in layout.single for part in (text if token == TEXT else [token])]
         padded = [*row, *[layout.pad] * 3]
         logits = []
@@ -183,16 +169,32 @@ def read_transformers_model(folder: Path) -> TransformersModel:
         sizes = TransformersSizes(int(config.num_hidden_layers), int(config.hidden_size), _max_positions(model, config))
         takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
         segment_types = int(getattr(config, "type_vocab_size", 0) or 0)
+    segment_types = segment_types if segment_types > 1 and takes_segments else 0
+    tokeniser = _tokeniser(folder, config, segment_types)
     return TransformersModel(
         folder=folder,
         provenance=read_provenance(folder),
         sha256=weights_sha256(folder) or "",
         sizes=sizes,
         num_parameters=sum(p.numel() for p in model.base_model.parameters()),
-        notes=(),
+        notes=tokeniser.notes,
         config=config,
-        segment_types=segment_types if segment_types > 1 and takes_segments else 0,
+        segment_types=segment_types,
+        folder_tokeniser=tokeniser,
     )
+
+
+def _tokeniser(folder: Path, config: Any, segment_types: int) -> FolderTokeniser:
+    # BART, T5 and their like classify the last end token, and refuse rows with different numbers of them.
+    marks_end = bool(getattr(config, "is_encoder_decoder", False))
+    tokeniser = FolderTokeniser(folder, model_type=config.model_type, segment_types=segment_types, marks_end=marks_end)
+    rows = getattr(config, "vocab_size", None)
+    if not isinstance(rows, int) or tokeniser.size > rows:
+        raise ClueBenchError(
+            f"{folder}: the tokenizer has {tokeniser.size} tokens, config.json says {rows}",
+            "copy the tokenizer that belongs to the weights",
+        )
+    return tokeniser
 
 
 def _max_positions(model: Any, config: Any) -> int:
