@@ -12,18 +12,15 @@ import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import percent
+from clue_bench.numbers import count, percent
 from clue_bench.stats.significance import (
-    DRAWS,
-    LEVEL,
+    ALPHA,
     ConfidenceInterval,
     Discordance,
-    PairedDifference,
     PairedTest,
-    bootstrap_interval,
+    accuracy_interval,
     mcnemar,
     p_text,
-    paired_bootstrap,
     paired_test,
 )
 from clue_bench.tables import Cell, Shown, Table, make_table
@@ -38,12 +35,18 @@ class Side:
 
     name: str  # "A" or "B"
     runs: list[FinishedRun]
+    clean: Bools
     interval: ConfidenceInterval
 
     @property
     def correct(self) -> Bools:
         """Return which rows are right, (seeds, rows)."""
         return np.stack([run.correct for run in self.runs])
+
+    @property
+    def tested(self) -> Bools:
+        """Return the same of the rows that training does not repeat."""
+        return self.correct[:, self.clean]
 
     @property
     def model(self) -> str:
@@ -62,22 +65,19 @@ class Comparison(Shown):
 
     a: Side
     b: Side
-    difference: PairedDifference
     discordance: Discordance | None
     test: PairedTest
-    """The paired test that leaderboards rank by; Welch's uses rows and seeds, the bootstrap is too sure of few."""
-
-    @property
-    def p_values(self) -> dict[str, float]:
-        """Return the p-values by the name of their test."""
-        return {self.test.name: self.test.p_value, "bootstrap": self.difference.p_value}
+    """The paired test that leaderboards rank by, with the difference and its interval."""
 
     @property
     def is_separated(self) -> bool:
-        """Return whether the interval of the difference excludes 0 and every test agrees."""
-        low, high = self.difference.interval[:2]
-        alpha = 1 - self.difference.interval.level
-        return not low <= 0.0 <= high and all(p < alpha for p in self.p_values.values())
+        """Return whether the test tells the two sides apart."""
+        return self.test.p_value < ALPHA
+
+    @property
+    def num_repeated(self) -> int:
+        """Return how many rows training repeats: the test leaves them out."""
+        return int((~self.a.clean).sum())
 
     @property
     def covers(self) -> str:
@@ -87,21 +87,20 @@ class Comparison(Shown):
             return "another draw of dev rows, and of seeds"
         if max(counts) > 1:
             several = "A" if counts[0] > 1 else "B"
-            return f"another draw of dev rows, and of seeds for {several} only: the other side has one"
+            return f"another draw of dev rows, and of seeds, which vary on the other side as {several}'s do"
         return "another draw of dev rows; not another seed: there is one on each side"
 
     @property
     def verdict(self) -> str:
         """Return the verdict in one sentence."""
-        difference, interval, _ = self.difference
+        name, p_value, difference, interval = self.test
         low, high = 100 * interval.low, 100 * interval.high
-        tests = ", ".join(f"{name} p {p_text(p)}" for name, p in self.p_values.items())
-        evidence = f"{percent(interval.level, 0)} interval of A minus B {low:+.2f} … {high:+.2f} points; {tests}"
+        evidence = f"{percent(interval.level, 0)} interval of A minus B {low:+.2f} … {high:+.2f} points; "
+        evidence += f"{name} p {p_text(p_value)}"
         if self.is_separated:
             better, worse = ("A", "B") if difference > 0 else ("B", "A")
             return f"{better} is better than {worse} by {100 * abs(difference):.2f} points ({evidence})"
-        is_inside = low <= 0.0 <= high
-        where = "lies inside sampling error" if is_inside else "is at its edge: the interval and the tests disagree"
+        where = "lies inside the error" if low <= 0.0 <= high else "is at its edge"
         return f"not separated: the difference of {100 * difference:+.2f} points {where} ({evidence})"
 
     @property
@@ -121,16 +120,17 @@ class Comparison(Shown):
             seeds, first = len(side.runs), side.runs[0].record.run_id
             interval = f"{percent(side.interval.low)} … {percent(side.interval.high)}"
             accuracy = Cell(percent(side.accuracy), side.accuracy)
-            rows.append(
-                [side.name, side.model, accuracy, interval, first if seeds == 1 else f"{seeds} seeds: {first} …"]
-            )
-        split, level = self.a.runs[0].split, self.difference.interval.level
-        return make_table("", ["", "model", f"{split} accuracy", f"{percent(level, 0)} interval", "runs"], rows)
+            runs = first if seeds == 1 else f"{seeds} seeds: {first} …"
+            clean = [percent(float(side.tested.mean()))] if self.num_repeated else []
+            rows.append([side.name, side.model, accuracy, interval, *clean, runs])
+        split, level = self.a.runs[0].split, self.test.interval.level
+        columns = ["", "model", f"{split} accuracy", f"{percent(level, 0)} interval"]
+        return make_table("", [*columns, *(["on clean rows"] if self.num_repeated else []), "runs"], rows)
 
     @property
     def evidence(self) -> Table:
-        """Return the difference, its interval, every test, and the verdict."""
-        interval = self.difference.interval
+        """Return the difference, its interval, the test, and the verdict."""
+        interval = self.test.interval
         rows = [
             (
                 f"{percent(interval.level, 0)} interval",
@@ -138,14 +138,15 @@ class Comparison(Shown):
             ),
             ("it covers", self.covers),
         ]
+        if self.num_repeated:
+            rows.append(("tested on", f"{count(self.a.clean.sum())} rows; {count(self.num_repeated)} are in training"))
         if self.discordance is not None:
-            rows.append(("only A right", f"{self.discordance.only_a:,} of {len(self.a.correct[0]):,} rows"))
+            rows.append(("only A right", f"{self.discordance.only_a:,} of {len(self.a.tested[0]):,} rows"))
             rows.append(("only B right", f"{self.discordance.only_b:,} rows"))
         how = "exact" if self.discordance is not None else "t-test over rows and seeds"
         rows.append((self.test.name, f"p {p_text(self.test.p_value)}, {how}, two-sided"))
-        bootstrap = f"p {p_text(self.difference.p_value)}, two-sided, {interval.draws:,} draws"
-        rows += [("paired bootstrap", bootstrap), ("verdict", self.verdict)]
-        return make_table("", ["A minus B", f"{100 * self.difference.difference:+.2f} points"], rows)
+        rows.append(("verdict", self.verdict))
+        return make_table("", ["A minus B", f"{100 * self.test.difference:+.2f} points"], rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; shares are of 1."""
@@ -154,24 +155,22 @@ class Comparison(Shown):
             "task": first.task.name,
             "split": first.split,
             "rows": len(first.predictions),
+            "repeated_rows": self.num_repeated,
             "data_revision": first.record.data.revision,
             "a": _side_json(self.a),
             "b": _side_json(self.b),
-            "difference": self.difference.difference,
-            "interval": self.difference.interval._asdict(),
+            "difference": self.test.difference,
+            "interval": self.test.interval._asdict(),
             "interval_covers": self.covers,
             "discordant": None if self.discordance is None else self.discordance._asdict(),
             "mcnemar_p": None if self.discordance is None else self.discordance.p_value,
             "welch_p": None if self.discordance is not None else self.test.p_value,
-            "bootstrap_p": self.difference.p_value,
             "is_separated": self.is_separated,
             "verdict": self.verdict,
         }
 
 
-def compare_runs(
-    a: list[Path], b: list[Path], *, split: str = "dev", level: float = LEVEL, draws: int = DRAWS, seed: int = 0
-) -> Comparison:
+def compare_runs(a: list[Path], b: list[Path], *, split: str = "dev") -> Comparison:
     """Compare the runs in the folders `a` with those in `b`; several on a side are seeds of one setting.
 
     Raises ClueBenchError if a folder holds no finished run, the rows are not the same, or a side mixes settings.
@@ -182,18 +181,26 @@ def compare_runs(
         _check_same_rows(first, run)
     for name, runs in sides.items():
         _check_one_setting(name, runs)
+    clean = _clean_rows([run for runs in sides.values() for run in runs])
     left, right = (
-        Side(name, runs, bootstrap_interval(np.stack([r.correct for r in runs]), level=level, draws=draws, seed=seed))
+        Side(name, runs, clean, accuracy_interval(np.stack([run.correct for run in runs])))
         for name, runs in sides.items()
     )
     single = len(left.runs) == len(right.runs) == 1
     return Comparison(
         a=left,
         b=right,
-        difference=paired_bootstrap(left.correct, right.correct, level=level, draws=draws, seed=seed),
-        discordance=mcnemar(left.correct[0], right.correct[0]) if single else None,
-        test=paired_test(left.correct, right.correct),
+        discordance=mcnemar(left.tested[0], right.tested[0]) if single else None,
+        test=paired_test(left.tested, right.tested, is_fixed=(single, single)),
     )
+
+
+def _clean_rows(runs: list[FinishedRun]) -> Bools:
+    """Return which rows training does not repeat, as far as a record of the same data says so; else all of them."""
+    rows = len(runs[0].predictions)
+    known = [run.record.data.repeated for run in runs if run.split == "dev" and run.record.data.repeated is not None]
+    clean = ~np.array(known[0].unpack(), dtype=np.bool_) if known else np.ones(rows, dtype=np.bool_)
+    return clean if clean.any() else ~clean
 
 
 def _check_same_rows(first: FinishedRun, run: FinishedRun) -> None:
@@ -252,6 +259,7 @@ def _side_json(side: Side) -> dict[str, Any]:
         "runs": [run.record.run_id for run in side.runs],
         "seeds": [run.record.seed for run in side.runs],
         "accuracy": side.accuracy,
+        "clean_accuracy": float(side.tested.mean()),
         "accuracies": [float(run.correct.mean()) for run in side.runs],
         "interval": side.interval._asdict(),
     }

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
-from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, bootstrap_interval
+from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, accuracy_interval
 from clue_bench.tasks.own import data_folder, kept_data
 from clue_bench.tasks.task import Task, carried_task, load_task
 
@@ -27,7 +27,6 @@ MAX_PAIRS = 25
 MAX_EXAMPLES = 40
 NUM_BINS = 15  # as in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 COVERAGES = (0.5, 0.8)  # at which the accuracy is reported
-BOOTSTRAP_SEED = 0
 
 
 class ConfusedPair(NamedTuple):
@@ -169,7 +168,7 @@ def examine(folder: Path, data: Path | None = None, *, card: Task | None = None)
         run=run,
         task=task,
         accuracy=float(run.correct.mean()),
-        interval=bootstrap_interval(run.correct, seed=BOOTSTRAP_SEED),
+        interval=accuracy_interval(run.correct),
         macro_f1=macro_f1(classes),
         majority_label=task.labels[majority.number],
         majority_share=majority.rows / len(rows),

@@ -87,7 +87,7 @@ class Outcome(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Benchmark(Shown):
-    """The results of models on tasks, with the baselines; `leaderboard` covers the runs of the best settings."""
+    """The results of models on tasks, with the baselines; `leaderboard` shows the best settings."""
 
     outcomes: tuple[Outcome, ...]
     baselines: Runs
@@ -99,10 +99,12 @@ class Benchmark(Shown):
 
     @cached_property
     def leaderboard(self) -> "Leaderboard":
-        """Return the leaderboard of these runs and the baselines."""
+        """Return the leaderboard of these runs and the baselines; the other settings say what was chosen from."""
         from clue_bench.leaderboards.leaderboard import leaderboard_of
 
-        return leaderboard_of([run.record for run in (*self.runs, *self.baselines)])
+        tried = [trial.record for each in self.outcomes for trial in each.sweep.trials if trial.is_complete]
+        shown = {run.record.run_id for run in self.runs}
+        return leaderboard_of([*tried, *(run.record for run in self.baselines)], shown)
 
     @property
     def settings(self) -> Table:

@@ -26,7 +26,7 @@ Side = Run | Path | str | Runs | Sequence[Run | Path | str]
 def compare(
     a: Side, b: Side, *, split: str = "dev", out: Path | str | None = None
 ) -> "Comparison | PretrainingComparison":
-    """Compare two runs, or two settings over several seeds, on the same rows: McNemar and paired bootstrap.
+    """Compare two runs, or two settings over several seeds, on the same rows: McNemar or Welch.
 
     Several runs on one side must be seeds of one setting. Pretraining runs are compared by their curves, which the page
     `out` lays over each other, by default a file in the first run's folder. Raises ClueBenchError unless both sides

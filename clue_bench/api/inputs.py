@@ -35,9 +35,9 @@ class TaskData(NamedTuple):
     @property
     def facts(self) -> "DataFacts":
         """Return which data set and revision the rows are."""
-        from clue_bench.tasks.files import describe
+        from clue_bench.tasks.rows import describe_rows
 
-        return describe(self.card, self.folder, {split: rows.facts for split, rows in self.rows.items()})
+        return describe_rows(self.card, self.folder, self.rows)
 
 
 @contextmanager

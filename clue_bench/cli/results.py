@@ -107,7 +107,7 @@ def compare(
 ) -> None:
     """Say whether two runs, two settings or two models differ, or lay the curves of pretraining runs over each other.
 
-    Two runs, or two settings over several seeds, on the same rows: McNemar or Welch, and paired bootstrap. Several runs
+    Two runs, or two settings over several seeds, on the same rows: McNemar or Welch. Several runs
     on one side must be seeds of one setting; separate the two sides by --against. Two models: on every task that both
     have records of. Pretraining runs: losses, tokens and seconds, and a page with their curves.
 

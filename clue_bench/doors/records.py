@@ -16,7 +16,7 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
     task            finetune only: name, title and column of the task card, and how its metric is called; the whole card
                     where it is not a built-in one
     data            what was read: name, revision and, per file, rows and md5 found and expected; where dev was held out
-                    of train, which share, by which seed
+                    of train, which share, by which seed; which dev rows training repeats
     model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
                     is_floor (false where it is not said) for a no-pretraining baseline, which started from none: the
                     hash is then that of its specification, and parameters are the coefficients fitted on this task
@@ -32,7 +32,7 @@ it, never skipped.
 import logging
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import pydantic
 
@@ -40,9 +40,11 @@ from clue_bench import files
 from clue_bench.doors.results import (
     BaselineResults,
     Facts,
+    FactsWithLateKeys,
     FinetuneResults,
     PretrainResults,
     Results,
+    RowBits,
     SpeedResults,
 )
 from clue_bench.errors import ClueBenchError
@@ -64,16 +66,6 @@ FEW_REPETITIONS = "few_repetitions"
 
 OFFICIAL = "official"
 """Data revision: row counts and md5 of every file read equal those of the task card."""
-
-
-class FactsWithLateKeys(Facts):
-    """Facts with keys that older records lack, which are written only where they say something."""
-
-    late_keys: ClassVar[tuple[str, ...]]
-
-    @pydantic.model_serializer(mode="wrap")
-    def _without_late_keys(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return {key: value for key, value in serialize(self).items() if value is not None or key not in self.late_keys}
 
 
 class TaskFacts(FactsWithLateKeys):
@@ -116,9 +108,12 @@ class HeldOut(Facts):
 
 
 class DataFacts(FactsWithLateKeys):
-    """The data that a run read. `revision` is "official", or "different-…" or "synthetic-…" with 8 digits of a hash."""
+    """The data that a run read. `revision` is "official", or "different-…" or "synthetic-…" with 8 digits of a hash.
 
-    late_keys = ("held_out",)
+    `repeated` says which dev rows have the texts of a training row, character by character.
+    """
+
+    late_keys = ("held_out", "repeated")
 
     name: str
     revision: str
@@ -127,6 +122,7 @@ class DataFacts(FactsWithLateKeys):
     corpus_sha256: str | None = None
     vocabulary_sha256: str | None = None
     held_out: HeldOut | None = None
+    repeated: RowBits | None = None
 
 
 class ModelFacts(FactsWithLateKeys):

@@ -12,7 +12,7 @@ older records lack are optional; they are written only where they were given, so
 import base64
 import binascii
 from collections.abc import Iterable
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -26,6 +26,9 @@ SYNTHETIC_ROWS = "synthetic rows"
 
 ACCURACY_TOLERANCE = 1e-4  # `accuracy` is written beside `correct` and `rows`: it may be rounded, not contradict them
 
+CONSTANT_SHARE = 0.99
+"""Share of predictions in one class, above which a model counts as constant."""
+
 Count = pydantic.PositiveInt
 Share = pydantic.Field(ge=0.0, le=1.0)
 
@@ -34,6 +37,16 @@ class Facts(pydantic.BaseModel):
     """Base of a record's parts: frozen, no unknown keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="constants")
+
+
+class FactsWithLateKeys(Facts):
+    """Facts with keys that older records lack, which are written only where they say something."""
+
+    late_keys: ClassVar[tuple[str, ...]]
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_late_keys(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {key: value for key, value in serialize(self).items() if value is not None or key not in self.late_keys}
 
 
 class Results(Facts):
@@ -111,8 +124,8 @@ class PretrainResults(Results):
     curve: Curve | None = None
 
 
-class CorrectRows(Facts):
-    """Which rows of a split a run has right, in the order of its predictions, so that paired tests need no more.
+class RowBits(Facts):
+    """One bit for each row of a split, in their order: which are right, or which training repeats.
 
     `bits` is Base64 of one bit per row, the first row in the highest bit of the first byte; the bits that fill the last
     byte are 0. A dev set of 12,241 rows takes 2 KB.
@@ -168,6 +181,17 @@ class DevScores(Facts):
     majority_label: str
     majority_share: float = Share
 
+    @property
+    def is_constant(self) -> bool:
+        """Return whether (nearly) every prediction is the same label."""
+        return self.top_share >= CONSTANT_SHARE
+
+    @property
+    def hits_majority(self) -> bool:
+        """Return whether (nearly) only the majority label was predicted, or nothing better than that."""
+        says_majority = self.is_constant and self.top_label == self.majority_label
+        return says_majority or self.accuracy <= self.majority_share
+
     @pydantic.model_validator(mode="after")
     def _numbers_agree(self) -> Self:
         if self.correct > self.rows:
@@ -177,12 +201,26 @@ class DevScores(Facts):
         return self
 
 
-class EvaluationScores(DevScores):
-    """Scores of one evaluation on dev during training; `train_loss` is the mean since the previous evaluation."""
+class EvaluationScores(DevScores, FactsWithLateKeys):
+    """Scores of one evaluation on dev during training; `train_loss` is the mean since the previous evaluation.
+
+    `right` says which rows are right, so that it can be told how much choosing among the evaluations flatters.
+    """
+
+    late_keys = ("right",)
 
     step: int
     epoch: float
     train_loss: float
+    right: RowBits | None = pydantic.Field(default=None, strict=False)
+
+
+class CleanScores(Facts):
+    """Accuracy on the dev rows that training does not repeat."""
+
+    rows: Count
+    correct: int = pydantic.Field(ge=0)
+    accuracy: float = Share
 
 
 class TaskResults(Results):
@@ -200,14 +238,20 @@ class TaskResults(Results):
     train_seconds: float | None = None
     predictions: dict[str, str] = {}  # by split, the file in the run's folder
     predictions_sha256: dict[str, str] = {}
-    dev_correct: CorrectRows | None = None
+    dev_correct: RowBits | None = None
+    dev_clean: CleanScores | None = None  # None where training repeats every row
     weights_sha256: str | None = None
     peak_memory_mib: int | None = None
 
     @property
-    def num_dev_scores(self) -> int:
-        """Return how many dev scores the run's score was chosen from."""
-        return max(1, len(self.evaluations))
+    def non_constant(self) -> EvaluationScores | None:
+        """Return the most accurate evaluation whose predictions are not all one label; None if there is none."""
+        return max((each for each in self.evaluations if not each.is_constant), key=lambda e: e.accuracy, default=None)
+
+    @property
+    def choices(self) -> "list[EvaluationScores] | list[TriedC]":
+        """Return the scores on dev that the run's score was chosen from; none where nothing was chosen."""
+        return self.evaluations
 
     @pydantic.model_validator(mode="after")
     def _correct_rows_are_those_counted(self) -> Self:
@@ -229,12 +273,15 @@ class FinetuneResults(TaskResults):
     weights_dropped: bool = False  # the checkpoint was deleted on purpose; weights_sha256 is what it had
 
 
-class TriedC(Facts):
-    """Scores on dev of a linear model with one strength of regularisation."""
+class TriedC(FactsWithLateKeys):
+    """Scores on dev of a linear model with one strength of regularisation; `right` says which rows are right."""
+
+    late_keys = ("right",)
 
     C: float
     accuracy: float = Share
     macro_f1: float = Share
+    right: RowBits | None = None
 
 
 class BaselineResults(TaskResults):
@@ -246,9 +293,9 @@ class BaselineResults(TaskResults):
     num_features: int | None = None
 
     @property
-    def num_dev_scores(self) -> int:
-        """Return how many dev scores the run's score was chosen from."""
-        return max(1, len(self.tried))
+    def choices(self) -> list[EvaluationScores] | list[TriedC]:
+        """Return the scores on dev that the run's score was chosen from; none where nothing was chosen."""
+        return self.tried
 
 
 class SpeedFacts(Results):

@@ -27,11 +27,10 @@ from clue_bench import versions
 from clue_bench.doors import records
 from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
-from clue_bench.doors.results import BaselineResults
+from clue_bench.doors.results import BaselineResults, RowBits
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions, score
-from clue_bench.tasks.files import describe
-from clue_bench.tasks.rows import Rows
+from clue_bench.tasks.rows import Rows, describe_rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 
@@ -158,7 +157,7 @@ def _record(
         effective=specification,
         seed=seed,
         task=task.facts,
-        data=describe(task, data, {split: part.facts for split, part in rows.items()}),
+        data=describe_rows(task, data, rows),
         model=ModelFacts(
             name=f"floor-{kind}",
             parameters=0,
@@ -225,8 +224,9 @@ def fit_tfidf(rows: dict[str, Rows], *, num_classes: int, metric: str, seed: int
     tried, best, best_value = [], None, -1.0
     for c in CHOICES_OF_C:
         model = LinearSVC(C=c, tol=TOLERANCE, random_state=seed).fit(features["train"], labels)
-        scores = score(gold, margins(model, features["dev"], num_classes=num_classes).argmax(axis=1))
-        tried.append({"C": c, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1})
+        chosen = margins(model, features["dev"], num_classes=num_classes).argmax(axis=1)
+        scores, right = score(gold, chosen), RowBits.pack(chosen == gold)
+        tried.append({"C": c, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "right": right})
         if (value := float(getattr(scores, metric))) > best_value:
             best, best_value = model, value
     assert best is not None

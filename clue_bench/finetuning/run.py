@@ -43,8 +43,7 @@ from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_s
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.state import load_state, save_state
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
-from clue_bench.tasks.files import describe
-from clue_bench.tasks.rows import Rows
+from clue_bench.tasks.rows import Rows, describe_rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
@@ -108,7 +107,7 @@ class Plan:
     @property
     def data_facts(self) -> DataFacts:
         """Return which data set and revision the rows are."""
-        return describe(self.task, self.data, {split: rows.facts for split, rows in self.rows.items()})
+        return describe_rows(self.task, self.data, self.rows)
 
     @property
     def total_steps(self) -> int:
@@ -363,7 +362,7 @@ def _results(
         stopped_early=finetuning.stopped_early,
         evaluation_rows_per_second=finetuning.evaluation_rows_per_second,
         evaluations=[
-            EvaluationScores(step=e.step, epoch=e.epoch, train_loss=e.loss, **scores(e).model_dump())
+            EvaluationScores(step=e.step, epoch=e.epoch, train_loss=e.loss, right=e.right, **scores(e).model_dump())
             for e in finetuning.evaluations
         ],
         train_seconds=finetuning.train_seconds,

@@ -13,15 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.doors.results import CorrectRows, DevScores
+from clue_bench.doors.results import CONSTANT_SHARE, CleanScores, DevScores, RowBits
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.rows import UNLABELLED, Rows
+from clue_bench.tasks.rows import UNLABELLED, Rows, repeated_rows
 from clue_bench.tasks.task import Task
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-CONSTANT_SHARE = 0.99  # of predictions in one class, above which a model counts as constant
 
 
 class Scores(NamedTuple):
@@ -90,12 +88,13 @@ def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
 class SavedPredictions(NamedTuple):
     """A record's facts about predictions: their files and hashes by split, and which rows of dev are right.
 
-    `test` has the scores of labelled test sets.
+    `test` has the scores of labelled test sets, `dev_clean` those on the dev rows that training does not repeat.
     """
 
     predictions: dict[str, str]
     predictions_sha256: dict[str, str]
-    dev_correct: CorrectRows | None
+    dev_correct: RowBits | None
+    dev_clean: CleanScores | None
     test: dict[str, DevScores]
 
 
@@ -103,17 +102,21 @@ def save_predictions(
     run: Path, task: Task, rows: dict[str, Rows], predicted: Iterable[tuple[str, Classes, Floats]]
 ) -> SavedPredictions:
     """Write the predictions of every split, given as name, classes (rows,) and probabilities (rows, classes)."""
-    files, hashes, dev_correct = {}, {}, None
+    files, hashes, dev_correct, dev_clean = {}, {}, None, None
     test: dict[str, DevScores] = {}
     for split, classes, probabilities in predicted:
         path = predictions_path(run, split)
         if split == "dev":
-            dev_correct = CorrectRows.pack(classes == rows[split].labels)
+            right = classes == rows[split].labels
+            dev_correct, clean = RowBits.pack(right), right[~repeated_rows(rows)]
+            if len(clean):
+                num_right = int(clean.sum())
+                dev_clean = CleanScores(rows=len(clean), correct=num_right, accuracy=num_right / len(clean))
         elif (is_known := rows[split].labels != UNLABELLED).any():
             test[split] = _scores_of(task, rows[split].labels[is_known], classes[is_known], probabilities[is_known])
         hashes[split] = write_predictions(path, _predictions(task, rows[split], classes, probabilities))
         files[split] = str(path.relative_to(run))
-    return SavedPredictions(files, hashes, dev_correct, test)
+    return SavedPredictions(files, hashes, dev_correct, dev_clean, test)
 
 
 def _scores_of(task: Task, gold: Classes, classes: Classes, probabilities: Floats) -> DevScores:

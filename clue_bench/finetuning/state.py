@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.score import Scores
 from clue_bench.finetuning.train import Evaluation, Finetuning
@@ -62,7 +63,8 @@ def _restore(finetuning: Finetuning, state: dict[str, Any]) -> None:
         finetuning.start_average().load(state["average"])
     finetuning.counters = state["counters"]
     finetuning.evaluations = [
-        Evaluation(**{**each, "scores": Scores(**each["scores"])}) for each in state["evaluations"]
+        Evaluation(**{**each, "scores": Scores(**each["scores"]), "right": _bits(each.get("right"))})
+        for each in state["evaluations"]
     ]
     if state["best"] is not None:
         finetuning.best = finetuning.evaluations[state["best"]]
@@ -71,4 +73,9 @@ def _restore(finetuning: Finetuning, state: dict[str, Any]) -> None:
 
 
 def _plain(evaluation: Evaluation) -> dict[str, Any]:
-    return {**vars(evaluation), "scores": evaluation.scores._asdict()}
+    right = None if evaluation.right is None else evaluation.right.model_dump()
+    return {**vars(evaluation), "scores": evaluation.scores._asdict(), "right": right}
+
+
+def _bits(values: dict[str, Any] | None) -> RowBits | None:
+    return None if values is None else RowBits(**values)

@@ -33,7 +33,6 @@ from clue_bench.finetuning.run import (
     run,
     write_failure,
 )
-from clue_bench.finetuning.score import CONSTANT_SHARE
 from clue_bench.finetuning.train import Finetuning, FinetuningReport
 from clue_bench.finetuning.workers import RunRequest, num_workers, side_by_side
 
@@ -192,14 +191,14 @@ class _Weights:
 
     def __init__(self, keep: Keep | None) -> None:
         self._keep = keep
-        self._best: tuple[tuple[bool, float, int], Path, FinetuneRecord] | None = None
+        self._best: tuple[tuple[float, int], Path, FinetuneRecord] | None = None
         self.changed: dict[Path, FinetuneRecord] = {}
 
     def after_run(self, folder: Path, record: FinetuneRecord, *, order: int) -> None:
         """Drop the run's weights, or those of the best one so far if it is better; the first in `order` wins ties."""
         if self._keep in (None, "all") or record.status != "completed":
             return
-        score = (*rank(record), -order)
+        score = (rank(record), -order)
         if self._keep == "best" and (self._best is None or score > self._best[0]):
             worse, self._best = self._best, (score, folder, record)
             if worse is None:
@@ -299,11 +298,10 @@ def _side_by_side(requests: Sequence[RunRequest], before: float, workers: int) -
         before += 1
 
 
-def _rank(trial: Trial) -> tuple[bool, float]:
+def _rank(trial: Trial) -> float:
     return rank(trial.record)
 
 
-def rank(record: FinetuneRecord) -> tuple[bool, float]:
-    """Return the key by which settings are compared: constant predictions count only if there is nothing else."""
-    dev = record.completed_results.dev
-    return dev.top_share < CONSTANT_SHARE, float(getattr(dev, record.task.metric))
+def rank(record: FinetuneRecord) -> float:
+    """Return the key by which settings are compared: the score on dev by the task's metric."""
+    return float(getattr(record.completed_results.dev, record.task.metric))

@@ -1,9 +1,8 @@
 """The fine-tuning loop: a generator of reports.
 
 Input: a classifier, tokenised train and dev splits, settings. Output: reports, and the best weights on dev.
-"Best" is by the task's metric, and the earlier evaluation wins ties; an evaluation whose predictions are all one class
-counts only if there is no other, since a constant needs no model. If an average of the weights is kept (EMA), the
-average is evaluated and saved.
+"Best" is the highest by the task's metric, whatever was predicted, and the earlier evaluation wins ties. If an average
+of the weights is kept (EMA), the average is evaluated and saved.
 
 With every option of `settings` off, an update is one forward pass, one backward pass and one step of AdamW. The same
 seed gives the same numbers with any of them: masks are functions of (seed, step, row), and torch's generator, from
@@ -22,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from clue_bench.doors.results import RowBits
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, training_batches
 from clue_bench.finetuning.predict import predict_logits
@@ -72,6 +72,7 @@ class Evaluation:
     loss: float
     dev_loss: float
     scores: Scores
+    right: RowBits | None = None  # which rows of dev; states of older versions lack it
 
 
 @dataclass(frozen=True)
@@ -211,14 +212,14 @@ class Finetuning:
         return float(self.settings.layer_decay ** (self.model.num_layers + 1 - self.model.layer_of(parameter)))
 
     def _is_out_of_patience(self) -> bool:
-        """Return whether the best evaluation lies `patience` evaluations back.
+        """Return whether there have been `patience` evaluations since the best one, constant ones not counted.
 
         As long as all predictions are one class, the model has not begun to learn, which is no reason to give up: small
         models stay at AFQMC's majority class for whole epochs.
         """
-        if not self.settings.patience or self.best is None or self.best.scores.is_constant:
+        if not self.settings.patience or self.best is None:
             return False
-        since = [evaluation for evaluation in self.evaluations if evaluation.step > self.best.step]
+        since = [each for each in self.evaluations if each.step > self.best.step and not each.scores.is_constant]
         return len(since) >= self.settings.patience
 
     def _learning_rate(self, step: int) -> float:
@@ -316,13 +317,14 @@ class Finetuning:
         check_weights(model, step=step, hint=self._slower)
         logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
         self.evaluation_seconds += time.perf_counter() - started
-        gold = torch.from_numpy(self.dev.labels)
+        gold, chosen = torch.from_numpy(self.dev.labels), logits.argmax(axis=1)
         evaluation = Evaluation(
             step=step,
             epoch=step / self.steps_per_epoch,
             loss=loss,
             dev_loss=float(F.cross_entropy(torch.from_numpy(logits), gold)),
-            scores=score(self.dev.labels, logits.argmax(axis=1)),
+            scores=score(self.dev.labels, chosen),
+            right=RowBits.pack(chosen == self.dev.labels),
         )
         self.evaluations.append(evaluation)
         if self.best is None or self._rank(evaluation) > self._rank(self.best):
@@ -331,5 +333,5 @@ class Finetuning:
             self.best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return evaluation
 
-    def _rank(self, evaluation: Evaluation) -> tuple[bool, float]:
-        return not evaluation.scores.is_constant, float(getattr(evaluation.scores, self.metric))
+    def _rank(self, evaluation: Evaluation) -> float:
+        return float(getattr(evaluation.scores, self.metric))

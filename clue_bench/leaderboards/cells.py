@@ -3,22 +3,34 @@
 A cell is one model on one task and one data revision: the mean over seeds, with everything a reader needs to judge it.
 `runs` makes the tables of run records.
 
+The accuracy shown is that of all dev rows, which published ones are of. Rows whose texts stand in training, too,
+measure memory: models are ranked and held against floors on the clean rows, the others, as soon as a record says which.
+
 A floor is a model without any pretraining. It is a row like the others, below them, and each cell of its column is
 compared with it, never with a floor on another revision or number of rows. Beating it means being strictly better.
 
-Choosing the best of N dev scores flatters a cell by about E[max of N standard normals] × σ, with σ² = sd over seeds² +
-sampling error². This estimate is usually too high: the largest of N is larger the less they have in common, and the
-evaluations of one run share the rows and most of the weights. With one seed, σ is unknown, and there is no estimate.
+A run's score is that of its best evaluation, whatever was predicted; where that is (nearly) one class, the cell is
+marked, and the best evaluation that is not stands beside it.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
 
 from clue_bench.doors.records import MAJORITY_CLASS, OFFICIAL
 from clue_bench.leaderboards.scores import SPLIT, half_up, percentage, score_of
-from clue_bench.stats.significance import Bools, expected_maximum, wilson_interval
+from clue_bench.stats.significance import (
+    Bools,
+    PairTests,
+    accuracy_interval,
+    pair_tests,
+    rows_variance,
+    wilson_interval,
+)
 from clue_bench.tables import MISSING
 
 CLUE = "clue"
@@ -64,6 +76,9 @@ class MeasuredCell:
     settings: str
     num_settings: int
     accuracies: tuple[Fraction, ...]  # one per seed
+    non_constant: tuple[Fraction | None, ...]
+    """One per seed: of the best evaluation whose predictions are not all one class; None if there is none."""
+    has_constant: bool  # the shown evaluation of a seed predicts (nearly) one class
     macro_f1: Fraction
     majority_shares: tuple[Fraction, ...]  # distinct; one, since the rows are the same
     best_steps: tuple[int, ...]
@@ -71,6 +86,7 @@ class MeasuredCell:
     commits: tuple[str, ...]
     flags: tuple[tuple[str, int], ...]  # flag, number of runs that have it
     dev_scores: int  # how many dev scores the displayed one was chosen from: one run's scores for every setting
+    bias: float | None  # of choosing, as a share of 1; None if a record does not say what was right in each score
     precisions: tuple[str, ...]
     machines: tuple[str, ...]
     seconds: float  # of all runs together
@@ -79,11 +95,51 @@ class MeasuredCell:
     other_files: str  # files of the data that differ from the task card, in words
     correct: Bools | None = field(compare=False, repr=False)
     """Which dev rows are right, (seeds, rows); None if one of the records does not say."""
+    clean: Bools | None = field(default=None, compare=False, repr=False)
+    """Which dev rows training does not repeat, (rows,); None if no record of the column says so."""
 
     @property
     def accuracy(self) -> Fraction:
         """Return the mean over seeds."""
         return mean_of_shares(self.accuracies)
+
+    @property
+    def tested(self) -> Bools | None:
+        """Return what tests compare, (seeds, rows): `correct` on the clean rows, on all if they are not known."""
+        return self.correct if self.correct is None or self.clean is None else self.correct[:, self.clean]
+
+    @property
+    def clean_accuracy(self) -> Fraction | None:
+        """Return the mean over seeds on the clean rows; None if they are not known, or there are none."""
+        if self.tested is None or self.clean is None or not self.clean.any():
+            return None
+        return Fraction(int(self.tested.sum()), self.tested.size)
+
+    @property
+    def ranked_accuracy(self) -> Fraction:
+        """Return the accuracy that models are compared by: on the clean rows, where it is known."""
+        return self.accuracy if self.clean_accuracy is None else self.clean_accuracy
+
+    @property
+    def repeated_rows(self) -> int | None:
+        """Return how many dev rows training repeats; None if no record says so."""
+        return None if self.clean is None else int((~self.clean).sum())
+
+    @property
+    def clean_text(self) -> str:
+        """Return `53.74% of 8,901 rows`, `all rows` where training repeats none, a dash if that is not known."""
+        if self.clean is None or self.repeated_rows == 0:
+            return MISSING if self.clean is None else "all rows"
+        share = self.clean_accuracy
+        return MISSING if share is None else f"{percentage(share)}% of {int(self.clean.sum()):,} rows"
+
+    @property
+    def non_constant_text(self) -> str:
+        """Return the mean of the best evaluations that are not constant, where a shown one is; else a dash."""
+        if self.is_floor or not self.has_constant:
+            return MISSING
+        known = [share for share in self.non_constant if share is not None]
+        return f"{percentage(mean_of_shares(known))}%" if len(known) == len(self.non_constant) else "none"
 
     @property
     def percent(self) -> Decimal:
@@ -100,35 +156,34 @@ class MeasuredCell:
 
     @property
     def sampling_error(self) -> Decimal:
-        """Return the binomial standard error (1 sigma) in points: the effect of another dev set of this size.
+        """Return the standard error (1 sigma) in points that another draw of dev rows gives the mean over these seeds.
 
-        More seeds do not reduce it: they all see the same rows.
+        It is binomial for one seed, and where a record does not say which rows were right.
         """
+        if self.correct is not None:
+            return _root_in_points(Fraction(rows_variance(self.correct)))
         return _root_in_points(self.accuracy * (1 - self.accuracy) / self.column.dev_rows)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Return Wilson's 95 % interval of the accuracy, from the dev rows alone, as shares of 1."""
+        """Return the 95 % interval of the accuracy, as shares of 1: over dev rows, and seeds if there are several."""
+        if self.correct is not None:
+            return accuracy_interval(self.correct)[:2]
         return wilson_interval(float(self.accuracy), self.column.dev_rows)
 
     @property
     def selection_bias(self) -> Decimal | None:
-        """Return roughly how much choosing adds, in percentage points; 0 for a single score, None for one seed."""
-        if self.dev_scores == 1:
-            return Decimal("0.00")
-        if self.deviation is None:
-            return None
-        noise = (self.deviation**2 + self.sampling_error**2).sqrt()
-        return half_up(Decimal(expected_maximum(self.dev_scores)) * noise)
+        """Return about how much choosing adds, in percentage points; None if a record says too little."""
+        return None if self.bias is None else half_up(Decimal(self.bias) * 100)
 
     @property
     def selection_text(self) -> str:
-        """Return the text `15 scores (≈ 1.22)`, `60 scores of 4 settings (≈ 1.71)`; a dash where nothing was chosen."""
+        """Return the text `15 scores (≈ 0.22)`, `60 scores of 4 settings (≈ 0.71)`; a dash where nothing was chosen."""
         if self.dev_scores == 1:
             return MISSING
         bias = self.selection_bias
         settings = f" of {self.num_settings} settings" * (self.num_settings > 1)
-        return f"{self.dev_scores} scores{settings} ({'one seed' if bias is None else f'≈ {bias}'})"
+        return f"{self.dev_scores} scores{settings}" + ("" if bias is None else f" (≈ {bias})")
 
     @property
     def commit_text(self) -> str:
@@ -168,6 +223,29 @@ class MeasuredModel:
 
 
 @dataclass(frozen=True)
+class ColumnTests:
+    """The paired tests of a column's models, by label: of all whose records say which rows were right."""
+
+    labels: tuple[str, ...]
+    untested: tuple[str, ...]
+    tests: PairTests | None
+
+    @property
+    def one_seed(self) -> tuple[str, ...]:
+        """Return the models with a single seed that no other model of the column says the variance of."""
+        if self.tests is None:
+            return ()
+        is_unknown = np.isnan(self.tests.variance.diagonal())
+        return tuple(label for label, unknown in zip(self.labels, is_unknown, strict=True) if unknown)
+
+    def pair(self, label: str, other: str) -> PairTests | None:
+        """Return the tests of two models; None if one of them is in no test, or varies nobody knows how."""
+        if self.tests is None or {label, other} - set(self.labels) or {label, other} & set(self.one_seed):
+            return None
+        return self.tests.of([self.labels.index(label), self.labels.index(other)])
+
+
+@dataclass(frozen=True)
 class MeasuredTable:
     """One table: one data set, one revision per column.
 
@@ -195,15 +273,36 @@ class MeasuredTable:
         """Return all cells, row by row."""
         return [cell for model in self.models for cell in model.cells.values()]
 
+    @cached_property
+    def tests(self) -> dict[str, ColumnTests]:
+        """Return the paired tests of every column by its name."""
+        return {column.name: self._tests_of(column.name) for column in self.columns}
+
+    def _tests_of(self, column: str) -> ColumnTests:
+        cells = {model.label: model.cells[column] for model in self.models if column in model.cells}
+        right = {label: cell.tested for label, cell in cells.items() if cell.tested is not None and cell.tested.size}
+        untested = tuple(label for label in cells if label not in right)
+        is_fixed = [cells[label].is_floor for label in right]
+        tests = pair_tests(list(right.values()), is_fixed=is_fixed) if right else None
+        return ColumnTests(tuple(right), untested, tests)
+
     def floor_of(self, column: str) -> MeasuredModel | None:
         """Return the best floor of a column, the first row of equals; None if no floor was run on it."""
         floors = [model for model in self.models if model.is_floor and column in model.cells]
-        return max(floors, key=lambda model: model.cells[column].accuracy, default=None)
+        return max(floors, key=lambda model: model.cells[column].ranked_accuracy, default=None)
 
     def over_floor(self, cell: MeasuredCell) -> Fraction | None:
-        """Return by what share of 1 a model exceeds the best floor; None for a floor, or if none was run."""
+        """Return by what share of 1 a model exceeds the best floor; None for a floor, or if none was run.
+
+        On the clean rows, unless one of the two does not say which of them were right.
+        """
         floor = self.floor_of(cell.column.name)
-        return None if cell.is_floor or floor is None else cell.accuracy - floor.cells[cell.column.name].accuracy
+        if cell.is_floor or floor is None:
+            return None
+        other = floor.cells[cell.column.name]
+        if cell.clean_accuracy is None or other.clean_accuracy is None:
+            return cell.accuracy - other.accuracy
+        return cell.clean_accuracy - other.clean_accuracy
 
     def misses_floor(self, cell: MeasuredCell) -> bool:
         """Return whether a floor was run on the cell's column and the model is no better."""

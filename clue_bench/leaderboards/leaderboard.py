@@ -5,7 +5,7 @@ the same bytes: nothing here depends on the time, the machine or the locale. It 
 nothing.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,12 +33,13 @@ NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tu
 
 READING = (
     f"Every measured number is accuracy on the {SPLIT} set, from run records, at the best of a run's {SPLIT} "
-    "evaluations.",
+    "evaluations, whatever that predicted. Models are ranked and held against floors on the rows whose texts do not "
+    "stand in training.",
     f"A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. Of the "
     "settings with the most seeds, the cell shows the one with the best mean; the number of all settings is stated. Of "
     "several runs of one seed, the first by its name counts.",
-    "sd is the sample standard deviation over seeds; the sampling error is binomial, 1 sigma, from the number of "
-    f"{SPLIT} rows, and more seeds do not shrink it; both are in percentage points.",
+    "sd is the sample standard deviation over seeds; the sampling error, 1 sigma, is what another draw of as many "
+    f"{SPLIT} rows would change of the mean over these seeds; both are in percentage points.",
     "The majority share is what always answering the most frequent class would score.",
     "The floor is the best simple model without any pretraining, trained on the same data, its settings too chosen on "
     f"the {SPLIT} set; a model beats it by being strictly better.",
@@ -88,9 +89,13 @@ class Leaderboard(Shown):
     @property
     def by_run(self) -> dict[str, dict[str, Any]]:
         """Return run id → values of its cell, as plain values."""
-        cells = ((cell, table) for table in self.measured for cell in table.cells)
         return {
-            run_id: values for cell, table in cells for values in [cell_values(cell, table)] for run_id in cell.runs
+            run_id: values
+            for table in self.measured
+            for model in table.models
+            for cell in model.cells.values()
+            for values in [cell_values(model.label, cell, table)]
+            for run_id in cell.runs
         }
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -159,13 +164,14 @@ def build(records: Iterable[RunRecord], published_folder: Path | None = None) ->
     )
 
 
-def leaderboard_of(records: Iterable[RunRecord]) -> Leaderboard:
+def leaderboard_of(records: Iterable[RunRecord], shown: Collection[str] = ()) -> Leaderboard:
     """Build the board of these runs alone, without published tables, as at the end of `bench`.
 
+    `shown` are the run_ids of the settings that were chosen; the runs of others only say what they were chosen from.
     Raises ClueBenchError as `build` does.
     """
     given = list(records)
-    measured = tuple(measured_tables(given))
+    measured = tuple(measured_tables(given, shown))
     return Leaderboard(measured, PublishedComparison((), ()), (), tuple(unfinished_runs(given)), 0)
 
 
@@ -202,6 +208,9 @@ def _cell_json(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
     over, bias = table.over_floor(cell), cell.selection_bias
     return {
         "accuracy": float(cell.percent),
+        "clean_accuracy": None if cell.clean_accuracy is None else float(percentage(cell.clean_accuracy)),
+        "repeated_rows": cell.repeated_rows,
+        "non_constant": [None if share is None else float(percentage(share)) for share in cell.non_constant],
         "sd": None if cell.deviation is None else float(cell.deviation),
         "sampling_error": float(cell.sampling_error),
         "macro_f1": float(percentage(cell.macro_f1)),

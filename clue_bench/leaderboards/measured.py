@@ -22,7 +22,7 @@ from clue_bench.leaderboards.cells import (
     MeasuredTable,
     cell_address,
 )
-from clue_bench.leaderboards.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, ranks_of
+from clue_bench.leaderboards.ranks import NO_TEST_NOTE, ONE_SEED_NOTE, RANK_NOTE, Ranks, ranks_of
 from clue_bench.leaderboards.scores import (
     SCORE,
     SCORE_COLUMNS,
@@ -32,7 +32,7 @@ from clue_bench.leaderboards.scores import (
     percent_text,
     percentage,
 )
-from clue_bench.stats.significance import LEVEL, PairedTest, p_text, paired_test
+from clue_bench.stats.significance import LEVEL, PairedTest, p_text
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
 
 LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
@@ -51,12 +51,17 @@ FLOORS_NOTE = (
 )
 SELECTION_NOTE = (
     "Selection bias (≈): about what choosing the best of N dev scores, the sum over settings of the scores of a run, "
-    "adds to a cell, in points: E[max of N standard normals] × √(sd over seeds² + sampling error²). Scores of one run "
-    "have much in common, so the true figure is smaller as a rule; with one seed, there is no sd and no figure."
+    "adds to a cell, in points: the choice is repeated on redrawn dev rows, and the chosen held against its score on "
+    "the rows as they are. Records of older versions do not say enough for it."
+)
+BEST_NOTE = (
+    "A run's score is that of its best evaluation on dev, whatever that predicted; where it is (nearly) one class, the "
+    "best evaluation that is not stands beside it."
 )
 SUMMARY_NOTE = (
-    "The interval is Wilson's over dev rows alone; p is that of the leaderboard's paired test against the best floor, "
-    "before any correction: McNemar's of one run against one, otherwise Welch's over rows and seeds."
+    "The interval is over dev rows and seeds, of one seed over rows alone; p is that of the leaderboard's paired test "
+    "against the best floor, before any correction. A model with one seed varies as the others of its task do; where "
+    "none has several seeds, there is no p."
 )
 
 
@@ -123,10 +128,10 @@ def cell_table(tables: Iterable[MeasuredTable]) -> Table:
     return make_table("Measured cells", CELL_COLUMNS, rows)
 
 
-def cell_values(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
+def cell_values(label: str, cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
     """Return the results of a cell as plain values, shares of 1, with its test against the best floor."""
     floor, over = table.floor_of(cell.column.name), table.over_floor(cell)
-    test = _test_against_floor(cell, table)
+    test = _test_against_floor(label, cell, table)
     low, high = cell.interval
     return {
         "model": cell.model,
@@ -135,6 +140,10 @@ def cell_values(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
         "seeds": len(cell.seeds),
         "accuracies": [float(share) for share in cell.accuracies],
         "mean": float(cell.accuracy),
+        "clean": None if cell.clean_accuracy is None else float(cell.clean_accuracy),
+        "repeated_rows": cell.repeated_rows,
+        "non_constant": [None if share is None else float(share) for share in cell.non_constant],
+        "selection_bias": cell.bias,
         "deviation": statistics.stdev(map(float, cell.accuracies)) if len(cell.accuracies) > 1 else None,
         "interval": {"low": low, "high": high, "level": LEVEL},
         "macro_f1": float(cell.macro_f1),
@@ -143,7 +152,7 @@ def cell_values(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
         "seconds": cell.seconds,
         "floor": None if floor is None or cell.is_floor else floor.name,
         "over_floor": None if over is None else float(over),
-        "test": None if test is None else test._asdict(),
+        "test": None if test is None else {**test._asdict(), "interval": test.interval._asdict()},
     }
 
 
@@ -156,16 +165,35 @@ def measured_section(table: MeasuredTable, ranks: Sequence[Ranks] | None = None)
     if any(of_column.pairs for of_column in ranks):  # else no two models can be tested against each other
         parts += ["Ranks:", ranks_table(table, ranks).to_markdown(), RANK_NOTE]
         parts += [NO_TEST_NOTE] if any(of_column.untested for of_column in ranks) else []
+    parts += [ONE_SEED_NOTE] if any(of_column.one_seed for of_column in ranks) else []
     parts += differing_conditions(table)
     if any(cell.dev_scores > 1 for cell in table.cells):
         parts.append(SELECTION_NOTE)
+    parts += [BEST_NOTE] if any(cell.has_constant and not cell.is_floor for cell in table.cells) else []
     return "\n\n".join([*parts, "Conditions:", conditions_table(table).to_markdown()])
 
 
 def mark_notes(table: MeasuredTable) -> list[str]:
     """Return the meaning of the marks in a table, if it has any."""
     notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
-    return [*notes, MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else notes
+    notes += [MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else []
+    return [*notes, *clean_notes(table)]
+
+
+def clean_notes(table: MeasuredTable) -> list[str]:
+    """Return a sentence for each column whose dev rows training repeats: the scores on the others, which rank."""
+    found = []
+    for column in table.columns:
+        cells = {model.label: model.cells[column.name] for model in table.models if column.name in model.cells}
+        repeated = max((cell.repeated_rows or 0 for cell in cells.values()), default=0)
+        if repeated:
+            known = [(label, _clean_percent(cell)) for label, cell in cells.items()]
+            scores = ", ".join(f"{label} {percent_text(percent)}" for label, percent in known if percent is not None)
+            found.append(
+                f"{column.name}: {repeated:,} of {column.dev_rows:,} dev rows have the texts of a training row. Ranks "
+                f"and floors are on the other {column.dev_rows - repeated:,}: {scores}."
+            )
+    return found
 
 
 def differing_conditions(table: MeasuredTable) -> list[str]:
@@ -238,13 +266,11 @@ def _column(table: MeasuredTable, name: str) -> Column:
     return Column(name, note, True, {"task": name, "revision": revision})
 
 
-def _test_against_floor(cell: MeasuredCell, table: MeasuredTable) -> PairedTest | None:
-    """Return the paired test against the best floor; None for a floor, without one, or if a record lacks its rows."""
+def _test_against_floor(label: str, cell: MeasuredCell, table: MeasuredTable) -> PairedTest | None:
+    """Return the paired test against the best floor; None for a floor, without one, or if a record says too little."""
     floor = None if cell.is_floor else table.floor_of(cell.column.name)
-    other = None if floor is None else floor.cells[cell.column.name].correct
-    if other is None or cell.correct is None:
-        return None
-    return paired_test(cell.correct, other, is_fixed=(False, True))
+    tests = None if floor is None else table.tests[cell.column.name].pair(label, floor.label)
+    return None if tests is None else tests.test(0, 1)
 
 
 def _data_sentences(table: MeasuredTable) -> str:
@@ -294,9 +320,13 @@ def _shares_text(shares: Iterable[Fraction]) -> str:
     return " / ".join(dict.fromkeys(percent_text(percentage(share)) for share in shares))
 
 
-def _p_value_text(cell: MeasuredCell, table: MeasuredTable) -> str:
-    test = _test_against_floor(cell, table)
+def _p_value_text(at: _Place) -> str:
+    test = _test_against_floor(at.model.label, at.cell, at.table)
     return MISSING if test is None else p_text(test.p_value).removeprefix("= ")
+
+
+def _clean_percent(cell: MeasuredCell) -> Decimal | None:
+    return None if cell.clean_accuracy is None else percentage(cell.clean_accuracy)
 
 
 def _points_over_floor(cell: MeasuredCell, table: MeasuredTable) -> Decimal | None:
@@ -318,6 +348,8 @@ CONDITIONS: _Columns = {
     "Best step of steps": lambda at: _steps_text(at.cell),
     "Commit": lambda at: at.cell.commit_text,
     "Flags": lambda at: _flags_text(at.cell),
+    "On clean rows": lambda at: at.cell.clean_text,
+    "Best not constant": lambda at: at.cell.non_constant_text,
 }
 SUMMARY: _Columns = {
     "task": lambda at: at.cell.column.name,
@@ -325,16 +357,18 @@ SUMMARY: _Columns = {
     "seeds": lambda at: len(at.cell.seeds),
     "mean ± sd": lambda at: Cell(_mean_text(at.cell), at.cell.percent, at.table.mark(at.cell)),
     "95 % interval": lambda at: _interval_text(at.cell),
+    "on clean rows": lambda at: at.cell.clean_text,
+    "best not constant": lambda at: at.cell.non_constant_text,
     "macro-F1": lambda at: percent_text(percentage(at.cell.macro_f1)),
     "over the best floor": lambda at: at.table.over_floor_text(at.cell),
-    "p": lambda at: _p_value_text(at.cell, at.table),
+    "p": _p_value_text,
     "chosen from": lambda at: at.cell.selection_text,
     "seconds": lambda at: Cell(f"{at.cell.seconds:,.0f}", at.cell.seconds),
     "data revision": lambda at: at.cell.column.revision,
 }
 NUMBERS = ("seeds", "seconds")
-BELOW = ("95 % interval", "over the best floor", "p")
-DETAILS = ("macro-F1", "chosen from", "seconds", "data revision")
+BELOW = ("95 % interval", "best not constant", "over the best floor", "p")
+DETAILS = ("on clean rows", "macro-F1", "chosen from", "seconds", "data revision")
 """Columns of the summary that hold numbers, that may stand below a row, and that a narrow terminal leaves out."""
 
 CELL_COLUMNS: _Columns = {
@@ -350,6 +384,8 @@ CELL_COLUMNS: _Columns = {
     "data_revision": lambda at: at.cell.column.revision,
     "dev_rows": lambda at: at.cell.column.dev_rows,
     "accuracy_percent": lambda at: at.cell.percent,
+    "clean_accuracy_percent": lambda at: _clean_percent(at.cell),
+    "repeated_rows": lambda at: at.cell.repeated_rows,
     "sd_points": lambda at: at.cell.deviation,
     "sampling_error_points": lambda at: at.cell.sampling_error,
     "macro_f1_percent": lambda at: percentage(at.cell.macro_f1),

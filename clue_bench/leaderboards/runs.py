@@ -12,7 +12,7 @@ others, in alphabetical order, to tables of their own.
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from clue_bench.doors.records import FileFacts, RunRecord, TaskRecord
+from clue_bench.doors.records import MAJORITY_CLASS, FileFacts, RunRecord, TaskRecord
 from clue_bench.doors.results import TaskResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.cells import (
@@ -34,15 +34,38 @@ from clue_bench.leaderboards.cells import (
     mean_of_shares,
 )
 from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, exact
+from clue_bench.stats.selection import selection_bias
 from clue_bench.stats.significance import Bools
 
 
 @dataclass(frozen=True)
 class CompletedRun:
-    """A completed fine-tuning run and its results."""
+    """A completed fine-tuning run and its results: those at its best evaluation, whatever the record kept.
+
+    Runs of older versions kept an evaluation that was not constant, though a constant one had scored more.
+    """
 
     record: TaskRecord
     results: TaskResults
+
+    @property
+    def flags(self) -> set[str]:
+        """Return the record's flags, and that of the evaluation that is shown where it is another one."""
+        is_other = self.results is not self.record.results
+        return {*self.record.flags, *([MAJORITY_CLASS] if is_other and self.results.dev.hits_majority else [])}
+
+    @property
+    def non_constant(self) -> Fraction | None:
+        """Return the best share of right rows of an evaluation that is not constant; None if all are."""
+        dev = self.results.non_constant if self.results.dev.is_constant else self.results.dev
+        return None if dev is None else Fraction(dev.correct, dev.rows)
+
+    @property
+    def choices(self) -> Bools | None:
+        """Return what was right in each score that could be chosen, (scores, rows); None if the record lacks one."""
+        bits = [each.right for each in self.results.choices] or [self.results.dev_correct]
+        known = [each.unpack() for each in bits if each is not None]
+        return np.array(known, dtype=np.bool_) if len(known) == len(bits) else None
 
     @property
     def settings(self) -> str:
@@ -85,15 +108,20 @@ class UnfinishedRun:
     error: str
 
 
-def measured_tables(records: Iterable[RunRecord]) -> list[MeasuredTable]:
+def measured_tables(records: Iterable[RunRecord], shown: Collection[str] = ()) -> list[MeasuredTable]:
     """Return the tables of all completed runs: CLUE first, synthetic data last, each run in exactly one table.
 
+    `shown` are the run_ids of settings that were chosen before; other cells show the best of those with the most seeds.
     Raises ClueBenchError as `completed_runs` does.
     """
     groups: dict[tuple[Any, ...], list[CompletedRun]] = {}
+    clean: dict[MeasuredColumn, Bools] = {}  # a revision is the same rows, so one record that says so is enough
     for run in completed_runs(records):
         groups.setdefault(run.place, []).append(run)
-    cells = [_cell(groups[place]) for place in sorted(groups)]
+        repeated = run.record.data.repeated
+        if repeated is not None and repeated.rows == run.column.dev_rows:
+            clean.setdefault(run.column, ~np.array(repeated.unpack(), dtype=np.bool_))
+    cells = [_cell(groups[place], clean.get(groups[place][0].column), shown) for place in sorted(groups)]
     labels = _labels(cells)
     tables = []
     for dataset in sorted({cell.dataset for cell in cells}, key=lambda name: (name != CLUE, name == SYNTHETIC, name)):
@@ -101,8 +129,8 @@ def measured_tables(records: Iterable[RunRecord]) -> list[MeasuredTable]:
         numbers = _table_numbers({cell.column for cell in of_dataset})
         for number in range(1, max(numbers.values()) + 1):
             columns = tuple(column for column, its in numbers.items() if its == number)
-            shown = [cell for cell in of_dataset if cell.column in columns]
-            tables.append(MeasuredTable(dataset, number, columns, _models(shown, labels)))
+            inside = [cell for cell in of_dataset if cell.column in columns]
+            tables.append(MeasuredTable(dataset, number, columns, _models(inside, labels)))
     return tables
 
 
@@ -122,10 +150,20 @@ def completed_runs(records: Iterable[RunRecord]) -> list[CompletedRun]:
             )
         by_id[record.run_id] = record
     return [
-        CompletedRun(record, record.completed_results)
+        CompletedRun(record, at_best(record))
         for _, record in sorted(by_id.items())
         if isinstance(record, TaskRecord) and record.status == "completed"
     ]
+
+
+def at_best(record: TaskRecord) -> TaskResults:
+    """Return the results of a completed run with the scores of its best evaluation by the task's metric."""
+    results, metric = record.completed_results, record.task.metric
+    best = max(results.evaluations, key=lambda each: float(getattr(each, metric)), default=None)
+    if best is None or getattr(best, metric) <= getattr(results.dev, metric):
+        return results
+    shown = {"dev": best, "dev_correct": best.right, "best_step": best.step, "best_epoch": best.epoch}
+    return results.model_copy(update=shown)
 
 
 def unfinished_runs(records: Iterable[RunRecord]) -> list[UnfinishedRun]:
@@ -196,7 +234,7 @@ def _labels(cells: Iterable[MeasuredCell]) -> dict[tuple[str, str], str]:
     return {key: name if uses[name] == 1 else f"{name} ({key[1][:7]})" for key, name in names.items()}
 
 
-def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
+def _cell(runs: Sequence[CompletedRun], clean: Bools | None, shown: Collection[str]) -> MeasuredCell:
     """Return the cell of all runs of one model on one column: the best mean among the settings with the most seeds.
 
     A search tries every setting with one seed and repeats the best with others: a single lucky seed of another setting
@@ -208,6 +246,7 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
     means = {name: mean_of_shares(run.accuracy for run in seeds.values()) for name, seeds in settings.items()}
     most = max(map(len, settings.values()))
     best = min((name for name in settings if len(settings[name]) == most), key=lambda name: (-means[name], name))
+    best = next((run.settings for run in runs if run.record.run_id in shown), best)
     chosen = [run for _, run in sorted(settings[best].items())]
     records, dev = [run.record for run in chosen], [run.results.dev for run in chosen]
     first = records[0]
@@ -226,13 +265,16 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
         settings=best,
         num_settings=len(settings),
         accuracies=tuple(run.accuracy for run in chosen),
+        non_constant=tuple(run.non_constant for run in chosen),
+        has_constant=any(run.results.dev.is_constant for run in chosen),
         macro_f1=mean_of_shares(exact(each.macro_f1) for each in dev),
         majority_shares=_distinct(exact(each.majority_share) for each in dev),
         best_steps=_distinct(run.results.best_step for run in chosen),
         total_steps=_distinct(run.results.total_steps for run in chosen),
         commits=_distinct(commit_text(record.code) for record in records),
-        flags=tuple(sorted(Counter(flag for record in records for flag in set(record.flags)).items())),
-        dev_scores=sum(max(run.results.num_dev_scores for run in seeds.values()) for seeds in settings.values()),
+        flags=tuple(sorted(Counter(flag for run in chosen for flag in run.flags).items())),
+        dev_scores=sum(max(len(run.results.choices) or 1 for run in seeds.values()) for seeds in settings.values()),
+        bias=_selection_bias(settings, best),
         precisions=_distinct(filter(None, (str(record.effective.get("precision", "")) for record in records))),
         machines=_distinct(filter(None, machines)),
         seconds=sum(record.wall_seconds for record in records),
@@ -240,7 +282,24 @@ def _cell(runs: Sequence[CompletedRun]) -> MeasuredCell:
         origin=first.model.origin or first.model.name,
         other_files=_other_files(first.data.files),
         correct=_correct(chosen),
+        clean=clean,
     )
+
+
+def _selection_bias(settings: Mapping[str, Mapping[int, CompletedRun]], best: str) -> float | None:
+    """Return by what share of 1 choosing flatters the setting `best`; None if a record does not say what was right."""
+    common = sorted(set.intersection(*(set(seeds) for seeds in settings.values())))
+    first = common or sorted(settings[best])[:1]  # settings without a common seed: each counts with its first
+    names = sorted(settings)
+    runs = [[settings[name].get(seed) or min(settings[name].items())[1] for seed in first] for name in names]
+    further = [run for seed, run in sorted(settings[best].items()) if seed not in first]
+    shared = [[run.choices for run in of_setting] for of_setting in runs]
+    rest = [run.choices for run in further]
+    known = [[each for each in of_setting if each is not None] for of_setting in shared]
+    known_rest = [each for each in rest if each is not None]
+    if any(len(one) != len(first) for one in known) or len(known_rest) != len(rest):
+        return None
+    return selection_bias(known, known_rest)
 
 
 def _correct(runs: Sequence[CompletedRun]) -> Bools | None:

@@ -15,19 +15,9 @@ import numpy as np
 from clue_bench.doors.records import RunRecord
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable
-from clue_bench.leaderboards.ranks import ALPHA
 from clue_bench.leaderboards.runs import measured_tables
 from clue_bench.numbers import count, percent, points
-from clue_bench.stats.significance import (
-    ConfidenceInterval,
-    holm,
-    p_text,
-    pair_variances,
-    paired_bootstrap,
-    paired_test,
-    variances_of_mean,
-    welch_p_values,
-)
+from clue_bench.stats.significance import ALPHA, ConfidenceInterval, PairTests, holm, mean_tests, p_text
 from clue_bench.tables import MISSING, Cell, Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -39,17 +29,22 @@ NEITHER = MISSING
 
 @dataclass(frozen=True)
 class TaskDifference:
-    """A minus B on one task, as shares of 1; without interval and p-value where a record is too old for a test."""
+    """A minus B on one task, as shares of 1; without interval and p-value where the records say too little to test."""
 
     a: MeasuredCell
     b: MeasuredCell
-    interval: ConfidenceInterval | None
+    tests: PairTests | None  # of these two
     p_value: float | None  # adjusted for the number of tasks
+
+    @property
+    def interval(self) -> ConfidenceInterval | None:
+        """Return the interval of the difference."""
+        return None if self.tests is None else self.tests.test(0, 1).interval
 
     @property
     def difference(self) -> float:
         """Return by how much A is above B."""
-        return float(self.a.accuracy - self.b.accuracy)
+        return float(self.a.ranked_accuracy - self.b.ranked_accuracy)
 
     @property
     def better(self) -> str:
@@ -72,7 +67,7 @@ class ModelComparison(Shown):
     @property
     def mean(self) -> tuple[float, float]:
         """Return the means of A and of B over the tasks, as shares of 1."""
-        a, b = (np.mean([float(cell.accuracy) for cell in cells]) for cells in self._cells)
+        a, b = (np.mean([float(cell.ranked_accuracy) for cell in cells]) for cells in self._cells)
         return float(a), float(b)
 
     @property
@@ -81,7 +76,7 @@ class ModelComparison(Shown):
         named = [task.better for task in self.tasks]
         counts = f"A is better on {named.count('A')}, B on {named.count('B')} of {len(named)} tasks"
         if NO_TEST in named:
-            counts += f", no test on {named.count(NO_TEST)}: a record does not say which rows were right"
+            counts += f", no test on {named.count(NO_TEST)}: the records say too little of rows or seeds"
         a, b = self.mean
         if len(self.tasks) < 2 or self.mean_p_value is None:
             return counts
@@ -107,6 +102,11 @@ class ModelComparison(Shown):
         ]
         if any(cell.is_majority for cells in self._cells for cell in cells):
             notes.append("† (nearly) always the most frequent label, or no better than that")
+        if repeated := {task.a.column.name: task.a.repeated_rows for task in self.tasks if task.a.repeated_rows}:
+            rows_of = ", ".join(f"{name} {count(number)} rows" for name, number in repeated.items())
+            notes.append(
+                f"Accuracies are those on the dev rows that training does not repeat; it repeats of {rows_of}."
+            )
         notes += [f"Left out: {', '.join(self.only)}."] if self.only else []
         return sides, make_table("", columns, rows, notes=[*notes, f"Verdict: {self.verdict}."])
 
@@ -125,8 +125,8 @@ class ModelComparison(Shown):
                     "task": task.a.column.task,
                     "data_revision": task.a.column.revision,
                     "rows": task.a.column.dev_rows,
-                    "a": {"accuracy": float(task.a.accuracy), "runs": list(task.a.runs)},
-                    "b": {"accuracy": float(task.b.accuracy), "runs": list(task.b.runs)},
+                    "a": _cell_json(task.a),
+                    "b": _cell_json(task.b),
                     "difference": task.difference,
                     "interval": None if task.interval is None else task.interval._asdict(),
                     "p": task.p_value,
@@ -151,8 +151,8 @@ class ModelComparison(Shown):
         seeds = f"{len(task.a.seeds)} and {len(task.b.seeds)}"
         return [
             task.a.column.name,
-            Cell(percent(float(task.a.accuracy)), float(task.a.accuracy), "†" * task.a.is_majority),
-            Cell(percent(float(task.b.accuracy)), float(task.b.accuracy), "†" * task.b.is_majority),
+            _accuracy(task.a),
+            _accuracy(task.b),
             Cell(points(task.difference), task.difference),
             low_high,
             p_value,
@@ -160,6 +160,12 @@ class ModelComparison(Shown):
             seeds,
             task.a.column.revision,
         ]
+
+
+def _accuracy(cell: MeasuredCell) -> Cell:
+    """Return the accuracy that is compared, with the mark of the majority class."""
+    share = float(cell.ranked_accuracy)
+    return Cell(percent(share), share, "†" * cell.is_majority)
 
 
 def compare_two_models(records: Iterable[RunRecord], a: str, b: str) -> ModelComparison:
@@ -180,7 +186,8 @@ def compare_two_models(records: Iterable[RunRecord], a: str, b: str) -> ModelCom
         for column in table.columns:
             cells = [model.cells.get(column.name) if model else None for model in (one, other)]
             if cells[0] is not None and cells[1] is not None:
-                shared.append(_difference(cells[0], cells[1]))
+                tests = table.tests[column.name].pair(one.label, other.label) if one and other else None
+                shared.append(TaskDifference(cells[0], cells[1], tests, tests and tests.test(0, 1).p_value))
             elif any(cells):
                 only.append(f"{column.name} ({column.revision}): only {'A' if cells[0] else 'B'}")
     if not shared:
@@ -213,30 +220,20 @@ def model_key(model: MeasuredModel) -> tuple[str, str]:
     return model.name, model.sha256
 
 
-def _difference(a: MeasuredCell, b: MeasuredCell) -> TaskDifference:
-    """Return the difference on one task, its p-value before any correction."""
-    if a.correct is None or b.correct is None:
-        return TaskDifference(a, b, None, None)
-    test = paired_test(a.correct, b.correct, is_fixed=(a.is_floor, b.is_floor))
-    return TaskDifference(a, b, paired_bootstrap(a.correct, b.correct, seed=0).interval, test.p_value)
+def _cell_json(cell: MeasuredCell) -> dict[str, Any]:
+    clean = cell.clean_accuracy
+    return {"accuracy": float(cell.accuracy), "clean": None if clean is None else float(clean), "runs": list(cell.runs)}
 
 
 def _adjusted(tasks: list[TaskDifference]) -> tuple[TaskDifference, ...]:
     tested = [task.p_value for task in tasks if task.p_value is not None]
     adjusted = iter(holm(tested))
     return tuple(
-        task if task.p_value is None else TaskDifference(task.a, task.b, task.interval, next(adjusted))
-        for task in tasks
+        task if task.p_value is None else TaskDifference(task.a, task.b, task.tests, next(adjusted)) for task in tasks
     )
 
 
 def _of_mean(tasks: list[TaskDifference]) -> float | None:
     """Return the p-value of the mean of the tasks; None if one of them cannot be tested, or there is only one."""
-    pairs = [[task.a.correct, task.b.correct] for task in tasks]
-    known = [[one, other] for one, other in pairs if one is not None and other is not None]
-    if len(known) < len(tasks) or len(tasks) < 2:
-        return None
-    fixed = [tasks[0].a.is_floor, tasks[0].b.is_floor]
-    variances = variances_of_mean([pair_variances(pair, is_fixed=fixed) for pair in known])
-    means = np.array([np.mean([correct.mean() for correct in side]) for side in zip(*known, strict=True)])
-    return float(welch_p_values(means, variances)[0, 1])
+    known = [task.tests for task in tasks if task.tests is not None]
+    return None if len(known) < len(tasks) or len(tasks) < 2 else mean_tests(known).test(0, 1).p_value

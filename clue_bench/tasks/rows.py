@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from clue_bench.doors.records import FileFacts
+from clue_bench.doors.records import DataFacts, FileFacts
+from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import DAMAGED, available_splits, content, find
+from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find
 from clue_bench.tasks.formats import Table, parse_table
 from clue_bench.tasks.task import Span, Task
 
@@ -191,6 +192,18 @@ class Rows:
 def read_rows(task: Task, data: Path) -> dict[str, Rows]:
     """Return every split of `task` that the data folder has; train and dev must be there."""
     return {split: read_split(task, split, data) for split in available_splits(task, data)}
+
+
+def repeated_rows(rows: dict[str, Rows], split: str = "dev") -> npt.NDArray[np.bool_]:
+    """Return which rows of `split` have the texts of a training row, character by character, pairs in their order."""
+    known = set(rows["train"].texts)
+    return np.array([texts in known for texts in rows[split].texts], dtype=np.bool_)
+
+
+def describe_rows(task: Task, data: Path, rows: dict[str, Rows]) -> DataFacts:
+    """Return which data set and revision the rows are, and which of dev's training repeats."""
+    facts = describe(task, data, {split: part.facts for split, part in rows.items()})
+    return facts.model_copy(update={"repeated": RowBits.pack(repeated_rows(rows))})
 
 
 def read_split(task: Task, split: str, data: Path) -> Rows:

@@ -8,17 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clue_bench.doors.results import CorrectRows
+from clue_bench.doors.results import RowBits
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=200))
 def test_what_was_packed_is_unpacked(correct: list[bool]) -> None:
-    assert CorrectRows.pack(correct).unpack() == correct
+    assert RowBits.pack(correct).unpack() == correct
 
 
 def test_the_bits_are_those_of_numpy() -> None:
     correct = np.random.default_rng(0).random(4316) < 0.7
-    packed = CorrectRows.pack(correct)
+    packed = RowBits.pack(correct)
     assert packed.rows == 4316
     assert packed.bits == base64.b64encode(np.packbits(correct).tobytes()).decode()
     assert len(packed.bits) == 720  # 4,316 bits are 540 bytes
@@ -27,7 +27,7 @@ def test_the_bits_are_those_of_numpy() -> None:
 @pytest.mark.parametrize(
     ("packed", "problem"),
     [
-        (None, "CorrectRows"),
+        (None, "RowBits"),
         ({"rows": 3}, "bits"),
         ({"rows": 3, "bits": "oA==", "more": 1}, "more"),
         ({"rows": 0, "bits": ""}, "rows"),
@@ -40,4 +40,4 @@ def test_the_bits_are_those_of_numpy() -> None:
 )
 def test_damage_is_named(packed: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
-        CorrectRows.model_validate(packed)
+        RowBits.model_validate(packed)

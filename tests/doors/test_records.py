@@ -25,7 +25,7 @@ from clue_bench.doors.records import (
     record_schema,
     write_record,
 )
-from clue_bench.doors.results import CorrectRows
+from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
 
 FILE = FileFacts(rows=4316, md5="0" * 32, expected_rows=4316, expected_md5="0" * 32)
@@ -224,11 +224,11 @@ def test_a_file_is_official_by_rows_and_md5(facts: dict[str, Any], official: boo
 
 RIGHT = [True, False, True, True, False]
 COUNTED = {"rows": 5, "correct": 3, "accuracy": 0.6}
-PACKED = CorrectRows.pack(RIGHT).model_dump()
+PACKED = RowBits.pack(RIGHT).model_dump()
 
 
 def test_a_record_keeps_which_dev_rows_were_right(tmp_path: Path) -> None:
-    results = {**RESULTS, "dev": {**DEV, **COUNTED}, "dev_correct": CorrectRows.pack(RIGHT)}
+    results = {**RESULTS, "dev": {**DEV, **COUNTED}, "dev_correct": RowBits.pack(RIGHT)}
     found = read_record(write_record(tmp_path, record(results=results)))
     assert isinstance(found, FinetuneRecord)
     assert found.completed_results.dev_correct is not None

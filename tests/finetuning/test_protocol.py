@@ -20,7 +20,7 @@ def losses(run):
 
 
 def rank(look, metric="accuracy"):
-    return not look.scores.is_constant, getattr(look.scores, metric)
+    return getattr(look.scores, metric)
 
 
 def freeze(run, *, bias):
@@ -143,7 +143,8 @@ def test_a_run_stops_at_the_first_look_that_exhausts_its_patience_and_not_before
     for number, look in enumerate(whole.evaluations):
         ranks = [rank(each) for each in whole.evaluations[: number + 1]]
         best = ranks.index(max(ranks))
-        if number - best >= patience and not whole.evaluations[best].scores.is_constant:
+        since = whole.evaluations[best + 1 : number + 1]
+        if sum(not each.scores.is_constant for each in since) >= patience:
             stop = look.step
             break
     early = tiny_run(seed=seed, dev_rows=12, patience=patience, **LEARNING)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from clue_bench.doors.records import RunRecord, read_records, write_record
-from clue_bench.doors.results import CorrectRows
+from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.leaderboard import NOTHING_MEASURED, build, leaderboard_of
 from clue_bench.stats.significance import paired_test
@@ -171,7 +171,7 @@ def test_the_board_of_no_runs_says_so() -> None:
 def test_what_a_run_came_to_is_plain_json_with_the_test_against_the_best_floor(make_record: MakeRecord) -> None:
     def made(correct: int, **facts: object) -> RunRecord:
         record = make_record(correct=correct, rows=1000, **facts)
-        packed = CorrectRows.pack(number < correct for number in range(1000))
+        packed = RowBits.pack(number < correct for number in range(1000))
         return record.model_copy(
             update={"results": record.completed_results.model_copy(update={"dev_correct": packed})}
         )
@@ -188,5 +188,6 @@ def test_what_a_run_came_to_is_plain_json_with_the_test_against_the_best_floor(m
     assert (of_model["floor"], of_model["over_floor"]) == ("floor-tfidf", pytest.approx(0.03))
     right = np.array([[number < correct for number in range(1000)] for correct in (720, 730, 740)])
     expected = paired_test(right, np.arange(1000) < 700, is_fixed=(False, True))
-    assert of_model["test"] == {"name": "Welch", "p_value": expected.p_value}
+    assert of_model["test"] == {**expected._asdict(), "interval": expected.interval._asdict()}
+    assert expected.name == "Welch"
     assert (found["best"]["floor"], found["best"]["over_floor"], found["best"]["test"]) == (None, None, None)

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from clue_bench.doors.records import RunRecord
-from clue_bench.doors.results import CorrectRows
+from clue_bench.doors.results import RowBits
 from clue_bench.leaderboards.cells import MeasuredTable
 from clue_bench.leaderboards.leaderboard import build
 from clue_bench.leaderboards.measured import measured_section
-from clue_bench.leaderboards.ranks import NO_TEST_NOTE, RANK_NOTE, Ranks, _ranks, _with_implied, ranks_of
+from clue_bench.leaderboards.ranks import NO_TEST_NOTE, ONE_SEED_NOTE, RANK_NOTE, Ranks, _ranks, _with_implied, ranks_of
 from clue_bench.leaderboards.runs import measured_tables
-from clue_bench.stats.significance import Bools, pair_variances, welch_p_values
+from clue_bench.stats.significance import Bools, PairTests, paired_test
 
 MakeRecord = Callable[..., RunRecord]
 Make = Callable[..., RunRecord]
@@ -27,12 +27,12 @@ ROWS = 1000
 
 @pytest.fixture
 def make(make_record: MakeRecord) -> Make:
-    """Return a function that makes the record of a run with these rows right."""
+    """Return a function that makes the record of a run with these rows right, by default of a floor: without seeds."""
 
     def make(model: str, correct: Bools, task: str = "afqmc", **facts: object) -> RunRecord:
-        facts = {"sha256": (model[0] * 64), **facts}
+        facts = {"sha256": (model[0] * 64), "is_floor": True, **facts}
         made = make_record(task, int(correct.sum()), rows=len(correct), model=model, **facts)
-        results = made.completed_results.model_copy(update={"dev_correct": CorrectRows.pack(correct)})
+        results = made.completed_results.model_copy(update={"dev_correct": RowBits.pack(correct)})
         return made.model_copy(update={"results": results})
 
     return make
@@ -106,7 +106,9 @@ def test_two_models_that_are_not_separated_always_have_a_place_in_common(data: s
     for one in range(size):
         for other in range(one):
             p_values[one, other] = p_values[other, one] = data.draw(st.sampled_from([1e-9, 1.0]))
-    ranks = _ranks("AFQMC", list("abcdefg"[:size]), np.linspace(0.9, 0.1, size), p_values, ())
+    accuracies = np.linspace(0.9, 0.1, size)
+    tests = PairTests(accuracies[:, None] - accuracies, np.ones_like(p_values), np.ones_like(p_values), p_values)
+    ranks = _ranks("AFQMC", list("abcdefg"[:size]), tests, ())
     for pair in ranks.pairs:
         better, worse = ranks.by_model[pair.better], ranks.by_model[pair.worse]
         assert 1 <= better.first <= better.last <= size
@@ -117,22 +119,31 @@ def test_two_models_that_are_not_separated_always_have_a_place_in_common(data: s
 def test_seeds_are_what_several_seeds_are_tested_on(make: Make) -> None:
     # Every seed's rows are those of the next best: nothing but seeds varies, but for the rows that they differ in.
     right = {"a": (620, 655, 601), "b": (540, 560, 525)}
-    records = [make(name, first(of_seed), seed=of_seed) for name, seeds in right.items() for of_seed in seeds]
+    records = [
+        make(name, first(of_seed), seed=of_seed, is_floor=False) for name, seeds in right.items() for of_seed in seeds
+    ]
     (pair,) = column(records).pairs
     models = [np.stack([first(of_seed) for of_seed in seeds]) for seeds in right.values()]
-    accuracies = np.array([model.mean() for model in models])
-    assert pair.p_value == pytest.approx(welch_p_values(accuracies, pair_variances(models))[0, 1])
-    alone = column([make(name, models[place][0]) for place, name in enumerate(right)]).pairs[0]
-    assert alone.p_value < 1e-20  # one run against one: 80 rows against 0
-    assert pair.p_value > 0.005  # three seeds a side say less
+    assert pair.p_value == pytest.approx(paired_test(*models).p_value)
+    assert pair.p_value > 0.001  # one run against one has 80 rows against 0; three seeds a side say less
 
 
 def test_a_floor_is_not_taken_to_vary_over_seeds(make: Make) -> None:
-    seeds = [make("a", first(right), seed=right) for right in (600, 640, 560)]
+    seeds = [make("a", first(right), seed=right, is_floor=False) for right in (600, 640, 560)]
     p_values = [
         column([*seeds, make("b", first(400), is_floor=is_floor)]).pairs[0].p_value for is_floor in (False, True)
     ]
     assert p_values[1] < p_values[0] / 1.5
+
+
+def test_a_single_seed_ranks_nothing_unless_others_of_the_column_say_how_seeds_vary(make: Make) -> None:
+    alone = [make(name, first(right), is_floor=False) for name, right in (("a", 900), ("b", 300))]
+    ranks = column([*alone, make("f", first(500)), make("g", first(100))])
+    assert (ranks.one_seed, ranks.text("a"), places(ranks)) == (("a", "b"), "one seed", {"f": "1", "g": "2"})
+    several = [make("c", first(right), seed=right, is_floor=False) for right in (600, 601, 602, 603)]
+    assert places(column([*alone, *several])) == {"a": "1", "c": "2", "b": "3"}
+    section = measured_section(table(*alone, make("f", first(500)), make("g", first(100))))
+    assert ONE_SEED_NOTE in section
 
 
 def test_hundreds_of_models_are_ranked_in_no_time(make: Make) -> None:
@@ -200,7 +211,7 @@ def test_the_board_shows_ranks_and_says_what_they_are(
 ) -> None:
     old = make_record(correct=990, rows=ROWS, model="old", sha256="o" * 64)
     board = build([make("a", first(600)), make("b", first(599)), old], published_folder)
-    assert "| 模型 | AFQMC |\n|:-:|:-:|\n| a | 1–2 |\n| b | 1–2 |\n| old | no test |" in board.markdown
+    assert "| 模型 | AFQMC |\n|:-:|:-:|\n| old | no test |\n| a | 1–2 |\n| b | 1–2 |" in board.markdown
     assert RANK_NOTE in board.markdown
     assert NO_TEST_NOTE in board.markdown
     ranks = board.to_json()["measured"][0]["ranks"]["AFQMC"]
@@ -211,9 +222,9 @@ def test_the_board_shows_ranks_and_says_what_they_are(
 
 def test_ranks_do_not_depend_on_the_order_of_the_records(make: Make) -> None:
     rng = np.random.default_rng(5)
-    records = [make(name, rng.random(ROWS) < 0.5, seed=seed) for name in "abc" for seed in (1, 2)]
+    records = [make(name, rng.random(ROWS) < 0.5, seed=seed, is_floor=False) for name in "abc" for seed in (1, 2)]
     assert ranks_of(table(*records)) == ranks_of(table(*reversed(records)))
 
 
-def test_the_note_names_both_tests_and_the_correction() -> None:
-    assert re.search(r"McNemar.*Welch.*Holm", RANK_NOTE)
+def test_the_note_names_the_tests_and_the_correction() -> None:
+    assert re.search(r"Student.*McNemar.*Holm", RANK_NOTE)

@@ -67,3 +67,10 @@ def test_seeds_of_two_machines_make_one_cell(make_record: MakeRecord) -> None:
 def test_the_same_run_given_twice_is_an_error(make_record: MakeRecord) -> None:
     with pytest.raises(ClueBenchError, match=r"'twin'.* twice"):
         completed_runs([make_record(run_id="twin"), make_record(run_id="twin")])
+
+
+def test_a_setting_that_was_chosen_before_is_shown_and_the_others_are_counted(make_record: MakeRecord) -> None:
+    high, low = make_record(correct=7200, learning_rate=1e-4), make_record(correct=7000, learning_rate=3e-5)
+    for shown, accuracy in (((), 0.72), ((low.run_id,), 0.70)):
+        (cell,) = measured_tables([high, low], shown)[0].cells
+        assert (float(cell.accuracy), cell.num_settings) == (accuracy, 2)

@@ -15,7 +15,7 @@ from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredT
 from clue_bench.leaderboards.leaderboard import Leaderboard
 from clue_bench.leaderboards.published.tables import PublishedCell, PublishedTable, error_text
 from clue_bench.leaderboards.ranks import Ranks
-from clue_bench.leaderboards.runs import commit_text
+from clue_bench.leaderboards.runs import at_best, commit_text
 from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, SPLIT, error_of_mean, percent_text, percentage
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell
 from clue_bench.leaderboards.speed.tables import CONDITIONS, SpeedTable, conditions
@@ -126,7 +126,9 @@ def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
         ["种子", "seeds", seeds],
         ["种子间标准差", "sd over seeds, points", MISSING if cell.deviation is None else f"± {cell.deviation}"],
         ["抽样误差", "sampling error, 1σ, points", f"± {cell.sampling_error}"],
-        ["95 % 区间", "Wilson, dev rows alone", f"{100 * low:.2f}% … {100 * high:.2f}%"],
+        ["95 % 区间", "interval, dev rows and seeds", f"{100 * low:.2f}% … {100 * high:.2f}%"],
+        ["不含训练集中的行", "on rows that training does not repeat", cell.clean_text],
+        ["非单一类的最好评估", "best evaluation that is not constant", cell.non_constant_text],
         ["宏平均 F1", "macro-F1", percent_text(percentage(cell.macro_f1))],
         ["多数类", "majority share", " / ".join(percent_text(percentage(share)) for share in cell.majority_shares)],
         ["高于基线", "points over the best floor", table.over_floor_text(cell)],
@@ -142,7 +144,7 @@ def _runs_section(runs: Sequence[TaskRecord]) -> Values:
     ]  # fmt: skip
     rows = []
     for run in runs:
-        results = run.completed_results
+        results = at_best(run)
         dev = results.dev
         rows.append(
             [
