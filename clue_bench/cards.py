@@ -135,9 +135,11 @@ def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None
     Raises ClueBenchError naming the file, the key and what was expected.
     """
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
         raise ClueBenchError(f"{path}: not valid TOML: {error}", "fix the line it names") from error
+    except UnicodeDecodeError as error:
+        raise ClueBenchError(f"{path}: not valid TOML: not UTF-8 at byte {error.start}", "save it as UTF-8") from error
     return decode(model, values, where=str(path), overrides=overrides)
 
 

@@ -7,12 +7,17 @@ moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` besid
 import errno
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
+
+DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FREE_SPACE = "free space on the disk, then type the same command again"
+_TORCH_WRITER = re.compile(r"PytorchStreamWriter|inline_container")
 
 
 @contextmanager
@@ -32,6 +37,21 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what writers of weights raise on a full disk into one ClueBenchError that names `path`.
+
+    safetensors raises an Exception of its own, torch a RuntimeError, and neither says which file.
+    """
+    try:
+        yield
+    except Exception as error:
+        if type(error).__name__ != "SafetensorError" and not _TORCH_WRITER.search(str(error)):
+            raise
+        reason = str(error).partition("\n")[0]
+        raise ClueBenchError(f"{path}: not written: {reason}", FREE_SPACE) from error
 
 
 def sync(path: Path) -> None:

@@ -268,6 +268,15 @@ def test_there_are_built_in_cards() -> None:
     assert {"debug", "roberta-tiny-clue"} <= set(RECIPES)
 
 
+def test_a_card_that_windows_saved_has_a_byte_order_mark_and_is_read(tmp_path: Path) -> None:
+    card = tmp_path / "card.toml"
+    card.write_text(GOOD.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    assert load_card(card, Example).title
+    card.write_text(GOOD, encoding="utf-16")
+    with pytest.raises(ClueBenchError, match="not UTF-8 at byte"):
+        load_card(card, Example)
+
+
 @pytest.mark.parametrize("name", TASKS)
 def test_every_built_in_task_decodes_and_has_its_files_name(name: str) -> None:
     task = load_task(name)

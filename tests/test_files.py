@@ -1,11 +1,15 @@
 """A file is written completely or not at all."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
-from clue_bench.files import replacing, write_json, write_text
+from clue_bench.errors import ClueBenchError
+from clue_bench.files import replacing, write_json, write_text, writing
 
 
 def files(folder: Path) -> list[str]:
@@ -93,3 +97,24 @@ def test_json_that_cannot_be_written_leaves_the_old_file(tmp_path: Path) -> None
 def test_a_name_may_hold_chinese_and_dots(tmp_path: Path) -> None:
     write_text(tmp_path / "结果.v1.record.json", "text")
     assert files(tmp_path) == ["结果.v1.record.json"]
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "torch"])
+def test_a_disk_that_is_full_is_an_error_that_names_the_file(kind: str, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    tensors, path = {"a": torch.zeros(2**18)}, tmp_path / "weights"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+    try:
+        with pytest.raises(ClueBenchError, match="weights: not written") as caught, writing(path):
+            save_file(tensors, path) if kind == "safetensors" else torch.save(tensors, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert "free space" in caught.value.hint
+
+
+def test_a_bug_while_writing_stays_one(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="ours"), writing(tmp_path / "file"):
+        raise RuntimeError("ours")

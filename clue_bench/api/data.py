@@ -326,5 +326,5 @@ def copy_card(kind: Kind, reference: str, to: Path) -> Path:
     if to.suffix != ".toml" or to.exists():
         problem = "exists already" if to.exists() else "does not end in .toml"
         raise ClueBenchError(f"{to} {problem}", "give a new file name ending in .toml")
-    files.write_text(to, source.read_text(encoding="utf-8"))
+    files.write_text(to, source.read_text(encoding="utf-8-sig"))
     return source

@@ -25,6 +25,7 @@ from clue_bench.cli.generation import generate
 from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.files import DISK_IS_FULL, FREE_SPACE
 from clue_bench.language import Language, language_of_locale, using
 
 
@@ -126,7 +127,8 @@ def main() -> None:
         _complain(f"error: {error.message}", f"hint: {error.hint}" if error.hint else "")
         sys.exit(1)
     except OSError as error:
-        _complain(f"error: {error.filename or 'a file'}: {error.strerror or error}", "hint: check the path")
+        hint = f"hint: {FREE_SPACE}" if error.errno in DISK_IS_FULL else "hint: check the path"
+        _complain(f"error: {error.filename or 'a file'}: {error.strerror or error}", hint)
         sys.exit(1)
     except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
         _complain(traceback.format_exc(), "This is a bug in clue-bench: please report it with the lines above.")

@@ -46,7 +46,7 @@ def generate(
     Prints a table for --prompt, JSON Lines for --file, whose rows keep all their columns and get "generated". Special
     tokens and [UNK] are never written.
 
-    Example: clue-bench generate --model runs/gpt2 --prompt 从前有一座山 --samples 3
+    Example: clue-bench generate --model runs/gpt2 --prompt 从前有一座山
 
     Example: clue-bench generate --model uer/gpt2-chinese-cluecorpussmall --file prompts.txt --out texts.jsonl
     """

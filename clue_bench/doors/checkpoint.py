@@ -33,6 +33,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clue_bench import files
+from clue_bench.doors.hub import hub_copy
 from clue_bench.doors.records import CHECKPOINT, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
@@ -49,9 +50,6 @@ PADDING = 128
 """Embeddings are padded to a multiple of at most this; more rows without a token are not padding."""
 
 HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
-# What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
-_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
-_PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
 
 
 @dataclass(frozen=True)
@@ -183,12 +181,17 @@ def fill_folder(
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    fill(temporary)
-    sha256 = _sha256(weight_files(temporary) if weights is None else [temporary / weights])
-    files.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
-    for path in temporary.iterdir():
-        path.chmod(0o644)  # safetensors makes its files readable by their owner only
-        files.sync(path)
+    try:
+        with files.writing(folder):
+            fill(temporary)
+        sha256 = _sha256(weight_files(temporary) if weights is None else [temporary / weights])
+        files.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
+        for path in temporary.iterdir():
+            path.chmod(0o644)  # safetensors makes its files readable by their owner only
+            files.sync(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # or it would keep a full disk full
+        raise
     if folder.exists():
         previous = folder.with_name(f".{folder.name}.previous")
         shutil.rmtree(previous, ignore_errors=True)
@@ -245,7 +248,7 @@ def find_folder(model: str | Path) -> Path:
             f"{model}: no such folder, expected a checkpoint folder",
             "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128",
         )
-    folder = _hub_copy(str(model))
+    folder = hub_copy(str(model))
     if not (folder / CONFIG).is_file():
         raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
     return folder
@@ -276,23 +279,6 @@ def _no_folder(path: Path) -> tuple[str, str]:
     if runs:
         return f"{path}: {len(runs)} folders of runs, and no checkpoint of its own", f"give one of them, e.g. {runs[0]}"
     return f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run"
-
-
-def _hub_copy(model: str) -> Path:
-    """Return the folder where transformers caches a hub model. Raises ClueBenchError if the hub cannot be reached."""
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = Path(snapshot_download(model, allow_patterns=_FETCHED))
-        if not any(folder.glob("model*.safetensors")):
-            folder = Path(snapshot_download(model, allow_patterns=_PICKLES))
-        return folder
-    except (OSError, ValueError) as error:  # errors of the hub library are one of these two
-        reason = " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__
-        raise ClueBenchError(
-            f"{model}: no folder here, and the Hugging Face hub did not give it: {reason}",
-            "give a checkpoint folder, or a hub id while online",
-        ) from error
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

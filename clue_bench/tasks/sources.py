@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from clue_bench.doors.hub import hub_address
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.download import NotServed, Patience, reach
 from clue_bench.tasks.formats import JSON_LINES, Table, suffix_of, write_rows
@@ -65,12 +66,14 @@ class Refused(NotServed):
 
 def load_from_hub(dataset: str, config: str) -> Splits:
     """Load a dataset through `datasets`. Raises NotServed if the hub cannot be reached, else whatever that raises."""
+    address = hub_address()  # before the libraries read it
+
     import datasets
     from huggingface_hub import constants
 
     if not (datasets.config.HF_DATASETS_OFFLINE or constants.HF_HUB_OFFLINE):
         # Asked first, because the library repeats itself for half a minute where there is no network.
-        reach(constants.ENDPOINT, patience=Patience())
+        reach(address, patience=Patience())
     splits: Splits = datasets.load_dataset(dataset, config)
     return splits
 

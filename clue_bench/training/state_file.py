@@ -14,14 +14,8 @@ FILE = "state.pt"
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write `state`, plain values and tensors, replacing an earlier one. Raises ClueBenchError on a full disk."""
-    try:
-        with files.replacing(path) as temporary:
-            torch.save(dict(state), temporary)
-    except RuntimeError as error:  # torch's writer raises it, without saying that the disk is full
-        raise ClueBenchError(
-            f"{path}: not written: {_first_line(error)}",
-            "free space on the disk, then repeat the command",
-        ) from error
+    with files.writing(path), files.replacing(path) as temporary:
+        torch.save(dict(state), temporary)
 
 
 def read_state(path: Path, *, device: torch.device) -> dict[str, Any]:

@@ -143,7 +143,7 @@ def can_be_text(token: str) -> bool:
 def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file of a tokenizer. Raises ClueBenchError if there is none."""
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ClueBenchError(f"{path}: not JSON: {error}", "copy the file again") from error
     if not isinstance(values, dict):

@@ -123,7 +123,7 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises ClueBenchError naming the file if it is missing or something else."""
     refuse_impostor(path)
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8-sig"))
         json.dumps(values, ensure_ascii=False).encode()  # half of a character, such as \ud800, is no text
     except (ValueError, RecursionError) as error:
         raise ClueBenchError(f"{path}: not JSON: {one_line(error)}", "copy the file again") from error

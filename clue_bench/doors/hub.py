@@ -1,0 +1,67 @@
+"""The Hugging Face hub: its address, and copies of its models in the cache of `huggingface_hub`.
+
+Input: an id, and the environment: HF_ENDPOINT names another hub, HTTPS_PROXY and ALL_PROXY a proxy, HTTP or SOCKS.
+Output: the folder of a copy, or an error that says what of these to change.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.files import DISK_IS_FULL
+
+HUB = "https://huggingface.co"
+# What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
+_FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
+_PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
+
+
+def hub_address() -> str:
+    """Return the hub's address, from HF_ENDPOINT if it is set. Raises ClueBenchError if that is no URL."""
+    if not os.environ.get("HF_ENDPOINT", HUB).strip():
+        os.environ.pop("HF_ENDPOINT")  # the libraries take an empty one for an address
+    from huggingface_hub import constants
+
+    given = str(constants.ENDPOINT).strip()
+    if not given:
+        return HUB
+    parts = urlsplit(given)
+    if parts.scheme not in ("http", "https") or not parts.hostname or " " in given:
+        likely = given.rpartition("//")[2].strip("/:") or "hf-mirror.com"
+        raise ClueBenchError(
+            f"HF_ENDPOINT is '{given}', expected a URL that begins with https://",
+            f"export HF_ENDPOINT=https://{likely}, or unset HF_ENDPOINT",
+        )
+    return given.rstrip("/")
+
+
+def hub_copy(model: str) -> Path:
+    """Return the folder where a model of the hub is cached. Raises ClueBenchError if the hub cannot be reached."""
+    address = HUB
+    try:
+        address = hub_address()
+
+        from huggingface_hub import snapshot_download  # imported, it reads its settings
+
+        folder = Path(snapshot_download(model, allow_patterns=_FETCHED, endpoint=address))
+        if not any(folder.glob("model*.safetensors")):
+            folder = Path(snapshot_download(model, allow_patterns=_PICKLES, endpoint=address))
+        return folder
+    except (OSError, ValueError, ImportError) as error:  # of the hub's library, and of what it reads from environment
+        if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
+            raise
+        reason = " ".join(str(error).split()).partition(" An error happened while")[0][:200].rstrip(". ")
+        raise ClueBenchError(
+            f"{model}: no folder here, and the Hugging Face hub did not give it: {reason or type(error).__name__}",
+            _hint(reason, address),
+        ) from error
+
+
+def _hint(reason: str, address: str) -> str:
+    if "SOCKS" in reason:
+        return "run pip install socksio, or set HTTPS_PROXY to an HTTP proxy: http://HOST:PORT"
+    if "proxy" in reason.lower():
+        return "set HTTPS_PROXY (and ALL_PROXY) to http://HOST:PORT or socks5://HOST:PORT, or unset it"
+    other = "HF_ENDPOINT a mirror" if address == HUB else f"and HF_ENDPOINT is {address}"
+    return f"give a checkpoint folder, or a hub id while online (HTTPS_PROXY names a proxy, {other})"
