@@ -92,6 +92,13 @@ class Run(Shown):
         return self.scores.accuracy
 
     @property
+    def clean_accuracy(self) -> float | None:
+        """Return the accuracy on the dev rows that training does not repeat; None if the record does not say."""
+        results = self.record.results
+        clean = results.dev_clean if isinstance(results, TaskResults) else None
+        return None if clean is None else clean.accuracy
+
+    @property
     def macro_f1(self) -> float:
         """Return the macro-F1 on dev. Raises ClueBenchError for a run that has none."""
         return self.scores.macro_f1
@@ -253,6 +260,7 @@ def _frame_row(run: Run) -> dict[str, Any]:
         "parameters": record.model.parameters,
         "seed": record.seed,
         "accuracy": dev and dev.accuracy,
+        "clean_accuracy": run.clean_accuracy,
         "macro_f1": dev and dev.macro_f1,
         "loss": run.loss if dev or isinstance(results, PretrainResults) else None,
         "seconds": record.wall_seconds,

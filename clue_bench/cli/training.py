@@ -346,7 +346,7 @@ def floor(
     from clue_bench.api.finetuning import floor
 
     runs = floor(names(task) or None, data=data, text=columns(text, text2), label=label, out=out, seed=seed)
-    header = ["task", "floor", "dev accuracy", "dev macro-F1", "parameters", "time", "data revision"]
+    header = ["task", "floor", "dev accuracy", "on clean rows", "macro-F1", "parameters", "time", "data revision"]
     if json:
         print_json(runs.to_json())
     else:
@@ -357,6 +357,7 @@ def floor(
                     run.task,
                     run.model,
                     percent(run.accuracy),
+                    "" if run.clean_accuracy is None else percent(run.clean_accuracy),
                     percent(run.macro_f1),
                     count(run.record.model.parameters),
                     duration(run.record.wall_seconds),

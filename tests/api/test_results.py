@@ -165,3 +165,14 @@ def test_a_benchmark_needs_a_model(tmp_path):
     with pytest.raises(cb.ClueBenchError, match="models") as caught:
         cb.bench([], "tnews", data=tmp_path, out=tmp_path, progress=False)
     assert "models=[]: expected at least one model" in caught.value.message
+
+
+def test_a_run_has_its_score_on_the_rows_that_training_does_not_repeat() -> None:
+    from pathlib import Path
+
+    found = cb.load_runs(Path(__file__).parents[2] / "leaderboards" / "records")
+    clean = {run.model: run.clean_accuracy for run in found if run.task == "tnews" and run.record.seed == 1}
+    assert round(clean["floor-tfidf"], 4) == 0.5374
+    assert clean["roberta-tiny-clue"] is None
+    frame = found.to_dataframe()
+    assert frame["clean_accuracy"].dropna().min() > 0
