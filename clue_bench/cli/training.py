@@ -346,7 +346,7 @@ def floor(
     from clue_bench.api.finetuning import floor
 
     runs = floor(names(task) or None, data=data, text=columns(text, text2), label=label, out=out, seed=seed)
-    header = ["task", "floor", "dev accuracy", "on clean rows", "macro-F1", "parameters", "time", "data revision"]
+    header = ["task", "floor", "dev accuracy", "on clean rows", "dev macro-F1", "parameters", "time", "data revision"]
     if json:
         print_json(runs.to_json())
     else:
