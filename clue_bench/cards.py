@@ -10,6 +10,7 @@ It does not know what a task or a recipe contains: the rooms pass their model cl
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Container, Mapping, Sequence
 from difflib import get_close_matches
@@ -34,8 +35,25 @@ class Card(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-Name = Annotated[str, pydantic.Field(pattern=r"^[^\W_][\w.-]*$")]
+NAME = r"[^\W_][\w.-]*"
+MAX_NAME = 60  # characters; names of files have at most 255 bytes, and a Chinese character takes three
+Name = Annotated[str, pydantic.Field(pattern=f"^{NAME}$", max_length=MAX_NAME)]
 """A name that also serves in names of files; Chinese characters are letters, too."""
+
+
+def check_name(name: str) -> None:
+    """Raise ClueBenchError unless `name`, given as --name, is a `Name`."""
+    if not re.fullmatch(NAME, name) or len(name) > MAX_NAME:
+        raise ClueBenchError(
+            f"--name {name!r}: expected at most {MAX_NAME} letters, digits, dots, hyphens and underscores",
+            "give e.g. --name my-model",
+        )
+
+
+def as_name(text: str, *, default: str) -> str:
+    """Return `text` as a `Name`: other characters become hyphens; `default` if nothing is left."""
+    return re.sub(r"[^\w.-]+", "-", text).strip("-._")[:MAX_NAME] or default
+
 
 AnyCard = TypeVar("AnyCard", bound=Card)
 

@@ -5,9 +5,11 @@ moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` besid
 """
 
 import errno
+import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +20,7 @@ from clue_bench.errors import ClueBenchError
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FREE_SPACE = "free space on the disk, then type the same command again"
 _TORCH_WRITER = re.compile(r"PytorchStreamWriter|inline_container")
+ATTEMPTS, SECONDS_BETWEEN_ATTEMPTS = 3, 0.02  # to lock: who asks whether a file is held holds it for a moment
 
 
 @contextmanager
@@ -77,6 +80,21 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
+def sha256(*paths: Path) -> str:
+    """Return the hash of the bytes of files, one after the other."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def name_part(name: str, *, most: int = 100) -> str:
+    """Return `name` in at most `most` bytes of UTF-8, as a part of a file's name, which has at most 255."""
+    return name.encode()[:most].decode(errors="ignore")
+
+
 def _sync_folder(folder: Path) -> None:
     """Make the rename itself durable. Windows cannot open folders; the rename is still atomic there."""
     if os.name == "nt":
@@ -101,10 +119,28 @@ def held(lock: Path) -> Iterator[None]:
         return
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ClueBenchError(
-                f"{lock.parent}: another process is writing there", "wait for it, or give another --out"
-            ) from error
+        for attempt in range(ATTEMPTS):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if attempt == ATTEMPTS - 1:
+                    raise ClueBenchError(
+                        f"{lock.parent}: another process is writing there", "wait for it, or give another --out"
+                    ) from error
+                time.sleep(SECONDS_BETWEEN_ATTEMPTS)
         yield
+
+
+def is_held(lock: Path) -> bool:
+    """Return whether a process holds the file `lock`; False on systems without such locks."""
+    try:
+        import fcntl
+
+        with lock.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)  # for a moment
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):
+        return False
+    return False

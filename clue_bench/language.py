@@ -1,8 +1,10 @@
 """Results and reports in Chinese: one table of English texts and their Chinese, used where text leaves the program.
 
 Input: a finished text for people. Output: its Chinese from `language.zh.toml`, or the text itself where the table has
-none, such as names and numbers. "{}" stands for anything in the English, and "{0}", "{1}" for the same in the Chinese.
-Values, JSON, CSV and records stay as they are.
+none, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, and "(s)" for an s that
+may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}" for what is a text of ours in its turn. Of a
+text that is not in the table, its lines, or parts between wide gaps or dots, are looked up one by one; and the parts of
+a list, if all of them are there. Values, JSON, CSV and records stay as they are.
 """
 
 import os
@@ -10,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Literal, get_args
 
@@ -18,6 +20,10 @@ from clue_bench.errors import ClueBenchError
 
 Language = Literal["en", "zh"]
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts, as everywhere
+JOINTS = ("\n", "  ", " · ")  # between texts that stand side by side
+LISTS = {", ": "，", "; ": "；"}
+IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ 线性)(\)?)")
+PLACE = re.compile(r"(\{#?\}|\(s\))")
 TEXT_NODE = re.compile(r"(<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>)", re.DOTALL)
 
 _chosen: list[Language] = ["en"]
@@ -52,14 +58,36 @@ def is_chinese() -> bool:
 
 
 def translated(text: str) -> str:
-    """Return a whole text in the language in use, with the blanks around it."""
+    """Return a whole text, or else its parts, in the language in use, with the blanks around it."""
+    found = _whole(text) if is_chinese() else text
+    if found is not None:
+        return found
+    for joint in JOINTS:
+        if joint in text.strip():
+            return joint.join(map(translated, text.split(joint)))
+    for joint, chinese in LISTS.items():
+        parts = [_whole(part) for part in text.split(joint)]
+        if len(parts) > 1 and None not in parts:
+            return chinese.join(map(str, parts))
+    return text
+
+
+def _whole(text: str) -> str | None:
+    """Return a text of the table in the language in use, None for one that is not there."""
     words = " ".join(text.split())
-    if not words or not is_chinese():
-        return text
-    chinese = _chinese(words)
+    chinese = _chinese(words) if words and is_chinese() else None
     if chinese is None:
-        return text
+        return None
     return text[: len(text) - len(text.lstrip())] + chinese + text[len(text.rstrip()) :]
+
+
+def worded(text: str) -> str:
+    """Return a heading or the name of a row in the language in use.
+
+    Boards are written for readers of both languages, so some of their words are Chinese, also in parentheses.
+    """
+    found = None if is_chinese() else IN_BOTH.fullmatch(text)
+    return translated(text) if found is None else f"{found[1] or ''}{_english()[found[2]]}{found[3]}"
 
 
 def translated_markup(markup: str) -> str:
@@ -67,7 +95,7 @@ def translated_markup(markup: str) -> str:
     if not is_chinese():
         return markup
     parts = TEXT_NODE.split(markup)  # texts and, at odd places, tags
-    return "".join(part if place % 2 else translated(part) for place, part in enumerate(parts))
+    return "".join(part if place % 2 else _whole(part) or part for place, part in enumerate(parts))
 
 
 def texts() -> dict[str, str]:
@@ -75,13 +103,21 @@ def texts() -> dict[str, str]:
     return dict(_table())
 
 
+class _Part(str):
+    """A part of a text: in a format, "{0}" is itself, and "{0:zh}" its Chinese."""
+
+    def __format__(self, spec: str) -> str:
+        return translated(str(self)) if spec == "zh" else str(self)
+
+
+@lru_cache(maxsize=10_000)
 def _chinese(words: str) -> str | None:
     table = _table()
     if words in table:
         return table[words]
     for pattern, chinese in _patterns():
         if match := pattern.fullmatch(words):
-            return chinese.format(*match.groups())
+            return chinese.format(*map(_Part, match.groups()))
     return None
 
 
@@ -92,7 +128,20 @@ def _table() -> dict[str, str]:
 
 
 @cache
+def _english() -> dict[str, str]:
+    return {chinese: english for english, chinese in _table().items()} | {
+        "参数": "parameters",
+        "TF-IDF + 线性": "TF-IDF + linear",
+    }
+
+
+@cache
 def _patterns() -> list[tuple[re.Pattern[str], str]]:
     """Return the entries with places for anything, the longest first."""
-    found = sorted((each for each in _table().items() if "{}" in each[0]), key=lambda each: -len(each[0]))
-    return [(re.compile("(.+?)".join(map(re.escape, english.split("{}")))), chinese) for english, chinese in found]
+    found = sorted((each for each in _table().items() if PLACE.search(each[0])), key=lambda each: -len(each[0]))
+    return [(re.compile(_pattern(english)), chinese) for english, chinese in found]
+
+
+def _pattern(english: str) -> str:
+    meant = {"{}": "(.+?)", "{#}": r"([-+\d][\d.,]*)", "(s)": "s?"}
+    return "".join(meant.get(part, re.escape(part)) for part in PLACE.split(english))

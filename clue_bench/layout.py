@@ -16,6 +16,8 @@ INDENT = "  "  # of what stands below a row
 MIN_WRAPPED = 20  # columns of a terminal that a wrapped cell has at least
 SAME = "same in every row"
 SEPARATOR = " · "
+# What stays together in a line: a word, or a Chinese character with the marks behind it.
+PARTS = re.compile(r"\s+|(?:[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+)[，。：；、）？！”』》]*")
 
 Rows = Sequence[Sequence[str]]
 
@@ -54,8 +56,7 @@ def lay_out(heads: Sequence[Head], rows: Rows, width: int | None, *, same: str =
         below = [place for place in places[1:] if heads[place].is_below]
         places = [place for place in places if place not in below]
     parts = []
-    if shared:
-        facts = (f"{heads[place].name} {rows[0][place]}" for place in shared if rows[0][place].strip(" –"))
+    if facts := [f"{heads[place].name} {rows[0][place]}" for place in shared if rows[0][place].strip(" –")]:
         parts.append("\n".join(wrap(f"{same}: {SEPARATOR.join(facts)}", width)))
     blocks = _blocks(_widths(heads, rows, places, width), places, width)
     under = [_below(heads, row, below, width) for row in rows]
@@ -72,11 +73,11 @@ def text_width(text: str) -> int:
 
 
 def wrap(text: str, width: int) -> list[str]:
-    """Return `text` in lines at most `width` columns wide, broken at blanks, and in long names behind a mark."""
+    """Return `text` in lines at most `width` columns wide, broken at blanks, Chinese characters, or marks."""
     if text_width(text) <= width:
         return [text]
     lines, line = [], ""
-    for part in re.findall(r"\s+|[^\s]+", text):
+    for part in PARTS.findall(text):
         if text_width(line + part) <= width:
             line += part
             continue

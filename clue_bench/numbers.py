@@ -1,7 +1,8 @@
-"""Numbers as people read them, written one way everywhere: 8,000; 50.76 %; 1 m 47 s; 3e-4.
+"""Numbers as people read them, written one way everywhere: 8,000; 50.76 %; 1 m 47 s; 3e-4; 1 row, 2 rows.
 
-Input: plain numbers. Output: text. What a person may type back is written as it is typed (`typed`), all else for
-reading. Tables of the published layout (`leaderboards`) print percentages as their sources do, without the blank.
+Input: plain numbers, and what they count. Output: text. What a person may type back is written as it is typed
+(`typed`), all else for reading. Tables of the published layout (`leaderboards`) print percentages as their sources do,
+without the blank.
 """
 
 from typing import Any
@@ -52,6 +53,16 @@ def scaled(number: float) -> str:
 def times(ratio: float) -> str:
     """Return how many times as much: 2.8 ×, 12 ×."""
     return f"{ratio:.2f} ×" if ratio < 1.995 else f"{ratio:.1f} ×" if ratio < 9.95 else f"{ratio:,.0f} ×"
+
+
+def counted(number: float, noun: str, several: str = "") -> str:
+    """Return a number of things: 1 shard, 8,000 shards; `several` is the plural if it is no "s" behind the noun."""
+    return f"{count(number)} {noun if number == 1 else several or noun + 's'}"
+
+
+def article(noun: str) -> str:
+    """Return `noun` with "a" or "an"."""
+    return f"{'an' if noun[:1] in tuple('AEIOaeio') else 'a'} {noun}"
 
 
 def typed(value: Any) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clue_bench.language import translated
+from clue_bench.language import translated, worded
 from clue_bench.layout import SAME, Head, Layout, lay_out, wrap
 from clue_bench.layout import text_width as text_width
 
@@ -70,7 +70,8 @@ class Column:
     """One column. `note` is shown under the name, e.g. a translation; `tags` are for filters.
 
     In a terminal that is too narrow for the table, a column that `is_below` has a line under each row, and one that
-    `is_detail` is left out, and named.
+    `is_detail` is left out, and named. Cells of a column that `is_words` are texts of ours, and no names or labels; the
+    name of one that `is_name` is the user's.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Column:
     tags: Mapping[str, str] = field(default_factory=dict)
     is_below: bool = False
     is_detail: bool = False
+    is_words: bool = False
+    is_name: bool = False
 
 
 @dataclass(frozen=True)
@@ -131,11 +134,18 @@ class Table:
         return self._laid_out(width).text
 
     def _laid_out(self, width: int | None) -> Layout:
-        heads = [Head(translated(c.name), c.is_number, c.is_below, c.is_detail) for c in self.columns]
-        names = [row.cells[0].whole + (f" ({row.tag})" if row.tag else "") for row in self.rows]
+        heads = [
+            Head(c.name if c.is_name else worded(c.name), c.is_number, c.is_below, c.is_detail) for c in self.columns
+        ]
+        names = [_name(row) for row in self.rows]
         is_of_facts = len(self.columns) == 2 or (bool(self.columns) and not self.columns[0].name)
+        is_of_facts = is_of_facts or (bool(self.columns) and self.columns[0].is_words)
         names = list(map(translated, names)) if is_of_facts else names
-        rows = [[name, *map(_shown, row.cells[1:])] for name, row in zip(names, self.rows, strict=True)]
+        columns = self.columns[1:]
+        rows = [
+            [name, *(_shown(cell, column) for cell, column in zip(row.cells[1:], columns, strict=True))]
+            for name, row in zip(names, self.rows, strict=True)
+        ]
         rows = [[_PERCENT.sub(" %", cell) for cell in row] for row in rows]
         return lay_out(heads, rows, width, same=translated(SAME))
 
@@ -286,9 +296,13 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _shown(cell: Cell) -> str:
+def _shown(cell: Cell, column: Column) -> str:
     """Return a cell's text in the language in use, if it is more than a word, which may be a name or a label."""
-    return translated(cell.whole) if " " in cell.text else cell.whole
+    return worded(cell.whole) if column.is_words or " " in cell.text else cell.whole
+
+
+def _name(row: Row) -> str:
+    return f"{worded(row.cells[0].whole)} ({worded(row.tag)})" if row.tag else row.cells[0].whole
 
 
 def _markdown_name(row: Row) -> str:

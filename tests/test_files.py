@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.files import replacing, write_json, write_text, writing
+from clue_bench.files import held, is_held, name_part, replacing, write_json, write_text, writing
 
 
 def files(folder: Path) -> list[str]:
@@ -118,3 +118,14 @@ def test_a_disk_that_is_full_is_an_error_that_names_the_file(kind: str, tmp_path
 def test_a_bug_while_writing_stays_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ours"), writing(tmp_path / "file"):
         raise RuntimeError("ours")
+def test_whether_a_lock_is_held_can_be_asked_without_taking_it(tmp_path: Path) -> None:
+    assert not is_held(tmp_path / "lock")
+    assert files(tmp_path) == []
+    with held(tmp_path / "lock"):
+        assert is_held(tmp_path / "lock")
+    assert not is_held(tmp_path / "lock")
+
+
+def test_a_part_of_a_name_is_cut_between_characters() -> None:
+    assert name_part("模型" * 40).encode() == ("模型" * 40).encode()[:99]
+    assert name_part("tiny") == "tiny"

@@ -18,6 +18,11 @@ from clue_bench import numbers
         (numbers.times(2.8), "2.8 ×"),
         (numbers.times(1.0312), "1.03 ×"),
         (numbers.times(41.7), "42 ×"),
+        (numbers.counted(1, "shard"), "1 shard"),
+        (numbers.counted(8000, "shard"), "8,000 shards"),
+        (numbers.counted(0, "process", "processes"), "0 processes"),
+        (numbers.article("interrupted run"), "an interrupted run"),
+        (numbers.article("list"), "a list"),
     ],
 )
 def test_a_number_is_written_as_people_read_it(made, expected):

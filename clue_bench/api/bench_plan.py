@@ -14,7 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 from clue_bench.api.progress import Bar, Progress
-from clue_bench.numbers import duration
+from clue_bench.numbers import counted, duration
 
 if TYPE_CHECKING:
     from clue_bench.finetuning.run import Plan
@@ -39,7 +39,7 @@ def plan_lines(sweeps: Sequence[PlannedSweep], *, seeds: Sequence[int], retry_fa
     total = sum(len(each.runs) for each in sweeps)
     models, tasks = {each.model for each in sweeps}, {each.task for each in sweeps}
     points = sorted({each.num_points for each in sweeps})
-    many = f"{_number(models, 'model')} × {_number(tasks, 'task')}"
+    many = f"{counted(len(models), 'model')} × {counted(len(tasks), 'task')}"
     if points == [1]:
         what = f"{many}, {_seeds(seeds)}"
     else:
@@ -50,13 +50,9 @@ def plan_lines(sweeps: Sequence[PlannedSweep], *, seeds: Sequence[int], retry_fa
     states += [(there["failed"], "failed before, to repeat" if retry_failed else "failed (--retry-failed repeats)")]
     states += [(there[""], "to do")]
     return [
-        f"{total:,} run{'' if total == 1 else 's'}: {what}",
+        f"{counted(total, 'run')}: {what}",
         ", ".join(f"{number:,} {words}" for number, words in states if number),
     ]
-
-
-def _number(names: set[str], what: str) -> str:
-    return f"{len(names)} {what}{'' if len(names) == 1 else 's'}"
 
 
 def _seeds(seeds: Sequence[int]) -> str:
@@ -93,7 +89,19 @@ class SweepBar:
     failed_before: frozenset[str]
     shares: dict[tuple[int, str], float] = field(default_factory=dict)  # done, of 1
     ended: set[tuple[int, str]] = field(default_factory=set)
-    started: float | None = None
+    started: float | None = None  # of the first run, before its model is loaded and its data tokenised
+    baseline_seconds: float = 0.0  # of the first task
+    tasks_left: int = 0  # whose baselines are still to be done
+
+    @contextmanager
+    def baselines(self, tasks_left: int) -> Iterator[None]:
+        """Time the baselines of a task, behind which are `tasks_left` others; then its runs begin."""
+        began = monotonic()
+        yield
+        self.tasks_left = tasks_left
+        if self.started is None:
+            self.baseline_seconds = monotonic() - began
+            self.started = monotonic()
 
     def update(self, number: int, moment: "Moment", words: str) -> None:
         """Show a moment of sweep `number`, whose run `words` describe.
@@ -141,6 +149,7 @@ class SweepBar:
         left = len(self.work) - len(self.ended)
         if len(self.ended) == 1 and left and self.started is not None:
             seconds = (monotonic() - self.started) * (sum(self.work.values()) / self._done - 1)
+            seconds += self.baseline_seconds * self.tasks_left
             runs = "the other run takes" if left == 1 else f"the other {left:,} runs take"
             self.show.note(f"after the first run: {runs} about {duration(seconds)}")
 

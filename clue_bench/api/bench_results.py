@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from clue_bench.api.runs import Run, Runs
 from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import duration, percent, typed
+from clue_bench.numbers import counted, duration, percent, typed
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -42,14 +42,15 @@ class Outcome(NamedTuple):
         return {key: values for key, values in grid.items() if len(values) > 1}
 
     @property
-    def tie(self) -> str:
-        """Return what to say of a search whose points all score the same, "" otherwise."""
-        from clue_bench.finetuning.grid import tie
+    def no_choice(self) -> str:
+        """Return why the best setting of the search is no choice, "" if it is one."""
+        from clue_bench.finetuning.grid import no_choice
 
         first = self.sweep.trials[: len(self.candidates)]  # those with the first seed, a point each
         done = [trial.record for trial in first if trial.is_complete]
         scores = [float(getattr(record.completed_results.dev, record.task.metric)) for record in done]
-        return tie(scores, at_majority=all(MAJORITY_CLASS in record.flags for record in done))
+        at_majority = all(MAJORITY_CLASS in record.flags for record in done)
+        return no_choice(scores, tried=len(self.candidates), at_majority=at_majority)
 
     @property
     def points(self) -> "list[Trial]":
@@ -120,8 +121,8 @@ class Benchmark(Shown):
         notes = [FLATTERED] if any(len(each.candidates) > 1 for each in self.outcomes) else []
         for each in self.outcomes:
             best = each.sweep.best
-            if best is not None and each.tie:
-                notes.append(f"warning: {each.task}, {each.model}: {each.tie}")
+            if best is not None and each.no_choice:
+                notes.append(f"warning: {each.task}, {each.model}: {each.no_choice}")
             elif best is not None and (found := edges(each.grid, best, most=each.bounds)):
                 notes.append(
                     f"warning: {each.task}, {each.model}: {'; '.join(found)}: the optimum may lie beyond. "
@@ -139,7 +140,7 @@ class Benchmark(Shown):
         if failed:
             total = sum(len(each.sweep.trials) for each in self.outcomes)
             raise ClueBenchError(
-                f"{failed} of {total} runs failed, for the reasons above",
+                f"{failed} of {counted(total, 'run')} failed, for the reasons above",
                 "fix what they name, then type the same command with --retry-failed",
             )
 
@@ -163,7 +164,7 @@ class Benchmark(Shown):
                     "settings_tried": len(each.candidates),
                     "points": [_point_json(trial) for trial in each.points],
                     "best_settings": best,
-                    "on_the_edge": [] if best is None or each.tie else edges(each.grid, best, most=each.bounds),
+                    "on_the_edge": [] if best is None or each.no_choice else edges(each.grid, best, most=each.bounds),
                     "runs": runs,
                     "failed": {trial.record.run_id: trial.record.error for trial in each.sweep.failed},
                     "dev": by_run[runs[0]] if runs else None,

@@ -21,6 +21,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs
 from clue_bench.cards import card_paths
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import counted
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -105,7 +106,10 @@ def run_benchmark(
     if not given:
         raise ClueBenchError(f"models={models!r}: expected at least one model", "give a folder, a hub id or a run")
     if model_names and len(model_names) != len(given):
-        raise ClueBenchError(f"{len(given)} models and {len(model_names)} names", "give one --name for each --model")
+        raise ClueBenchError(
+            f"{counted(len(given), 'model')} and {counted(len(model_names), 'name')}",
+            "give one --name for each --model",
+        )
     with ExitStack() as stack:
         has_columns = text is not None or label is not None
         named = [None] if not tasks and has_columns else _find_tasks(tasks, data, show)
@@ -263,9 +267,10 @@ def _bench_tasks(
     with sweep_bar(sweeps, retry_failed=asked.retry_failed, show=asked.show) as bar:
         for at, job in enumerate(jobs):
             given, outcomes = job.given, list[Outcome]()
-            if with_floor:
-                bar.move(f"{given.card.name}: baselines")
-            floors = _run_floors(given, asked) if with_floor else []
+            with bar.baselines(len(jobs) - at - 1):
+                if with_floor:
+                    bar.move(f"{given.card.name}: baselines")
+                floors = _run_floors(given, asked) if with_floor else []
             for number, (start, points, label) in enumerate(
                 zip(starts, job.candidates, labels, strict=True), at * len(starts)
             ):

@@ -17,8 +17,8 @@ from clue_bench.api.vocabularies import (
     vocabulary_path,
 )
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import percent
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.numbers import counted, percent
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.corpus.build import Progress as BuildProgress
@@ -68,7 +68,7 @@ class BuiltCorpus(Shown):
             rows += [("tokenizer", self.corpus.vocabulary.rules.text)]
         rows += [("vocabulary", vocabulary), ("words are", WORD_STARTS[manifest.word_starts])]
         rows += [("text", manifest.corpus_sha256[:8]), ("inputs", first_names(manifest.inputs))]
-        return [make_table("", ["corpus", str(self.folder)], rows)]
+        return [make_table("", ["corpus", Column(str(self.folder), is_name=True)], rows)]
 
     @property
     def _vocabulary_kind(self) -> Kind:
@@ -117,7 +117,7 @@ def build_corpus(
             found = done.shards_found
             bar.update(done.bytes_done, _shards_text(done))
     if found:
-        show.note(f"{found} shards were there already")
+        show.note(f"{counted(found, 'shard was', 'shards were')} there already")
     corpus = Corpus.open(out)
     show.notes(corpus_notes(corpus))
     return BuiltCorpus(corpus)
@@ -145,7 +145,7 @@ def corpus_notes(corpus: "Corpus") -> list[str]:
 
 def _shards_text(done: "BuildProgress") -> str:
     under_way = done.shards_begun - done.shards_done
-    words = [f"{done.shards_done} shard{'' if done.shards_done == 1 else 's'}"]
+    words = [counted(done.shards_done, "shard")]
     words += [f"{under_way} more under way"] if under_way else []
     return ", ".join([*words, f"{done.tokens:,} tokens"])
 

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.api.finished import check_free, finished_finetuning
 from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress
 from clue_bench.api.run_tables import settings_line
-from clue_bench.api.runs import Run, Runs, check_seed
+from clue_bench.api.runs import Run, Runs, as_reference, check_seed
 from clue_bench.numbers import duration
 
 if TYPE_CHECKING:
@@ -45,14 +46,27 @@ def finetune(
     A complete run is not repeated; an interrupted one continues to the same numbers: Ctrl-C and SIGTERM end the update,
     save, and raise a KeyboardInterrupt that says at which step. Raises ClueBenchError.
     """
-    from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
-    from clue_bench.finetuning.settings import OFF, make_settings
-
     check_seed(seed)
+    if out is not None:
+        check_free(Path(out))
     show = Progress(progress)
     asked = {**(settings or {}), **({} if steps is None else {"steps": steps})}
     with task_data(task, data, text=text, label=label, show=show) as given:
         card, rows = given.card, given.rows
+        typed: dict[str, Any] = {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}
+        found = None
+        if out is not None and name is None and isinstance(model, str | Path | Run):
+            reference = as_reference(model, "model")
+            wanted = {"model": model_name(reference), **typed}
+            found = finished_finetuning(given, reference, Path(out), asked=wanted, seed=seed)
+        if found is not None and out is not None:
+            keep_rows(given, Path(out))
+            show.note(f"{found.run_id} is complete already")
+            return Run(found, Path(out))
+
+        from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
+        from clue_bench.finetuning.settings import OFF, make_settings
+
         start = open_model(model, show, name=name)
         chosen = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
         plan = Plan(card, start, chosen, seed=seed, rows=rows, data=given.folder, cuda_graphs=cuda_graphs)
@@ -65,11 +79,8 @@ def finetune(
         note_revision(card.name, plan.data_facts, show)
         show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
         finetuning = prepare(plan)
-        typed: dict[str, Any] = {
-            "task": task if isinstance(task, str) else card.name,
-            "model": model_name(model, start),
-        }
-        typed |= {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}
+        called = start.name if isinstance(model, tuple) else model_name(model)
+        typed = {"task": task if isinstance(task, str) else card.name, "model": called, **typed}
         with held_folder(folder):
             resume(plan, finetuning, out=folder)
             at, total = finetuning.last_step, finetuning.total_steps

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_path, as_reference
+from clue_bench.numbers import article
 
 if TYPE_CHECKING:
     import datasets
@@ -90,7 +91,7 @@ def open_card(task: "str | Task", data: "Data") -> "Task":
         return card_for(task, data)
     if isinstance(task, Task):
         return task
-    raise ClueBenchError(f"task: found a {type(task).__name__}, expected a name", "give the name of a task")
+    raise ClueBenchError(f"task: found {article(type(task).__name__)}, expected a name", "give the name of a task")
 
 
 def open_model(model: "Model", show: Progress, *, name: str | None = None) -> "Pretrained":
@@ -104,17 +105,15 @@ def open_model(model: "Model", show: Progress, *, name: str | None = None) -> "P
     if isinstance(model, tuple) and len(model) == 2:
         opened = open_live(*model)
     elif hasattr(model, "save_pretrained"):
-        raise ClueBenchError(f"a {type(model).__name__} without its tokenizer", "give (model, tokenizer)")
+        raise ClueBenchError(f"{article(type(model).__name__)} without its tokenizer", "give (model, tokenizer)")
     else:
         opened = open_pretrained(as_reference(model, "model"))
     show.notes(opened.notes)
     return opened if name is None else opened.called(name)
 
 
-def model_name(model: "Model", opened: "Pretrained") -> str:
-    """Return the model's name as records state it."""
-    if isinstance(model, tuple):
-        return opened.name
+def model_name(model: Path | str | Run) -> str:
+    """Return the name of a model that is not in memory, as records state it."""
     path = as_path(model, "model")
     return path.name if path.exists() else str(model)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import percent
+from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from clue_bench.prediction.predictor import Predictor, RowScores
 
 ROWS_PER_UPDATE = 512  # of the progress bar; rows of similar length are batched together within them
+
+TRAINED_ON = "rows that this model was trained on: the accuracy on them says little of new ones"
 
 Texts = Sequence[str | Sequence[str]]
 """Rows of one text, or of the two of a pair."""
@@ -138,14 +140,14 @@ class Predictions(Shown, Sequence[PredictedRow]):
         """Return what to know beside the labels."""
         found = list(self.about_file)
         if empty := sum(not all(text.strip() for text in row.texts) for row in self.rows):
-            found.append(f"{empty:,} of {len(self):,} rows have an empty text: their labels mean little")
+            found.append(f"{empty:,} of {counted(len(self), 'row')} without a text: such labels mean little")
         if self.is_multi_label:
             found.append("a multi-label model: each probability is of that label alone, and they do not add up to 1")
         if self.truncated_rows:
-            found.append(f"{self.truncated_rows:,} of {len(self):,} rows were cut to {self.max_length} tokens")
+            found.append(f"cut to {self.max_length} tokens: {self.truncated_rows:,} of {counted(len(self), 'row')}")
         if "accuracy" in (summary := self.summary):
             right, labelled = summary["correct"], summary["labelled_rows"]
-            found.append(f"accuracy {percent(self.accuracy or 0.0)}: {right:,} of {labelled:,} labelled rows")
+            found.append(f"accuracy {percent(self.accuracy or 0.0)}: {right:,} of {counted(labelled, 'labelled row')}")
         return found
 
     @property
@@ -210,7 +212,7 @@ class Model:
         given: Texts = [texts] if isinstance(texts, str) else texts
         if not isinstance(given, list | tuple):
             raise ClueBenchError(
-                f"texts: found a {type(given).__name__}, expected a text or a list of them",
+                f"texts: found {article(type(given).__name__)}, expected a text or a list of them",
                 'give a list, of a frame for example frame["text"].tolist()',
             )
         if not isinstance(top, int) or top < 1:
@@ -220,7 +222,7 @@ class Model:
                 isinstance(row, list | tuple) and all(isinstance(t, str) for t in row)
             ):
                 raise ClueBenchError(
-                    f"texts, row {number}: found a {type(row).__name__}, expected a text or a pair of texts",
+                    f"texts, row {number}: found {article(type(row).__name__)}, expected a text or a pair of texts",
                     "give each row as a text, or as a tuple of two",
                 )
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in given]
@@ -235,6 +237,8 @@ class Model:
 
         about = self.predictor.description
         rows = file_rows(Path(path), task=self.predictor.task, num_texts=about.num_texts)
+        if rows.md5 in self.predictor.trained_on and any(rows.gold):
+            rows.notes.append(TRAINED_ON)
         return self.predict_rows(rows, top, progress)
 
     def predict_split(
@@ -253,7 +257,9 @@ class Model:
             raise ClueBenchError("--split: the model names no known task", "give --task NAME or --task CARD.toml")
         run = self.predictor.folder.parent  # of its checkpoint
         place = (None if split == "train" else kept_data(run, task.name)) if data is None else Path(data)
-        return self.predict_rows(split_rows(task, split, place or Path("data")), top, progress)
+        rows = split_rows(task, split, place or Path("data"))
+        rows.notes.extend([TRAINED_ON] if split == "train" else [])
+        return self.predict_rows(rows, top, progress)
 
     def predict_rows(self, rows: "InputRows", top: int, progress: bool) -> Predictions:
         """Predict rows; show a progress bar if that may take a while."""

@@ -1,5 +1,6 @@
 """Pretrain a model by a recipe on a corpus, and show the run's progress."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -11,11 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from clue_bench.api.corpora import BuiltCorpus, corpus_notes
+from clue_bench.api.finished import check_free, finished_pretraining
 from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.run_tables import perplexity_text
 from clue_bench.api.runs import Run, as_path, as_reference
+from clue_bench.cards import check_name
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import duration, percent, scaled
+from clue_bench.language import translated
+from clue_bench.numbers import counted, duration, percent, scaled
 
 if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
@@ -33,6 +37,7 @@ def pretrain(
     *,
     corpus: Path | str | BuiltCorpus,
     out: Path | str,
+    name: str | None = None,
     steps: int | None = None,
     epochs: float | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -52,17 +57,29 @@ def pretrain(
     A complete run is not repeated, and an interrupted one continues: Ctrl-C and SIGTERM end the step, save, and raise
     a KeyboardInterrupt that says at which step. `steps` is the number of updates in the whole run,
     `settings` override keys of the recipe, `start` is a checkpoint to start from, and `pairs` are labelled pairs for
-    recipes that use them. `freeze` keeps the embeddings and so many of the first layers of `start` as they are.
+    recipes that use them. `name` is what tables call the model, and `freeze` keeps the embeddings and so many of the
+    first layers of `start` as they are.
 
     Several processes (torchrun) share one run: the first one shows progress and writes the files, and all return the
     run. Raises ClueBenchError.
     """
     from clue_bench.pretraining.recipe import load_recipe
 
-    asked = dict(settings or {})
+    asked = dict(settings or {}) | ({} if name is None else {"name": name})
+    if name is not None:
+        check_name(name)
     _check_arguments(recipe, start, epochs=epochs, debug_size=debug_size, freeze=freeze)
     # Before torch is imported, where there is a card.
     loaded = None if recipe is None else load_recipe(recipe, asked, steps=steps, debug_size=debug_size)
+    out = as_path(out, "out")
+    check_free(out)
+    origin = None if start is None else as_reference(start, "start")
+    opened, labelled = _opened(corpus), None if pairs is None else _opened(pairs)
+    if loaded is not None:
+        found = finished_pretraining(loaded, opened, out, start=origin, pairs=labelled, frozen_layers=freeze)
+        if found is not None and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            Progress(progress).note(f"{found.run_id} is complete already")
+            return Run(found, out)
 
     from clue_bench.doors.checkpoint import read_checkpoint
     from clue_bench.pretraining.continuation import continued_recipe, named_after
@@ -70,17 +87,13 @@ def pretrain(
     from clue_bench.pretraining.trackers import pick_tracker, tracked
     from clue_bench.pretraining.train import Pretraining
 
-    out = as_path(out, "out")
     picked = pick_tracker(tracker)
-    origin = None if start is None else as_reference(start, "start")
     checkpoint = None if origin is None else read_checkpoint(origin)
-    opened = _opened(corpus)
     if loaded is None:
         assert checkpoint is not None, "checked with the arguments"
         loaded = continued_recipe(checkpoint, opened, overrides=asked, steps=steps, epochs=epochs)
     elif checkpoint is not None and "name" not in asked:
         loaded = named_after(loaded, checkpoint)
-    labelled = None if pairs is None else _opened(pairs)
     pretraining = Pretraining(
         loaded,
         opened,
@@ -108,19 +121,19 @@ def pretrain(
         "pairs": labelled and labelled.folder.name,
     }
     typed |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
-    name = run_id(pretraining)
+    this_run = run_id(pretraining)
     moments = run_steps(pretraining, asked=typed, check=partial(_check_tokenizer, corpus=opened, show=show))
     next(moments)  # it has loaded the state of an interrupted run
     if pretraining.step:
         show.note(f"continues at step {pretraining.step:,} of {loaded.total_steps:,}")
     if pretraining.processes.is_first:
-        moments = tracked(moments, picked, out=out, metrics=out / METRICS, name=name, config=loaded.model_dump())
+        moments = tracked(moments, picked, out=out, metrics=out / METRICS, name=this_run, config=loaded.model_dump())
     with show.bar(f"pretrain {loaded.name}", total_tokens(loaded), start=pretraining.tokens_seen) as bar:
         watched = Watched(bar, loaded)
         for report in moments:
             if show.is_shown:
                 watched.follow(pretraining, report)
-    return Run.read(out, name)
+    return Run.read(out, this_run)
 
 
 class Watched:
@@ -150,7 +163,7 @@ class Watched:
     def show_step(self, step: int, tokens: int, loss: float | None) -> None:
         """Show a step without a report: its `loss` is the mean since the last one."""
         words = [*self._steps(step), *([] if loss is None else [f"loss {loss:.3f}"])]
-        below = self.table(self._reported, words) if self._reported else Text(" · ".join(words), "dim")
+        below = self.table(self._reported, words) if self._reported else " · ".join(words)
         self._bar.update(tokens, "  ".join(words), below=below)
 
     def show(self, report: "TrainingReport") -> None:
@@ -181,31 +194,32 @@ class Watched:
         losses = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 3, 0, 0))
         losses.add_column("", min_width=16)
         for name in ("loss", "accuracy", "perplexity"):
-            losses.add_column(name, justify="right")
+            losses.add_column(translated(name), justify="right")
         from clue_bench.pretraining.recipe import PREDICTED
 
-        losses.add_row(PREDICTED[self._recipe.objective], f"{report.lm_loss:.3f}", _percent(report.lm_accuracy))
+        predicted = translated(PREDICTED[self._recipe.objective])
+        losses.add_row(predicted, f"{report.lm_loss:.3f}", _percent(report.lm_accuracy))
         if report.sop_loss is not None:
-            losses.add_row("sentence order", f"{report.sop_loss:.3f}", _percent(report.sop_accuracy))
+            losses.add_row(translated("sentence order"), f"{report.sop_loss:.3f}", _percent(report.sop_accuracy))
         if report.pair_loss is not None:
-            losses.add_row("labelled pairs", f"{report.pair_loss:.3f}", _percent(report.pair_accuracy))
+            losses.add_row(translated("labelled pairs"), f"{report.pair_loss:.3f}", _percent(report.pair_accuracy))
         if report.sop_loss is not None or report.pair_loss is not None:
-            losses.add_row("sum", Text(f"{report.loss:.3f}", "bold"))
+            losses.add_row(translated("sum"), Text(f"{report.loss:.3f}", "bold"))
         if self._evaluated is not None:
             self._add_held_out(losses, self._evaluated)
         shown = Table.grid()
         shown.add_row("")
         shown.add_row(losses)
         for words in (position or self._position(report), self._speed(report), self._health(report)):
-            shown.add_row(Text(" · ".join(words), "dim"))
+            shown.add_row(Text(translated(" · ".join(words)), "dim"))
         return shown
 
     def _add_held_out(self, losses: Table, report: "TrainingReport") -> None:
         loss = "" if report.held_out_loss is None else f"{report.held_out_loss:.3f}"
         cells = (loss, _percent(report.held_out_accuracy), _perplexity(report))
-        losses.add_row(f"held-out, at step {report.step:,}", *cells, style="green")
+        losses.add_row(translated(f"held-out, at step {report.step:,}"), *cells, style="green")
         if report.held_out_sop_accuracy is not None:
-            losses.add_row("held-out order", "", _percent(report.held_out_sop_accuracy), style="green")
+            losses.add_row(translated("held-out order"), "", _percent(report.held_out_sop_accuracy), style="green")
 
     def _steps(self, step: int) -> list[str]:
         """Return the step, and how long one takes, once there is something to compare with."""
@@ -233,7 +247,7 @@ class Watched:
         return [
             f"learning rate {report.learning_rate:.2e}",
             f"gradient norm {report.gradient_norm:.2f}",
-            f"{report.skipped:,} steps skipped",
+            f"{counted(report.skipped, 'step')} skipped",
         ]
 
 
@@ -287,7 +301,7 @@ def _notes(pretraining: "Pretraining", *, is_continuation: bool) -> Iterator[str
         yield from (*pretraining.start.notes, *pretraining.start_facts.notes)
     yield from corpus_notes(corpus)
     if pretraining.frozen_layers is not None:
-        frozen = f"{pretraining.frozen_layers} layers, {pretraining.frozen_parameters:,} parameters"
+        frozen = f"{counted(pretraining.frozen_layers, 'layer')}, {pretraining.frozen_parameters:,} parameters"
         yield f"kept as they are: embeddings and {frozen}"
     if is_continuation:
         yield f"{recipe.name}: {schedule_text(recipe, corpus)}"

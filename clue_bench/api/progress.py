@@ -57,13 +57,14 @@ class Progress:
         A keyboard interrupt becomes `Interrupted` with the hint `on_interrupt`.
         """
         least, most = BAR_WIDTHS
+        what = translated(what)
         rich = _Display(
             TextColumn("{task.description}"),
             BarColumn(max(least, min(most, stderr.width - cell_len(what) - BESIDE_THE_BAR))),
             TextColumn("{task.percentage:3.0f} %"),
             *([MofNCompleteColumn()] if count else []),
             TimeElapsedColumn(),
-            TextColumn("ETA"),
+            TextColumn(translated("ETA")),
             TimeRemainingColumn(),
             console=stderr,
             disable=not (self.is_shown and can_redraw()),
@@ -114,8 +115,8 @@ class LineBar(Bar):
 
     def _write(self, done: float, detail: str, eta: str) -> None:
         share = 100 * done / self._total if self._total else 100.0
-        count = f"{done:,.0f} of {self._total:,.0f}" if self._count else ""
-        parts = [part for part in (f"{self._what} {int(share):3d} %", count, detail, eta) if part]
+        count = translated(f"{done:,.0f} of {self._total:,.0f}") if self._count else ""
+        parts = [part for part in (f"{self._what} {int(share):3d} %", count, translated(detail), eta) if part]
         stderr.print("  ".join(parts), markup=False, soft_wrap=True)
 
     def _eta(self, done: float, now: float) -> str:
@@ -123,17 +124,19 @@ class LineBar(Bar):
         if moved <= 0 or done >= self._total:
             return ""
         left = int((now - self._started) * (self._total - done) / moved)
-        return f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
+        return f"{translated('ETA')} {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}"
 
 
 class _Display(RichProgress):
     """Bars, and what is shown below them."""
 
-    below: RenderableType | None = None
+    below: RenderableType | None = None  # a text is shown in the language in use, when it is drawn
 
     def get_renderables(self) -> Iterable[RenderableType]:
         yield from super().get_renderables()
-        if self.below is not None:
+        if isinstance(self.below, str):
+            yield Text(translated(self.below), "dim")
+        elif self.below is not None:
             yield self.below
 
 
@@ -147,7 +150,7 @@ class TerminalBar(Bar):
 
     def update(self, done: float, detail: str = "", *, below: RenderableType | None = None) -> None:
         """Move the bar."""
-        self._rich.below = Text(detail, "dim") if below is None and detail else below
+        self._rich.below = detail or None if below is None else below
         self._rich.update(self._task, completed=done)
 
 
@@ -172,7 +175,7 @@ class NotebookBar(Bar):
 
     def _element(self, done: float, detail: str) -> str:
         share = 100 * done / self._total if self._total else 100.0
-        words = html.escape(f"{self._what} {share:.0f} %  {detail}".rstrip())
+        words = html.escape(f"{self._what} {share:.0f} %  {translated(detail)}".rstrip())
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
 
 

@@ -4,17 +4,20 @@ Input: records with their folders. Output: tables. A list shows of the settings 
 on the same task, or by the same recipe: what they share is no answer to "which run was which".
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from clue_bench.cards import Key
-from clue_bench.doors.records import MAJORITY_CLASS, RunRecord
+from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, is_running
 from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
-from clue_bench.numbers import count, duration, percent, scaled, typed
+from clue_bench.language import translated
+from clue_bench.numbers import count, counted, duration, percent, scaled, typed
 from clue_bench.tables import Column, Table, make_table
 
+METRICS = "metrics.jsonl"  # of a pretraining run: a report a line
 MAX_PERPLEXITY = 1e6  # above this the digits mean nothing
 MAX_SHOWN = 6  # settings of a run in a list
 NO_SETTINGS = ("seed", "name", "title", "processes", "held_out_tokens", "vocab_size", "tokenizer_check")
@@ -73,19 +76,19 @@ def list_table(found: Found) -> Table:
             record.model.name,
             _task_of(record),
             record.seed,
-            headline(record) + _marks(record),
+            running_text(record, folder) or headline(record) + _marks(record),
             f"{_started(record):%m-%d %H:%M}" if this_year else f"{_started(record):%Y-%m-%d}",
             _settings_text(record, differing[place]),
             str(folder),
             record.error or "",
             record.run_id,
-            duration(record.wall_seconds),
+            _took(record, folder),
             record.data.revision,
             " ".join(record.flags),
         ]
         for place, (record, folder) in sorted(enumerate(found), key=lambda each: _started(each[1][0]))
     ]
-    columns: list[str | Column] = ["model", "task", "seed", Column("result", is_number=True), "started"]
+    columns: list[str | Column] = ["model", "task", "seed", Column("result", is_number=True, is_words=True), "started"]
     columns += [Column(name, is_below=True) for name in ("settings", "folder", "error")]
     columns += [Column(name, is_detail=True) for name in ("run", "time", "data revision", "flags")]
     marked = any(MAJORITY_CLASS in record.flags for record, _ in found)
@@ -96,9 +99,9 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
     """Return everything about one run: its result, how it was made, and every setting with its meaning."""
     model, data = record.model, record.data
     commit = str(record.code.get("commit") or "")[:8] + " with changes" * (record.code.get("dirty") is True)
-    files = ", ".join(f"{name} {count(facts.rows)} rows" for name, facts in data.files.items())
+    files = ", ".join(f"{name} {counted(facts.rows, 'row')}" for name, facts in data.files.items())
     facts = [
-        ("status", record.status),
+        ("status", translated(running_text(record, folder) or record.status)),
         ("error", record.error or ""),
         ("flags", "; ".join(FLAGS.get(flag, flag) for flag in record.flags)),
         ("task", record.task.title if record.task else ""),
@@ -106,7 +109,7 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
         ("pretrained on", f"{scaled(model.pretraining_tokens)} tokens" if model.pretraining_tokens else ""),
         ("data", f"{data.name}, revision {data.revision}" + f" ({files})" * bool(files)),
         ("seed", str(record.seed)),
-        ("started", f"{_started(record):%Y-%m-%d %H:%M}, took {duration(record.wall_seconds)}"),
+        ("started", f"{_started(record):%Y-%m-%d %H:%M}, took {_took(record, folder)}"),
         ("asked", _flat_text(record.asked)),
         ("clue-bench", f"{record.code.get('version', '')} {commit}".strip()),
         ("packages", ", ".join(f"{name} {version}" for name, version in record.packages.items())),
@@ -137,6 +140,18 @@ def headline(record: RunRecord) -> str:
     if isinstance(results, SpeedResults) and results.training:
         return f"{results.training.seconds_per_1000_steps.median:.3g} s/1k steps"
     return record.status
+
+
+def running_text(record: RunRecord, folder: Path) -> str:
+    """Return how far a run is that a process is doing at the moment, "" for any other."""
+    if not is_running(folder, record):
+        return ""
+    reports = folder / METRICS
+    lines = reports.read_text(encoding="utf-8").splitlines() if reports.is_file() else []
+    stages = [record.effective.get(stage) for stage in ("stage1", "stage2")]
+    total = sum(stage["steps"] for stage in stages if stage)
+    step = f", step {count(json.loads(lines[-1])['step'])} of {count(total)}" if lines else ""
+    return f"running{step}"
 
 
 def settings_line(settings: Mapping[str, Any], defaults: Mapping[str, Any] = {}) -> str:
@@ -219,11 +234,17 @@ def _meanings(record: RunRecord) -> dict[str, str]:
 
 
 def _task_of(record: RunRecord) -> str:
-    return record.task.name if record.task else {"pretrain": "pretraining"}.get(record.kind, record.kind)
+    return record.task.name if record.task else translated({"pretrain": "pretraining"}.get(record.kind, record.kind))
 
 
 def _marks(record: RunRecord) -> str:
     return "†" * (MAJORITY_CLASS in record.flags)
+
+
+def _took(record: RunRecord, folder: Path) -> str:
+    """Return how long a run took, or has been going on."""
+    is_on = is_running(folder, record)
+    return duration((datetime.now().astimezone() - _started(record)).total_seconds() if is_on else record.wall_seconds)
 
 
 def _started(record: RunRecord) -> datetime:

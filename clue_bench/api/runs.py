@@ -1,5 +1,6 @@
 """Runs as results: one record with its folder, or many of them."""
 
+import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ from clue_bench.doors.records import (
     record_paths,
 )
 from clue_bench.doors.results import DevScores, PretrainResults, TaskResults
-from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.numbers import percent
+from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+CONFIG = "config.json"  # in a checkpoint
+MAX_NAMED = 5  # runs in an error
 
 
 @dataclass(frozen=True, repr=False)
@@ -81,7 +85,7 @@ class Run(Shown):
         results = self.record.results
         if not isinstance(results, TaskResults):
             raise ClueBenchError(
-                f"{self.run_id}: a {self.record.status} {self.record.kind} run has no scores on dev",
+                f"{self.run_id}: {article(self.record.status)} {self.record.kind} run has no scores on dev",
                 "give a completed run of finetune, bench or floor",
             )
         return results.dev
@@ -174,9 +178,17 @@ class Runs(Shown, Sequence[Run]):
     def find(self, run_id: str) -> Run:
         """Return the run called `run_id`, or in the folder of that name. Raises ClueBenchError naming the nearest."""
         found = {run.folder.name: run for run in self.runs} | {run.run_id: run for run in self.runs}
-        if run_id not in found:
-            raise ClueBenchError(f"no run '{run_id}': {nearest(run_id, found)}", "run clue-bench runs list")
-        return found[run_id]
+        if run_id in found:
+            return found[run_id]
+        close = difflib.get_close_matches(run_id, found, n=1, cutoff=0.6)
+        if close:
+            raise ClueBenchError(f"no run '{run_id}': did you mean '{close[0]}'?", f"give {found[close[0]].folder}")
+        latest = sorted(self.runs, key=lambda run: run.record.started_at)[-MAX_NAMED:]
+        raise ClueBenchError(
+            f"no run '{run_id}' among {counted(len(self), 'run')}; the latest:",
+            "give the folder of one, or see them all: clue-bench runs list",
+            details=[str(run.folder) for run in latest],
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the records as plain values."""
@@ -197,6 +209,8 @@ class Runs(Shown, Sequence[Run]):
 def find_run(reference: Path | str, records: Path | str = "runs") -> Run:
     """Return one run: by its folder, its record, or its id among those below `records`. Raises ClueBenchError."""
     path = Path(reference)
+    if not record_paths(path) and (path / CONFIG).is_file():  # a checkpoint in a run's folder
+        path = path.parent
     if path.name.endswith(SUFFIX) and path.is_file():
         return Run(read_record(path), path.parent)
     paths = record_paths(path)
@@ -229,7 +243,7 @@ def as_reference(value: object, what: str) -> Path | str:
         return value.folder
     if isinstance(value, str | Path) and str(value):
         return value
-    found = "an empty text" if value == "" else f"a {type(value).__name__}"
+    found = "an empty text" if value == "" else f"{article(type(value).__name__)}"
     raise ClueBenchError(f"{what}: found {found}, expected a path or a run", f"give {what} as text, a Path, or a Run")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.runs import Run
+from clue_bench.numbers import counted
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -34,7 +35,10 @@ class Submission(Shown):
                     found.append(f"warning: {run.folder}: predicted another {split} file than the official one")
         found += [f"note: {note}" for note in self.report.notes]
         missing = ", ".join(self.report.missing) or "none"
-        return [*found, f"{self.zip}: valid, {len(self.report.files)} files; CLUE's that are not in it: {missing}"]
+        return [
+            *found,
+            f"{self.zip}: valid, {counted(len(self.report.files), 'file')}; CLUE's that are not in it: {missing}",
+        ]
 
     def to_json(self) -> dict[str, Any]:
         """Return the files and what is missing as plain values."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clue_bench.api.progress import Progress
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.vocab import Vocabulary, token_types
@@ -109,8 +109,8 @@ class TokenCounts(Shown):
                 counts = facts["published"].values()
                 columns.append([f"{facts['published_as']}, published", *(f"{count:,}" for count in counts)])
                 notes += [f"{path.name}: {facts['note']}"] * bool(facts["note"])
-        names = [("type", "类型"), *TYPES.values(), ("total", "总计")]
-        header, *rows = [[*name, *row] for name, row in zip(names, zip(*columns, strict=True), strict=True)]
+        names = [Column("type", is_words=True), *TYPES.values(), "total"]
+        header, *rows = [[name, *row] for name, row in zip(names, zip(*columns, strict=True), strict=True)]
         return [make_table("", header, rows, notes=notes)]
 
     def _facts(self, path: Path, vocabulary: "Vocabulary") -> dict[str, Any]:

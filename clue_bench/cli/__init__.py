@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Annotated, Any
 
 import typer
@@ -26,7 +27,7 @@ from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
-from clue_bench.language import Language, language_of_locale, using
+from clue_bench.language import Language, language_of_locale, translated, using
 
 
 @contextmanager
@@ -63,7 +64,7 @@ class _Commands(TyperGroup):
             with _until_the_reader_goes():
                 return super().invoke(ctx)
         except Interrupted as interruption:
-            _complain(interruption.message, f"hint: {interruption.hint}")
+            _complain(interruption.message, f"hint: {interruption.hint}", language=_language(sys.argv[1:]))
             raise typer.Exit(1) from interruption
 
 
@@ -124,18 +125,29 @@ def main() -> None:
     try:
         app()
     except ClueBenchError as error:
-        _complain(f"error: {error.message}", f"hint: {error.hint}" if error.hint else "")
+        hint = f"hint: {error.hint}" if error.hint else ""
+        _complain(f"error: {error.message}", hint, language=_language(sys.argv[1:]))
         sys.exit(1)
     except OSError as error:
         hint = f"hint: {FREE_SPACE}" if error.errno in DISK_IS_FULL else "hint: check the path"
-        _complain(f"error: {error.filename or 'a file'}: {error.strerror or error}", hint)
+        where = error.filename or "a file"
+        _complain(
+            f"error: {where}: {error.strerror or error}", "hint: check the path", language=_language(sys.argv[1:])
+        )
         sys.exit(1)
     except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
         _complain(traceback.format_exc(), "This is a bug in clue-bench: please report it with the lines above.")
         sys.exit(3)
 
 
-def _complain(*lines: str) -> None:
-    for line in lines:
-        if line:
-            typer.echo(line, err=True)
+def _language(arguments: list[str]) -> Language:
+    """Return the language that --lang asks for, else the locale's: an error comes when the command's own is over."""
+    asked = [after for option, after in pairwise(arguments) if option == "--lang"]
+    return "zh" if asked == ["zh"] else "en" if asked else language_of_locale()
+
+
+def _complain(*lines: str, language: Language = "en") -> None:
+    with using(language):
+        for line in lines:
+            if line:
+                typer.echo(translated(line), err=True)

@@ -9,6 +9,7 @@ import typer
 from clue_bench.cli.options import MODEL, TASK, Json, Models, Set, Wide, complete_task, names, overrides
 from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
 from clue_bench.errors import ClueBenchError
+from clue_bench.language import translated
 
 
 def predict(
@@ -219,13 +220,21 @@ def convert(
     if json:
         print_json(converted.to_json())
         return
-    typer.echo(f"{converted.table}\n{converted.summary}")
+    typer.echo(f"{converted.table}\n{translated(converted.summary)}")
     for note in converted.notes:
         say(f"note: {note}")
     if target_kind is TargetKind.hf:
         suggest(
             typed("clue-bench", "doctor", "--model", destination),
             typed("clue-bench", "finetune", "--task", "tnews", "--model", destination, "--data", "DATA"),
+        )
+    else:
+        vocabulary = next(name for name in ("vocab.txt", "spiece.model") if (destination / name).is_file())
+        files = ("--pretrained_model_path", "model.bin", "--config_path", "config.json", "--vocab_path", vocabulary)
+        words = [word if word.startswith("--") else destination / word for word in files]
+        suggest(
+            typed("python3", "finetune/run_classifier.py", *words) + " …    # in UER-py",
+            typed("clue-bench", "convert", destination, f"{destination}-hf", "--from", "uer") + "    # and back",
         )
 
 

@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable
@@ -10,7 +11,10 @@ from typing import Any, Protocol
 import typer
 
 from clue_bench.api.progress import Progress
-from clue_bench.tables import make_table, terminal_width
+from clue_bench.language import is_chinese, translated
+from clue_bench.tables import make_table, terminal_width, text_width
+
+SAFE = re.compile(r"[\w@%+=:,./-]+")  # what no shell reads as anything but itself
 
 
 class Result(Protocol):
@@ -36,23 +40,23 @@ def show(result: Result, *, as_json: bool, wide: bool = False) -> None:
 def suggest(*commands: str, as_json: bool = False) -> None:
     """Print on stderr what to type next, a line each; nothing beside JSON, which no person reads."""
     if not as_json:
+        start = translated("next:") if is_chinese() else "next: "
         for number, command in enumerate(commands):
-            start = "     " if number else "next:"
-            Progress(True).note(f"{start} {command}")
+            Progress(True).note(f"{' ' * text_width(start) if number else start}{translated(command)}")
 
 
 def typed(*words: object) -> str:
-    """Return a command as it is typed, with quotes where the shell needs them."""
-    return " ".join(shlex.quote(str(word)) for word in words)
+    """Return a command as it is typed, with quotes where the shell needs them: not around Chinese."""
+    return " ".join(word if SAFE.fullmatch(word) else shlex.quote(word) for word in map(str, words))
 
 
 def print_json(value: Any, *, indent: int | None = 2) -> None:
-    """Print one JSON object on stdout, on one line without `indent`.
+    """Print one JSON object on stdout, on one line without `indent`; cells of files may be dates, which become text.
 
     JSON is UTF-8: on a stdout of another encoding (GBK) every other character is an escape of JSON.
     """
     is_utf8 = codecs.lookup(sys.stdout.encoding or "ascii").name == "utf-8"
-    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=indent))
+    typer.echo(json.dumps(value, ensure_ascii=not is_utf8, indent=indent, default=str))
 
 
 def print_table(header: list[str], rows: Iterable[Iterable[object]]) -> None:

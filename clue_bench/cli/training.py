@@ -130,7 +130,8 @@ def pretrain(
         out=out,
         steps=steps,
         epochs=epochs,
-        settings={**overrides(settings), **({"name": name} if name else {})},
+        name=name,
+        settings=overrides(settings),
         debug_size=debug_size,
         start=start,
         pairs=pairs,
@@ -211,14 +212,15 @@ def finetune(
     )
     show(run, as_json=json)
     second = ["--text-pair", "TEXT"] if run.num_texts == 2 else []
+    columns_of = (("--text", text), ("--text2", text2), ("--label", label))
+    given = [
+        word for option, value in (("--task", task), ("--name", name), *columns_of) if value for word in (option, value)
+    ]
     suggest(
         typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *second),
+        typed("clue-bench", "serve", "--model", run.folder),
         typed("clue-bench", "analyse", run.folder, "--data", data),
-        *(
-            [typed("clue-bench", "bench", "--model", model, "--task", task, "--data", data)]
-            if task and not text
-            else []
-        ),
+        typed("clue-bench", "bench", "--model", model, *given, "--data", data),
         as_json=json,
     )
 

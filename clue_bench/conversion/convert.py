@@ -65,7 +65,7 @@ class Conversion(Shown):
             row("written", *self.written, self.bytes_after),
         ]
         numbers = (Column(name, is_number=True) for name in ("tensors", "parameters", "size"))
-        return make_table("", (self.architecture, *numbers), rows)
+        return make_table("", (Column(self.architecture, is_words=True, is_name=True), *numbers), rows)
 
     @property
     def summary(self) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Activation, Family, ModelConfig
+from clue_bench.numbers import article
 from clue_bench.weights.hf_config import ACTIVATIONS, KEYS
 from clue_bench.weights.names import Head
 
@@ -140,7 +141,8 @@ def _refuse_others(stated: Mapping[str, Any], family: Family, where: str) -> Non
     for key, allowed in _fixed(family).items():
         if key in stated and stated[key] not in allowed:
             raise ClueBenchError(
-                f"{where}: {key} is {stated[key]!r}; the weights are those of a {family}, which has {allowed[0]!r}",
+                f"{where}: {key} is {stated[key]!r}; the weights are those of {article(family)}, which has "
+                f"{allowed[0]!r}",
                 "give the configuration of this model; transformers has no class for another setting",
             )
     sizes = [stated.get(key) for key in ("heads_num", "hidden_size", "attention_head_size")]

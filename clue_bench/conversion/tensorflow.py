@@ -24,6 +24,7 @@ from torch import Tensor
 from clue_bench.conversion.model import Dropped, Model, Source, check_rows, labelled, source_of
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
+from clue_bench.numbers import article
 from clue_bench.vocab import Vocabulary
 from clue_bench.weights import names
 from clue_bench.weights.hf_config import hugging_face_config, model_config
@@ -196,7 +197,7 @@ def _renamed(live: Arrays, family: Family, where: str) -> dict[str, Tensor]:
             target = f"{NAMES[family][stem]}.{_LEAVES[leaf]}"
         else:
             raise ClueBenchError(
-                f"{where}: '{name}' is no variable of a {family} that is known",
+                f"{where}: '{name}' is no variable of {article(family)} that is known",
                 "give a BERT or ALBERT with its pretraining heads or one classifier",
             )
         tensor = torch.from_numpy(np.array(array, dtype=np.float32))

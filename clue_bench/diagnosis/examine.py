@@ -36,6 +36,7 @@ from clue_bench.diagnosis.tokens import (
 )
 from clue_bench.doors.checkpoint import PROVENANCE, find_folder, read_provenance, weights_sha256
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article
 from clue_bench.vocab import OTHER_IDS, read_vocabulary
 from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE
 from clue_bench.weights.hf_config import claimed_class
@@ -213,16 +214,23 @@ def _obstacle(files: Files, family: Family, reading: Reading | None, findings: l
     return ""
 
 
+HEADS = (
+    ("no masked-language-model head", "a masked-language-model head", "a trained masked-language-model head"),
+    ("no language-model head", "a language-model head", "a trained language-model head"),
+)
+"""None, one, a trained one; of most families, and of GPT2."""
+
+
 def _describe(files: Files, family: Family, reading: Reading | None, findings: tuple[Finding, ...]) -> str:
     """Return the checkpoint in words: family, size, vocabulary and head."""
-    label = result.article(label_of(reading.kind) if reading else family.label)
+    label = article(label_of(reading.kind) if reading else family.label)
     layers = family.sizes.get("num_hidden_layers") or getattr(reading and reading.config, "num_hidden_layers", None)
     size = f" of {layers} layers" if layers else ""
     width = f", {family.sizes['hidden_size']:,} wide," if "hidden_size" in family.sizes else ""
     tokens = files.tokenizer.label if files.tokenizer.style != "none" else "no vocabulary"
-    head = "language-model head" if family.kind == "gpt2" else "masked-language-model head"
-    trained = next((finding.severity for finding in findings if finding.check == "answers"), "note") == "ok"
-    what = f"{'a trained' if trained else 'a'} {head}" if family.has_head else f"no {head}"
+    none, untrained, trained = HEADS[family.kind == "gpt2"]
+    is_trained = next((finding.severity for finding in findings if finding.check == "answers"), "note") == "ok"
+    what = none if not family.has_head else trained if is_trained else untrained
     if reading and not family.has_head and re.search(r"For(?!MaskedLM|PreTraining)", reading.class_name):
         what = f"the head of {reading.class_name}"
     return f"{label}{size}{width} with {tokens} and {what}"

@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass
 from html import escape
 from typing import Any, Literal, get_args
 
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.language import translated
+from clue_bench.layout import wrap
+from clue_bench.tables import Column, Shown, Table, make_table
 
 Severity = Literal["ok", "note", "wrong"]
 # The closed list of checks, in the order in which a cause comes before its consequences: the verdict quotes the first
@@ -104,7 +106,7 @@ class Diagnosis(Shown):
         columns = ("sentence", "loss", "continued greedily", "at random, seed 0")
         tables = (
             make_table("", ("checkpoint", ""), self._checkpoint_rows()),
-            make_table("", ("", "check", "found", "what to do"), findings),
+            make_table("", (*(Column(name, is_words=True) for name in ("", "check")), "found", "what to do"), findings),
             make_table("", ("sentence", "mask", "answers"), filled),
             make_table("", columns, continued),
         )
@@ -112,7 +114,8 @@ class Diagnosis(Shown):
 
     def in_full(self, width: int | None) -> str:
         """Return the verdict and the tables for a terminal."""
-        return "\n\n".join([self.verdict, super().in_full(width)])
+        verdict = translated(self.verdict)
+        return "\n\n".join(["\n".join(wrap(verdict, width)) if width else verdict, super().in_full(width)])
 
     def _repr_html_(self) -> str:
         return "\n".join([f"<p>{escape(self.verdict)}</p>", *(table.to_html() for table in self.tables)])
@@ -154,11 +157,6 @@ def conclude(description: str, findings: tuple[Finding, ...], *, read_as: str) -
     fits = read_as and not any(finding.check == "tensors" for finding in wrong)
     text = f"The {first.text[4:]}" if first.text.startswith("the ") else first.text
     return f"{text}{f'; read {read_as}, every tensor fits' if fits else ''}{more}."
-
-
-def article(noun: str) -> str:
-    """Return `noun` with "a" or "an"."""
-    return f"{'an' if noun[0] in 'AEIOaeio' else 'a'} {noun}"
 
 
 def shortened(names: list[str], *, shown: int = 3) -> str:

@@ -16,6 +16,7 @@ from clue_bench.diagnosis.claims import Architecture, Reading
 from clue_bench.diagnosis.family import Family
 from clue_bench.diagnosis.result import Finding, shortened
 from clue_bench.diagnosis.tokens import TokenizerFiles
+from clue_bench.numbers import counted
 from clue_bench.weights.names import todays, why_dead
 from clue_bench.weights.read import Entry, Weights
 
@@ -77,7 +78,7 @@ def _missing(found: dict[str, Entry], wanted: dict[str, tuple[int, ...]], archit
     if head and any(_HEAD.match(name) for name in found):  # a head that is wholly missing is check_head's
         absent += head
     if absent:
-        text = f"{architecture.name} wants {len(absent):,} tensors that the file lacks: {shortened(absent)}"
+        text = f"{architecture.name} wants {counted(len(absent), 'tensor')} that the file lacks: {shortened(absent)}"
         findings.append(Finding("tensors", "wrong", text, "copy the file again: they would start from fresh weights"))
     return findings
 
@@ -96,10 +97,11 @@ def _unexpected(found: dict[str, Entry], wanted: dict[str, tuple[int, ...]]) -> 
     findings = []
     for what, entries in groups.items():
         size, mib = sum(entry.size for entry in entries), sum(entry.bytes for entry in entries) / 2**20
-        text = f"{what}: {len(entries)} tensors that are not used, {size:,} parameters, {mib:.1f} MiB"
+        unused = counted(len(entries), "tensor that is", "tensors that are")
+        text = f"{what}: {unused} not used, {size:,} parameters, {mib:.1f} MiB"
         findings.append(Finding("tensors", "note", text))
     if unknown:
-        text = f"{len(unknown):,} tensors that the class does not know: {shortened(unknown)}"
+        text = f"{counted(len(unknown), 'tensor')} that the class does not know: {shortened(unknown)}"
         hint = "check that config.json belongs to this model: they would be ignored"
         findings.append(Finding("tensors", "wrong", text, hint))
     return findings
@@ -115,7 +117,8 @@ def _misshapen(
     ]
     if not wrong:
         return []
-    text = f"{len(wrong)} tensors have another shape than {architecture.name} wants: {shortened(wrong)}"
+    have = counted(len(wrong), "tensor has", "tensors have")
+    text = f"{have} another shape than {architecture.name} wants: {shortened(wrong)}"
     return [Finding("tensors", "wrong", text, "change the numbers of config.json to those of the file")]
 
 
@@ -168,12 +171,12 @@ def check_numbers(weights: Weights) -> list[Finding]:
             initial += bool((tensor == 1).all()) if is_norm else is_zero
     findings = []
     if broken:
-        text = f"NaN or infinity in {len(broken)} tensors: {shortened(broken)}"
+        text = f"NaN or infinity in {counted(len(broken), 'tensor')}: {shortened(broken)}"
         findings.append(
             Finding("numbers", "wrong", text, "take an earlier checkpoint: training diverged, or a bad copy")
         )
     if zeros:
-        text = f"{len(zeros)} tensors are all zeros: {shortened(zeros)}"
+        text = f"{counted(len(zeros), 'tensor is', 'tensors are')} all zeros: {shortened(zeros)}"
         findings.append(Finding("numbers", "wrong", text, "copy or convert the file again"))
     if examined and initial == examined:
         text = f"all {examined} norms and biases have their initial values, 1 and 0: never trained, or made anew"

@@ -16,6 +16,7 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from clue_bench.diagnosis.claims import Reading
 from clue_bench.diagnosis.result import Finding, shortened
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import counted
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, tokens_of_lines
 from clue_bench.weights.read import DAMAGE, one_line, read_object, refuse_impostor
 
@@ -189,7 +190,7 @@ def check_special_tokens(files: TokenizerFiles, values: dict[str, Any], reading:
     doubled = [token for token, count in Counter(files.tokens).items() if count > 1]
     findings = _missing_special(files, names)
     if doubled:
-        text = f"{files.file} repeats {len(doubled):,} tokens: {shortened(doubled)}"
+        text = f"{files.file} repeats {counted(len(doubled), 'token')}: {shortened(doubled)}"
         hint = "rename the second of each pair, e.g. to [unused…]: ids are line numbers"
         findings.append(Finding("special tokens", "wrong", text, hint))
     config = reading.config if reading else None

@@ -21,7 +21,6 @@ in one safetensors file or several or in pytorch_model.bin, the folder of a run 
 of the Hugging Face hub. BERT weights whose config.json says roberta (hub models clue/*) are read as BERT, with a note.
 """
 
-import hashlib
 import re
 import shutil
 from collections.abc import Callable, Mapping
@@ -34,9 +33,10 @@ from torch import Tensor
 
 from clue_bench import files
 from clue_bench.doors.hub import hub_copy
-from clue_bench.doors.records import CHECKPOINT, read_record, record_paths
+from clue_bench.doors.records import CHECKPOINT, is_running, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
+from clue_bench.numbers import article, counted
 from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
 from clue_bench.weights import hf_config, names
 from clue_bench.weights.read import CONFIG as CONFIG
@@ -72,7 +72,7 @@ def model_name(folder: Path, provenance: Mapping[str, Any]) -> str:
     """
     tasks = [str(run["task"]) for run in finetunings(provenance)]
     name = "-".join([base_name(folder, provenance), *(["after", *tasks] if tasks else [])])
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).lstrip(".-") or "model"
+    return re.sub(r"[^\w.-]+", "-", name).lstrip(".-") or "model"
 
 
 def base_name(folder: Path, provenance: Mapping[str, Any]) -> str:
@@ -184,7 +184,9 @@ def fill_folder(
     try:
         with files.writing(folder):
             fill(temporary)
-        sha256 = _sha256(weight_files(temporary) if weights is None else [temporary / weights])
+        written = weight_files(temporary) if weights is None else [temporary / weights]
+        assert written, "a folder was filled without weights"
+        sha256 = files.sha256(*written)
         files.write_json(temporary / PROVENANCE, {**provenance, "weights_sha256": sha256})
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes its files readable by their owner only
@@ -208,18 +210,8 @@ def weights_sha256(folder: Path) -> str | None:
 
     For several files, hash their bytes one file after the other, in the order of their names.
     """
-    files = weight_files(folder)
-    return _sha256(files) if files else None
-
-
-def _sha256(files: list[Path]) -> str:
-    assert files, "a folder was filled without weights"
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            while block := file.read(2**20):
-                digest.update(block)
-    return digest.hexdigest()
+    found = weight_files(folder)
+    return files.sha256(*found) if found else None
 
 
 def find_folder(model: str | Path) -> Path:
@@ -231,6 +223,7 @@ def find_folder(model: str | Path) -> Path:
     if (path / CHECKPOINT / CONFIG).is_file():
         return path / CHECKPOINT
     if (path / CONFIG).is_file():
+        _refuse_uer(path)
         return path
     records = record_paths(path)
     if len(records) == 1 and read_record(records[0]).model.is_floor:
@@ -254,6 +247,16 @@ def find_folder(model: str | Path) -> Path:
     return folder
 
 
+def _refuse_uer(folder: Path) -> None:
+    """Raise ClueBenchError if a config.json is UER-py's, which names the width of embeddings in its own way."""
+    values = read_config(folder / CONFIG)
+    if "emb_size" in values and "model_type" not in values:
+        raise ClueBenchError(
+            f"{folder}: a folder of UER-py, whose {CONFIG} has no model_type",
+            f"run clue-bench convert {folder} {folder}-hf --from uer, then give {folder}-hf",
+        )
+
+
 def _no_folder(path: Path) -> tuple[str, str]:
     """Return message and hint for a path that is no checkpoint folder: what it seems to be, and how to open it."""
     pickles = [path] if path.suffix in (".bin", ".pt", ".pth") else sorted(path.glob("*.bin"))
@@ -270,14 +273,22 @@ def _no_folder(path: Path) -> tuple[str, str]:
         return f"{path}: a file, expected a checkpoint folder", "give the folder that holds config.json and the weights"
     records = record_paths(path)
     if len(records) == 1 and read_record(records[0]).status != "completed":
+        if is_running(path, read_record(records[0])):
+            return f"{path}: a run that is going on, without a checkpoint", "wait for its end"
         status = read_record(records[0]).status
-        return f"{path}: a {status} run, without a checkpoint", "type the command of that run again: it continues"
+        return (
+            f"{path}: {article(status)} run, without a checkpoint",
+            "type the command of that run again: it continues",
+        )
     if len(records) == 1 and getattr(read_record(records[0]).results, "weights_dropped", False):
         again = f"run clue-bench finetune with this run's settings and --out {path}, to train the same ones again"
         return f"{path}: the weights of this run were dropped", again
     runs = [each.parent.parent for each in sorted(path.glob(f"*/{CHECKPOINT}/{CONFIG}"))]
     if runs:
-        return f"{path}: {len(runs)} folders of runs, and no checkpoint of its own", f"give one of them, e.g. {runs[0]}"
+        return (
+            f"{path}: {counted(len(runs), 'folder of a run', 'folders of runs')}, and no checkpoint of its own",
+            f"give one of them, e.g. {runs[0]}",
+        )
     return f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run"
 
 

@@ -64,7 +64,7 @@ def are_as_written(run: Path, results: TaskResults) -> bool:
     hashes = results.predictions_sha256
     for split, file in results.predictions.items():
         path = run / file
-        if not path.is_file() or (split in hashes and _sha256(path) != hashes[split]):
+        if not path.is_file() or (split in hashes and files.sha256(path) != hashes[split]):
             return False
     return True
 
@@ -72,15 +72,11 @@ def are_as_written(run: Path, results: TaskResults) -> bool:
 def check_as_written(run: Path, split: str, results: TaskResults) -> None:
     """Raise ClueBenchError if a run's predictions of `split` are not those that its record describes."""
     path, expected = predictions_path(run, split), results.predictions_sha256.get(split)
-    if expected is not None and path.is_file() and _sha256(path) != expected:
+    if expected is not None and path.is_file() and files.sha256(path) != expected:
         raise ClueBenchError(
             f"{path}: not the predictions that the run wrote: its record has another sha256",
             "repeat the command that made the run: it notices that the file has changed",
         )
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_predictions(path: Path) -> list[Prediction]:

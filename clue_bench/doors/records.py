@@ -16,7 +16,8 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
     task            finetune only: name, title and column of the task card, and how its metric is called; the whole card
                     where it is not a built-in one
     data            what was read: name, revision and, per file, rows and md5 found and expected; where dev was held out
-                    of train, which share, by which seed; which dev rows training repeats
+                    of train, which share, by which seed; which dev rows training repeats; source_md5 of a file of one's own
+                    that held the training rows
     model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
                     is_floor (false where it is not said) for a no-pretraining baseline, which started from none: the
                     hash is then that of its specification, and parameters are the coefficients fitted on this task
@@ -54,6 +55,7 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 1
 SUFFIX = ".record.json"
 CHECKPOINT = "checkpoint"  # the folder of a run's model, in the run's folder
+LOCK = ".lock"  # in a run's folder, held while a process does the run
 
 MAJORITY_CLASS = "majority_class"
 """Flag: the model predicts (nearly) the most frequent class and nothing else, or is no better than doing so."""
@@ -113,7 +115,7 @@ class DataFacts(FactsWithLateKeys):
     `repeated` says which dev rows have the texts of a training row, character by character.
     """
 
-    late_keys = ("held_out", "repeated")
+    late_keys = ("held_out", "repeated", "source_md5")
 
     name: str
     revision: str
@@ -123,6 +125,7 @@ class DataFacts(FactsWithLateKeys):
     vocabulary_sha256: str | None = None
     held_out: HeldOut | None = None
     repeated: RowBits | None = None
+    source_md5: str | None = None  # of the file that the training rows were taken from, if it was one's own
 
 
 class ModelFacts(FactsWithLateKeys):
@@ -308,6 +311,23 @@ def write_record(folder: Path, record: RunRecord) -> Path:
     path = record_path(folder, record.run_id)
     files.write_json(path, record.model_dump(mode="json"))
     return path
+
+
+class FolderInUseError(ClueBenchError):
+    """Another process is doing this very run: the run has neither failed nor ended."""
+
+
+def folder_in_use(folder: Path) -> FolderInUseError:
+    """Return the error for a run's folder that another process has locked."""
+    return FolderInUseError(
+        f"{folder}: another process is doing this run",
+        "wait for it, then type the same command again; or give another --out",
+    )
+
+
+def is_running(folder: Path, record: RunRecord) -> bool:
+    """Return whether a process is doing the run at the moment: its record says "interrupted", its folder is locked."""
+    return record.status == "interrupted" and files.is_held(folder / LOCK)
 
 
 def read_record(path: Path) -> RunRecord:

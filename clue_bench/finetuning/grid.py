@@ -78,16 +78,25 @@ def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -
     return sentences
 
 
-def tie(scores: Sequence[float], *, at_majority: bool) -> str:
-    """Return what a search says if all its points score the same, "" if they do not: its best point is no choice."""
-    if len(scores) < 2 or max(scores) > min(scores):
+def no_choice(scores: Sequence[float], *, tried: int, at_majority: bool) -> str:
+    """Return why the best of `tried` settings, of which `scores` are left, is no choice; "" if it is one.
+
+    They all score the same, or all end at the majority class, or a single one has a score.
+    """
+    if tried < 2 or not scores:
         return ""
+    failed = tried - len(scores)
+    which = f"all {tried} settings end" if not failed else f"of {tried} settings {failed} failed, and the others end"
     if at_majority:
         return (
-            f"all {len(scores)} settings end at the majority class, so none of them is better: train longer, from "
-            "another model, or on more rows; clue-bench floor shows what the task gives without pretraining"
+            f"{which} at the majority class, so none of them is better: train longer, from another model, or on more "
+            "rows; clue-bench floor shows what the task gives without pretraining"
         )
-    return f"all {len(scores)} settings score the same: the first one stands for them"
+    if len(scores) == 1:
+        return f"only 1 of {tried} settings has a score, since the others failed: there was nothing to choose from"
+    if max(scores) > min(scores):
+        return ""
+    return f"all {len(scores)} settings that have a score have the same: the first one stands for them"
 
 
 def beyond(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -> str:

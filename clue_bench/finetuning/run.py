@@ -26,11 +26,13 @@ from clue_bench.doors.checkpoint import weights_sha256
 from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import (
     CHECKPOINT,
+    LOCK,
     MAJORITY_CLASS,
     DataFacts,
     FinetuneRecord,
     ModelFacts,
     claim_folder,
+    folder_in_use,
     write_record,
 )
 from clue_bench.doors.results import DevScores, EvaluationScores, FinetuneResults
@@ -51,13 +53,8 @@ from clue_bench.training.dropout import DropoutPool
 from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.stopping import StopRequest, stop_requests
 
-LOCK = ".lock"
 SECONDS_BETWEEN_SAVES = 60.0
 SAVED_SHARE = 20.0  # at most a twentieth of the time is spent on states
-
-
-class FolderInUseError(ClueBenchError):
-    """Another process is doing this very run: the run has neither failed nor ended."""
 
 
 @contextmanager
@@ -67,10 +64,7 @@ def held_folder(out: Path) -> Iterator[None]:
         try:
             stack.enter_context(files.held(out / LOCK))
         except ClueBenchError as error:
-            raise FolderInUseError(
-                f"{out}: another process is doing this run",
-                "wait for it, then type the same command again; or give another --out",
-            ) from error
+            raise folder_in_use(out) from error
         yield
 
 
@@ -97,7 +91,8 @@ class Plan:
             **self.recording,
         }
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-        return f"finetune-{self.task.name}-{self.start.name}-{digest}-s{self.seed}"
+        names = (files.name_part(name) for name in (self.task.name, self.start.name))
+        return f"finetune-{'-'.join(names)}-{digest}-s{self.seed}"
 
     @property
     def recording(self) -> dict[str, bool]:

@@ -17,12 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from clue_bench.doors.records import FinetuneRecord, read_record_of, record_path
+from clue_bench.doors.records import FinetuneRecord, FolderInUseError, read_record_of, record_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.grid import Point
 from clue_bench.finetuning.run import (
-    FolderInUseError,
     Plan,
     completed_record,
     drop_weights,

@@ -197,11 +197,21 @@ def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
             _do(connection, request, do, encodings)
 
 
+def _send(connection: Connection, report: FinetuningReport, reports: Iterator[FinetuningReport]) -> None:
+    """Send a report; if nobody is there any more, let the run save what it has and stop. Raises ConnectionError."""
+    try:
+        connection.send(report)
+    except ConnectionError:
+        signal.raise_signal(signal.SIGTERM)
+        deque(reports, maxlen=0)
+        raise
+
+
 def _do(connection: Connection, request: RunRequest, do: DoRun, encodings: Encodings) -> None:
     reports = do(request, encodings)
     while True:
         try:
-            connection.send(next(reports))
+            _send(connection, next(reports), reports)
         except StopIteration as end:
             connection.send(end.value)
             return

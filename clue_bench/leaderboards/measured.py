@@ -32,6 +32,7 @@ from clue_bench.leaderboards.scores import (
     percent_text,
     percentage,
 )
+from clue_bench.numbers import counted
 from clue_bench.stats.significance import LEVEL, PairedTest, p_text
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
 
@@ -294,7 +295,7 @@ def _mean_text(cell: MeasuredCell) -> str:
 def _seeds_text(cell: MeasuredCell) -> str:
     """Return `3`, or `3 (1 repeat left out)` if a seed was run more than once."""
     number = len(cell.repeats)
-    return f"{len(cell.seeds)}" + f" ({number} repeat{'s' * (number > 1)} left out)" * bool(number)
+    return f"{len(cell.seeds)}" + f" ({counted(number, 'repeat')} left out)" * bool(number)
 
 
 def _steps_text(cell: MeasuredCell) -> str:

@@ -16,7 +16,7 @@ from clue_bench.doors.records import RunRecord
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable
 from clue_bench.leaderboards.runs import measured_tables
-from clue_bench.numbers import count, percent, points
+from clue_bench.numbers import count, counted, percent, points
 from clue_bench.stats.significance import ALPHA, ConfidenceInterval, PairTests, holm, mean_tests, p_text
 from clue_bench.tables import MISSING, Cell, Column, Shown, Table, make_table
 
@@ -74,7 +74,7 @@ class ModelComparison(Shown):
     def verdict(self) -> str:
         """Return the verdict in one sentence."""
         named = [task.better for task in self.tasks]
-        counts = f"A is better on {named.count('A')}, B on {named.count('B')} of {len(named)} tasks"
+        counts = f"A is better on {named.count('A')}, B on {named.count('B')} of {counted(len(named), 'task')}"
         if NO_TEST in named:
             counts += f", no test on {named.count(NO_TEST)}: the records say too little of rows or seeds"
         a, b = self.mean

@@ -6,19 +6,32 @@ without one, obvious names are found. A row needs no label. A .txt file has a ro
 texts of a pair.
 """
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.columns import guess_texts
+from clue_bench.numbers import counted
+from clue_bench.tasks.columns import guess_label, guess_texts
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
 from clue_bench.tasks.own import data_folder
-from clue_bench.tasks.rows import UNLABELLED, check_header, has_label, id_of, label_of, read_split, text_at, texts_of
+from clue_bench.tasks.rows import (
+    UNLABELLED,
+    check_header,
+    has_label,
+    id_of,
+    read_split,
+    spelled,
+    text_at,
+    texts_of,
+    value_at,
+)
 from clue_bench.tasks.task import Task
 
 PLAIN = ".txt"
+MAX_STRANGE = 3  # labels that are named
 
 
 @dataclass(frozen=True)
@@ -30,6 +43,7 @@ class InputRows:
     gold: list[str | None]
     columns: list[dict[str, Any]] | None = None
     notes: list[str] = field(default_factory=list)
+    md5: str = ""  # of the file
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -54,7 +68,7 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputR
         rows = _fields(parse_table(raw, name=path.name, where=str(path)), task, num_texts)
     if not rows.texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
-    return rows
+    return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest())
 
 
 def prompt_rows(path: Path, *, column: str | None) -> InputRows:
@@ -97,7 +111,7 @@ def _raw(path: Path) -> tuple[bytes, str]:
 
 
 def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:
-    rows = InputRows([], [], [], table.rows, list(table.notes))
+    rows, strange = InputRows([], [], [], table.rows, list(table.notes)), list[str]()
     fields = task.text_fields if task is not None else _guessed(table, num_texts) if table.rows else []
     if task is None:
         rows.notes.append(f"{table.called}: texts are read from {' and '.join(fields)}")
@@ -111,33 +125,30 @@ def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows
             rows.ids.append(len(rows.ids))
             continue
         rows.texts.append(texts_of(row, task, where))
-        rows.gold.append(_gold(row, task, where))
+        label = spelled(value_at(row, task.label_field)) if has_label(row, task) else None
+        rows.gold.append(label if label in task.labels else None)
+        if label is not None and label not in (*task.labels, *task.dropped_labels):
+            strange.append(f"'{label}' in {place}")
         rows.ids.append(id_of(row, task, len(rows.ids), where))
+    if task is not None and strange:
+        more = ", …" if len(strange) > MAX_STRANGE else ""
+        rows.notes.append(
+            f"{table.called}: {counted(len(strange), 'label')} that {task.name} does not have, not counted in the "
+            f"accuracy: {', '.join(strange[:MAX_STRANGE])}{more}"
+        )
     return rows
 
 
 def _guessed(table: Table, num_texts: int | None) -> list[str]:
     """Return the columns of texts for a model that names no task."""
-    fields = guess_texts([column for column in table.columns if column.strip().lower() != "label"])
+    label = guess_label(table.columns)
+    fields = guess_texts([column for column in table.columns if column != label])
     if fields is None or len(fields) != (num_texts or len(fields)):
         raise ClueBenchError(
             f"{table.called}: which columns hold the texts? the model names no task; found {', '.join(table.columns)}",
             "call the column 'text', or those of a pair 'text1' and 'text2'; or give --task CARD.toml",
         )
     return fields
-
-
-def _gold(row: dict[str, Any], task: Task, where: str) -> str | None:
-    if not has_label(row, task):
-        return None
-    label = label_of(row, task, where)
-    if label in task.dropped_labels:
-        return None
-    if label not in task.labels:
-        raise ClueBenchError(
-            f"{where}: label '{label}' is not one of {task.name}'s {len(task.labels)} labels", task.labels_hint
-        )
-    return label
 
 
 def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
@@ -151,7 +162,7 @@ def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
         texts = (line,) if num_texts == 1 else tuple(line.split("\t"))
         if len(texts) not in ((num_texts,) if num_texts else (1, 2)):
             raise ClueBenchError(
-                f"{called}, line {number}: {len(texts)} texts, expected {num_texts or '1 or 2'}",
+                f"{called}, line {number}: {counted(len(texts), 'text')}, expected {num_texts or '1 or 2'}",
                 "put a tab between the texts of a pair",
             )
         rows.texts.append(texts)

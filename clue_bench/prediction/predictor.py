@@ -15,13 +15,14 @@ import numpy.typing as npt
 import torch
 
 from clue_bench.doors.checkpoint import CONFIG, PROVENANCE
-from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, record_paths
+from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import output_names
 from clue_bench.finetuning.encode import Tokeniser, encode
 from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
+from clue_bench.numbers import counted
 from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, carried_task
 from clue_bench.training import hardware
@@ -138,6 +139,14 @@ class Predictor:
             precision=settings.get("precision", "auto"),
         )
 
+    @property
+    def trained_on(self) -> frozenset[str]:
+        """Return the md5 of the files whose rows the run was trained on, as far as its record names them."""
+        paths = record_paths(self.folder.parent) if self.folder.name == CHECKPOINT else []
+        data = read_record(paths[0]).data if len(paths) == 1 else None
+        train = data.files.get("train") if data else None
+        return frozenset(md5 for md5 in (data and data.source_md5, train and train.md5) if md5)
+
     def check(self, rows: Sequence[Texts]) -> None:
         """Raise ClueBenchError that names the row (from 0) unless the model accepts `rows`."""
         if not rows:
@@ -149,7 +158,9 @@ class Predictor:
                     f"row {number}: found {type(texts).__name__}, expected a list of texts", "put the texts into a list"
                 )
             if len(texts) != wanted if wanted else len(texts) not in (1, 2):
-                raise ClueBenchError(f"row {number}: {_count(len(texts))}, expected {wanted or '1 or 2'}", self._hint())
+                raise ClueBenchError(
+                    f"row {number}: {counted(len(texts), 'text')}, expected {wanted or '1 or 2'}", self._hint()
+                )
             for place, text in enumerate(texts):
                 _check_text(text, f"row {number}, text {place}")
 
@@ -177,11 +188,11 @@ class Predictor:
 
     def _hint(self) -> str:
         task = self.description.task
-        return f"give {_count(self.description.num_texts or 1)} a row" if task else "give one text or a pair a row"
-
-
-def _count(number: int) -> str:
-    return f"{number} text{'' if number == 1 else 's'}"
+        return (
+            f"give {counted(self.description.num_texts or 1, 'text')} a row"
+            if task
+            else "give one text or a pair a row"
+        )
 
 
 def _check_text(text: object, where: str) -> None:

@@ -22,7 +22,7 @@ from clue_bench.cards import builtin_folder, card_paths
 from clue_bench.doors.predictions import check_as_written, predictions_path, read_predictions
 from clue_bench.doors.records import TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.numbers import percent
+from clue_bench.numbers import article, counted, percent
 from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import Task, load_task
 
@@ -168,6 +168,7 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
         if slot.split in predicted:
             check_as_written(folder, slot.split, record.completed_results)
             lines = read_predictions(predictions_path(folder, slot.split))
+            _check_official(folder, slot, len(lines))
             lines_of[slot.name] = [SubmissionLine(line.id, line.label) for line in lines]
     if not lines_of:
         splits = ", ".join(slot.split for slot in test_sets)
@@ -176,6 +177,17 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
             "fine-tune with --data that holds the test files",
         )
     return RunSubmission(folder, record, task, lines_of)
+
+
+def _check_official(folder: Path, slot: Slot, rows: int) -> None:
+    """Raise ClueBenchError unless a run predicted as many rows as the official test file has: CLUE takes no others."""
+    expected = slot.task.splits[slot.split].rows
+    if expected is not None and rows != expected:
+        raise ClueBenchError(
+            f"{folder}: predicted {counted(rows, 'row')} of {slot.split}, CLUE's has {expected:,}; no zip was written",
+            f"CLUE scores its own test files only: run clue-bench data fetch --task {slot.task.name}, fine-tune with "
+            "that --data, then submit the run",
+        )
 
 
 def choose_runs(folders: Iterable[Path], known: dict[str, Slot]) -> tuple[list[RunSubmission], list[str]]:
@@ -219,7 +231,10 @@ def write_submission(
             raise ClueBenchError(f"{other.folder} and {run.folder} are both runs of {run.task}", "give one of them")
     with files.replacing(out) as temporary:
         _write_zip(temporary, {name: lines for run in runs for name, lines in run.files.items()})
-        return check_submission(temporary, known=known, data=data, called=out)
+        try:
+            return check_submission(temporary, known=known, data=data, called=out)
+        except ClueBenchError as error:
+            raise ClueBenchError(f"no zip was written: {error.message}", error.hint) from error
 
 
 def _task_record(folder: Path) -> TaskRecord:
@@ -227,7 +242,8 @@ def _task_record(folder: Path) -> TaskRecord:
     paths = record_paths(folder)
     if len(paths) != 1:
         raise ClueBenchError(
-            f"{folder}: {len(paths) or 'no'} run records, expected one", "give the folder that finetune wrote"
+            f"{folder}: {counted(len(paths), 'run record') if paths else 'no run record'}, expected one",
+            "give the folder that finetune wrote",
         )
     record = read_record(paths[0])
     if not isinstance(record, TaskRecord):
@@ -331,7 +347,7 @@ def _checked_file(lines: list[str], slot: Slot, called: Path, data: Path | None)
         if other != number:
             raise ClueBenchError(f"{where}, line {number}: id {found!r} again, which line {other} has", COMPLETE)
     if expected.rows is not None and len(lines) != expected.rows:
-        raise ClueBenchError(f"{where}: {len(lines):,} lines, expected {expected.rows:,}", COMPLETE)
+        raise ClueBenchError(f"{where}: {counted(len(lines), 'line')}, expected {expected.rows:,}", COMPLETE)
     if not lines:
         raise ClueBenchError(f"{where}: no lines", COMPLETE)
     return CheckedFile(slot, len(lines), expected.source)
@@ -366,7 +382,7 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
         ) from error
     if not isinstance(row, dict):
         raise ClueBenchError(
-            f"{where}: found a {type(row).__name__}, expected {example}", "write one JSON object a line"
+            f"{where}: found {article(type(row).__name__)}, expected {example}", "write one JSON object a line"
         )
     strangers = [field for field in row if field not in ALLOWED]
     if strangers:

@@ -10,12 +10,13 @@ its family and the corpus, and a schedule for domain-adaptive pretraining. What 
   cores. `--epochs`, `--steps` and `--set` change them.
 """
 
-import re
 from typing import Any
 
+from clue_bench.cards import MAX_NAME, as_name
 from clue_bench.doors.checkpoint import Checkpoint, base_name
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import counted
 from clue_bench.pretraining.held_out import hold_out
 from clue_bench.pretraining.recipe import PREDICTED, Recipe, Stage, laid_over, shorter_reports
 
@@ -74,7 +75,7 @@ def named_after(recipe: Recipe, start: Checkpoint) -> Recipe:
 
 def plain_name(start: Checkpoint) -> str:
     """Return the checkpoint's name, safe as a part of another."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", base_name(start.folder, start.provenance)).strip(".-_") or "model"
+    return as_name(base_name(start.folder, start.provenance), default="model")
 
 
 def steps_of(recipe: Recipe, corpus: Corpus, *, epochs: float) -> int:
@@ -92,9 +93,9 @@ def schedule_text(recipe: Recipe, corpus: Corpus) -> str:
     stage = recipe.stage1
     epochs = stage.steps / steps_of(recipe, corpus, epochs=1.0)
     return (
-        f"{stage.steps:,} steps ({epochs:.3g} epochs) of {stage.global_batch} rows of {stage.max_length} tokens, "
-        f"{PREDICTED[recipe.objective]}; learning rate {stage.learning_rate:g} after {stage.warmup_steps:,} steps of "
-        f"warm-up, then linear to {stage.final_learning_rate:g}"
+        f"{counted(stage.steps, 'step')} ({epochs:.3g} epochs) of {counted(stage.global_batch, 'row')} of "
+        f"{stage.max_length} tokens, {PREDICTED[recipe.objective]}; learning rate {stage.learning_rate:g} after "
+        f"{counted(stage.warmup_steps, 'step')} of warm-up, then linear to {stage.final_learning_rate:g}"
     )
 
 
@@ -102,12 +103,12 @@ def _plain(start: Checkpoint, corpus: Corpus) -> Recipe:
     """Return the recipe before anything was asked for; its steps are a placeholder."""
     config = start.config
     is_causal = config.family == "gpt2"
-    base = plain_name(start)
+    base = plain_name(start).removesuffix(SUFFIX)[: MAX_NAME - len(SUFFIX)]
     earlier = (start.provenance.get("recipe") or {}).get("seed")
     words = corpus.manifest.word_starts == "rjieba"
     return Recipe(
-        name=f"{base.removesuffix(SUFFIX)}{SUFFIX}",
-        title=f"{base.removesuffix(SUFFIX)}, continued on {corpus.folder.name}",
+        name=f"{base}{SUFFIX}",
+        title=f"{base}, continued on {corpus.folder.name}",
         family=config.family,
         vocab_size="corpus",
         layers=config.layers,

@@ -9,7 +9,6 @@
 `out` holds checkpoint/ (door 2), state.pt, metrics.jsonl, loss.svg and the run record (door 3).
 """
 
-import hashlib
 import json
 import logging
 import time
@@ -23,6 +22,7 @@ from clue_bench.doors import records
 from clue_bench.doors.checkpoint import CONFIG, base_name, weights_sha256, write_checkpoint
 from clue_bench.doors.records import (
     CHECKPOINT,
+    LOCK,
     DataFacts,
     ModelFacts,
     PretrainRecord,
@@ -35,6 +35,7 @@ from clue_bench.doors.results import PretrainResults
 from clue_bench.errors import AGAIN, ClueBenchError, Interrupted
 from clue_bench.models.config import count_parameters
 from clue_bench.pretraining import curve
+from clue_bench.pretraining.identity import run_id_of
 from clue_bench.pretraining.pauses import SECONDS_BETWEEN_SAVES, Pauses
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.train import Pretraining
@@ -43,7 +44,6 @@ from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.stopping import stop_requests
 from clue_bench.weights.hf_config import pretraining_class
 
-LOCK = ".lock"
 METRICS = "metrics.jsonl"
 """File with one `TrainingReport` per line; its docstring explains the keys."""
 
@@ -54,8 +54,7 @@ log = logging.getLogger(__name__)
 
 def run_id(pretraining: Pretraining) -> str:
     """Return the run's name: the recipe's, and a hash of everything that identifies the run."""
-    identity = json.dumps(pretraining.identity, sort_keys=True)
-    return f"pretrain-{pretraining.recipe.name}-{hashlib.sha256(identity.encode()).hexdigest()[:8]}"
+    return run_id_of(pretraining.recipe.name, pretraining.identity)
 
 
 def completed_record(pretraining: Pretraining) -> PretrainRecord | None:

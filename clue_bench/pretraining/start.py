@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from clue_bench.doors.checkpoint import Checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
+from clue_bench.numbers import counted
 from clue_bench.vocab import Vocabulary
 from clue_bench.weights.rows import with_rows
 
@@ -44,7 +45,11 @@ class StartFacts(NamedTuple):
             *(f"left out, since this run does not train it: {_counted(each)}" for each in self.left_out.items()),
             *(f"not in the checkpoint, starts new: {_counted(each)}" for each in self.new.items()),
             *self._swapped_notes,
-            *((f"{self.padding_rows:,} embedding rows have no token: padding, kept",) if self.padding_rows else ()),
+            *(
+                (f"{counted(self.padding_rows, 'embedding row has', 'embedding rows have')} no token: padding, kept",)
+                if self.padding_rows
+                else ()
+            ),
         )
 
     @property
@@ -53,7 +58,7 @@ class StartFacts(NamedTuple):
             return []
         some = ", ".join(self.swapped[:5]) + (", …" if len(self.swapped) > 5 else "")
         return [
-            f"{len(self.swapped):,} tokens stand where the checkpoint has [unused…]: {some}; "
+            f"{counted(len(self.swapped), 'token stands', 'tokens stand')} where the checkpoint has [unused…]: {some}; "
             "their rows start as the mean of their pieces' rows"
         ]
 
@@ -98,7 +103,7 @@ def check_vocabulary(start: Checkpoint, vocabulary: Vocabulary) -> None:
     both = " and ".join(f"'{v.tokens[first]}'" if first < len(v) else "none" for v in (theirs, vocabulary))
     raise ClueBenchError(
         f"{start.folder}: its vocabulary ({len(theirs):,} tokens) and the corpus's ({len(vocabulary):,}) differ in "
-        f"{len(differing):,} tokens, first id {first}: {both}",
+        f"{counted(len(differing), 'token')}, first id {first}: {both}",
         build,
     )
 
@@ -131,7 +136,7 @@ def load_start(model: nn.Module, start: Checkpoint, vocabulary: Vocabulary) -> N
     broken = [name for name in missing if not any(name.startswith(head) for head in heads)]
     if broken:
         raise ClueBenchError(
-            f"{start.folder}: {len(broken)} parameters are missing, e.g. {broken[0]}",
+            f"{start.folder}: {counted(len(broken), 'parameter is', 'parameters are')} missing, e.g. {broken[0]}",
             f"run clue-bench doctor --model {start.folder}, which compares weights and config.json",
         )
     tensors = with_rows(start.tensors, swapped_tokens(start, vocabulary), size=0)

@@ -21,6 +21,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.encoder import Outputs
+from clue_bench.numbers import counted
 from clue_bench.pretraining.objectives import PretrainingBatch
 from clue_bench.pretraining.rows import IGNORED
 from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
@@ -65,7 +66,10 @@ class Processes:
         Raises ClueBenchError if there are more processes than rows.
         """
         if num < self.size:
-            raise ClueBenchError(f"{self.size} processes for {num} rows a step", "start fewer, or raise global_batch")
+            raise ClueBenchError(
+                f"{counted(self.size, 'process', 'processes')} for {counted(num, 'row')} a step",
+                "start fewer, or raise global_batch",
+            )
         return slice(num * self.rank // self.size, num * (self.rank + 1) // self.size)
 
     def summed(self, values: Tensor) -> Tensor:

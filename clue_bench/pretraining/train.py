@@ -24,6 +24,7 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
+from clue_bench.pretraining.identity import identity_of
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
@@ -115,25 +116,14 @@ class Pretraining:
     @property
     def identity(self) -> dict[str, Any]:
         """Return what identifies the run; only a run with the same identity is continued."""
-        manifest = self.corpus.manifest
-        # What changes rounding, memory and files, but not the run, is left out.
-        identity = self.recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every"})
-        for number, stage in enumerate(self.recipe.stages, 1):
-            settings = stage.model_dump(exclude={"micro_batch"})
-            identity |= {f"stage{number}.{key}": value for key, value in settings.items()}
-        identity |= {
-            "precision": self.precision,
-            "corpus": manifest.corpus_sha256,
-            "vocabulary": manifest.tokenizer_sha256,
-            "words": manifest.word_starts,
-        }
-        if self.start is not None:
-            identity["from"] = self.start.sha256
-        if self.pairs is not None:
-            identity["pairs"] = self.pairs.manifest.corpus_sha256
-        if self.frozen_layers is not None:
-            identity["frozen_layers"] = self.frozen_layers
-        return identity
+        return identity_of(
+            self.recipe,
+            self.corpus.manifest,
+            precision=self.precision,
+            start_sha256=None if self.start is None else self.start.sha256,
+            pairs_sha256=None if self.pairs is None else self.pairs.manifest.corpus_sha256,
+            frozen_layers=self.frozen_layers,
+        )
 
     @cached_property
     def start_facts(self) -> StartFacts | None:

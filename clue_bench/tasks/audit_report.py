@@ -12,6 +12,7 @@ from typing import Any
 
 from clue_bench.cards import card_paths
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import counted
 from clue_bench.tables import MISSING, Shown, Table, make_table
 from clue_bench.tasks.audit import Lengths, Overlap, Shared, SplitAudit, TaskAudit, TokenLengths, audit_task, percent
 from clue_bench.tasks.files import available_splits
@@ -198,7 +199,7 @@ def _sharing(pair: Overlap, audit: TaskAudit) -> str:
     exact, bare = pair.exact, pair.but_for_spaces
     line = "leak: " if pair.first == "train" else ""
     line += (
-        f"{pair.first} and {pair.second} share {_counted(exact.texts, 'text')}: "
+        f"{pair.first} and {pair.second} share {counted(exact.texts, 'text')}: "
         f"{_part(exact.second_rows, second)}, {_part(exact.first_rows, first)}"
     )
     if (bare.first_rows, bare.second_rows) != (exact.first_rows, exact.second_rows):
@@ -211,7 +212,7 @@ def _sharing(pair: Overlap, audit: TaskAudit) -> str:
 def _conflicts(split: SplitAudit) -> Iterator[str]:
     texts, rows = split.duplicates.conflicting_texts, split.duplicates.conflicting_rows
     if texts and rows:
-        yield f"{split.split} has {_counted(texts, 'text')} with more than one label each, in {_counted(rows, 'row')}"
+        yield f"{split.split} has {counted(texts, 'text')} with more than one label each, in {counted(rows, 'row')}"
 
 
 def _majority(dev: SplitAudit) -> Iterator[str]:
@@ -229,12 +230,12 @@ def _unseen_labels(audit: TaskAudit) -> Iterator[str]:
         absent = [f"'{label}'" for label, count in counts.items() if not count]
         if absent:
             more = f" and {len(absent) - MANY_LABELS:,} more" if len(absent) > MANY_LABELS else ""
-            yield f"{name} has no row of {_counted(len(absent), 'label')}: {', '.join(absent[:MANY_LABELS])}{more}"
+            yield f"{name} has no row of {counted(len(absent), 'label')}: {', '.join(absent[:MANY_LABELS])}{more}"
 
 
 def _empty(split: SplitAudit) -> Iterator[str]:
     if split.empty_rows:
-        yield f"{split.split} has {_counted(split.empty_rows, 'row')} with an empty text"
+        yield f"{split.split} has {counted(split.empty_rows, 'row')} with an empty text"
 
 
 def _cut(audit: TaskAudit) -> Iterator[str]:
@@ -253,7 +254,3 @@ def _cut(audit: TaskAudit) -> Iterator[str]:
 
 def _part(count: int, split: SplitAudit) -> str:
     return f"{count:,} of {split.rows:,} {split.split} rows ({percent(count, split.rows)} %)"
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"

@@ -157,19 +157,22 @@ def describe(task: Task, data: Path, files: dict[str, FileFacts]) -> DataFacts:
     hashes = "\n".join([*lines, *([] if task.is_builtin else [task.sha256])])
     kind = "different" if name == OFFICIAL_NAME else name
     revision = f"{kind}-{hashlib.sha256(hashes.encode()).hexdigest()[:8]}"
-    return DataFacts(name=name, revision=revision, files=files, held_out=stated.get("held_out"))
+    more = {key: stated.get(key) for key in ("held_out", "source_md5")}
+    return DataFacts(name=name, revision=revision, files=files, **more)
 
 
 def _stated(marker: Path) -> dict[str, Any]:
-    """Return what a DATASET.json says, {} if there is no such file: a name, or how dev was held out."""
+    """Return what a DATASET.json says, {} if there is none: a name, or of which file the rows are, and the held-out."""
     if not marker.is_file():
         return {}
     try:
         stated = json.loads(marker.read_text(encoding="utf-8"))
         held_out = stated.get("held_out")
+        source = stated.get("source_md5")
         return {
-            "name": str(stated["name"]) if held_out is None else "",
+            "name": str(stated["name"]) if held_out is None and source is None else "",
             "held_out": held_out and HeldOut.model_validate(held_out),
+            "source_md5": source and str(source),
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ClueBenchError(f"{marker}: no name in it", 'write {"name": "…"} into it') from error

@@ -19,6 +19,7 @@ from typing import Any
 
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article, counted
 
 JSON_LINES = (".json", ".jsonl")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -42,6 +43,7 @@ class Table:
     has_header: bool
     notes: tuple[str, ...] = ()
     called: str = ""  # the file's name
+    md5: str = ""  # of the file
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -140,7 +142,7 @@ def _json_list(text: str, where: str) -> Iterator[tuple[str, Row]]:
 
 def _object(row: Any, where: str) -> Row:
     if not isinstance(row, dict):
-        raise ClueBenchError(f"{where}: found a {type(row).__name__}, expected a JSON object", "fix the line")
+        raise ClueBenchError(f"{where}: found {article(type(row).__name__)}, expected a JSON object", "fix the line")
     return row
 
 
@@ -177,7 +179,7 @@ def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[t
                 continue
             if len(cells) != len(header):
                 raise ClueBenchError(
-                    f"{where}, line {reader.line_num}: {len(cells)} columns, the header has {len(header)}",
+                    f"{where}, line {reader.line_num}: {counted(len(cells), 'column')}, the header has {len(header)}",
                     "quote fields that hold the delimiter",
                 )
             rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))

@@ -8,23 +8,23 @@ says so in DATASET.json, and the run's record repeats it.
 
 import hashlib
 import json
-import re
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from clue_bench import files
-from clue_bench.cards import card_paths, decode
+from clue_bench.cards import as_name, card_paths, decode
 from clue_bench.doors.records import HeldOut
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article, counted
 from clue_bench.tasks.columns import Columns, as_names, find_columns
 from clue_bench.tasks.download import NotServed
-from clue_bench.tasks.files import MARKER, Found, content, find
+from clue_bench.tasks.files import MARKER, Found, content, find, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, parse_table, suffix_of
 from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
 from clue_bench.tasks.sources import (
@@ -95,16 +95,17 @@ def _read(path: Path) -> Table:
         raise ClueBenchError(
             f"{path}: a file that ends in none of {', '.join(SUFFIXES)}", "save it as one of these, e.g. as .csv"
         )
-    table = parse_table(content(Found(path, None, path.name)), name=path.name, where=str(path))
+    found = Found(path, None, path.name)
+    table = parse_table(content(found), name=path.name, where=str(path))
     if not table.rows:
         raise ClueBenchError(f"{path}: no rows", "write a header, and one row a line")
-    return table
+    return replace(table, md5=md5_of(found))
 
 
 def name_of(path: Path) -> str:
     """Return what a task is called after its file or folder: a name that no card has."""
     stem = path.name if path.is_dir() else path.name.split(".")[0]
-    name = re.sub(r"[^\w.-]+", "-", stem).strip("-._") or "data"
+    name = as_name(stem, default="data")
     return f"own-{name}" if name in card_paths("tasks") else name
 
 
@@ -179,7 +180,9 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str) -> OwnRows:
     if not dev:
         if len(groups) > 1:
             _check_classes({name: sum(map(len, group.values())) for name, group in groups.items()}, label)
-        raise Refused(f"{len(rows):,} rows have too few different texts to hold out dev", GIVE_SPLITS)
+        raise Refused(
+            f"{counted(len(rows), 'row has', 'rows have')} too few different texts to hold out dev", GIVE_SPLITS
+        )
 
     def part(numbers: list[int]) -> RowSource:
         return train._replace(
@@ -278,8 +281,9 @@ def data_folder(task: Task, data: Any) -> Iterator[Path]:
         except NotServed as error:
             hint = getattr(error, "hint", "give rows with the fields and labels of the card")
             raise ClueBenchError(f"{task.name}: {error.reason}", hint) from error
-        if rows.held_out is not None:
-            files.write_json(Path(scratch) / MARKER, {"held_out": rows.held_out.model_dump()})
+        stated = {"held_out": rows.held_out and rows.held_out.model_dump(), "source_md5": rows.splits["train"].md5}
+        if any(stated.values()):
+            files.write_json(Path(scratch) / MARKER, {key: value for key, value in stated.items() if value})
         yield Path(scratch)
 
 
@@ -298,7 +302,7 @@ def kept_data(run: Path, task: str) -> Path | None:
 
 def data_name(data: Any) -> str:
     """Return the name of `data` in records: a file's or folder's name, or the type of the rows' container."""
-    return Path(data).name if isinstance(data, str | Path) else f"rows of a {type(data).__name__}"
+    return Path(data).name if isinstance(data, str | Path) else f"rows of {article(type(data).__name__)}"
 
 
 def card_for(name: str, data: Any) -> Task:

@@ -4,11 +4,13 @@ Input: a task, a data folder. Output: the rows of a split, and the facts that sa
 reads the files. Everything that is not as the card says is an error naming file, line and field.
 """
 
+import datetime
 import hashlib
 import numbers
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -92,13 +94,26 @@ def check_header(table: Table, fields: Iterable[str], where: str) -> None:
 
 
 def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int | str:
-    """Return the row's id, or its number in the file if it has none, or null."""
+    """Return the row's id, or its number in the file if it has none."""
     value = _found(row, task.id_field)
-    if value is _ABSENT or value is None:
+    if value is _ABSENT or is_missing(value):
         return number
-    if not isinstance(value, int | str) or isinstance(value, bool):
+    found = plain_id(value)
+    if found is None:
         raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "fix the line")
-    return value
+    return found
+
+
+def plain_id(value: Any) -> int | str | None:
+    """Return an id as JSON holds it, None if it is none: 1.0, of a column that had gaps, is 1, and a date its text."""
+    if isinstance(value, str) or type(value) is int:
+        return value
+    if isinstance(value, bool) or type(value).__name__ == "bool_":
+        return None
+    if isinstance(value, numbers.Real | Decimal):
+        is_whole = float(value).is_integer()
+        return int(float(value)) if is_whole else str(value)
+    return value.isoformat() if isinstance(value, datetime.date | datetime.time) else None
 
 
 def text_at(row: dict[str, Any], field: str, where: str) -> str:

@@ -22,6 +22,7 @@ from clue_bench.tasks.rows import (
     has_label,
     is_missing,
     lacking,
+    plain_id,
     spelled,
     texts_of,
     value_at,
@@ -54,6 +55,7 @@ class RowSource(NamedTuple):
     rows: Iterable[Mapping[str, Any]]
     places: Sequence[str]  # where the rows stand in what held them, for errors
     called: str = ""  # a file's name
+    md5: str = ""  # of the file
 
 
 class Refused(NotServed):
@@ -154,7 +156,7 @@ def source_of(rows: Any, label_field: str) -> RowSource:
     if isinstance(rows, RowSource):
         return rows
     if isinstance(rows, Table):
-        return RowSource(rows.columns, len(rows), None, rows.rows, rows.places, rows.called)
+        return RowSource(rows.columns, len(rows), None, rows.rows, rows.places, rows.called, rows.md5)
     if all(hasattr(rows, name) for name in ("column_names", "iter", "num_rows")):  # datasets.Dataset
         names = getattr(rows.features.get(label_field), "names", None)
         return RowSource(list(rows.column_names), rows.num_rows, names, _Batches(rows), _places(rows.num_rows))
@@ -203,7 +205,7 @@ def _rows(task: Task, source: RowSource, *, split: str, name: str, by_name: bool
             texts_of(fields, task, where)
         except ClueBenchError as error:
             raise Refused(error.message, "change the value, or leave the row out") from error
-        ids = {} if labelled else {task.id_field: number if id_column is None else row.get(id_column)}
+        ids = {} if labelled else {task.id_field: _id(row, id_column, number, where)}
         if labelled or (not by_name and task.splits[split].submission is None and has_label(dict(row), task)):
             value = value_at(dict(row), task.label_field)
             if not by_name and (source.names is None or is_missing(value)):
@@ -211,6 +213,16 @@ def _rows(task: Task, source: RowSource, *, split: str, name: str, by_name: bool
             yield {**ids, **_labelled(fields, _label(value, source.names, task, where=where), task)}
         else:
             yield {**ids, **fields}
+
+
+def _id(row: Mapping[str, Any], column: str | None, number: int, where: str) -> int | str:
+    value = None if column is None else row.get(column)
+    if is_missing(value):
+        return number
+    found = plain_id(value)
+    if found is None:
+        raise Refused(f"{where}: {column} is {value!r}, expected a number or a string", "change the value")
+    return found
 
 
 def label_name(value: Any, where: str) -> str:

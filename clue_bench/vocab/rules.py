@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import counted
 
 CONFIG = "tokenizer_config.json"
 JSON = "tokenizer.json"
@@ -45,7 +46,7 @@ class WordPieceRules(NamedTuple):
             "lower-cases" if self.lower_case else "keeps capitals",
             *({None: [], True: ["strips accents"], False: ["keeps accents"]}[self.strip_accents]),
             *(["cuts words with jieba"] if self.words else [] if self.split_chinese else ["keeps Chinese words whole"]),
-            *([f"has {len(self.added)} added tokens"] if self.added else []),
+            *([f"has {counted(len(self.added), 'added token')}"] if self.added else []),
         ]
         return ", ".join(parts)
 
@@ -179,7 +180,7 @@ def _compare(tokens: list[str], in_json: list[str], folder: Path) -> None:
     pair = [names[first] if first < len(names) else "nothing" for names in (tokens, in_json)]
     number = len(differing) + abs(len(tokens) - len(in_json))
     raise ClueBenchError(
-        f"{folder}: vocab.txt and tokenizer.json differ in {number:,} tokens, first id {first}: "
+        f"{folder}: vocab.txt and tokenizer.json differ in {counted(number, 'token')}, first id {first}: "
         f"'{pair[0]}' and '{pair[1]}'",
         f"delete {folder / JSON} if vocab.txt is right, else vocab.txt",
     )

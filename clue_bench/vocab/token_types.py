@@ -20,16 +20,16 @@ from clue_bench.vocab.rules import SPECIAL_TOKENS
 from clue_bench.vocab.vocabulary import CONTINUATION, Vocabulary
 
 Type = Literal["simplified", "traditional", "english", "japanese", "korean", "emoji", "numbers", "special", "other"]
-TYPES: dict[Type, tuple[str, str]] = {  # English and Chinese name, in the paper's order
-    "simplified": ("simplified Chinese", "简体中文"),
-    "traditional": ("traditional Chinese", "繁体中文"),
-    "english": ("English", "英文"),
-    "japanese": ("Japanese", "日文"),
-    "korean": ("Korean", "韩文"),
-    "emoji": ("emoji", "表情"),
-    "numbers": ("numbers", "数字"),
-    "special": ("special tokens", "特殊符号"),
-    "other": ("other", "其他"),
+TYPES: dict[Type, str] = {  # names, in the paper's order
+    "simplified": "simplified Chinese",
+    "traditional": "traditional Chinese",
+    "english": "English",
+    "japanese": "Japanese",
+    "korean": "Korean",
+    "emoji": "emoji",
+    "numbers": "numbers",
+    "special": "special tokens",
+    "other": "other",
 }
 NAMED = {*SPECIAL_TOKENS, "<S>", "<T>"}
 

@@ -5,6 +5,7 @@ from typing import Any, cast, get_args
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Activation, Family, ModelConfig
+from clue_bench.numbers import article
 from clue_bench.weights.names import class_of
 
 ACTIVATIONS: dict[str, Activation] = {
@@ -117,7 +118,7 @@ def model_config(values: Mapping[str, Any], *, where: str) -> ModelConfig:
             **{"segment_types": 0, **sizes},
         )
     except (TypeError, ValueError) as error:
-        raise ClueBenchError(f"{where}: {error}", f"give a {family} config.json") from error
+        raise ClueBenchError(f"{where}: {error}", f"give {article(family)} config.json") from error
 
 
 def _number(values: Mapping[str, Any], key: str, ours: str, family: Family, where: str) -> Any:

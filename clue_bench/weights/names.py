@@ -20,6 +20,7 @@ from torch import Tensor
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.attention import rotary_angles
 from clue_bench.models.config import Family, ModelConfig
+from clue_bench.numbers import article
 
 Layout = Literal["ours", "hf", "uer"]
 Head = Literal["", "mlm", "sp", "lm", "cls"]
@@ -222,7 +223,7 @@ def translate(
         rows = [row for row in found if getattr(row, target) and (wanted is None or row.head in wanted)]
         if not rows:
             raise ClueBenchError(
-                f"{where}: '{name}' is no parameter of a {family} that has a name in the other layout",
+                f"{where}: '{name}' is no parameter of {article(family)} that has a name in the other layout",
                 "check that config.json belongs to these weights, and remove heads for other tasks",
             )
         upright = _turned(source, name, tensor)

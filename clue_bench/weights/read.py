@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -272,7 +273,7 @@ def _unpickled(file: Path) -> tuple[dict[str, Any], str]:
             values = torch.load(file, map_location="cpu", weights_only=True, mmap=is_zip)
         if not isinstance(values, Mapping):
             raise ClueBenchError(
-                f"{file}: holds a {type(values).__name__}, expected a state dictionary of tensors",
+                f"{file}: holds {article(type(values).__name__)}, expected a state dictionary of tensors",
                 "save it with torch.save(model.state_dict(), file)",
             )
         wrapper = next((key for key in _WRAPPERS if isinstance(values.get(key), Mapping)), "")

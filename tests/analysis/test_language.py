@@ -11,22 +11,29 @@ import clue_bench as cb
 from clue_bench import language
 from clue_bench.analysis.examine import examine
 from clue_bench.analysis.report import render
-from clue_bench.cli import app
+from clue_bench.api.corpora import open_corpus
+from clue_bench.api.progress import Progress
+from clue_bench.cli import app, main
+from clue_bench.cli.terminal import suggest
 from clue_bench.language import texts, translated, translated_markup, using
 from clue_bench.tables import make_table
 
 SOURCES = Path(language.__file__).parent
 PLACE = re.compile(r"\{+[^{}\n]*\}+|\"\s*f?\"|'\s*f?'")  # of a template, or where two literals meet
+LITERALS = re.compile(r"\"\s+f?\"|(?<=\w)\", \"(?=\w)")  # where the two are one text
 
 
 def test_every_text_with_a_translation_is_in_the_source():
     files = [path for ending in ("py", "html") for path in SOURCES.rglob(f"*.{ending}")]
-    source = " ".join(PLACE.sub(" ", path.read_text(encoding="utf-8")) for path in files)
-    source = " ".join(source.split())
+    plain = " ".join(path.read_text(encoding="utf-8").replace("\\'", "'") for path in files)
+    keys = plain.replace("_", " ")  # of results are shown without their underscores
+    source = " ".join(f"{PLACE.sub(' ', plain)} {LITERALS.sub('', plain)} {keys}".split())
     for english, chinese in texts().items():
-        for part in re.split(r"\{\}|(?<=\.) ", english):  # sentences may come from two branches of a template
-            assert " ".join(part.split()) in source, english
-        assert len(set(re.findall(r"\{\d\}", chinese))) == english.count("{}"), english
+        # Sentences, and parts of a list, may come from two branches of a template, or from two of them.
+        for part in re.split(r"\{#?\}|\(s\)|(?<=[.,;]) ", english):
+            assert " ".join(part.split()).strip(" .,;") in source, english
+        places = {int(place) for place in re.findall(r"\{(\d)(?::zh)?\}", chinese)}
+        assert places == set(range(len(re.findall(r"\{#?\}", english)))), english
 
 
 @pytest.mark.parametrize("arguments", [["--lang", "zh", "runs", "list"], ["runs", "list", "--lang", "zh"]])
@@ -62,6 +69,67 @@ def test_python_chooses_with_a_function():
         assert "seed" in str(table)
         with pytest.raises(cb.ClueBenchError, match="french"):
             cb.use_language("french")
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        ("3 runs: 1 model × 2 tasks, seeds 1, 2, 3", "3 次运行：1 个模型 × 2 项任务，种子 1, 2, 3"),
+        ("1 run: 1 model × 1 task, seed 1", "1 次运行：1 个模型 × 1 项任务，种子 1"),
+        ("step 3 of 8  1 m 2 s a step  loss 1.5", "第 3 步，共 8 步  每步 1 分 2 秒  损失 1.5"),
+        ("2 complete already, 1 to do", "2 次已完成，1 次待做"),
+        ("error: a.csv: no such file", "错误：a.csv：没有这个文件"),
+        ("hint: check the path", "提示：请检查路径"),
+        ("run clue-bench tasks list", "请运行 clue-bench tasks list"),
+        ("b.csv: rows: train 9, dev 1; 2 labels: 好 5, 坏 5", "b.csv：行数：train 9, dev 1；2 个标签：好 5, 坏 5"),
+        ("nothing of ours, 3 rows", "nothing of ours, 3 rows"),
+    ],
+)
+def test_a_text_is_put_together_of_parts_that_are_ours(english, chinese):
+    with using("zh"):
+        assert translated(english) == chinese
+    assert translated(english) == english
+
+
+def test_the_words_of_both_languages_in_boards_are_english_or_chinese():
+    table = make_table("", ["模型", "参数"], [["多数类", "+1.00 (TF-IDF + 线性)"], ["模型 2", "1"]])
+    assert "模型 2" in table.to_text()
+    for word in ("模型  ", "参数", "多数类", "线性"):
+        assert word not in table.to_text()
+    assert table.to_text().startswith("model ")
+    with using("zh"):
+        assert table.to_text().startswith("模型 ")
+        assert "+1.00 (TF-IDF + 线性)" in table.to_text()
+
+
+def test_a_folder_keeps_its_name_in_the_heading_of_facts(corpus_folder):
+    with using("zh"):
+        first = str(open_corpus(corpus_folder)).splitlines()[0]
+    assert first.split() == ["语料", str(corpus_folder)]
+
+
+@pytest.mark.parametrize("arguments", [["finetune", "--model", "m", "--data", "no.csv"], ["runs", "show", "nope"]])
+def test_an_error_is_in_chinese_if_asked_for(arguments, monkeypatch, capfd, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["clue-bench", *arguments, "--lang", "zh"])
+    with pytest.raises(SystemExit):
+        main()
+    error, hint = capfd.readouterr().err.splitlines()
+    assert error.startswith("错误：")
+    assert hint.startswith("提示：请")
+
+
+def test_progress_and_next_commands_are_in_chinese(capfd):
+    with using("zh"):
+        suggest("clue-bench runs list", "clue-bench doctor --model 我的    # and back")
+        with Progress(True).bar("pretrain tiny", 4, count=True) as bar:
+            bar.update(4, "step 4 of 4  loss 2.5")
+    assert capfd.readouterr().err.splitlines() == [
+        "接下来：clue-bench runs list",
+        "        clue-bench doctor --model 我的 # 再转回来",
+        "预训练 tiny   0 %  0 / 4",
+        "预训练 tiny 100 %  4 / 4  第 4 步，共 4 步  损失 2.5",
+    ]
 
 
 def test_names_in_tables_of_several_columns_stay_what_they_are():

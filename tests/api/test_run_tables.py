@@ -5,6 +5,7 @@ import pytest
 from clue_bench.api.runs import Run, Runs, find_run, load_runs
 from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import held
 from clue_bench.layout import text_width
 
 DEV = {"rows": 100, "correct": 51, "accuracy": 0.51, "macro_f1": 0.4, "loss": 0.7, "top_label": "0", "top_share": 0.7}
@@ -74,7 +75,35 @@ def test_a_run_is_found_by_folder_file_and_id(folder):
     assert find_run(f"runs/mine/{run.run_id}.record.json").run_id == run.run_id
     assert find_run(run.run_id).folder.name == "mine"
     assert find_run("mine").run_id == run.run_id
+    (folder / "mine" / "checkpoint").mkdir()
+    (folder / "mine" / "checkpoint" / "config.json").write_text("{}", encoding="utf-8")
+    assert find_run("runs/mine/checkpoint").folder.name == "mine"
     assert find_run(run.run_id, folder).run_id == run.run_id
+
+
+def test_a_run_that_is_not_there_is_answered_with_few_lines_and_what_to_type(folder):
+    with pytest.raises(ClueBenchError, match="no run 'nope' among 3 runs") as caught:
+        find_run("nope")
+    assert "\n  runs/mine" in caught.value.message
+    assert max(map(len, caught.value.message.splitlines())) <= 80
+    with pytest.raises(ClueBenchError, match="did you mean 'mine'") as caught:
+        find_run("mina")
+    assert caught.value.hint == "give runs/mine"
+
+
+def test_a_run_that_is_going_on_is_running_with_its_step_and_time(folder):
+    made = record("d", minute=4).model_copy(
+        update={"status": "interrupted", "results": None, "wall_seconds": 0.0, "started_at": "2026-01-01T00:04:00Z"}
+    )
+    made = made.model_copy(update={"effective": {"stage1": {"steps": 300}, "stage2": {"steps": 100}}})
+    write_record(folder / "now", made)
+    (folder / "now" / "metrics.jsonl").write_text('{"step": 10}\n{"step": 120}\n', encoding="utf-8")
+    assert "interrupted" in find_run("runs/now").details.in_full(80)
+    with held(folder / "now" / ".lock"):
+        listed, shown = load_runs("runs").in_full(None), find_run("runs/now").details.in_full(80)
+    assert "running, step 120 of 400" in listed
+    assert "running, step 120 of 400" in shown
+    assert " 0 ms" not in listed + shown
 
 
 def test_a_folder_of_several_runs_names_them_and_one_command(folder):

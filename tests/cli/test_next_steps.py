@@ -1,6 +1,7 @@
 """Each verb ends with what to type next, on stderr, and finetune says which settings it chose."""
 
 import json
+import shlex
 import sys
 
 import numpy as np
@@ -45,7 +46,9 @@ def test_finetune_says_its_settings_its_folder_and_what_to_type_next(run, data, 
     assert "r_drop_alpha" not in err  # off
     assert str(tmp_path / "run") in out
     assert f"next: clue-bench predict --model {tmp_path / 'run'} --text TEXT" in err
+    assert f"      clue-bench serve --model {tmp_path / 'run'}" in err
     assert f"      clue-bench analyse {tmp_path / 'run'} --data {data}" in err
+    assert f"      clue-bench bench --model {checkpoint_folder} --task afqmc --name mine --data {data}" in err
     (record,) = read_records(tmp_path / "run")
     assert record.model.name == "mine"
 
@@ -62,10 +65,28 @@ def test_a_path_with_a_blank_is_quoted():
     assert typed("clue-bench", "runs", "show", "my runs/a") == "clue-bench runs show 'my runs/a'"
 
 
+def test_a_run_on_rows_of_ones_own_leads_on_with_their_columns(run, checkpoint_folder, tmp_path):
+    rows = "".join(f"{text},{text}在,{'好坏'[n % 2]}\n" for n, text in enumerate("的一是在了有和人这中大为上个国我"))
+    (tmp_path / "评价.csv").write_text("问,答,标签\n" + rows, encoding="utf-8")
+    given = ["--data", tmp_path / "评价.csv", "--text", "问", "--text2", "答", "--label", "标签"]
+    arguments = ["--model", checkpoint_folder, "--out", tmp_path / "run", "--steps", 1, "--name", "我的模型"]
+    code, _, err = run("finetune", *arguments, *given)
+    assert code == 0
+    assert "clue-bench predict --model" in err
+    assert "--text-pair TEXT" in err
+    expected = f"--name 我的模型 --text 问 --text2 答 --label 标签 --data {tmp_path}/评价.csv"
+    assert shlex.split(expected) == shlex.split(err.rsplit(str(checkpoint_folder), 1)[1].splitlines()[0])
+    (record,) = read_records(tmp_path / "run")
+    assert record.run_id.startswith("finetune-评价-我的模型-")
+    code, _, err = run("finetune", *arguments[:-1], "a b", *given)
+    assert (code, "expected at most 60 letters" in err) == (1, True)
+
+
 def test_a_pretraining_run_can_be_named(run, recipe_file, corpus_folder, tmp_path):
-    arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--name", "mine"]
+    arguments = ["pretrain", recipe_file, "--corpus", corpus_folder, "--out", tmp_path / "run", "--name", "我的模型"]
     code, _, err = run(*arguments, "--steps", 2)
     assert code == 0
     (record,) = read_records(tmp_path / "run")
-    assert record.model.name == "mine"
+    assert record.model.name == "我的模型"
+    assert record.run_id.startswith("pretrain-我的模型-")
     assert f"next: clue-bench finetune --task tnews --model {tmp_path / 'run'} --data DATA" in err

@@ -42,3 +42,19 @@ def test_json_is_one_object_and_an_error_one_line_with_a_hint(command):
     code, out, err = command("--json")
     assert (code, out) == (1, "")
     assert [line.split(":")[0] for line in err.splitlines()] == ["error", "hint"]
+
+
+def test_a_conversion_to_uer_ends_with_what_to_type_there_and_back(command, tmp_path, capfd, monkeypatch):
+    assert command()[0] == 0
+    out = tmp_path / "back"
+    arguments = ["convert", str(tmp_path / "out"), str(out), "--from", "hf", "--to", "uer"]
+    monkeypatch.setattr(sys, "argv", ["clue-bench", *arguments])
+    with pytest.raises(SystemExit):
+        main()
+    err = capfd.readouterr().err
+    assert f"next: python3 finetune/run_classifier.py --pretrained_model_path {out / 'model.bin'}" in err
+    assert f"clue-bench convert {out} {out}-hf --from uer" in err
+    monkeypatch.setattr(sys, "argv", ["clue-bench", "convert", str(out), f"{out}-hf", "--from", "uer"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert not ended.value.code

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from clue_bench.doors.checkpoint import find_folder, read_checkpoint
+from clue_bench.doors.checkpoint import find_folder, model_name, read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
@@ -152,3 +152,16 @@ def test_what_is_no_checkpoint_folder_leads_to_one(tmp_path: Path, names: list[s
     with pytest.raises(ClueBenchError) as caught:
         find_folder(tmp_path / given)
     assert hint.format(tmp_path) in caught.value.hint
+
+
+def test_a_folder_of_uer_leads_to_its_conversion(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"emb_size": 128, "layers_num": 2}', encoding="utf-8")
+    (tmp_path / "model.bin").write_bytes(b"")
+    with pytest.raises(ClueBenchError, match="a folder of UER-py") as caught:
+        find_folder(tmp_path)
+    assert caught.value.hint == f"run clue-bench convert {tmp_path} {tmp_path}-hf --from uer, then give {tmp_path}-hf"
+
+
+def test_names_in_chinese_tell_models_apart() -> None:
+    assert model_name(Path("/models/我的模型"), {}) == "我的模型"
+    assert model_name(Path("/models/我的 模型/2"), {"model": "我的/模型"}) == "我的-模型"

@@ -3,7 +3,7 @@
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.grid import beyond, default_grid, edges, parse_grid, points, tie
+from clue_bench.finetuning.grid import beyond, default_grid, edges, no_choice, parse_grid, points
 
 DEFAULTS = {"learning_rate": 1e-4, "epochs": 5, "batch_size": 32, "dropout": 0.1}
 
@@ -79,13 +79,18 @@ def test_the_next_search_goes_past_the_edge():
 
 
 @pytest.mark.parametrize(
-    ("scores", "at_majority", "said"),
-    [([0.69, 0.69, 0.69], True, "majority class"), ([0.7, 0.7], False, "the same"), ([0.69, 0.7], True, "")],
+    ("scores", "tried", "at_majority", "said"),
+    [
+        ([0.69, 0.69, 0.69], 3, True, "all 3 settings end at the majority class"),
+        ([0.69, 0.7], 2, True, "all 2 settings end at the majority class"),
+        ([0.69], 3, True, "of 3 settings 2 failed, and the others end at the majority class"),
+        ([0.75], 3, False, "only 1 of 3 settings has a score"),
+        ([0.7, 0.7], 2, False, "have the same"),
+        ([0.69, 0.7], 2, False, ""),
+        ([0.69], 1, True, ""),
+        ([], 2, False, ""),
+    ],
 )
-def test_a_grid_of_equal_scores_says_so_and_nothing_of_edges(scores, at_majority, said):
-    found = tie(scores, at_majority=at_majority)
+def test_a_search_that_leaves_no_choice_says_why_and_nothing_of_edges(scores, tried, at_majority, said):
+    found = no_choice(scores, tried=tried, at_majority=at_majority)
     assert (said in found) if said else not found
-
-
-def test_a_single_point_is_no_tie():
-    assert tie([0.69], at_majority=True) == ""

@@ -11,16 +11,18 @@ import pytest
 import torch
 
 from clue_bench import files
-from clue_bench.doors.records import read_record, record_path
-from clue_bench.errors import ClueBenchError
+from clue_bench.doors.records import LOCK, FolderInUseError, read_record, record_path
+from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.finetuning import workers
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import Encodings
-from clue_bench.finetuning.run import LOCK, FolderInUseError, Plan, prepare, run
+from clue_bench.finetuning.run import Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings
 from clue_bench.finetuning.sweep import num_runs, sweep
 from clue_bench.finetuning.workers import num_workers
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
+from clue_bench.training.stopping import stop_requests
 
 FAST = {"learning_rate": 5e-3, "batch_size": 16, "epochs": 1, "steps": 4, "precision": "fp32"}
 DIVERGES = {"learning_rate": 1e30}
@@ -343,3 +345,21 @@ def test_a_worker_that_is_killed_leaves_its_run_as_failed_and_the_other_does_the
     (failed,) = swept.failed
     assert "ended from outside" in failed.record.error
     assert not multiprocessing.active_children()
+
+
+def test_a_worker_whose_parent_is_gone_lets_its_run_save_before_it_ends():
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    ours.close()
+    saved = []
+
+    def reports(request, encodings):
+        with stop_requests() as stop:
+            for step in range(10):
+                yield step
+                if stop.is_made:
+                    saved.append(step)
+                    raise Interrupted("stopped", "again")
+
+    with pytest.raises(Interrupted, match="stopped"):
+        workers._do(theirs, None, reports, Encodings())
+    assert saved == [0]

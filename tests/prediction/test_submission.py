@@ -138,7 +138,7 @@ def test_a_wrong_run_leaves_the_earlier_zip_as_it_was(known, tmp_path, ids):
     out = tmp_path / "submit.zip"
     out.write_bytes(b"before")
     run = write_run(tmp_path / "run", "cluewsc2020", {"test1.0": ids})
-    with pytest.raises(ClueBenchError, match=f"submit.zip:{WSC}"):
+    with pytest.raises(ClueBenchError, match="no zip was written"):
         write_submission(out, [read_run(run, known)], known=known, data=None)
     assert out.read_bytes() == b"before"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "submit.zip"]
@@ -147,7 +147,7 @@ def test_a_wrong_run_leaves_the_earlier_zip_as_it_was(known, tmp_path, ids):
 @pytest.mark.parametrize(
     ("prepare", "message"),
     [
-        (lambda run: shutil.rmtree(run), "no run records"),
+        (lambda run: shutil.rmtree(run), "no run record"),
         (lambda run: (run / "copy.record.json").write_text("{}"), "2 run records"),
         (lambda run: write_run(run, "cluewsc2020", {"test1.0": [1]}, status="interrupted"), "interrupted"),
         (lambda run: write_run(run, "cluewsc2020", {"dev": [1]}), "predicted dev, expected test, test1.0"),

@@ -1,15 +1,18 @@
 """Task data: what is found, what is refused, which revision it is called."""
 
+import datetime
 import gzip
 import hashlib
 import json
 import zipfile
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import available_splits, describe
-from clue_bench.tasks.rows import UNLABELLED, read_split
+from clue_bench.tasks.rows import UNLABELLED, id_of, read_split
 from clue_bench.tasks.task import load_task
 
 PAIRS = [
@@ -195,3 +198,27 @@ def test_a_test_set_is_known_by_its_md5_whatever_it_is_called(tmp_path):
     assert read_split(task, "test1.0", tmp_path).texts == [("旧",)]
     with pytest.raises(ClueBenchError, match=r"no tnews/test\.json"):
         read_split(task, "test", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (1.0, 1),
+        (1.5, "1.5"),
+        (np.float64(2.0), 2),
+        (float("nan"), 4),
+        (None, 4),
+        ("a", "a"),
+        (datetime.date(2026, 1, 2), "2026-01-02"),
+        (datetime.datetime(2026, 1, 2, 3, 4), "2026-01-02T03:04:00"),
+        (pd.Timestamp("2026-01-02"), "2026-01-02T00:00:00"),
+    ],
+)
+def test_an_id_is_a_number_or_a_text_whatever_a_table_made_of_it(task, given, read):
+    assert id_of({"id": given}, task, 4) == read
+
+
+@pytest.mark.parametrize("given", [True, [1], {"a": 1}])
+def test_an_id_that_is_no_number_and_no_text_is_named(task, given):
+    with pytest.raises(ClueBenchError, match="expected a number or a string"):
+        id_of({"id": given}, task, 4, "a.csv, line 2")

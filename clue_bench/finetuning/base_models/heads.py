@@ -28,6 +28,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import Encoder, Pooler, activate, initialise
 from clue_bench.models.gpt2 import CausalLanguageModel
+from clue_bench.numbers import counted
 from clue_bench.training.dropout import RowDropout
 
 
@@ -297,7 +298,9 @@ def refuse_other_weights(
         )
     if surplus:
         raise ClueBenchError(
-            f"{folder}: {len(surplus)} encoder parameters have no place in config.json, e.g. {surplus[0]}", hint
+            f"{folder}: {counted(len(surplus), 'encoder parameter has', 'encoder parameters have')} no place in "
+            f"config.json, e.g. {surplus[0]}",
+            hint,
         )
     if misshapen:
         name, found, expected = misshapen[0]

@@ -25,6 +25,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import NativeModel, Pretrained
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser, is_ours
 from clue_bench.models.config import count_parameters
+from clue_bench.numbers import article
 from clue_bench.vocab import TOKENIZER_FILES
 from clue_bench.weights import hf_config
 from clue_bench.weights.hf_classes import explained
@@ -74,7 +75,7 @@ def open_live(model: Any, tokenizer: Any, *, name: str = "") -> Pretrained:
     for what, given in (("model", model), ("tokenizer", tokenizer)):
         if not hasattr(given, "save_pretrained"):
             raise ClueBenchError(
-                f"a {type(given).__name__} as the {what}, expected one of transformers",
+                f"{article(type(given).__name__)} as the {what}, expected one of transformers",
                 "give a folder, a hub id, or (model, tokenizer) as AutoModel and AutoTokenizer load them",
             )
     config = model.config

@@ -10,7 +10,6 @@ difference between the two is what pretraining is worth.
 
 import hashlib
 import json
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
+from clue_bench.cards import check_name
 from clue_bench.doors.checkpoint import (
     CONFIG,
     Checkpoint,
@@ -58,10 +58,7 @@ class Pretrained(ABC):
 
     def called(self, name: str) -> Self:
         """Return the same model under another name, for records and tables. Raises ClueBenchError for a bad name."""
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ClueBenchError(
-                f"--name {name!r}: expected letters, digits, dots, hyphens and underscores", "give e.g. --name my-model"
-            )
+        check_name(name)
         recipe = self.provenance.get("recipe")
         made = {"recipe": {**recipe, "name": name}} if isinstance(recipe, dict) else {"model": name}
         return replace(self, provenance={**self.provenance, **made, "origin": self.origin or self.name})

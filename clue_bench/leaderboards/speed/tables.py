@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.doors.records import RunRecord, SpeedRecord
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
+from clue_bench.numbers import counted
 from clue_bench.tables import MISSING, Cell, Shown, Table, escape, make_table
 
 if TYPE_CHECKING:
@@ -220,7 +221,7 @@ def _task(row: Measured) -> str:
         return MISSING
     batch = f", batch {finetuning.batch_size}" if finetuning else ""
     latencies = prediction.latencies if prediction else []
-    calls = [f"{each.calls} calls of {each.batch} row{'s' * (each.batch > 1)}" for each in latencies]
+    calls = [f"{each.calls} calls of {counted(each.batch, 'row')}" for each in latencies]
     batch += f"; p50 and p95 over {', '.join(calls)} in each repetition" if calls else ""
     return f"{task.name} ({data.name}, {data.revision}), {part.rows} rows of at most {part.max_length} tokens{batch}"
 

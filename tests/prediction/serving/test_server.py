@@ -67,6 +67,14 @@ def test_a_request_chooses_model_and_number_of_labels(url):
     assert found["labels"][0] == {key: found[key] for key in ("label", "description", "probability")}
 
 
+@pytest.mark.parametrize(
+    ("model", "short", "long"), [(TITLES, "我们", "我们" * 40), (PAIRS, ["我", "他"], ["我" * 40, "他"])]
+)
+def test_each_row_says_whether_its_end_was_not_read(url, model, short, long):
+    found = post(url, {"model": model, "texts": [short, long]}).json()["predictions"]
+    assert [row["truncated"] for row in found] == [False, True]
+
+
 def test_models_says_what_a_client_must_know(url):
     body = requests.get(f"{url}/models", timeout=10).json()
     assert [(model["run_id"], model["num_texts"], model["max_length"]) for model in body["models"]] == [
