@@ -1,10 +1,10 @@
 """Results and reports in Chinese: one table of English texts and their Chinese, used where text leaves the program.
 
 Input: a finished text for people. Output: its Chinese from `language.zh.toml`, or the text itself where the table has
-none, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, and "(s)" for an s that
-may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}" for what is a text of ours in its turn. Of a
-text that is not in the table, its lines, or parts between wide gaps or dots, are looked up one by one; and the parts of
-a list, if all of them are there. Values, JSON, CSV and records stay as they are.
+none, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, "{w}" for a word, and
+"(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}" for what is a text of
+ours in its turn. Of a text that is not in the table, its lines, or parts between wide gaps or dots, are looked up one
+by one; and the parts of a list, if all of them are there. Values, JSON, CSV and records stay as they are.
 """
 
 import os
@@ -21,9 +21,9 @@ from clue_bench.errors import ClueBenchError
 Language = Literal["en", "zh"]
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts, as everywhere
 JOINTS = ("\n", "  ", " · ")  # between texts that stand side by side
-LISTS = {", ": "，", "; ": "；"}
+LISTS = {"; ": "；", ", ": "，"}
 IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ 线性)(\)?)")
-PLACE = re.compile(r"(\{#?\}|\(s\))")
+PLACE = re.compile(r"(\{[#w]?\}|\(s\))")
 TEXT_NODE = re.compile(r"(<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>)", re.DOTALL)
 
 _chosen: list[Language] = ["en"]
@@ -59,7 +59,9 @@ def is_chinese() -> bool:
 
 def translated(text: str) -> str:
     """Return a whole text, or else its parts, in the language in use, with the blanks around it."""
-    found = _whole(text) if is_chinese() else text
+    if not is_chinese():
+        return text
+    found = _whole(text)
     if found is not None:
         return found
     for joint in JOINTS:
@@ -143,5 +145,8 @@ def _patterns() -> list[tuple[re.Pattern[str], str]]:
 
 
 def _pattern(english: str) -> str:
-    meant = {"{}": "(.+?)", "{#}": r"([-+\d][\d.,]*)", "(s)": "s?"}
-    return "".join(meant.get(part, re.escape(part)) for part in PLACE.split(english))
+    meant = {"{}": "(.+?)", "{#}": r"([-+\d][\d.,]*)", "{w}": r"([\w-]+)", "(s)": "s?"}
+    first, *others = filter(None, PLACE.split(english))
+    # At the beginning, "anything" does not reach from one part of a list into the next.
+    begin = "((?:(?!; ).)+?)" if first == "{}" else meant.get(first, re.escape(first))
+    return begin + "".join(meant.get(part, re.escape(part)) for part in others)
