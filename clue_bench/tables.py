@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "–"
+KEY = "key"  # heads a column of names as they are written in a file
 
 Value = str | bool | int | float | Decimal | None
 
@@ -138,7 +139,8 @@ class Table:
             Head(c.name if c.is_name else worded(c.name), c.is_number, c.is_below, c.is_detail) for c in self.columns
         ]
         names = [_name(row) for row in self.rows]
-        is_of_facts = len(self.columns) == 2 or (bool(self.columns) and not self.columns[0].name)
+        is_of_facts = len(self.columns) == 2 and self.columns[0].name != KEY
+        is_of_facts = is_of_facts or (bool(self.columns) and not self.columns[0].name)
         is_of_facts = is_of_facts or (bool(self.columns) and self.columns[0].is_words)
         names = list(map(translated, names)) if is_of_facts else names
         columns = self.columns[1:]

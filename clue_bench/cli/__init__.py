@@ -27,7 +27,7 @@ from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
-from clue_bench.language import Language, language_of_locale, translated, using
+from clue_bench.language import Language, is_chinese, language_of_locale, translated, using
 
 
 @contextmanager
@@ -64,7 +64,7 @@ class _Commands(TyperGroup):
             with _until_the_reader_goes():
                 return super().invoke(ctx)
         except Interrupted as interruption:
-            _complain(interruption.message, f"hint: {interruption.hint}", language=_language(sys.argv[1:]))
+            _complain("", interruption.message, interruption.hint)
             raise typer.Exit(1) from interruption
 
 
@@ -125,18 +125,15 @@ def main() -> None:
     try:
         app()
     except ClueBenchError as error:
-        hint = f"hint: {error.hint}" if error.hint else ""
-        _complain(f"error: {error.message}", hint, language=_language(sys.argv[1:]))
+        _complain("error:", error.message, error.hint)
         sys.exit(1)
     except OSError as error:
-        hint = f"hint: {FREE_SPACE}" if error.errno in DISK_IS_FULL else "hint: check the path"
-        where = error.filename or "a file"
-        _complain(
-            f"error: {where}: {error.strerror or error}", "hint: check the path", language=_language(sys.argv[1:])
-        )
+        hint = FREE_SPACE if error.errno in DISK_IS_FULL else "check the path"
+        _complain("error:", f"{error.filename or 'a file'}: {error.strerror or error}", hint)
         sys.exit(1)
     except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
-        _complain(traceback.format_exc(), "This is a bug in clue-bench: please report it with the lines above.")
+        typer.echo(traceback.format_exc(), err=True)
+        typer.echo("This is a bug in clue-bench: please report it with the lines above.", err=True)
         sys.exit(3)
 
 
@@ -146,8 +143,10 @@ def _language(arguments: list[str]) -> Language:
     return "zh" if asked == ["zh"] else "en" if asked else language_of_locale()
 
 
-def _complain(*lines: str, language: Language = "en") -> None:
-    with using(language):
-        for line in lines:
-            if line:
-                typer.echo(translated(line), err=True)
+def _complain(kind: str, message: str, hint: str) -> None:
+    """Print a message and what to type, in the language that the command was to have."""
+    with using(_language(sys.argv[1:])):
+        blank = "" if is_chinese() else " "
+        for head, text in ((kind, message), ("hint:", hint)):
+            if text:
+                typer.echo(f"{translated(head)}{blank if head else ''}{translated(text)}", err=True)

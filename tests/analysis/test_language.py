@@ -78,8 +78,11 @@ def test_python_chooses_with_a_function():
         ("1 run: 1 model × 1 task, seed 1", "1 次运行：1 个模型 × 1 项任务，种子 1"),
         ("step 3 of 8  1 m 2 s a step  loss 1.5", "第 3 步，共 8 步  每步 1 分 2 秒  损失 1.5"),
         ("2 complete already, 1 to do", "2 次已完成，1 次待做"),
-        ("error: a.csv: no such file", "错误：a.csv：没有这个文件"),
-        ("hint: check the path", "提示：请检查路径"),
+        ("a.csv: no such file", "a.csv：没有这个文件"),
+        (
+            "2.8 × faster at training; no difference at prediction beyond the noise",
+            "训练快 2.8 ×；预测没有超出噪声的差别",
+        ),
         ("run clue-bench tasks list", "请运行 clue-bench tasks list"),
         ("b.csv: rows: train 9, dev 1; 2 labels: 好 5, 坏 5", "b.csv：行数：train 9, dev 1；2 个标签：好 5, 坏 5"),
         ("nothing of ours, 3 rows", "nothing of ours, 3 rows"),
