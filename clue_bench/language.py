@@ -84,12 +84,17 @@ def _whole(text: str) -> str | None:
 
 
 def worded(text: str) -> str:
-    """Return a heading or the name of a row in the language in use.
+    """Return a heading or a cell in the language in use."""
+    return translated(text) if is_chinese() else in_english(text)
 
-    Boards are written for readers of both languages, so some of their words are Chinese, also in parentheses.
+
+def in_english(text: str) -> str:
+    """Return a text without the Chinese words of boards, which are written for readers of both languages.
+
+    They may stand in parentheses behind something else. In Chinese, everything stays what it is.
     """
     found = None if is_chinese() else IN_BOTH.fullmatch(text)
-    return translated(text) if found is None else f"{found[1] or ''}{_english()[found[2]]}{found[3]}"
+    return text if found is None else f"{found[1] or ''}{_english()[found[2]]}{found[3]}"
 
 
 def translated_markup(markup: str) -> str:

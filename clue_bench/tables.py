@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clue_bench.language import translated, worded
+from clue_bench.language import in_english, translated, worded
 from clue_bench.layout import SAME, Head, Layout, lay_out, wrap
 from clue_bench.layout import text_width as text_width
 
@@ -304,7 +304,8 @@ def _shown(cell: Cell, column: Column) -> str:
 
 
 def _name(row: Row) -> str:
-    return f"{worded(row.cells[0].whole)} ({worded(row.tag)})" if row.tag else row.cells[0].whole
+    name = in_english(row.cells[0].whole)
+    return f"{name} ({worded(row.tag)})" if row.tag else name
 
 
 def _markdown_name(row: Row) -> str:

@@ -35,10 +35,10 @@ def table() -> Table:
 
 def test_a_terminal_gives_chinese_characters_two_columns_each(table: Table) -> None:
     lines = table.to_text().splitlines()
-    assert lines[0].split() == ["模型", "AFQMC"]
+    assert lines[0].split() == ["model", "AFQMC"]
     assert len({text_width(line) for line in lines if line.endswith("%")}) == 1
     assert "69.02 %†¹" in lines[1]
-    assert lines[2].startswith("多数类 (无预训练)")
+    assert lines[2].startswith("majority class (without pretraining)")
 
 
 def test_what_is_wider_than_the_terminal_continues_below_and_nothing_is_cut() -> None:
@@ -53,7 +53,9 @@ def test_a_long_sentence_is_wrapped_at_blanks() -> None:
     sentence = "not separated: the difference lies inside sampling error, as far as anybody can tell 今天天气很好"
     text = make_table("", ["what", "said"], [["verdict", sentence]]).to_text(40)
     assert max(map(text_width, text.splitlines())) <= 40
-    assert text.replace("verdict", "").split()[2:] == sentence.split()
+    found = text.replace("verdict", "").split()[2:]
+    assert found[:14] == sentence.split()[:14]
+    assert "".join(found[14:]) == "今天天气很好"  # broken between characters, where it does not fit
 
 
 def test_markdown_shows_the_best_bold_marks_behind_and_names_as_they_are(table: Table) -> None:

@@ -85,7 +85,7 @@ def test_python_chooses_with_a_function():
         ),
         ("run clue-bench tasks list", "请运行 clue-bench tasks list"),
         ("b.csv: rows: train 9, dev 1; 2 labels: 好 5, 坏 5", "b.csv：行数：train 9, dev 1；2 个标签：好 5, 坏 5"),
-        ("nothing of ours, 3 rows", "nothing of ours, 3 rows"),
+        ("nothing of ours, but words", "nothing of ours, but words"),
     ],
 )
 def test_a_text_is_put_together_of_parts_that_are_ours(english, chinese):
