@@ -118,6 +118,8 @@ def test_a_disk_that_is_full_is_an_error_that_names_the_file(kind: str, tmp_path
 def test_a_bug_while_writing_stays_one(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="ours"), writing(tmp_path / "file"):
         raise RuntimeError("ours")
+
+
 def test_whether_a_lock_is_held_can_be_asked_without_taking_it(tmp_path: Path) -> None:
     assert not is_held(tmp_path / "lock")
     assert files(tmp_path) == []

@@ -63,5 +63,8 @@ def _hint(reason: str, address: str) -> str:
         return "run pip install socksio, or set HTTPS_PROXY to an HTTP proxy: http://HOST:PORT"
     if "proxy" in reason.lower():
         return "set HTTPS_PROXY (and ALL_PROXY) to http://HOST:PORT or socks5://HOST:PORT, or unset it"
-    other = "HF_ENDPOINT a mirror" if address == HUB else f"and HF_ENDPOINT is {address}"
-    return f"give a checkpoint folder, or a hub id while online (HTTPS_PROXY names a proxy, {other})"
+    other = "HF_ENDPOINT a mirror: https://hf-mirror.com" if address == HUB else f"and HF_ENDPOINT is {address}"
+    return (
+        f"give a hub id while online (HTTPS_PROXY names a proxy, {other}), or a checkpoint folder, such as one "
+        "downloaded from ModelScope"
+    )
