@@ -16,8 +16,8 @@ Format, version 1. `<run_id>.record.json`, UTF-8, one object with the keys of `R
     task            finetune only: name, title and column of the task card, and how its metric is called; the whole card
                     where it is not a built-in one
     data            what was read: name, revision and, per file, rows and md5 found and expected; where dev was held out
-                    of train, which share, by which seed; which dev rows training repeats; source_md5 of a file of one's own
-                    that held the training rows
+                    of train, which share, by which seed; which dev rows training repeats; source_md5 of a file of
+                    one's own that held the training rows
     model           name, parameters, sha256 of the weights; for a fine-tuning run, of the checkpoint it started from;
                     is_floor (false where it is not said) for a no-pretraining baseline, which started from none: the
                     hash is then that of its specification, and parameters are the coefficients fitted on this task

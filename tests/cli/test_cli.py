@@ -155,7 +155,7 @@ def test_quickstart_leads_from_nothing_to_a_leaderboard_and_is_not_repeated(capf
     arguments = ["quickstart", "--out", tmp_path / "quickstart", "--steps", 4]
     code, out, err = run(capfd, monkeypatch, *arguments)
     assert code == 0, err
-    assert out.splitlines()[2].split() == ["模型", "Score", "参数", "AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI"]
+    assert out.splitlines()[2].split() == ["model", "Score", "parameters", "AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI"]
     assert "synthetic" in out
     assert str(tmp_path / "quickstart" / "pretrain" / "checkpoint") in out
     assert len(re.findall(r"^(?:next:|     ) clue-bench ", err, re.MULTILINE)) == 3
