@@ -121,7 +121,8 @@ class Comparison(Shown):
             interval = f"{percent(side.interval.low)} … {percent(side.interval.high)}"
             accuracy = Cell(percent(side.accuracy), side.accuracy)
             runs = first if seeds == 1 else f"{seeds} seeds: {first} …"
-            clean = [percent(float(side.tested.mean()))] if self.num_repeated else []
+            share = float(side.tested.mean())
+            clean = [Cell(percent(share), share)] if self.num_repeated else []
             rows.append([side.name, side.model, accuracy, interval, *clean, runs])
         split, level = self.a.runs[0].split, self.test.interval.level
         columns = ["", "model", f"{split} accuracy", f"{percent(level, 0)} interval"]

@@ -7,6 +7,8 @@ import pytest
 
 from clue_bench.analysis.comparison import compare_runs
 from clue_bench.doors.predictions import predictions_path, read_predictions, write_predictions
+from clue_bench.doors.records import read_record, record_paths, write_record
+from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
 from clue_bench.stats.significance import mcnemar, paired_test
 
@@ -111,3 +113,19 @@ def test_a_comparison_prints_well_and_has_a_frame(make_run):
     assert found.verdict in str(found)
     assert found._repr_html_().count("<table>") == 2
     assert found.to_dataframe()["dev accuracy"].tolist() == [1.0, 0.0]
+
+
+def test_rows_that_training_repeats_are_not_in_the_test(make_run):
+    # A has the first three rows right, which stand in training; B the others.
+    folders = [make_run([*GOLD[:3], *WRONG[3:]], name="a"), make_run([*WRONG[:3], *GOLD[3:]], name="b")]
+    for folder in folders:
+        (path,) = record_paths(folder)
+        record = read_record(path)
+        bits = RowBits.pack([True] * 3 + [False] * 3)
+        write_record(folder, record.model_copy(update={"data": record.data.model_copy(update={"repeated": bits})}))
+    found = compare_runs([folders[0]], [folders[1]])
+    assert (found.a.accuracy, found.b.accuracy) == (0.5, 0.5)
+    assert found.test.difference == -1.0
+    assert (found.discordance.only_a, found.discordance.only_b, found.num_repeated) == (0, 3, 3)
+    assert "3 rows; 3 are in training" in str(found)
+    assert found.to_dataframe()["on clean rows"].tolist() == [0.0, 1.0]
