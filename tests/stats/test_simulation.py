@@ -84,7 +84,8 @@ def test_what_the_documentation_says_of_the_test_is_so(seeds: int, points: float
     for rows, cell in zip(ROWS, line.group(1).split(" | "), strict=True):
         said = Shares(*map(float, cell.split(" · ")))
         found = simulate(seeds=seeds, points=points, rows=rows, trials=40)
-        assert found == pytest.approx(said, abs=2.5)
+        assert found[:2] == pytest.approx(said[:2], abs=2)
+        assert found.power == pytest.approx(said.power, abs=8)
         assert found.false_positives < 6 + 2 * (seeds == 2)  # two seeds are few
         assert found.coverage > 94 - 2 * (seeds == 2)
 
