@@ -42,13 +42,13 @@ def result_table(record: RunRecord, folder: Path) -> Table:
     elif isinstance(results, TaskResults):
         dev, metric = results.dev, record.task.metric if record.task else ""
         rows = score_rows("dev", dev, metric)
+        for split, scores in results.test.items():
+            rows += score_rows(split, scores, metric)
         if (clean := results.dev_clean) is not None and clean.rows < dev.rows:
             rows += [(f"on the {count(clean.rows)} rows not in training", percent(clean.accuracy))]
         if dev.is_constant and results.evaluations:
             other = results.non_constant
             rows += [("best that is not constant", percent(other.accuracy) if other else "no evaluation")]
-        for split, scores in results.test.items():
-            rows += score_rows(split, scores, metric)
         rows += [("majority class", f"{percent(dev.majority_share)} of dev is '{dev.majority_label}'")]
         if results.total_steps:
             rows += [("best step", f"{count(results.best_step)} of {count(results.total_steps)}")]
