@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from clue_bench.api.runs import Run as Run
     from clue_bench.api.runs import Runs as Runs
     from clue_bench.api.runs import load_runs as load_runs
+    from clue_bench.api.scores import PredictionScores as PredictionScores
+    from clue_bench.api.scores import score as score
     from clue_bench.api.vocabularies import TrainedVocabulary as TrainedVocabulary
     from clue_bench.api.vocabularies import train_vocabulary as train_vocabulary
     from clue_bench.errors import ClueBenchError as ClueBenchError
@@ -65,6 +67,7 @@ _HOMES = {
     "api.pretraining": ("pretrain",),
     "api.quickstart": ("ExampleData", "example_data"),
     "api.runs": ("Run", "Runs", "load_runs"),
+    "api.scores": ("PredictionScores", "score"),
     "api.vocabularies": ("TrainedVocabulary", "train_vocabulary"),
     "analysis.comparison": ("Comparison",),
     "analysis.pretraining_runs": ("PretrainingComparison",),

@@ -1,11 +1,11 @@
-"""The verbs for finished runs: `compare`, `analyse`, `leaderboard` and `runs`."""
+"""The verbs for finished runs: `compare`, `analyse`, `score`, `leaderboard` and `runs`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import Json, Records, Verb, Wide
+from clue_bench.cli.options import TASK, Data, Json, Records, Verb, Wide, complete_task
 from clue_bench.cli.terminal import say, show, suggest, typed
 from clue_bench.tables import terminal_width
 
@@ -171,3 +171,36 @@ def analyse(
     show(written, as_json=json)
     if len(runs) == 1:
         suggest(f"open {next(iter(written.pages))}", as_json=json)
+
+
+def score(
+    predictions: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="Rows with the columns id and label: .jsonl, .json, .csv, .tsv, .xlsx, .parquet; or one JSON object "
+            "of ids and answers.",
+        ),
+    ],
+    task: Annotated[
+        str, typer.Option(metavar="TASK", help=f"{TASK}; or cmrc2018 or c3.", autocompletion=complete_task)
+    ],
+    data: Data = Path("data"),
+    split: Annotated[str, typer.Option(metavar="SPLIT", help="Split with labels.")] = "dev",
+    json: Json = False,
+) -> None:
+    """Score a file of predictions, whoever made it: the official metric, its interval, the majority class.
+
+    Predictions are matched by id, which is the data's or the row's number from 0; missing, doubled and unknown ids and
+    unknown labels are refused. Our own predictions/dev.jsonl and CLUE's submission files are read, too.
+
+    Example: clue-bench score --task tnews --predictions mine.csv --data clue
+
+    Example: clue-bench score --task cmrc2018 --predictions cmrc2018_predict.json --data clue --json
+    """
+    from clue_bench.api.scores import score
+
+    scores = score(predictions, task=task, data=data, split=split)
+    show(scores, as_json=json)
+    for note in scores.notes:
+        say(note)

@@ -10,6 +10,7 @@ import hashlib
 import json
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -109,18 +110,23 @@ def md5_of(found: Found) -> str:
 
 def _by_name(task: Task, split: str, data: Path) -> Found | None:
     card = task.splits[split]
-    for name in (card.file, *card.other_files):
-        for path in (data / task.name / name, data / task.name / f"{name}.gz"):
+    return named_file(task.name, (card.file, *card.other_files), archive_name(task), data)
+
+
+def named_file(folder: str, names: Sequence[str], archive_file: str, data: Path) -> Found | None:
+    """Return the first file of these names in `<data>/<folder>`, else in `<data>/<archive_file>`, None if none is."""
+    for name in names:
+        for path in (data / folder / name, data / folder / f"{name}.gz"):
             if path.is_file():
                 return Found(path, None, name)
-    archive = data / archive_name(task)
+    archive = data / archive_file
     if not archive.is_file():
         return None
     members = _members(archive)
-    for name in (card.file, *card.other_files):
+    for name in names:
         for member in members:
-            folder, _, last = member.rpartition("/")
-            if last == name and "/" not in folder:
+            inside, _, last = member.rpartition("/")
+            if last == name and "/" not in inside:
                 return Found(archive, member, name)
     return None
 

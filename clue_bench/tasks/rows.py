@@ -199,6 +199,7 @@ class Rows:
     ids: list[int | str]
     facts: FileFacts
     notes: tuple[str, ...] = ()
+    dropped_ids: tuple[int | str, ...] = ()  # of rows with a dropped label
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -233,7 +234,8 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     texts: list[tuple[str, ...]] = []
     labels: list[int] = []
     ids: list[int | str] = []
-    dropped = count = 0
+    dropped: list[int | str] = []
+    count = 0
     table = parse_table(raw, name=found.name, where=found.where)
     is_labelled = split in LABELLED_SPLITS
     spans = [field for span in task.spans for field in (span.start, span.text)]
@@ -245,7 +247,7 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         if is_labelled or (card.submission is None and has_label(row, task)):
             label = label_of(row, task, where)
             if is_labelled and label in task.dropped_labels:
-                dropped += 1
+                dropped.append(id_of(row, task, count - 1, where))
                 continue
             if label not in classes and label not in task.dropped_labels:
                 raise ClueBenchError(
@@ -259,5 +261,5 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     if not texts:
         raise ClueBenchError(f"{found.where}: no rows", DAMAGED)
     md5 = hashlib.md5(raw, usedforsecurity=False).hexdigest()
-    facts = FileFacts(rows=count, md5=md5, expected_rows=card.rows, expected_md5=card.md5, dropped_rows=dropped)
-    return Rows(texts, np.array(labels, dtype=np.int64), ids, facts, table.notes)
+    facts = FileFacts(rows=count, md5=md5, expected_rows=card.rows, expected_md5=card.md5, dropped_rows=len(dropped))
+    return Rows(texts, np.array(labels, dtype=np.int64), ids, facts, table.notes, tuple(dropped))

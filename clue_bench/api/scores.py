@@ -1,0 +1,88 @@
+"""Score a file of predictions that anybody made."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from clue_bench.numbers import count, percent
+from clue_bench.tables import Column, Shown, Table, make_table
+
+if TYPE_CHECKING:
+    from clue_bench.prediction.scoring import Scored
+    from clue_bench.tasks.task import Task
+
+
+@dataclass(frozen=True, repr=False)
+class PredictionScores(Shown):
+    """The scores of a file of predictions on a split with labels, the official metric first."""
+
+    predictions: Path
+    scored: "Scored"
+
+    @property
+    def value(self) -> float:
+        """Return the official metric, as a share of 1."""
+        return self.scored.metrics[0].value
+
+    @property
+    def notes(self) -> list[str]:
+        """Return what to know: faults of data and file, another order, a model that says one thing only."""
+        return list(self.scored.notes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the scores as plain values, shares of 1."""
+        scored, guess = self.scored, self.scored.guess
+        metrics = {
+            metric.key: {"value": metric.value, "interval": metric.interval and metric.interval._asdict()}
+            for metric in scored.metrics
+        }
+        return {
+            "predictions": str(self.predictions),
+            "task": scored.task,
+            "split": scored.split,
+            "rows": scored.rows,
+            "metric": scored.metrics[0].key,
+            "metrics": metrics,
+            "majority_class": None if guess is None or guess.label is None else guess._asdict(),
+            "chance": None if guess is None or guess.label is not None else guess.share,
+            "data_revision": scored.revision or None,
+            "md5": scored.md5,
+            "notes": scored.notes,
+        }
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return one table: a line for each metric, and for what looks at no row."""
+        scored, guess = self.scored, self.scored.guess
+        rows = [
+            (metric.name, percent(metric.value), i and f"{percent(i.low)} … {percent(i.high)}")
+            for metric in scored.metrics
+            for i in [metric.interval]
+        ]
+        if guess is not None:
+            name = "chance" if guess.label is None else f"always '{guess.label}', the majority class"
+            rows.append((name, percent(guess.share), None))
+        columns: list[str | Column] = ["", Column("score", is_number=True), Column("95 % interval", is_number=True)]
+        data = f", data revision {scored.revision}" if scored.revision else ""
+        return [make_table(f"{scored.split} of {scored.task}: {count(scored.rows)} rows{data}", columns, rows)]
+
+
+def score(
+    predictions: Path | str, *, task: "str | Task", data: Path | str = "data", split: str = "dev"
+) -> PredictionScores:
+    """Score a file of predictions on a split with labels: the official metric, its interval, the majority class.
+
+    The file has a row with an id and a label for each row of the split, in any order: our own predictions/dev.jsonl,
+    lines as CLUE's server takes them, a table with the columns id and label; or one JSON object of ids and answers.
+    `task` is a card, "cmrc2018" or "c3"; an id is the data's, or the row's number from 0. Raises ClueBenchError for
+    missing, doubled or unknown ids and for labels that the task does not have.
+    """
+    from clue_bench.prediction.scoring import score_classes, score_questions
+    from clue_bench.tasks.questions import FILES
+    from clue_bench.tasks.task import load_task
+
+    path, folder = Path(predictions), Path(data)
+    if isinstance(task, str) and task in FILES:
+        return PredictionScores(path, score_questions(path, task, split, folder))
+    card = load_task(task) if isinstance(task, str) else task
+    return PredictionScores(path, score_classes(path, card, split, folder))

@@ -1,0 +1,182 @@
+"""Score predictions that anybody made on a split with labels: the task's official metric, with its interval.
+
+Input: a file of predictions (`given_predictions`), a task and its data. Output: the scores, the official one first, and
+what is scored without looking at the rows: the majority class, or chance.
+
+    classification   the card's metric, accuracy or macro-F1, and the other one
+    cmrc2018         exact match, which is CLUE's score, and F1, both by the official definition
+    c3               accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
+                     that a number up to 3 that names no choice is wrong, and counted
+
+Intervals are over rows, of questions over whole passages: another sample of the same size.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.metrics.spans import span_score
+from clue_bench.finetuning.score import score
+from clue_bench.prediction.given_predictions import GivenPredictions, in_order, read_given
+from clue_bench.stats.score_intervals import grouped_interval, macro_f1_interval
+from clue_bench.stats.significance import ConfidenceInterval, accuracy_interval
+from clue_bench.tasks.files import describe
+from clue_bench.tasks.own import data_folder
+from clue_bench.tasks.questions import Questions, read_questions
+from clue_bench.tasks.rows import UNLABELLED, read_split
+from clue_bench.tasks.task import Task
+
+CHOICES = 4  # in CLUE's C3, filled up where there are fewer
+MAX_NAMED = 5  # unknown labels in an error
+
+
+class Metric(NamedTuple):
+    """A score as a share of 1; `key` is its name in JSON. An interval is given for official metrics and accuracies."""
+
+    name: str
+    key: str
+    value: float
+    interval: ConfidenceInterval | None
+
+
+class Guess(NamedTuple):
+    """What an answer that looks at no row scores: always `label`, or chance, as a share of 1."""
+
+    label: str | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of predictions on a split, the official one first. `revision` is of the data, or md5 of files."""
+
+    task: str
+    split: str
+    rows: int
+    metrics: tuple[Metric, ...]
+    guess: Guess | None
+    revision: str
+    md5: dict[str, str]
+    notes: list[str] = field(default_factory=list)
+
+
+def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
+    """Score predicted labels against a split of a classification task. Raises ClueBenchError."""
+    what = f"{split} of {task.name}"
+    if split not in task.splits:
+        raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
+    with data_folder(task, data) as folder:
+        rows = read_split(task, split, folder)
+        facts = describe(task, folder, {split: rows.facts})
+    is_known = rows.labels != UNLABELLED
+    if not is_known.any():
+        raise ClueBenchError(f"{what}: no labels to score against", "give --split dev")
+    given = read_given(path)
+    ids = [str(each) for each in rows.ids]
+    if len(set(ids)) != len(ids):
+        twice = next(each for each, times in Counter(ids).items() if times > 1)
+        raise ClueBenchError(f"{what}: id '{twice}' stands for several rows of the data", "give rows ids of their own")
+    left_out = [*map(str, rows.dropped_ids), *(each for each, known in zip(ids, is_known, strict=True) if not known)]
+    expected = [each for each, known in zip(ids, is_known, strict=True) if known]
+    places, notes = in_order(given, expected, what=what, left_out=left_out)
+    gold = rows.labels[is_known]
+    _check_gold(given, places, [task.labels[each] for each in gold], what)
+    predicted = _classes(given, places, task)
+    found = score(gold, predicted)
+    accuracy = Metric("accuracy", "accuracy", found.accuracy, accuracy_interval(predicted == gold))
+    is_macro = task.metric == "macro_f1"
+    interval = macro_f1_interval(gold, predicted) if is_macro else None
+    metrics = (accuracy, Metric("macro-F1", "macro_f1", found.macro_f1, interval))
+    majority = Guess(task.labels[found.majority_class], found.majority_share)
+    if found.hits_majority:
+        notes.append(
+            f"warning: majority class: {100 * found.top_share:.1f} % of the predictions are "
+            f"'{task.labels[found.top_class]}', and always answering '{majority.label}' scores "
+            f"{100 * majority.share:.2f} %"
+        )
+    return Scored(
+        task.name,
+        split,
+        len(gold),
+        metrics[::-1] if is_macro else metrics,
+        majority,
+        facts.revision,
+        {task.splits[split].file: rows.facts.md5},
+        [*rows.notes, *notes],
+    )
+
+
+def _check_gold(given: GivenPredictions, places: list[int], gold: list[str], what: str) -> None:
+    """Raise ClueBenchError if the file states other right labels than the data: it is of other rows."""
+    stated = [given.gold[place] for place in places]
+    differing = [number for number, (a, b) in enumerate(zip(stated, gold, strict=True)) if a is not None and a != b]
+    if differing:
+        first = differing[0]
+        raise ClueBenchError(
+            f"{given.path}: its gold labels are not those of {what} in {len(differing):,} of {len(gold):,} rows, "
+            f"first of id '{given.ids[places[first]]}': '{stated[first]}', in the data '{gold[first]}'",
+            "give the data that were predicted: --data FOLDER",
+        )
+
+
+def _classes(given: GivenPredictions, places: list[int], task: Task) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+    number_of = {label: number for number, label in enumerate(task.labels)}
+    answers = [given.answers[place] for place in places]
+    if unknown := Counter(answer for answer in answers if answer not in number_of):
+        _refuse(given, unknown, f"{task.name}'s {len(task.labels)} labels", task.labels_hint)
+    return np.array([number_of[answer] for answer in answers], dtype=np.int64)
+
+
+def _refuse(given: GivenPredictions, unknown: "Counter[str]", known: str, hint: str) -> None:
+    named = ", ".join(f"'{label}' ({times:,})" for label, times in unknown.most_common(MAX_NAMED))
+    more = ", …" if len(unknown) > MAX_NAMED else ""
+    raise ClueBenchError(f"{given.path}: {unknown.total():,} predictions are none of {known}: {named}{more}", hint)
+
+
+def score_questions(path: Path, task: str, split: str, data: Path) -> Scored:
+    """Score predicted answers against a split of cmrc2018 or c3. Raises ClueBenchError."""
+    questions = read_questions(task, split, data)
+    what = f"{split} of {task}"
+    if not questions.has_answers:
+        raise ClueBenchError(f"{what}: no answers to score against", "give --split dev")
+    given = read_given(path)
+    places, notes = in_order(given, [question.id for question in questions.questions], what=what)
+    passages = np.array([question.passage for question in questions.questions])
+    if task == "c3":
+        shares, faults = _choices(given, places, questions)
+        named, guess = [("accuracy", "accuracy")], Guess(None, _chance(questions))
+    else:
+        answers = [given.answers[place] for place in places]
+        pairs = zip(answers, questions.questions, strict=True)
+        shares = np.array([span_score(answer, question.answers) for answer, question in pairs])
+        empty = sum(not answer for answer in answers)
+        faults = [f"{path}: empty answers: {empty:,}"] * bool(empty)
+        named, guess = [("exact match", "exact_match"), ("F1", "f1")], None
+    metrics = tuple(
+        Metric(name, key, float(column.mean()), grouped_interval(column, passages))
+        for (name, key), column in zip(named, shares.T, strict=True)
+    )
+    rows = len(questions.questions)
+    return Scored(task, split, rows, metrics, guess, "", questions.md5, [*questions.notes, *notes, *faults])
+
+
+def _choices(
+    given: GivenPredictions, places: list[int], questions: Questions
+) -> "tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], list[str]]":
+    """Return which choices are right (questions, 1), and a note on numbers that name none."""
+    answers = [given.answers[place] for place in places]
+    if unknown := Counter(each for each in answers if each not in map(str, range(CHOICES))):
+        _refuse(given, unknown, f"the numbers 0 to {CHOICES - 1}", "give the number of the choice, from 0")
+    chosen = list(zip(map(int, answers), questions.questions, strict=True))
+    right = [n < len(question.choices) and question.choices[n] in question.answers for n, question in chosen]
+    beyond = sum(n >= len(question.choices) for n, question in chosen)
+    note = f"{given.path}: choices that the question does not have, which are wrong: {beyond:,}"
+    return np.array(right, dtype=np.float64)[:, None], [note] * bool(beyond)
+
+
+def _chance(questions: Questions) -> float:
+    return float(np.mean([1 / len(question.choices) for question in questions.questions]))

@@ -1,0 +1,159 @@
+"""Read the questions of CMRC2018 and C3, with the right answers where they are known. No tensors, no torch.
+
+Input: a data folder with `<task>/<file>`, `<file>.gz` or `<task>_public.zip`. Output: passages, questions, and notes
+that count what is wrong with the answers. Formats:
+
+    cmrc2018   SQuAD's: data → paragraphs → context and qas → id, question and answers → text and answer_start. Of
+               CLUE's dev, 200 of 9,657 answers do not stand where answer_start says, 193 nowhere in their passage.
+               Test sets have FAKE_ANSWER_1 and the like for answers: these questions have no right answer here.
+    c3         two files, dialogues (d-) and then the others (m-), each a list of [sentences, questions, id]; a question
+               has question, choice and answer, the right choice's text. An id is the question's number over both files.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.files import DAMAGED, Found, content, named_file
+
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
+    "cmrc2018": {split: (f"{split}.json",) for split in ("train", "dev", "trial", "test")},
+    "c3": {split: (f"d-{split}.json", f"m-{split}.json") for split in ("train", "dev", "test")},
+}
+"""The files of each split, in their order."""
+
+FAKE = "FAKE_ANSWER"
+
+
+class Question(NamedTuple):
+    """One question. `passage` is the number of its passage, `choices` are those of multiple choice, else none.
+
+    `answers` are the right ones, none where they are unknown.
+    """
+
+    id: str
+    passage: int
+    text: str
+    answers: tuple[str, ...]
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Questions:
+    """The questions of a split. `notes` count what is wrong with the answers, `md5` is of each file, uncompressed."""
+
+    passages: list[str]
+    questions: list[Question]
+    notes: tuple[str, ...]
+    md5: dict[str, str]
+
+    @property
+    def has_answers(self) -> bool:
+        """Return whether every question has a right answer."""
+        return all(question.answers for question in self.questions)
+
+
+def read_questions(task: str, split: str, data: Path) -> Questions:
+    """Read a split of cmrc2018 or c3. Raises ClueBenchError naming the file, and what is wrong with it."""
+    if split not in FILES[task]:
+        raise ClueBenchError(f"{task} has no split '{split}'", f"give one of {', '.join(FILES[task])}")
+    files: list[tuple[str, Any]] = []
+    md5 = {}
+    for name in FILES[task][split]:
+        found = named_file(task, (name,), f"{task}_public.zip", data)
+        if found is None:
+            raise ClueBenchError(
+                f"{data}: no {task}/{name}, {task}/{name}.gz or {task}_public.zip",
+                "give --data the folder of the tasks",
+            )
+        files.append((found.where, _parsed(found)))
+        md5[name] = hashlib.md5(content(found), usedforsecurity=False).hexdigest()
+    passages, questions, notes = (_spans if task == "cmrc2018" else _choices)(files, f"{split} of {task}")
+    if not questions:
+        raise ClueBenchError(f"{files[0][0]}: no questions", DAMAGED)
+    seen: set[str] = set()
+    for question in questions:
+        if question.id in seen:
+            raise ClueBenchError(f"{files[0][0]}: two questions have the id '{question.id}'", DAMAGED)
+        seen.add(question.id)
+    return Questions(passages, questions, tuple(notes), md5)
+
+
+def _parsed(found: Found) -> Any:
+    try:
+        return json.loads(content(found))
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(f"{found.where}: not JSON: {error}", DAMAGED) from error
+
+
+def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
+    """Return a part of a JSON value. Raises ClueBenchError unless it is there, and of this kind."""
+    try:
+        part = value[key]
+    except (KeyError, IndexError, TypeError) as error:
+        raise ClueBenchError(f"{where}: no {key!r} in it", DAMAGED) from error
+    if not isinstance(part, kind) or isinstance(part, bool):
+        raise ClueBenchError(f"{where}: {key} is a {type(part).__name__}, expected a {kind.__name__}", DAMAGED)
+    return part
+
+
+def _spans(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:
+    passages: list[str] = []
+    questions: list[Question] = []
+    answers = misplaced = absent = 0
+    for where, paragraph in _paragraphs(files):
+        context = _at(paragraph, "context", str, where)
+        for number, each in enumerate(_at(paragraph, "qas", list, where)):
+            here = f"{where}, question {number}"
+            texts = []
+            for answer in _at(each, "answers", list, here):
+                text, start = _at(answer, "text", str, here), _at(answer, "answer_start", int, here)
+                if text.startswith(FAKE):
+                    continue
+                texts.append(text)
+                answers += 1
+                misplaced += start < 0 or context[start : start + len(text)] != text
+                absent += text not in context
+            key = str(_at(each, "id", str, here))
+            questions.append(Question(key, len(passages), _at(each, "question", str, here), tuple(texts)))
+        passages.append(context)
+    faults = f"{what}: of {answers:,} answers, {misplaced:,} do not stand at their answer_start, "
+    faults += f"{absent:,} of these nowhere in their passage; scores look at the texts alone"
+    return passages, questions, [faults] * bool(misplaced)
+
+
+def _paragraphs(files: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield each paragraph, with the place of its article for errors."""
+    for where, parsed in files:
+        for number, article in enumerate(_at(parsed, "data", list, where)):
+            here = f"{where}, article {number}"
+            for paragraph in _at(article, "paragraphs", list, here):
+                yield here, paragraph
+
+
+def _choices(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:
+    passages: list[str] = []
+    questions: list[Question] = []
+    repeated = strangers = 0
+    for where, parsed in files:
+        if not isinstance(parsed, list):
+            raise ClueBenchError(f"{where}: a {type(parsed).__name__}, expected a list of passages", DAMAGED)
+        for place in range(len(parsed)):
+            here = f"{where}, passage {place}"
+            passage = _at(parsed, place, list, where)
+            for each in _at(passage, 1, list, here):
+                choices = tuple(_at(each, "choice", list, here))
+                answer = _at(each, "answer", str, here)
+                repeated += len(set(choices)) < len(choices)
+                strangers += bool(answer) and answer not in choices
+                right = (answer,) if answer in choices else ()
+                text = _at(each, "question", str, here)
+                questions.append(Question(str(len(questions)), len(passages), text, right, choices))
+            passages.append("\n".join(map(str, _at(passage, 0, list, here))))
+    notes = [f"{what}: questions with the same choice twice, either of which is right: {repeated:,}"] * bool(repeated)
+    notes += [f"{what}: answers that are none of the choices: {strangers:,}"] * bool(strangers)
+    return passages, questions, notes

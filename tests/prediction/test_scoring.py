@@ -1,0 +1,257 @@
+"""`score`: files of predictions that anybody made, matched by id; what cannot be scored is refused with counts."""
+
+import json
+import random
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import clue_bench as cb
+from clue_bench.cli import app
+from clue_bench.doors.predictions import Prediction, write_predictions
+from clue_bench.language import using
+
+LABELS = ["100", "101", "102"]
+GOLD = [LABELS[n % 3] for n in range(60)]
+PREDICTED = [LABELS[(n % 3 + (n % 5 == 0)) % 3] for n in range(60)]  # 48 of 60 are right
+
+
+def write_lines(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    """TNEWS' as its files are: without ids, which are then the rows' numbers."""
+    rows = [{"label": label, "label_desc": "x", "sentence": f"标题{n}"} for n, label in enumerate(GOLD)]
+    write_lines(tmp_path / "data" / "tnews" / "dev.json", rows)
+    write_lines(tmp_path / "data" / "tnews" / "test.json", [{"id": 0, "sentence": "标题"}])
+    return tmp_path / "data"
+
+
+def submission(rows=range(60)):
+    return [{"id": n, "label": PREDICTED[n]} for n in rows]
+
+
+def as_ours(path):
+    rows = [Prediction(id=n, label=PREDICTED[n], probability=0.5, gold=GOLD[n]) for n in range(60)]
+    write_predictions(path, rows)
+
+
+def as_csv(path):
+    path.write_text("id,label\n" + "".join(f"{n},{label}\n" for n, label in enumerate(PREDICTED)), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("dev.jsonl", as_ours),
+        ("tnews_predict.json", lambda path: write_lines(path, submission())),
+        ("mine.csv", as_csv),
+        ("mine.json", lambda path: path.write_text(json.dumps(submission()), encoding="utf-8")),
+        ("object.json", lambda path: path.write_text(json.dumps(dict(enumerate(PREDICTED))), encoding="utf-8")),
+        (
+            "numbers.jsonl",
+            lambda path: write_lines(path, [{"id": str(n), "label": int(PREDICTED[n])} for n in range(60)]),
+        ),
+    ],
+)
+def test_every_format_of_predictions_gives_the_same_scores(name, write, data, tmp_path):
+    write(tmp_path / name)
+    found = cb.score(tmp_path / name, task="tnews", data=data)
+    assert found.value == 0.8
+    assert found.scored.rows == 60
+    interval = found.scored.metrics[0].interval
+    assert 0.68 < interval.low < 0.72
+    assert 0.87 < interval.high < 0.92
+    assert found.scored.guess == ("100", 20 / 60)
+    assert found.notes == []
+
+
+def test_rows_in_another_order_are_matched_by_id_and_said(data, tmp_path):
+    rows = submission()
+    random.Random(0).shuffle(rows)
+    found = cb.score(write_lines(tmp_path / "mine.jsonl", rows), task="tnews", data=data)
+    assert found.value == 0.8
+    assert "in another order" in found.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (submission(range(57)), "missing: 3 (first '57')"),
+        ([*submission(), *submission(range(2))], "given more than once: 2 (first '0')"),
+        ([*submission(range(59)), {"id": "x", "label": "100"}], "missing: 1 (first '59'), unknown: 1 (first 'x')"),
+        ([{**row, "label": "105"} if row["id"] < 2 else row for row in submission()], "2 predictions are none"),
+        ([{"id": n, "label": None} for n in range(60)], "'' (60)"),
+        ([{"label": label} for label in PREDICTED], "no column 'id'"),
+        ([{**row, "gold": "102"} for row in submission()], "not those of dev of tnews in 40 of 60 rows"),
+    ],
+)
+def test_what_cannot_be_scored_is_refused_in_one_line_with_counts(rows, expected, data, tmp_path):
+    path = write_lines(tmp_path / "mine.jsonl", rows)
+    with pytest.raises(cb.ClueBenchError) as caught:
+        cb.score(path, task="tnews", data=data)
+    assert expected in caught.value.message
+    assert "\n" not in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_split_without_labels_is_refused(data, tmp_path):
+    path = write_lines(tmp_path / "mine.jsonl", submission(range(1)))
+    with pytest.raises(cb.ClueBenchError, match="no labels to score"):
+        cb.score(path, task="tnews", data=data, split="test")
+    with pytest.raises(cb.ClueBenchError, match="no split 'tset'"):
+        cb.score(path, task="tnews", data=data, split="tset")
+
+
+def test_predictions_beside_a_files_own_labels_are_the_ones_that_count(data, tmp_path):
+    rows = [{"id": n, "label": GOLD[n], "predicted": PREDICTED[n]} for n in range(60)]
+    found = cb.score(write_lines(tmp_path / "mine.jsonl", rows), task="tnews", data=data)
+    assert found.value == 0.8
+    assert "read from 'predicted'" in found.notes[0]
+
+
+def test_rows_of_dropped_labels_may_be_predicted_and_are_counted(tmp_path):
+    gold = ["entailment", "-", "neutral", "contradiction"]
+    rows = [{"sentence1": "一", "sentence2": "二", "label": label} for label in gold]
+    write_lines(tmp_path / "ocnli" / "dev.json", rows)
+    guess = [{"id": n, "label": "entailment"} for n in range(4)]
+    found = cb.score(write_lines(tmp_path / "mine.jsonl", guess), task="ocnli", data=tmp_path)
+    assert (found.scored.rows, found.value) == (3, pytest.approx(1 / 3))
+    assert "no label to score: 1" in found.notes[0]
+    assert "majority class" in found.notes[1]
+
+
+def test_the_command_prints_a_table_or_json(data, tmp_path):
+    path = write_lines(tmp_path / "mine.jsonl", submission())
+    words = ["score", "--task", "tnews", "--predictions", str(path), "--data", str(data)]
+    shown = CliRunner().invoke(app, words, catch_exceptions=False)
+    assert shown.exit_code == 0
+    lines = shown.stdout.splitlines()
+    assert lines[0].startswith("dev of tnews: 60 rows, data revision different-")
+    assert [line.split()[:2] for line in lines if "accuracy" in line] == [["accuracy", "80.00"]]
+    assert any("majority class" in line and "33.33 %" in line for line in lines)
+    values = json.loads(CliRunner().invoke(app, [*words, "--json"], catch_exceptions=False).stdout)
+    assert values["metric"] == "accuracy"
+    assert values["metrics"]["accuracy"]["value"] == 0.8
+    assert values["majority_class"] == {"label": "100", "share": 20 / 60}
+    with using("zh"):
+        assert "准确率" in str(cb.score(path, task="tnews", data=data))
+
+
+def squad(path, *, answers):
+    """Write a file in SQuAD's layout: two passages of two questions, each with the same right answers."""
+    paragraphs = [
+        {
+            "context": "光荣和ω-force开发了战国无双。",
+            "qas": [{"id": f"DEV_{n}_QUERY_{q}", "question": "谁？", "answers": answers} for q in range(2)],
+        }
+        for n in range(2)
+    ]
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"data": [{"paragraphs": [each]} for each in paragraphs]}), encoding="utf-8")
+
+
+RIGHT = {"text": "光荣和ω-force", "answer_start": 0}
+IDS = [f"DEV_{n}_QUERY_{q}" for n in range(2) for q in range(2)]
+
+
+def test_answers_of_cmrc2018_are_scored_officially_and_faults_of_the_data_are_counted(tmp_path):
+    faulty = [{"text": "光荣", "answer_start": 1}, {"text": "光荣公司", "answer_start": -1}]
+    squad(tmp_path / "cmrc2018" / "dev.json", answers=[RIGHT, *faulty])
+    path = tmp_path / "cmrc2018_predict.json"
+    path.write_text(json.dumps(dict(zip(IDS, ["光荣", "光荣和", "", "《光荣》"], strict=True))), encoding="utf-8")
+    found = cb.score(path, task="cmrc2018", data=tmp_path)
+    exact, f1 = found.scored.metrics
+    assert (exact.key, exact.value) == ("exact_match", 0.5)
+    assert f1.value == pytest.approx((1 + 6 / 7 + 0 + 1) / 4)
+    assert f1.interval.low < f1.value < f1.interval.high
+    assert "of 12 answers, 8 do not stand at their answer_start, 4 of these nowhere" in found.notes[0]
+    assert "empty answers: 1" in found.notes[1]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('{"DEV_0_QUERY_0": "a", "DEV_0_QUERY_0": "b"}', "missing: 3 (first 'DEV_0_QUERY_1'), given more than once: 1"),
+        ('{"data": []}', "missing: 4"),
+        ('{"id": 1}', "no column 'label'"),
+    ],
+)
+def test_answers_with_missing_or_doubled_ids_are_refused(text, expected, tmp_path):
+    squad(tmp_path / "cmrc2018" / "dev.json", answers=[RIGHT])
+    (tmp_path / "mine.json").write_text(text, encoding="utf-8")
+    with pytest.raises(cb.ClueBenchError) as caught:
+        cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path)
+    assert expected in caught.value.message
+
+
+def test_the_fake_answers_of_a_test_set_are_none(tmp_path):
+    squad(tmp_path / "cmrc2018" / "test.json", answers=[{"text": "FAKE_ANSWER_1", "answer_start": -1}])
+    with pytest.raises(cb.ClueBenchError, match="no answers to score"):
+        cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path, split="test")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[]", "no 'data'"),
+        ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "context is a int"),
+        ('{"data": []}', "no questions"),
+        ("{", "not JSON"),
+    ],
+)
+def test_data_in_another_layout_are_an_error_that_names_the_place(text, expected, tmp_path):
+    (tmp_path / "cmrc2018").mkdir()
+    (tmp_path / "cmrc2018" / "dev.json").write_text(text, encoding="utf-8")
+    with pytest.raises(cb.ClueBenchError, match=expected):
+        cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path)
+
+
+@pytest.fixture
+def c3(tmp_path):
+    def passage(choices, answer):
+        return [["男：你好。", "女：再见。"], [{"question": "谁？", "choice": choices, "answer": answer}], "47-275"]
+
+    (tmp_path / "c3").mkdir()
+    dialogues = [passage(["甲", "乙", "丙", "丁"], "乙"), passage(["甲", "甲", "丙"], "甲")]
+    (tmp_path / "c3" / "d-dev.json").write_text(json.dumps(dialogues), encoding="utf-8")
+    (tmp_path / "c3" / "m-dev.json").write_text(json.dumps([passage(["对", "错"], "对")]), encoding="utf-8")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("labels", "accuracy", "note"),
+    [([1, 1, 0], 1.0, "twice"), ([1, 2, 1], 1 / 3, "twice"), ([1, 0, 3], 2 / 3, "does not have")],
+)
+def test_choices_of_c3_are_numbers_over_both_files(labels, accuracy, note, c3):
+    rows = [{"id": n, "label": label} for n, label in enumerate(labels)]
+    found = cb.score(write_lines(c3 / "c311_predict.json", rows), task="c3", data=c3)
+    assert found.value == pytest.approx(accuracy)
+    assert found.to_json()["chance"] == pytest.approx(np.mean([1 / 4, 1 / 3, 1 / 2]))
+    assert note in "; ".join(found.notes)
+
+
+def test_a_choice_that_no_question_has_is_refused(c3):
+    rows = [{"id": n, "label": 4} for n in range(3)]
+    with pytest.raises(cb.ClueBenchError, match="numbers 0 to 3"):
+        cb.score(write_lines(c3 / "mine.jsonl", rows), task="c3", data=c3)
+
+
+def test_the_real_data_have_the_faults_that_are_known(real_data, tmp_path):
+    from clue_bench.tasks.questions import read_questions
+
+    questions = read_questions("cmrc2018", "dev", real_data / "clue")
+    assert (len(questions.passages), len(questions.questions)) == (848, 3_219)
+    assert "of 9,657 answers, 200 do not" in questions.notes[0]
+    assert "193 of these nowhere" in questions.notes[0]
+    answers = {question.id: question.answers[0] for question in questions.questions}
+    path = tmp_path / "gold.json"
+    path.write_text(json.dumps(answers), encoding="utf-8")
+    assert [m.value for m in cb.score(path, task="cmrc2018", data=real_data / "clue").scored.metrics] == [1, 1]
+    assert len(read_questions("c3", "dev", real_data / "clue").questions) == 3_816
+    assert not read_questions("c3", "test", real_data / "clue").has_answers
