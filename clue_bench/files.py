@@ -19,6 +19,12 @@ from clue_bench.errors import ClueBenchError
 
 DISK_IS_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 FREE_SPACE = "free space on the disk, then type the same command again"
+# What is often saved in place of a file, by its first bytes; what to do about it.
+_IMPOSTORS = (
+    (rb"^version https://git-lfs", "a Git LFS pointer", "run git lfs pull, or download the file itself"),
+    (rb"(?i)^\s*<(!doctype|html|head|\?xml)", "a web page", "download the file itself, not the page that shows it"),
+)
+BEGINNING = 256  # bytes that show what a file is
 _TORCH_WRITER = re.compile(r"PytorchStreamWriter|inline_container")
 ATTEMPTS, SECONDS_BETWEEN_ATTEMPTS = 3, 0.02  # to lock: who asks whether a file is held holds it for a moment
 
@@ -55,6 +61,34 @@ def writing(path: Path) -> Iterator[None]:
             raise
         reason = str(error).partition("\n")[0]
         raise ClueBenchError(f"{path}: not written: {reason}", FREE_SPACE) from error
+
+
+def refuse_impostor(path: Path) -> None:
+    """Raise ClueBenchError if `path` is missing, empty, or a typical impostor such as an HTML page."""
+    if not is_file(path):
+        raise ClueBenchError(f"{path}: no such file", "check the path")
+    with path.open("rb") as file:
+        start = file.read(BEGINNING)
+    if not start:
+        raise ClueBenchError(f"{path}: the file is empty", "copy the file again")
+    for pattern, found, hint in _IMPOSTORS:
+        if re.search(pattern, start):
+            raise ClueBenchError(f"{path}: {found}, not the file itself", hint)
+
+
+def refuse_pointer(start: bytes, path: Path) -> None:
+    """Raise ClueBenchError if a file's first bytes are those of a Git LFS pointer, which is text like any other."""
+    pattern, found, hint = _IMPOSTORS[0]
+    if re.search(pattern, start):
+        raise ClueBenchError(f"{path}: {found}, not the file itself", hint)
+
+
+def is_file(path: Path) -> bool:
+    """Return whether there is such a file; a name that is too long is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def sync(path: Path) -> None:

@@ -40,6 +40,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     if not files:
         raise ClueBenchError(f"{folder}: neither {WEIGHTS} nor {PICKLE}", "give a folder that holds weights")
     weights = open_files(files)
+    names.refuse_nezha(values, weights.shapes, where=folder)
     live, dropped = live_tensors(weights)
     tensors, values, notes = _as_bert(live, values, vocabulary)
     where = str(files[0])
@@ -49,7 +50,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
         notes += _choose_class(values, family, tensors, where)
         words = tensors.get(f"{names.TABLES[family][0].hf}.weight")
         if words is not None:
-            check_rows(words, vocabulary=len(vocabulary), where=where)
+            notes += check_rows(words, vocabulary=len(vocabulary), where=where)
             if values.get("vocab_size") != len(words):
                 notes.append(f"vocab_size in config.json corrected from {values.get('vocab_size')} to {len(words)}")
                 values["vocab_size"] = len(words)

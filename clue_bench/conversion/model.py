@@ -15,6 +15,7 @@ from typing import Any
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from clue_bench.doors.checkpoint import PADDING as MAX_PADDING
 from clue_bench.doors.checkpoint import label_names
 from clue_bench.errors import ClueBenchError
 from clue_bench.weights.hf_classes import build, shapes_of
@@ -129,14 +130,21 @@ def labelled(config: Mapping[str, Any], number: int) -> dict[str, Any]:
     return {**config, **label_names(tuple(f"LABEL_{index}" for index in range(number)))}
 
 
-def check_rows(words: Tensor, *, vocabulary: int, where: str) -> None:
-    """Raise ClueBenchError unless the word embedding has a row for each of the `vocabulary` tokens, and no other."""
-    if words.dim() != 2 or len(words) != vocabulary:
+def check_rows(words: Tensor, *, vocabulary: int, where: str) -> tuple[str, ...]:
+    """Raise ClueBenchError unless the word embedding has a row for each of the `vocabulary` tokens.
+
+    Rows of padding behind them, up to the next round number, are no error: return a note that counts them.
+    """
+    padding = len(words) - vocabulary if words.dim() == 2 else 0
+    if 0 < padding < MAX_PADDING and len(words) % 8 == 0:
+        return (f"{padding:,} of the {len(words):,} embedding rows have no token: padding, kept",)
+    if words.dim() != 2 or padding:
         rows = f"{len(words):,} rows" if words.dim() == 2 else f"shape {tuple(words.shape)}"
         raise ClueBenchError(
             f"{where}: the word embedding has {rows}, the vocabulary {vocabulary:,} tokens",
             "give the vocabulary that the model was trained with: --vocab vocab.txt, or the .model of sentencepiece",
         )
+    return ()
 
 
 def verify(model: Model, built: PreTrainedModel | None = None) -> None:

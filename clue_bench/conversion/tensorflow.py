@@ -126,7 +126,7 @@ def from_tensorflow(arrays: Arrays, stated: Mapping[str, Any], *, source: Source
         facts["embedding"] = "product of word_embeddings and word_embeddings_2, as wide as the layers"
         notes.append("first albert_zh: its two embedding tables are written as their product, one wide table")
     words = hf[f"{family}.embeddings.word_embeddings.weight"]
-    check_rows(words, vocabulary=len(vocabulary), where=where)
+    notes += check_rows(words, vocabulary=len(vocabulary), where=where)
     if stated.get("vocab_size") != len(words):
         notes.append(f"vocab_size: the configuration says {stated.get('vocab_size')}, the weights have {len(words)}")
         values["vocab_size"] = len(words)

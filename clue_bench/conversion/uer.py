@@ -106,7 +106,7 @@ def _from_uer(
     where = str(source.files[0])
     renamed = _todays(tensors, where)
     family = _family(renamed, where)
-    check_rows(renamed[UER_WORDS], vocabulary=len(vocabulary), where=where)
+    padded = check_rows(renamed[UER_WORDS], vocabulary=len(vocabulary), where=where)
     sizes = _sizes(renamed, family, where)
     architecture, notes = settled(stated, sizes, family, where=config, weights=where)
     eps = _matching_eps(renamed[UER_WORDS], renamed[UER_POSITIONS], renamed.get(UER_SEGMENTS))
@@ -136,7 +136,7 @@ def _from_uer(
         config=values,
         source=source,
         dropped=tuple(dropped),
-        notes=(*notes, *added),
+        notes=(*notes, *added, *padded),
         facts={
             "family": family,
             "norms_folded": sum(name.endswith(".gamma") for name in complete),

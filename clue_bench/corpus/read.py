@@ -27,6 +27,7 @@ from typing import IO, Any, NamedTuple
 from clue_bench.corpus.streams import BLOCK, Opened, opened
 from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import BEGINNING, refuse_pointer
 
 COMPRESSED = ("", ".gz", ".xz")
 SUFFIXES = (*(f"{kind}{end}" for kind in (".txt", ".jsonl", ".json") for end in COMPRESSED), ".parquet", ".arrow")
@@ -217,6 +218,8 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
     import pyarrow as arrow
     from pyarrow import ipc, parquet
 
+    with file.open("rb") as opened_file:
+        refuse_pointer(opened_file.read(BEGINNING), file)
     size, done = file.stat().st_size, 0
     try:
         if file.suffix == ".parquet":

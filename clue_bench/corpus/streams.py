@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple, cast
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import BEGINNING, refuse_pointer
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ class Opened(NamedTuple):
 def opened(file: Path) -> Iterator[Opened]:
     """Open `file` while the block runs. Raises ClueBenchError, also from within, if the archive is damaged."""
     with file.open("rb", buffering=BLOCK) as raw:
+        refuse_pointer(raw.read(BEGINNING), file)
+        raw.seek(0)
         try:
             stream = _decompressed(raw, file)
             head = stream.peek(BLOCK)

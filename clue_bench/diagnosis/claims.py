@@ -116,6 +116,10 @@ def _check_family(values: Mapping[str, Any], family: Family) -> Finding:
         text = f"the weights are RoFormerV2's ({family.evidence}), config.json says {stated}"
         hint = "use the roformer package: transformers has no RoFormerV2 and would fill the gaps with fresh norms"
         return Finding("family", "wrong", text, hint)
+    if family.kind == "nezha":
+        text = f"the weights are NEZHA's ({family.evidence}), config.json says model_type {model_type!r}"
+        hint = "give another model, e.g. hfl/chinese-macbert-base: transformers 5 and clue-bench have no NEZHA"
+        return Finding("family", "wrong", text, hint)
     if family.kind == "uer":
         hint = "run clue-bench convert --from uer"
         return Finding("family", "wrong", f"the weights have {family.evidence}, transformers finds none of them", hint)

@@ -10,7 +10,7 @@ Input: a checkpoint folder, a run's folder or a Hugging Face id. Output: a `Diag
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ from clue_bench.numbers import article
 from clue_bench.vocab import OTHER_IDS, read_vocabulary
 from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE
 from clue_bench.weights.hf_config import claimed_class
+from clue_bench.weights.names import is_nezha
 from clue_bench.weights.read import CONFIG, WEIGHTS, Weights, open_weights, read_config
 
 
@@ -69,7 +70,7 @@ def examine(model: str, *, texts: Sequence[str] = ()) -> Diagnosis:
     """
     folder = find_folder(model)
     files = Files(folder, read_config(folder / CONFIG), open_weights(folder), read_tokenizer(folder))
-    family = _recognise(files.weights)
+    family = _recognise(files.weights, files.values)
     findings, reading = check_claims(files.values, family)
     findings += _check_tokens(files, family, reading)
     findings += [check_head(family, claimed_class(files.values)), *check_numbers(files.weights)]
@@ -102,9 +103,11 @@ def examine(model: str, *, texts: Sequence[str] = ()) -> Diagnosis:
     )
 
 
-def _recognise(weights: Weights) -> Family:
+def _recognise(weights: Weights, values: dict[str, Any]) -> Family:
     shapes = weights.shapes
     family = recognise(shapes)
+    if family.kind == "bert" and is_nezha(values, shapes):  # its encodings are computed, and often not in the file
+        return replace(family, kind="nezha", compatible=frozenset({"nezha"}), evidence="as config.json says")
     if family.kind in ("bert", "roberta") and family.positions and family.sizes["max_position_embeddings"] > 1:
         return recognise(shapes, zero_position_row=not bool(weights.tensor(family.positions)[1].any()))
     return family

@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 Kind = (
     Literal["bert", "roberta", "albert", "roformer", "roformer_v2", "gpt2"]
-    | Literal["electra", "ernie", "distilbert", "megatron-bert", "uer", "unknown"]
+    | Literal["electra", "ernie", "distilbert", "megatron-bert", "nezha", "uer", "unknown"]
 )
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -51,6 +51,7 @@ _KINDS: dict[Kind, _Signs] = {
     ),
     "ernie": _Signs("ERNIE", _BERT_HEAD, r"^ernie\.|task_type_embeddings\.", "names are ERNIE's"),
     "roformer": _Signs("RoFormer", _BERT_HEAD),
+    "nezha": _Signs("NEZHA", _BERT_HEAD, r"\.relative_positions_encoding\.|^nezha\.", "positions are relative"),
     "roformer_v2": _Signs("RoFormerV2", r"^cls\.predictions\.decoder\.weight$"),
     "bert": _Signs("BERT", _BERT_HEAD),
     "roberta": _Signs("RoBERTa", r"^lm_head\.dense\.weight$"),

@@ -16,9 +16,10 @@ from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
 from clue_bench.diagnosis.claims import Reading
 from clue_bench.diagnosis.result import Finding, shortened
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import refuse_impostor
 from clue_bench.numbers import counted
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, tokens_of_lines
-from clue_bench.weights.read import DAMAGE, one_line, read_object, refuse_impostor
+from clue_bench.weights.read import DAMAGE, one_line, read_object
 
 Style = Literal["wordpiece", "sentencepiece", "bpe", "none"]
 _PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")
@@ -191,8 +192,8 @@ def check_special_tokens(files: TokenizerFiles, values: dict[str, Any], reading:
     findings = _missing_special(files, names)
     if doubled:
         text = f"{files.file} repeats {counted(len(doubled), 'token')}: {shortened(doubled)}"
-        hint = "rename the second of each pair, e.g. to [unused…]: ids are line numbers"
-        findings.append(Finding("special tokens", "wrong", text, hint))
+        hint = "nothing to do; a name like [unused…] in place of the first of each pair says so to every program"
+        findings.append(Finding("vocabulary", "note", f"{text}; the last line counts, as in transformers", hint))
     config = reading.config if reading else None
     for key, token in (("pad_token_id", "pad"), ("bos_token_id", "cls"), ("eos_token_id", "sep")):
         stated = getattr(config, key, values.get(key))

@@ -300,6 +300,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     folder = find_folder(path)
     values = read_config(folder / CONFIG)
     tensors = read_weights(folder)
+    names.refuse_nezha(values, tensors, where=folder)
     vocabulary = checkpoint_vocabulary(folder)
     notes: tuple[str, ...] = ()
     if names.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in tensors.items()}):

@@ -33,7 +33,7 @@ from clue_bench.weights.read import open_weights, read_config
 
 BATCH = 32  # continuations at a time
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
-_NO_TEXT = re.compile(r"\[unused\d+\]|<unused\d+>|<extra_id_\d+>")
+_NO_TEXT = re.compile(r"\[unused[^\]]*\]|<unused\d+>|<extra_id_\d+>")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, read_record,
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
-from clue_bench.finetuning.base_models.pretrained import output_names
+from clue_bench.finetuning.base_models.pretrained import nameless_labels, output_names
 from clue_bench.finetuning.encode import Tokeniser, encode
 from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
 from clue_bench.numbers import counted
@@ -111,6 +111,13 @@ class Predictor:
         kind = _refuse_regression(base.folder, labels)
         stated, where = base.provenance.get("card"), str(base.folder / PROVENANCE)
         card = task or carried_task(str(base.provenance.get("task", "")), stated, where=where)
+        if card is not None and len(card.labels) == len(labels) and set(labels) == set(nameless_labels(len(labels))):
+            raise ClueBenchError(
+                f"{base.folder}: its labels have no names (LABEL_0 to LABEL_{len(labels) - 1}), and {card.name}'s are "
+                f"{_short(card.labels)}: which is which?",
+                f'write them into {base.folder / CONFIG} in the order of its training, as in "id2label": '
+                f'{{"0": "{card.labels[0]}", "1": "{card.labels[1]}", …}}, or leave out --task',
+            )
         if card is not None and sorted(card.labels) != sorted(labels):
             raise ClueBenchError(
                 f"{base.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.labels)}",

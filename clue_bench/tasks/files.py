@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts, HeldOut
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import BEGINNING, refuse_pointer
 from clue_bench.tasks.task import Task
 
 DAMAGED = "fetch the file again: run clue-bench data fetch"
@@ -79,6 +80,7 @@ def content(found: Found) -> bytes:
             with zipfile.ZipFile(path) as archive:
                 return archive.read(member)
         raw = path.read_bytes()
+        refuse_pointer(raw[:BEGINNING], path)
         return gzip.decompress(raw) if path.suffix == ".gz" else raw
     except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise ClueBenchError(f"{path}: damaged or cut short: {error}", DAMAGED) from error

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import refuse_impostor
 from clue_bench.vocab.rules import CONFIG, JSON, SPECIAL_TOKENS, read_object, read_tokenizer_files
 from clue_bench.vocab.sentencepieces import read_pieces, why_not_exported
 from clue_bench.vocab.vocabulary import EXACT, SENTENCEPIECE_FILE, WORDPIECE_FILE, Vocabulary
@@ -21,6 +22,9 @@ TOKENIZER_FILES = (*VOCABULARY_FILES, JSON, CONFIG, "special_tokens_map.json", "
 
 OTHER_IDS = "AlbertTokenizer, which its checkpoints are read with, gives other ids"
 """How the refusal of a sentencepiece model begins that transformers reads in another way than sentencepiece."""
+
+
+MANY_BAD_BYTES = 10  # from which on a vocabulary is another kind of file rather than damaged
 
 
 def read_vocabulary(path: Path) -> Vocabulary:
@@ -75,13 +79,32 @@ def _sentencepiece_refusal(folder: Path) -> str:
 
 
 def _read_wordpiece(file: Path) -> Vocabulary:
+    refuse_impostor(file)
+    raw = file.read_bytes()
     try:
-        text = file.read_bytes().decode().removeprefix("\ufeff")
+        text = raw.decode().removeprefix("\ufeff")
     except UnicodeDecodeError as error:
+        line, bad = raw.count(b"\n", 0, error.start) + 1, raw.decode(errors="replace").count("\ufffd")
         hint = "convert the file to UTF-8; a sentencepiece model is known by its name, which ends in .model"
-        raise ClueBenchError(f"{file}: not UTF-8 at byte {error.start}", hint) from error
+        if bad < MANY_BAD_BYTES:
+            hint = f"correct line {line}, or copy the file again: the lines around it are UTF-8"
+        raise ClueBenchError(f"{file}, line {line}: not UTF-8 at byte {error.start}", hint) from error
     tokens, notes = tokens_of_lines(text)
+    tokens, repeated = _last_lines_count(tokens)
+    if repeated:
+        shown = ", ".join(repeated[:3]) + (", …" if len(repeated) > 3 else "")
+        notes.append(f"{len(repeated):,} tokens stand on two lines ({shown}): the last one counts, as in transformers")
     return replace(_checked(tokens, file), notes=tuple(f"{file}: {note}" for note in notes))
+
+
+def _last_lines_count(tokens: list[str]) -> tuple[list[str], list[str]]:
+    """Return the tokens with names that no text gives in place of repeated ones, but for the last; and the repeated.
+
+    Ids are line numbers, so a line must stay. transformers and UER-py take a token's last line.
+    """
+    last = {token: number for number, token in enumerate(tokens)}
+    named = [token if last[token] == n else f"[unused, line {n + 1}]" for n, token in enumerate(tokens)]
+    return named, list(dict.fromkeys(token for n, token in enumerate(tokens) if last[token] != n))
 
 
 def tokens_of_lines(text: str) -> tuple[list[str], list[str]]:
@@ -100,6 +123,7 @@ def tokens_of_lines(text: str) -> tuple[list[str], list[str]]:
 def _read_sentencepiece(file: Path) -> Vocabulary:
     import sentencepiece
 
+    refuse_impostor(file)
     model = file.read_bytes()
     try:
         sentencepiece.SentencePieceProcessor(model_proto=model)

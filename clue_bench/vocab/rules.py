@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import refuse_impostor
 from clue_bench.numbers import counted
 
 CONFIG = "tokenizer_config.json"
@@ -143,6 +144,7 @@ def can_be_text(token: str) -> bool:
 
 def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object in a file of a tokenizer. Raises ClueBenchError if there is none."""
+    refuse_impostor(path)
     try:
         values = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

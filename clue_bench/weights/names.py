@@ -178,6 +178,7 @@ _NOT_OURS = re.compile(
 _TIED_DECODER = re.compile(r"(cls\.)?predictions\.decoder\.weight$")
 
 _BARE = ("embeddings.", "encoder.", "pooler.", "wte.", "wpe.", "h.", "ln_f.")  # of an encoder saved by itself
+_NEZHA = re.compile(r"\.relative_positions_encoding\.|^nezha\.")
 _LAYER_NUMBER = re.compile(r"(^|\.)(layers?|h|transformer|albert_layer_groups)\.(\d+)\.")
 _TRANSPOSED = re.compile(r"^transformer\.h\..*\.(c_attn|c_proj|c_fc)\.weight$")
 _UER_LEAVES = {"weight": "gamma", "bias": "beta"}
@@ -354,6 +355,22 @@ def todays_uer(name: str) -> str:
     for pattern, replacement in _EARLIER_UER:
         name = pattern.sub(replacement, name, count=1)
     return name
+
+
+def is_nezha(values: Mapping[str, Any], found: Iterable[str]) -> bool:
+    """Return whether config.json `values` or the names of tensors are NEZHA's: a BERT with relative positions."""
+    stated = values.get("model_type") == "nezha" or bool(values.get("use_relative_position"))
+    return stated or any(_NEZHA.search(name) for name in found)
+
+
+def refuse_nezha(values: Mapping[str, Any], found: Iterable[str], *, where: object) -> None:
+    """Raise ClueBenchError for a NEZHA, whatever it is called: as BERT it would lack its positions."""
+    if is_nezha(values, found):
+        raise ClueBenchError(
+            f"{where}: a NEZHA, that is a BERT with relative positions, which neither transformers 5 nor clue-bench "
+            "computes",
+            "give another model, for example hfl/chinese-macbert-base",
+        )
 
 
 def is_bert_called_roberta(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> bool:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import is_file, refuse_impostor
 from clue_bench.numbers import article
 
 CONFIG = "config.json"
@@ -36,11 +37,6 @@ DAMAGE = (
 )
 """The exceptions that parsers raise on bytes that they cannot read."""
 
-# What is often saved in place of a file, by its first bytes; what to do about it.
-_IMPOSTORS = (
-    (rb"^version https://git-lfs", "a Git LFS pointer", "run git lfs pull, or download the file itself"),
-    (rb"(?i)^\s*<(!doctype|html|head|\?xml)", "a web page", "download the file itself, not the page that shows it"),
-)
 _LIMITS = {
     **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_hidden_groups", "inner_group_num"), 1_000),
     **dict.fromkeys(("hidden_size", "n_embd", "dim", "embedding_size", "intermediate_size", "n_inner"), 2**20),
@@ -143,26 +139,6 @@ def read_config(path: Path) -> dict[str, Any]:
     return values
 
 
-def refuse_impostor(path: Path) -> None:
-    """Raise ClueBenchError if `path` is missing, empty, or a typical impostor such as an HTML page."""
-    if not _is_file(path):
-        raise ClueBenchError(f"{path}: no such file", "check the path")
-    with path.open("rb") as file:
-        start = file.read(256)
-    if not start:
-        raise ClueBenchError(f"{path}: the file is empty", "copy the file again")
-    for pattern, found, hint in _IMPOSTORS:
-        if re.search(pattern, start):
-            raise ClueBenchError(f"{path}: {found}, not the file itself", hint)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False
-
-
 def weight_files(folder: Path) -> list[Path]:
     """Return the files of the weights in the order of their names, none if there are none.
 
@@ -236,7 +212,7 @@ def _listed(folder: Path) -> tuple[list[Path], set[str]]:
             names: dict[str, Any] = listed if isinstance(listed, dict) else {}
             # Only the last part of a name: an index must not lead out of its folder.
             parts = sorted({folder / Path(str(part)).name for part in names.values()})
-            missing = [part.name for part in parts if not _is_file(part)]
+            missing = [part.name for part in parts if not is_file(part)]
             if missing or not parts:
                 raise ClueBenchError(
                     f"{index}: names {', '.join(missing[:3]) or 'no files'}, not there", "copy all files of the weights"

@@ -179,3 +179,18 @@ def test_a_tokenizer_that_keeps_capitals_is_kept_or_mentioned(hub, tmp_path):
     assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["do_lower_case"] is False
     report = convert(folder, tmp_path / "other", source_kind="hf", vocabulary=folder / "vocab.txt")
     assert any("lower-cases" in note for note in report.notes)
+
+
+def test_rows_that_pad_the_embedding_are_kept_and_counted(tmp_path):
+    """ERNIE 1.0 has 18,000 rows for 17,964 tokens."""
+    import transformers
+
+    from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary
+
+    folder = tmp_path / "hub"
+    transformers.BertForMaskedLM(transformers.BertConfig(**{**SIZES, "vocab_size": 96})).save_pretrained(folder)
+    Vocabulary((*SPECIAL_TOKENS, *(chr(0x4E00 + n) for n in range(85)))).save(folder, max_length=32)
+    for target in ("hf", "uer"):
+        converted = convert(folder, tmp_path / target, source_kind="hf", target_kind=target)
+        assert "6 of the 96 embedding rows have no token: padding, kept" in converted.notes
+    assert load_file(tmp_path / "hf" / "model.safetensors")["bert.embeddings.word_embeddings.weight"].shape[0] == 96

@@ -29,7 +29,7 @@ from clue_bench.numbers import article
 from clue_bench.vocab import TOKENIZER_FILES
 from clue_bench.weights import hf_config
 from clue_bench.weights.hf_classes import explained
-from clue_bench.weights.names import is_bert_called_roberta
+from clue_bench.weights.names import is_bert_called_roberta, refuse_nezha
 from clue_bench.weights.read import open_weights, read_config
 
 
@@ -40,6 +40,7 @@ def open_pretrained(model: str | Path) -> Pretrained:
     """
     folder = find_folder(model)
     values = read_config(folder / CONFIG)
+    refuse_nezha(values, (), where=folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ClueBenchError(
             f"{folder}: no tokenizer: neither vocab.txt, spiece.model nor tokenizer.json",

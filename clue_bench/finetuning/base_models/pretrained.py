@@ -182,6 +182,11 @@ def untrained(base: Pretrained) -> Untrained:
     return replace(bare, sha256=hashlib.sha256(identity).hexdigest())
 
 
+def nameless_labels(number: int) -> list[str]:
+    """Return what transformers calls labels without names."""
+    return [f"LABEL_{place}" for place in range(number)]
+
+
 def output_names(folder: Path) -> tuple[str, ...]:
     """Return the names of a classifier's outputs from config.json.
 
@@ -193,7 +198,8 @@ def output_names(folder: Path) -> tuple[str, ...]:
     kinds = values.get("architectures")
     if names is None and isinstance(kinds, list) and any("ForSequenceClassification" in str(kind) for kind in kinds):
         number = values.get("num_labels", 2)
-        names = {str(place): f"LABEL_{place}" for place in range(number if isinstance(number, int) else 2)}
+        listed = nameless_labels(number if isinstance(number, int) else 2)
+        names = {str(place): label for place, label in enumerate(listed)}
     if not isinstance(names, dict) or not names or set(names) != {str(number) for number in range(len(names))}:
         tune = f"fine-tune it: clue-bench finetune --task T --model {folder}"
         is_causal = claimed_class(values).endswith(("LMHeadModel", "ForCausalLM"))
