@@ -3,7 +3,8 @@
 Input: a file of predictions (`given_predictions`), a task and its data. Output: the scores, the official one first, and
 what is scored without looking at the rows: the majority class, or chance.
 
-    classification   the card's metric, accuracy or macro-F1, and the other one
+    classification   the card's metric, accuracy or macro-F1, the other one, and the accuracy on rows that training does
+                     not repeat, where it repeats some and is at hand
     cmrc2018         exact match, which is CLUE's score, and F1, both by the official definition
     c3               accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
                      that a number up to 3 that names no choice is wrong, and counted
@@ -21,13 +22,14 @@ import numpy as np
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.metrics.spans import span_score
 from clue_bench.finetuning.score import score
+from clue_bench.numbers import count, percent
 from clue_bench.prediction.given_predictions import GivenPredictions, in_order, read_given
 from clue_bench.stats.score_intervals import grouped_interval, macro_f1_interval
 from clue_bench.stats.significance import ConfidenceInterval, accuracy_interval
-from clue_bench.tasks.files import describe
+from clue_bench.tasks.files import describe, locate
 from clue_bench.tasks.own import data_folder
 from clue_bench.tasks.questions import Questions, read_questions
-from clue_bench.tasks.rows import UNLABELLED, read_split
+from clue_bench.tasks.rows import UNLABELLED, read_split, repeated_rows
 from clue_bench.tasks.task import Task
 
 CHOICES = 4  # in CLUE's C3, filled up where there are fewer
@@ -72,6 +74,8 @@ def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
     with data_folder(task, data) as folder:
         rows = read_split(task, split, folder)
         facts = describe(task, folder, {split: rows.facts})
+        has_train = split != "train" and locate(task, "train", folder) is not None
+        by_split = {"train": read_split(task, "train", folder), split: rows} if has_train else {}
     is_known = rows.labels != UNLABELLED
     if not is_known.any():
         raise ClueBenchError(f"{what}: no labels to score against", "give --split dev")
@@ -87,22 +91,29 @@ def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
     _check_gold(given, places, [task.labels[each] for each in gold], what)
     predicted = _classes(given, places, task)
     found = score(gold, predicted)
-    accuracy = Metric("accuracy", "accuracy", found.accuracy, accuracy_interval(predicted == gold))
+    right = predicted == gold
+    clean = right[~repeated_rows(by_split, split)[is_known]] if has_train else right
     is_macro = task.metric == "macro_f1"
-    interval = macro_f1_interval(gold, predicted) if is_macro else None
-    metrics = (accuracy, Metric("macro-F1", "macro_f1", found.macro_f1, interval))
+    metrics = [
+        Metric("accuracy", "accuracy", found.accuracy, accuracy_interval(right)),
+        Metric("macro-F1", "macro_f1", found.macro_f1, macro_f1_interval(gold, predicted) if is_macro else None),
+    ]
+    metrics = metrics[::-1] if is_macro else metrics
+    if 0 < len(clean) < len(right):
+        name = f"on the {count(len(clean))} rows not in training"
+        metrics.append(Metric(name, "clean_accuracy", float(clean.mean()), accuracy_interval(clean)))
     majority = Guess(task.labels[found.majority_class], found.majority_share)
     if found.hits_majority:
+        top, share = task.labels[found.top_class], percent(found.top_share, 1)
         notes.append(
-            f"warning: majority class: {100 * found.top_share:.1f} % of the predictions are "
-            f"'{task.labels[found.top_class]}', and always answering '{majority.label}' scores "
-            f"{100 * majority.share:.2f} %"
+            f"warning: majority class: {share} of the predictions are '{top}', and "
+            f"always answering '{majority.label}' scores {percent(majority.share)}"
         )
     return Scored(
         task.name,
         split,
         len(gold),
-        metrics[::-1] if is_macro else metrics,
+        tuple(metrics),
         majority,
         facts.revision,
         {task.splits[split].file: rows.facts.md5},

@@ -100,6 +100,26 @@ def test_what_cannot_be_scored_is_refused_in_one_line_with_counts(rows, expected
     assert caught.value.hint
 
 
+def test_rows_that_training_repeats_are_left_out_of_a_score_beside_the_official_one(data, tmp_path):
+    train = [{"label": "100", "label_desc": "x", "sentence": f"标题{n}"} for n in [*range(10), 99]]
+    write_lines(data / "tnews" / "train.json", train)
+    found = cb.score(write_lines(tmp_path / "mine.jsonl", submission()), task="tnews", data=data)
+    clean = [PREDICTED[n] == GOLD[n] for n in range(10, 60)]
+    assert found.value == 0.8
+    assert found.to_json()["metrics"]["clean_accuracy"]["value"] == sum(clean) / 50
+    assert "on the 50 rows not in training" in str(found)
+
+
+def test_the_cards_metric_comes_first_with_an_interval(data, tmp_path):
+    from clue_bench.tasks.task import load_task
+
+    card = load_task("tnews").model_copy(update={"metric": "macro_f1"})
+    found = cb.score(write_lines(tmp_path / "mine.jsonl", submission()), task=card, data=data)
+    assert found.to_json()["metric"] == "macro_f1"
+    interval = found.scored.metrics[0].interval
+    assert interval.low < found.value < interval.high
+
+
 def test_a_split_without_labels_is_refused(data, tmp_path):
     path = write_lines(tmp_path / "mine.jsonl", submission(range(1)))
     with pytest.raises(cb.ClueBenchError, match="no labels to score"):
