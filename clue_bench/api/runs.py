@@ -187,7 +187,7 @@ class Runs(Shown, Sequence[Run]):
         raise ClueBenchError(
             f"no run '{run_id}' among {counted(len(self), 'run')}; the latest:",
             "give the folder of one, or see them all: clue-bench runs list",
-            details=[str(run.folder) for run in latest],
+            details=[str(run.folder) if len(record_paths(run.folder)) == 1 else run.run_id for run in latest],
         )
 
     def to_json(self) -> dict[str, Any]:

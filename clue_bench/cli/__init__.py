@@ -150,4 +150,5 @@ def _complain(kind: str, message: str, hint: str) -> None:
         blank = "" if is_chinese() else " "
         for head, text in ((kind, message), ("hint:", hint)):
             if text:
-                typer.echo(f"{translated(head)}{blank if head else ''}{translated(text)}", err=True)
+                lines = "\n".join(map(translated, text.split("\n")))  # details stand below, a line each
+                typer.echo(f"{translated(head)}{blank if head else ''}{lines}", err=True)
