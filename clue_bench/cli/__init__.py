@@ -71,7 +71,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     name="clue-bench",
     cls=_Commands,
-    help="Pretrain Chinese language models and measure them on CLUE.\n\n预训练中文语言模型,并在 CLUE 上评测。",
+    help="Pretrain Chinese language models and measure them on CLUE.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -107,7 +107,7 @@ def _before_every_verb(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
     lang: Annotated[
         Language | None,
-        typer.Option(help="Language of results and reports (语言); also after the verb.  [default: the locale's]"),
+        typer.Option(help="Language of results and reports; also after the verb.  [default: the locale's]"),
     ] = None,
 ) -> None:
     context.with_resource(using(lang or language_of_locale()))
@@ -123,6 +123,11 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which every verb knows
+    with using(_language(sys.argv[1:])):  # for --help, which comes before any option, and for errors, which come after
+        _run()
+
+
+def _run() -> None:
     try:
         app()
     except ClueBenchError as error:
@@ -139,16 +144,15 @@ def main() -> None:
 
 
 def _language(arguments: list[str]) -> Language:
-    """Return the language that --lang asks for, else the locale's: an error comes when the command's own is over."""
+    """Return the language that --lang asks for, else the locale's."""
     asked = [after for option, after in pairwise(arguments) if option == "--lang"]
     return "zh" if asked == ["zh"] else "en" if asked else language_of_locale()
 
 
 def _complain(kind: str, message: str, hint: str) -> None:
-    """Print a message and what to type, in the language that the command was to have."""
-    with using(_language(sys.argv[1:])):
-        blank = "" if is_chinese() else " "
-        for head, text in ((kind, message), ("hint:", hint)):
-            if text:
-                lines = "\n".join(map(translated, text.split("\n")))  # details stand below, a line each
-                typer.echo(f"{translated(head)}{blank if head else ''}{lines}", err=True)
+    """Print a message and what to type, in the language in use."""
+    blank = "" if is_chinese() else " "
+    for head, text in ((kind, message), ("hint:", hint)):
+        if text:
+            lines = "\n".join(map(translated, text.split("\n")))  # details stand below, a line each
+            typer.echo(f"{translated(head)}{blank if head else ''}{lines}", err=True)

@@ -41,7 +41,7 @@ def generate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Continue texts with a causal language model (文本生成).
+    """Continue texts with a causal language model.
 
     Prints a table for --prompt, JSON Lines for --file, whose rows keep all their columns and get "generated". Special
     tokens and [UNK] are never written.

@@ -12,6 +12,7 @@ from clue_bench.cli.options import (
     MODEL,
     TASK,
     Data,
+    Group,
     Json,
     Label,
     Tasks,
@@ -46,12 +47,12 @@ Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write.")
 
 
 def _app(words: str) -> typer.Typer:
-    return typer.Typer(help=words, no_args_is_help=True, rich_markup_mode=None)
+    return typer.Typer(help=words, cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
-def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
+def _cards(kind: "Kind", noun: str) -> typer.Typer:
     """Return the four commands for one kind of card."""
-    app = _app(f"List, show, copy and check {noun} cards. {chinese}")
+    app = _app(f"List, show, copy and check {noun} cards.")
     complete = complete_task if kind == "tasks" else complete_recipe
     Reference = Annotated[str, typer.Argument(metavar="CARD", help=CARD, autocompletion=complete)]
 
@@ -105,8 +106,8 @@ def _cards(kind: "Kind", noun: str, chinese: str) -> typer.Typer:
     return app
 
 
-tasks = _cards("tasks", "task", "任务卡片。")
-recipes = _cards("pretrain", "recipe", "预训练配方。")
+tasks = _cards("tasks", "task")
+recipes = _cards("pretrain", "recipe")
 
 
 @tasks.command(cls=Verb, epilog="Example: clue-bench tasks new mydata.csv --text text --label label")
@@ -132,9 +133,9 @@ def new(
     suggest(made.command, as_json=json)
 
 
-data = _app("Fetch, check and examine task data. 下载、检查、审查任务数据。")
-vocab = _app("Train, count and prune vocabularies. 训练、统计与裁剪词表。")
-corpus = _app("Build and inspect corpora. 构建与查看语料。")
+data = _app("Fetch, check and examine task data.")
+vocab = _app("Train, count and prune vocabularies.")
+corpus = _app("Build and inspect corpora.")
 
 
 @data.command(cls=Verb, epilog="Example: clue-bench data fetch --task afqmc,tnews --data clue")
@@ -147,7 +148,7 @@ def fetch(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Fetch missing task data, read every row, and keep only complete files (下载任务数据).
+    """Fetch missing task data, read every row, and keep only complete files.
 
     Sources are the card's mirrors of the official zip, in order, then the Hugging Face hub. Existing files that can be
     read are kept. HTTPS_PROXY sets a proxy, HF_ENDPOINT another hub.
@@ -174,7 +175,7 @@ def audit(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Examine task data: rows, lengths, labels, duplicates, conflicting labels, leaks between splits (检查数据质量).
+    """Examine task data: rows, lengths, labels, duplicates, conflicting labels, leaks between splits.
 
     Texts are the same if every character of every text agrees, the two of a pair in their order. "repeated": rows
     whose texts an earlier row of the split has (rows minus distinct texts). "conflicting": distinct texts with more
@@ -254,7 +255,7 @@ def extend(
     tokens: Annotated[Path | None, typer.Option(metavar="FILE", help="File with one token a line.")] = None,
     json: Json = False,
 ) -> None:
-    """Add words or marks like [E1] to a model's vocabulary; write the model with a row for each (扩充词表).
+    """Add words or marks like [E1] to a model's vocabulary; write the model with a row for each.
 
     A row starts as the mean of the rows of the pieces that stood for the token. Then continue the pretraining:
     clue-bench corpus build TEXT --vocab OUT, and clue-bench pretrain --from OUT.

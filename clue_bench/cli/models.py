@@ -201,7 +201,7 @@ def convert(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Convert a checkpoint without changing its outputs (转换模型格式).
+    """Convert a checkpoint without changing its outputs.
 
     --from hf --to hf cleans one.
 
@@ -247,7 +247,7 @@ def doctor(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Check whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers (检查模型文件).
+    """Check whether a checkpoint is what it claims to be: names, shapes, vocabulary, answers.
 
     The exit code is 0 if nothing is wrong, else 1.
 

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
+
+from clue_bench.language import translated
 
 if TYPE_CHECKING:
     from clue_bench.cards import Key, Kind
@@ -88,7 +90,7 @@ class Verb(TyperCommand):
 
     def get_short_help_str(self, limit: int = 45) -> str:
         """Return the first sentence of the help, whole: lists of commands wrap it."""
-        return super().get_short_help_str(limit=1_000)
+        return translated(super().get_short_help_str(limit=1_000))
 
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, with the types of arguments hidden."""
@@ -97,6 +99,14 @@ class Verb(TyperCommand):
             if param.param_type_name == "argument":
                 vars(param)["display_type_rich"] = lambda ctx: None
         return params
+
+
+class Group(TyperGroup):
+    """A group of commands, which lists of commands describe in the language in use."""
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """Return the first sentence of the help, whole."""
+        return translated(super().get_short_help_str(limit=1_000))
 
 
 class _WithSettings(Verb):

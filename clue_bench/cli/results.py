@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import TASK, Data, Json, Records, Verb, Wide, complete_task
+from clue_bench.cli.options import TASK, Data, Group, Json, Records, Verb, Wide, complete_task
 from clue_bench.cli.terminal import say, show, suggest, typed
 from clue_bench.tables import terminal_width
 
@@ -13,7 +13,7 @@ AGAINST = "--against"
 # "--against" separates two lists, which no option of click can do; so it stays among the arguments, in its place.
 CONTEXT = {"ignore_unknown_options": True}
 
-runs = typer.Typer(help="List and show run records. 运行记录。", no_args_is_help=True, rich_markup_mode=None)
+runs = typer.Typer(help="List and show run records.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
 @runs.command("list", cls=Verb)

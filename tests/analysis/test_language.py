@@ -122,6 +122,16 @@ def test_an_error_is_in_chinese_if_asked_for(arguments, monkeypatch, capfd, tmp_
     assert hint.startswith("提示：请")
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["runs", "--help"]])
+def test_lists_of_commands_are_in_one_language(arguments, monkeypatch, capfd):
+    for asked, has_chinese in (("zh", True), ("en", False)):
+        monkeypatch.setattr("sys.argv", ["clue-bench", *arguments, "--lang", asked])
+        with pytest.raises(SystemExit):
+            main()
+        commands = capfd.readouterr().out.partition("Commands")[2]
+        assert bool(re.search("[\u4e00-\u9fff]", commands)) == has_chinese
+
+
 def test_progress_and_next_commands_are_in_chinese(capfd):
     with using("zh"):
         suggest("clue-bench runs list", "clue-bench doctor --model 我的    # and back")
