@@ -81,12 +81,15 @@ def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -
 def no_choice(scores: Sequence[float], *, tried: int, at_majority: bool) -> str:
     """Return why the best of `tried` settings, of which `scores` are left, is no choice; "" if it is one.
 
-    They all score the same, or all end at the majority class, or a single one has a score.
+    They all score the same, mostly that of the majority class, or a single one has a score.
     """
     if tried < 2 or not scores:
         return ""
     failed = tried - len(scores)
-    which = f"all {tried} settings end" if not failed else f"of {tried} settings {failed} failed, and the others end"
+    others = "the other ends" if len(scores) == 1 else "the others end"
+    which = f"all {tried} settings end" if not failed else f"of {tried} settings {failed} failed, and {others}"
+    if max(scores) > min(scores):
+        return ""
     if at_majority:
         return (
             f"{which} at the majority class, so none of them is better: train longer, from another model, or on more "
@@ -94,8 +97,6 @@ def no_choice(scores: Sequence[float], *, tried: int, at_majority: bool) -> str:
         )
     if len(scores) == 1:
         return f"only 1 of {tried} settings has a score, since the others failed: there was nothing to choose from"
-    if max(scores) > min(scores):
-        return ""
     return f"all {len(scores)} settings that have a score have the same: the first one stands for them"
 
 

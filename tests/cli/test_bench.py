@@ -102,12 +102,12 @@ def test_it_ends_with_the_leaderboard_of_its_runs_and_their_settings(bench, tmp_
     assert [record.seed for record in found] == [1, 2, 3]
     scores = [100 * record.completed_results.dev.accuracy for record in found]
     lines = rows_of(out)
-    assert sorted(lines) == sorted(["test", "TF-IDF", "多数类", "AFQMC"])
+    assert sorted(lines) == sorted(["test", "TF-IDF", "majority", "AFQMC"])
     assert f"{statistics.fmean(scores):.2f} %" in lines["test"]
-    assert lines["多数类"].endswith("†")
+    assert lines["majority"].endswith("†")
     summary, settings = [line for line in out.splitlines() if line.startswith("AFQMC")]
     mean = f"{statistics.fmean(scores):.2f} % ± {statistics.stdev(scores):.2f}"
-    for part in (mean, " 3 ", "…", "(TF-IDF + 线性)"):
+    for part in (mean, " 3 ", "…", "(TF-IDF + linear)"):
         assert part in summary
     assert settings.endswith("batch_size=16, precision=fp32, learning_rate=0.005, steps=3")
     assert out.splitlines()[0].startswith("Measured on")
@@ -115,7 +115,7 @@ def test_it_ends_with_the_leaderboard_of_its_runs_and_their_settings(bench, tmp_
 
 def rows_of(out):
     """The rows of the table of scores, and the first of the others, by their first word."""
-    lines = [line.rstrip() for line in out.splitlines() if re.match(r"(test|TF-IDF|多数类|AFQMC)\b", line)]
+    lines = [line.rstrip() for line in out.splitlines() if re.match(r"(test|TF-IDF|majority|AFQMC)\b", line)]
     return {line.split()[0]: line for line in lines[:4]}
 
 
@@ -168,7 +168,7 @@ def test_the_mark_of_a_floor_is_explained_where_no_model_has_one(bench):
     _, out, _ = bench("--seeds", 1, "--set", "epochs=12", steps=90)
     lines = rows_of(out)
     assert "†" not in lines["test"]
-    assert lines["多数类"].endswith("†")
+    assert lines["majority"].endswith("†")
     assert "\n† The model predicts" in out
 
 
@@ -289,7 +289,7 @@ def test_a_task_on_which_everything_failed_is_a_row_that_says_so(bench):
     code, out, err = bench("--seeds", 2, "--set", "fgm_epsilon=1e38", tasks="afqmc")
     assert code == 1
     assert out.splitlines()[-1].split() == ["AFQMC", "test", "0", "failed"]
-    assert "error: 1 of 1 runs failed" in err
+    assert "error: 1 of 1 run failed" in err
 
 
 def test_the_plan_is_said_before_and_one_bar_counts_what_is_left_of_it(bench, tmp_path):

@@ -127,6 +127,6 @@ def test_appended_lines_of_a_vocabulary_lead_to_extend(
     appended = tmp_path / "vocab.txt"
     appended.write_text(vocabulary_file.read_text(encoding="utf-8") + "中国\n", encoding="utf-8")
     corpus: Any = cb.build_corpus(text_file, vocabulary=appended, out=tmp_path / "corpus", workers=1, progress=False)
-    with pytest.raises(ClueBenchError, match="differ in 1 tokens") as caught:
+    with pytest.raises(ClueBenchError, match="differ in 1 token") as caught:
         cb.pretrain(start=model, corpus=corpus, out=tmp_path / "run", tracker="none")
     assert f"clue-bench vocab extend {model} --token '中国'" in caught.value.hint

@@ -40,7 +40,7 @@ DAMAGE = {
     "wrong shape": (replace(UP[:-6] + "bias", lambda _: torch.ones(3)), "tensors", "[3] instead of [128]"),
     "untied": (replace(DECODER, lambda _: torch.randn(len(VOCABULARY), 64)), "tensors", "two different tensors"),
     "NaN": (replace(UP, lambda one: one.index_fill(0, torch.tensor([5]), float("nan"))), "numbers", "(64 of 8,192)"),
-    "zeros": (replace(UP, torch.zeros_like), "numbers", "1 tensors are all zeros"),
+    "zeros": (replace(UP, torch.zeros_like), "numbers", "1 tensor is all zeros"),
     "fewer positions": (replace(POSITIONS, lambda one: one[:32]), "positions", "64, the weights have 32 rows"),
     "more segments": (lambda f: change(f, type_vocab_size=3), "segments", "says type_vocab_size 3, the weights have 2"),
     "no vocabulary": (lambda f: [(f / n).unlink() for n in ("vocab.txt", "tokenizer.json")], "vocabulary", "no vocab"),
@@ -55,7 +55,7 @@ DAMAGE = {
         "special tokens",
         "has no [MASK]: the tokenizer",
     ),
-    "doubled": (vocabulary(lambda lines: [*lines[:-1], lines[-2]]), "special tokens", "repeats 1 tokens"),
+    "doubled": (vocabulary(lambda lines: [*lines[:-1], lines[-2]]), "special tokens", "repeats 1 token"),
     "padding": (lambda f: change(f, pad_token_id=3), "special tokens", "pad_token_id 3 is '[SEP]', [PAD] is 0"),
     "tokenizer": (
         lambda f: change(f, TOKENIZER, tokenizer_class="RobertaTokenizer"),
@@ -82,10 +82,10 @@ def test_a_wrong_number_is_said_once_and_the_rest_is_read_with_the_right_one(ber
 NOTES = {
     "optimizer slots": (
         replace(UP + ".adam_m", lambda _: torch.ones(1024, 512)),
-        "optimizer state: 1 tensors that are not used, 524,288 parameters, 2.0 MiB",
+        "optimizer state: 1 tensor that is not used, 524,288 parameters, 2.0 MiB",
     ),
     "sentence pairs": (replace("cls.seq_relationship.weight", lambda _: torch.ones(2, 64)), "the sentence-pair head"),
-    "pooler": (replace("bert.pooler.dense.weight", lambda _: torch.ones(64, 64)), "the pooler: 1 tensors"),
+    "pooler": (replace("bert.pooler.dense.weight", lambda _: torch.ones(64, 64)), "the pooler: 1 tensor"),
     "buffers": (
         replace("bert.embeddings.position_ids", lambda _: torch.arange(64)),
         "positions and segments stored as buffers",

@@ -82,8 +82,8 @@ def test_the_next_search_goes_past_the_edge():
     ("scores", "tried", "at_majority", "said"),
     [
         ([0.69, 0.69, 0.69], 3, True, "all 3 settings end at the majority class"),
-        ([0.69, 0.7], 2, True, "all 2 settings end at the majority class"),
-        ([0.69], 3, True, "of 3 settings 2 failed, and the others end at the majority class"),
+        ([0.69, 0.7], 2, True, ""),
+        ([0.69], 3, True, "of 3 settings 2 failed, and the other ends at the majority class"),
         ([0.75], 3, False, "only 1 of 3 settings has a score"),
         ([0.7, 0.7], 2, False, "have the same"),
         ([0.69, 0.7], 2, False, ""),

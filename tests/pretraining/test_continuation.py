@@ -238,7 +238,7 @@ def test_tokens_put_in_place_of_unused_ones_start_from_their_pieces(
         found.tensors["encoder.embeddings.word.weight"][found.vocabulary.ids["aba"]], mean, atol=1e-6, rtol=0
     )
     assert run.record.effective["start"]["swapped"] == ["aba"]
-    assert "1 tokens stand where the checkpoint has [unused…]: aba" in " ".join(capsys.readouterr().err.split())
+    assert "1 token stands where the checkpoint has [unused…]: aba" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_finished_run_in_the_folder_leads_to_training_it_on(made: Any, text_file: Path, tmp_path: Path) -> None:

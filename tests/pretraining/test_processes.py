@@ -113,7 +113,7 @@ def test_two_processes_have_the_losses_of_one(of_two, name):
 
 
 def test_more_processes_than_rows_is_an_error(of_two):
-    assert of_two[0]["too many processes"]["error"] == "2 processes for 1 rows a step"
+    assert of_two[0]["too many processes"]["error"] == "2 processes for 1 row a step"
     with pytest.raises(ClueBenchError, match="3 processes for 2 rows"):
         Processes(rank=0, size=3).share(2)
 

@@ -131,7 +131,7 @@ def test_vocab_txt_and_tokenizer_json_must_agree(tmp_path: Path) -> None:
     saved(tmp_path, vocab_file=True)
     lines = [token.replace("新", "旧") for token in TOKENS]
     (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(ClueBenchError, match=f"differ in 1 tokens, first id {TOKENS.index('新')}"):
+    with pytest.raises(ClueBenchError, match=f"differ in 1 token, first id {TOKENS.index('新')}"):
         read_vocabulary(tmp_path)
 
 
