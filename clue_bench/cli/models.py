@@ -176,6 +176,7 @@ class SourceKind(StrEnum):
     uer = "uer"
     tf = "tf"
     hf = "hf"
+    paddle = "paddle"
 
 
 class TargetKind(StrEnum):
@@ -190,7 +191,7 @@ def convert(
     destination: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write; it must not exist.")],
     source_kind: Annotated[
         SourceKind,
-        typer.Option("--from", metavar="uer|tf|hf", help="Layout of SRC: UER-py, TensorFlow or Hugging Face."),
+        typer.Option("--from", metavar="uer|tf|hf|paddle", help="Layout of SRC; hf: Hugging Face, tf: TensorFlow."),
     ],
     target_kind: Annotated[TargetKind, typer.Option("--to", metavar="hf|uer", help="Layout of DST.")] = TargetKind.hf,
     config: Annotated[

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from clue_bench.conversion.huggingface import read_huggingface
 from clue_bench.conversion.model import Dropped, DroppedGroup, Model, Source, grouped, verify
+from clue_bench.conversion.paddle import find_pdparams, read_paddlenlp
 from clue_bench.conversion.tensorflow import find_checkpoint, read_tensorflow
 from clue_bench.conversion.to_uer import UER_WEIGHTS, to_uer, write_uer
 from clue_bench.conversion.uer import find_weights, read_uer
@@ -26,9 +27,9 @@ from clue_bench.weights.exported import check_export
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.read import WEIGHTS
 
-SourceKind = Literal["uer", "tf", "hf"]
+SourceKind = Literal["uer", "tf", "hf", "paddle"]
 TargetKind = Literal["hf", "uer"]
-_READERS = {"uer": read_uer, "tf": read_tensorflow, "hf": read_huggingface}
+_READERS = {"uer": read_uer, "tf": read_tensorflow, "hf": read_huggingface, "paddle": read_paddlenlp}
 
 
 @dataclass(frozen=True, repr=False)
@@ -197,8 +198,8 @@ def _vocabulary(path: Path, kind: SourceKind, given: Path | None) -> Vocabulary:
         return read_vocabulary(given)
     if kind == "hf":
         return checkpoint_vocabulary(find_folder(path))
-    if kind == "tf" or path.is_dir():
-        folder = (find_weights if kind == "uer" else find_checkpoint)(path).parent
+    if kind in ("tf", "paddle") or path.is_dir():
+        folder = {"uer": find_weights, "tf": find_checkpoint, "paddle": find_pdparams}[kind](path).parent
         beside = [folder / "vocab.txt"] if (folder / "vocab.txt").is_file() else sorted(folder.glob("*.model"))
         if len(beside) == 1:
             return read_vocabulary(beside[0])

@@ -266,6 +266,8 @@ def _no_folder(path: Path) -> tuple[str, str]:
         what = f"{path}: weights of PyTorch without a {CONFIG}, as UER-py writes them"
         convert = f"clue-bench convert {pickles[0]} converted --from uer --config CONFIG.json --vocab vocab.txt"
         return what, f"run {convert}, then give converted"
+    if path.suffix == ".pdparams" or any(path.glob("*.pdparams")):
+        return f"{path}: weights of PaddleNLP", f"run clue-bench convert {path} converted --from paddle"
     if path.name.endswith((".ckpt", ".ckpt.index", ".ckpt.meta")) or ".ckpt.data-" in path.name:
         checkpoint = path.with_name(path.name.partition(".ckpt")[0] + ".ckpt")
         return f"{path}: a TensorFlow checkpoint", f"run clue-bench convert {checkpoint} converted --from tf"
