@@ -74,8 +74,8 @@ def score(
 
     The file has a row with an id and a label for each row of the split, in any order: our own predictions/dev.jsonl,
     lines as CLUE's server takes them, a table with the columns id and label; or one JSON object of ids and answers.
-    `task` is a card, "cmrc2018" or "c3"; an id is the data's, or the row's number from 0. Raises ClueBenchError for
-    missing, doubled or unknown ids and for labels that the task does not have.
+    `task` is a card, or "cmrc2018", "drcd", "c3" or "chid"; an id is the data's, or the row's number from 0. Raises
+    ClueBenchError for missing, doubled or unknown ids and for labels that the task does not have.
     """
     from clue_bench.prediction.scoring import score_classes, score_questions
     from clue_bench.tasks.questions import FILES

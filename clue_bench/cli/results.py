@@ -183,7 +183,7 @@ def score(
         ),
     ],
     task: Annotated[
-        str, typer.Option(metavar="TASK", help=f"{TASK}; or cmrc2018 or c3.", autocompletion=complete_task)
+        str, typer.Option(metavar="TASK", help=f"{TASK}; or cmrc2018, drcd, c3 or chid.", autocompletion=complete_task)
     ],
     data: Data = Path("data"),
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split with labels.")] = "dev",

@@ -5,8 +5,8 @@ what is scored without looking at the rows: the majority class, or chance.
 
     classification   the card's metric, accuracy or macro-F1, the other one, and the accuracy on rows that training does
                      not repeat, where it repeats some and is at hand
-    cmrc2018         exact match, which is CLUE's score, and F1, both by the official definition
-    c3               accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
+    cmrc2018, drcd   exact match, which is CLUE's score, and F1, both by the official definition
+    c3, chid         accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
                      that a number up to 3 that names no choice is wrong, and counted
 
 Intervals are over rows, of questions over whole passages: another sample of the same size.
@@ -149,7 +149,7 @@ def _refuse(given: GivenPredictions, unknown: "Counter[str]", known: str, hint: 
 
 
 def score_questions(path: Path, task: str, split: str, data: Path) -> Scored:
-    """Score predicted answers against a split of cmrc2018 or c3. Raises ClueBenchError."""
+    """Score predicted answers against a split of CMRC2018, DRCD, C3 or CHID. Raises ClueBenchError."""
     questions = read_questions(task, split, data)
     what = f"{split} of {task}"
     if not questions.has_answers:
@@ -157,7 +157,7 @@ def score_questions(path: Path, task: str, split: str, data: Path) -> Scored:
     given = read_given(path)
     places, notes = in_order(given, [question.id for question in questions.questions], what=what)
     passages = np.array([question.passage for question in questions.questions])
-    if task == "c3":
+    if questions.questions[0].choices:
         shares, faults = _choices(given, places, questions)
         named, guess = [("accuracy", "accuracy")], Guess(None, _chance(questions))
     else:
@@ -180,8 +180,9 @@ def _choices(
 ) -> "tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], list[str]]":
     """Return which choices are right (questions, 1), and a note on numbers that name none."""
     answers = [given.answers[place] for place in places]
-    if unknown := Counter(each for each in answers if each not in map(str, range(CHOICES))):
-        _refuse(given, unknown, f"the numbers 0 to {CHOICES - 1}", "give the number of the choice, from 0")
+    most = max(CHOICES, *(len(question.choices) for question in questions.questions))
+    if unknown := Counter(each for each in answers if each not in map(str, range(most))):
+        _refuse(given, unknown, f"the numbers 0 to {most - 1}", "give the number of the choice, from 0")
     chosen = list(zip(map(int, answers), questions.questions, strict=True))
     right = [n < len(question.choices) and question.choices[n] in question.answers for n, question in chosen]
     beyond = sum(n >= len(question.choices) for n, question in chosen)

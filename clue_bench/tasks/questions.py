@@ -1,4 +1,4 @@
-"""Read the questions of CMRC2018 and C3, with the right answers where they are known. No tensors, no torch.
+"""Read the questions of CMRC2018, DRCD, C3 and CHID, with the right answers where they are known. No tensors, no torch.
 
 Input: a data folder with `<task>/<file>`, `<file>.gz` or `<task>_public.zip`. Output: passages, questions, and notes
 that count what is wrong with the answers. Formats:
@@ -6,12 +6,16 @@ that count what is wrong with the answers. Formats:
     cmrc2018   SQuAD's: data → paragraphs → context and qas → id, question and answers → text and answer_start. Of
                CLUE's dev, 200 of 9,657 answers do not stand where answer_start says, 193 nowhere in their passage.
                Test sets have FAKE_ANSWER_1 and the like for answers: these questions have no right answer here.
+    drcd       the same; traditional characters, or simplified ones in CLUE's copy.
     c3         two files, dialogues (d-) and then the others (m-), each a list of [sentences, questions, id]; a question
                has question, choice and answer, the right choice's text. An id is the question's number over both files.
+    chid       lines of content (passages) and candidates (ten idioms), and an object of the number of the right one for
+               each blank, such as "#idiom577157#", which is a question here. CHID's test sets come without answers.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +23,18 @@ from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import DAMAGED, Found, content, named_file
+from clue_bench.tasks.formats import parse_table
 
 FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "cmrc2018": {split: (f"{split}.json",) for split in ("train", "dev", "trial", "test")},
+    "drcd": {split: (f"{split}.json",) for split in ("train", "dev", "test")},
     "c3": {split: (f"d-{split}.json", f"m-{split}.json") for split in ("train", "dev", "test")},
+    "chid": {split: (f"{split}.json", f"{split}_answer.json") for split in ("train", "dev")},
 }
 """The files of each split, in their order."""
 
 FAKE = "FAKE_ANSWER"
+BLANK = re.compile(r"#idiom[0-9]+#")
 
 
 class Question(NamedTuple):
@@ -58,7 +66,7 @@ class Questions:
 
 
 def read_questions(task: str, split: str, data: Path) -> Questions:
-    """Read a split of cmrc2018 or c3. Raises ClueBenchError naming the file, and what is wrong with it."""
+    """Read a split of one of the tasks in FILES. Raises ClueBenchError naming the file, and what is wrong with it."""
     if split not in FILES[task]:
         raise ClueBenchError(f"{task} has no split '{split}'", f"give one of {', '.join(FILES[task])}")
     files: list[tuple[str, Any]] = []
@@ -72,7 +80,8 @@ def read_questions(task: str, split: str, data: Path) -> Questions:
             )
         files.append((found.where, _parsed(found)))
         md5[name] = hashlib.md5(content(found), usedforsecurity=False).hexdigest()
-    passages, questions, notes = (_spans if task == "cmrc2018" else _choices)(files, f"{split} of {task}")
+    read = {"c3": _choices, "chid": _blanks}.get(task, _spans)
+    passages, questions, notes = read(files, f"{split} of {task}")
     if not questions:
         raise ClueBenchError(f"{files[0][0]}: no questions", DAMAGED)
     seen: set[str] = set()
@@ -84,9 +93,12 @@ def read_questions(task: str, split: str, data: Path) -> Questions:
 
 
 def _parsed(found: Found) -> Any:
+    raw = content(found)
     try:
-        return json.loads(content(found))
+        return json.loads(raw)
     except (ValueError, RecursionError) as error:
+        if raw.count(b"\n{"):
+            return parse_table(raw, name=found.name, where=found.where).rows
         raise ClueBenchError(f"{found.where}: not JSON: {error}", DAMAGED) from error
 
 
@@ -157,3 +169,21 @@ def _choices(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Q
     notes = [f"{what}: questions with the same choice twice, either of which is right: {repeated:,}"] * bool(repeated)
     notes += [f"{what}: answers that are none of the choices: {strangers:,}"] * bool(strangers)
     return passages, questions, notes
+
+
+def _blanks(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:
+    (where, lines), (where_answers, answers) = files
+    passages: list[str] = []
+    questions: list[Question] = []
+    for place, line in enumerate(lines if isinstance(lines, list) else [lines]):
+        here = f"{where}, line {place + 1}"
+        candidates = tuple(_at(line, "candidates", list, here))
+        text = "\n".join(map(str, _at(line, "content", list, here)))
+        for blank in BLANK.findall(text):
+            number = _at(answers, blank, int, where_answers)
+            if not 0 <= number < len(candidates):
+                raise ClueBenchError(f"{where_answers}: {blank} is {number}, of {len(candidates)} candidates", DAMAGED)
+            questions.append(Question(blank, place, text, (candidates[number],), candidates))
+        passages.append(text)
+    spare = len(answers) - len(questions) if isinstance(answers, dict) else 0
+    return passages, questions, [f"{what}: answers to blanks that are in no passage: {spare:,}"] * bool(spare)

@@ -256,6 +256,39 @@ def test_choices_of_c3_are_numbers_over_both_files(labels, accuracy, note, c3):
     assert note in "; ".join(found.notes)
 
 
+@pytest.fixture
+def chid(tmp_path):
+    lines = [
+        {
+            "content": ["他#idiom000001#，又#idiom000002#。", "#idiom000003#。"],
+            "candidates": list("甲乙丙丁戊己庚辛壬癸"),
+        },
+        {"content": ["#idiom000004#"], "candidates": list("甲乙丙丁戊己庚辛壬癸")},
+    ]
+    write_lines(tmp_path / "chid" / "dev.json", lines)
+    answers = {f"#idiom00000{n}#": n for n in range(1, 5)}
+    (tmp_path / "chid" / "dev_answer.json").write_text(json.dumps(answers), encoding="utf-8")
+    return tmp_path
+
+
+def test_blanks_of_chid_are_scored_from_one_object(chid):
+    given = {"#idiom000001#": 1, "#idiom000002#": 9, "#idiom000003#": 3, "#idiom000004#": 0}
+    (chid / "chid11_predict.json").write_text(json.dumps(given), encoding="utf-8")
+    found = cb.score(chid / "chid11_predict.json", task="chid", data=chid)
+    assert (found.value, found.scored.rows, found.to_json()["chance"]) == (0.5, 4, pytest.approx(0.1))
+    given["#idiom000004#"] = 10
+    (chid / "chid11_predict.json").write_text(json.dumps(given), encoding="utf-8")
+    with pytest.raises(cb.ClueBenchError, match="numbers 0 to 9: '10'"):
+        cb.score(chid / "chid11_predict.json", task="chid", data=chid)
+
+
+def test_drcd_is_scored_as_cmrc2018_is(tmp_path):
+    squad(tmp_path / "drcd" / "test.json", answers=[RIGHT])
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps(dict.fromkeys(IDS, "《光荣和ω-force》")), encoding="utf-8")
+    assert cb.score(path, task="drcd", data=tmp_path, split="test").value == 1.0
+
+
 def test_a_choice_that_no_question_has_is_refused(c3):
     rows = [{"id": n, "label": 4} for n in range(3)]
     with pytest.raises(cb.ClueBenchError, match="numbers 0 to 3"):
