@@ -55,7 +55,6 @@ DAMAGE = {
         "special tokens",
         "has no [MASK]: the tokenizer",
     ),
-    "doubled": (vocabulary(lambda lines: [*lines[:-1], lines[-2]]), "special tokens", "repeats 1 token"),
     "padding": (lambda f: change(f, pad_token_id=3), "special tokens", "pad_token_id 3 is '[SEP]', [PAD] is 0"),
     "tokenizer": (
         lambda f: change(f, TOKENIZER, tokenizer_class="RobertaTokenizer"),
