@@ -3,7 +3,8 @@
 Input: which rows were right at every evaluation that could have been chosen, by setting and seed. Output: the bias, as
 a share of 1. The choice is repeated on redrawn rows, and what is chosen there is held against its accuracy on the rows
 as they are (Efron's optimism). Scores that share most of their right rows, as the evaluations of one run do, leave
-little to choose; where they are equally good, so that everything is chance, the estimate is up to a third too low.
+little to choose; where they are equally good, so that everything is chance, the estimate is too low, by a half in
+simulations.
 """
 
 from collections.abc import Sequence
