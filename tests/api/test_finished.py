@@ -81,7 +81,7 @@ def test_another_recipe_is_another_run(change, checkpoint_folder, corpus_folder)
 
 def test_a_run_of_another_process_is_refused_before_anything_is_loaded(recipe_file, corpus_folder, tmp_path, rows):
     with files.held(tmp_path / "run" / ".lock"):
-        with pytest.raises(cb.ClueBenchError, match="another process is doing this run"):
+        with pytest.raises(cb.ClueBenchError, match="another process"):
             cb.pretrain(str(recipe_file), corpus=corpus_folder, out=tmp_path / "run", progress=False)
-        with pytest.raises(cb.ClueBenchError, match="another process is doing this run"):
+        with pytest.raises(cb.ClueBenchError, match="another process"):
             cb.finetune(None, "no/model", data=rows, out=tmp_path / "run", progress=False)

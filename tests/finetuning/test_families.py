@@ -392,7 +392,7 @@ def test_a_folder_is_named_after_itself_and_a_hub_copy_after_its_id(tmp_path, vo
     (snapshot / "provenance.json").unlink()
     assert open_pretrained(snapshot).name == "uer-tiny_L-2"
     shutil.copytree(snapshot, tmp_path / "中文 model" / "checkpoint")
-    assert open_pretrained(tmp_path / "中文 model").name == "model"
+    assert open_pretrained(tmp_path / "中文 model").name == "中文-model"
 
 
 def test_a_path_that_is_no_id_and_no_folder_is_said_to_be_neither(tmp_path):

@@ -392,7 +392,7 @@ def test_the_tokenizer_of_a_checkpoint_is_checked_on_the_corpus(
         (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
 
     monkeypatch.setattr(Vocabulary, "save", save_cased)
-    with pytest.raises(ClueBenchError, match="other ids than the model"):
+    with pytest.raises(ClueBenchError, match="other ids"):
         cb.pretrain(**card, out=tmp_path / "other")
     (record,) = (tmp_path / "other").glob("*.record.json")
     assert json.loads(record.read_text())["status"] == "failed"

@@ -47,7 +47,7 @@ def test_a_model_that_transformers_reads_otherwise_is_refused(
 ) -> None:
     vocabulary = made(**settings)
     assert reason in vocabulary.refusal
-    with pytest.raises(ClueBenchError, match="no corpus can be built"):
+    with pytest.raises(ClueBenchError, match="no corpus"):
         vocabulary.encoder(special_tokens=False)
     assert reason in read_vocabulary(exported(vocabulary, tmp_path)).refusal
 
@@ -71,5 +71,5 @@ def test_an_export_with_other_ids_is_an_error_that_counts_them(
     vocabulary = made()
     folder = exported(vocabulary, tmp_path)
     AlbertTokenizer.from_pretrained(folder, do_lower_case=True).save_pretrained(folder)
-    with pytest.raises(ClueBenchError, match="other ids than the model"):
+    with pytest.raises(ClueBenchError, match="other ids"):
         check_export(folder, vocabulary, training_lines)
