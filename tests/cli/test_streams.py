@@ -23,7 +23,9 @@ def build(tmp_path: Path) -> list[str]:
     return [*COMMAND, "corpus", "build", *paths, "--workers", "1"]
 
 
-@pytest.mark.parametrize("encoding", ["gbk", "ascii", "utf-8", "latin-1"])
+@pytest.mark.parametrize(
+    "encoding", ["gbk", *(pytest.param(each, marks=pytest.mark.slow) for each in ("ascii", "utf-8", "latin-1"))]
+)
 def test_json_is_valid_whatever_the_encoding_of_stdout_is(build: list[str], encoding: str) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     done = subprocess.run([*build, "--json"], env=environment, capture_output=True, check=True)

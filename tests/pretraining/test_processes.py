@@ -97,6 +97,7 @@ def of_two(folder, case, labelled_pairs):
     return json.loads(results.read_text(encoding="utf-8")), cases
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_processes_have_the_losses_of_one(of_two, name):
     two, cases = of_two
@@ -112,6 +113,7 @@ def test_two_processes_have_the_losses_of_one(of_two, name):
             assert values == pytest.approx(expected, abs=1e-4 if key == "gradient_norm" else 1e-5), key
 
 
+@pytest.mark.slow
 def test_more_processes_than_rows_is_an_error(of_two):
     assert of_two[0]["too many processes"]["error"] == "2 processes for 1 row a step"
     with pytest.raises(ClueBenchError, match="3 processes for 2 rows"):
@@ -191,6 +193,7 @@ def test_a_run_begun_with_one_process_continues_with_two_who_write_once_and_spea
     assert len(list(read_records(Path(begun["out"])))) == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_that_were_killed_continues_with_one(case, of_two, whole):
     killed = case("killed", **SOME)
     assert list(metrics(killed["out"]))[-1] == 10
@@ -199,6 +202,7 @@ def test_a_run_of_two_processes_that_were_killed_continues_with_one(case, of_two
     assert_same_run(killed["out"], whole)
 
 
+@pytest.mark.slow
 def test_two_processes_stop_after_the_same_step_between_two_reports_and_one_continues(case, of_two, whole):
     stopped = case("stopped", **SOME)
     assert of_two[0]["stopped"]["message"] == "pretrain test: stopped and saved at step 9 of 16"

@@ -185,6 +185,7 @@ def test_a_process_that_dies_is_an_error_that_names_it() -> None:
         worker.answer()
 
 
+@pytest.mark.slow
 def test_a_workers_peak_of_memory_is_its_own(card: Path, tmp_path: Path) -> None:
     (model,) = opened(card, corpora=[], scratch=tmp_path)
     ballast = np.ones(2**30 // 8)  # 1 GiB, which getrusage of a child of this process would count in

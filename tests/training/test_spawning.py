@@ -25,7 +25,7 @@ def run_script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_script_without_a_guard_builds_a_corpus(workers, text_file, vocabulary_file, tmp_path):
     done = run_script(
         tmp_path,
