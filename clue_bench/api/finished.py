@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench import __version__, files
 from clue_bench.doors.records import (
+    CHECKPOINT,
     LOCK,
     FinetuneRecord,
     PretrainRecord,
@@ -26,12 +27,12 @@ if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
     from clue_bench.pretraining.recipe import Recipe
 
-CHECKPOINT, CONFIG, WEIGHTS = "checkpoint", "config.json", "model.safetensors"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"  # as weights/read.py has them, which imports torch
 
 
 def check_free(out: Path) -> None:
     """Raise ClueBenchError if another process is doing the run in this folder; of several that share it, ask none."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 and files.is_held(out / LOCK):
+    if _is_alone() and files.is_held(out / LOCK):
         raise folder_in_use(out)
 
 
@@ -48,8 +49,10 @@ def finished_pretraining(
     from clue_bench.pretraining.identity import identity_of, run_id_of
 
     record = _completed(out)
+    if not isinstance(record, PretrainRecord) or not _is_alone():
+        return None
     origin = None if start is None else _weights_sha256(Path(start))
-    if not isinstance(record, PretrainRecord) or (start is not None and origin is None):
+    if start is not None and origin is None:
         return None
     identity = identity_of(
         recipe,
@@ -65,13 +68,13 @@ def finished_pretraining(
 
 
 def finished_finetuning(
-    given: "TaskData", model: object, out: Path, *, asked: Mapping[str, Any], seed: int
+    given: "TaskData", model: Path | str, out: Path, *, asked: Mapping[str, Any], seed: int
 ) -> FinetuneRecord | None:
     """Return the record in `out` if it is of the same request, data, card and weights, and its files are there."""
     from clue_bench.doors.predictions import are_as_written
 
     record = _completed(out)
-    if not isinstance(record, FinetuneRecord) or not isinstance(model, str | Path):
+    if not isinstance(record, FinetuneRecord):
         return None
     results = record.completed_results
     is_this = (
@@ -84,6 +87,11 @@ def finished_finetuning(
     )
     is_whole = is_this and are_as_written(out, results) and _weights_sha256(out) == results.weights_sha256
     return record if is_whole else None
+
+
+def _is_alone() -> bool:
+    """Return whether this process is the only one of the run."""
+    return int(os.environ.get("WORLD_SIZE", "1")) == 1
 
 
 def _completed(out: Path) -> Record[Any] | None:

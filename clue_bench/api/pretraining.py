@@ -1,6 +1,5 @@
 """Pretrain a model by a recipe on a corpus, and show the run's progress."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -77,7 +76,7 @@ def pretrain(
     opened, labelled = _opened(corpus), None if pairs is None else _opened(pairs)
     if loaded is not None:
         found = finished_pretraining(loaded, opened, out, start=origin, pairs=labelled, frozen_layers=freeze)
-        if found is not None and int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        if found is not None:
             Progress(progress).note(f"{found.run_id} is complete already")
             return Run(found, out)
 

@@ -13,6 +13,7 @@ from clue_bench.api.pretraining import pretrain
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, load_runs
 from clue_bench.api.vocabularies import train_vocabulary
+from clue_bench.doors.records import CHECKPOINT
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Quickstart(Shown):
         from clue_bench.leaderboards.files import PAGE
 
         places = [
-            ("checkpoint", str(self.folder / MODEL / "checkpoint")),
+            ("checkpoint", str(self.folder / MODEL / CHECKPOINT)),
             ("runs", ", ".join(str(run.folder) for run in self.runs)),
             ("page", str(self.folder / BOARD / PAGE)),
         ]

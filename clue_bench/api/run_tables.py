@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from clue_bench.cards import Key
-from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, is_running
+from clue_bench.doors.records import CHECKPOINT, MAJORITY_CLASS, RunRecord, is_running
 from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
 from clue_bench.language import translated
 from clue_bench.numbers import count, counted, duration, percent, scaled, typed
@@ -37,7 +37,7 @@ def result_table(record: RunRecord, folder: Path) -> Table:
     """Return what a run gave, and where its files are."""
     results = record.results
     if isinstance(results, PretrainResults):
-        rows = [("checkpoint", str(folder / "checkpoint")), ("loss curve", str(folder / "loss.svg"))]
+        rows = [("checkpoint", str(folder / CHECKPOINT)), ("loss curve", str(folder / "loss.svg"))]
         rows += [("parameters", count(record.model.parameters)), *pretraining_rows(results)]
     elif isinstance(results, TaskResults):
         dev, metric = results.dev, record.task.metric if record.task else ""
