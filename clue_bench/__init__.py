@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clue_bench.api.checkpoints import Speeds as Speeds
     from clue_bench.api.checkpoints import convert as convert
     from clue_bench.api.checkpoints import doctor as doctor
+    from clue_bench.api.checkpoints import exchange_vocabulary as exchange_vocabulary
     from clue_bench.api.checkpoints import extend_vocabulary as extend_vocabulary
     from clue_bench.api.checkpoints import speed as speed
     from clue_bench.api.corpora import BuiltCorpus as BuiltCorpus
@@ -58,7 +59,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api.benchmark": ("bench",),
-    "api.checkpoints": ("Speeds", "convert", "doctor", "extend_vocabulary", "speed"),
+    "api.checkpoints": ("Speeds", "convert", "doctor", "exchange_vocabulary", "extend_vocabulary", "speed"),
     "api.boards": ("compare", "compare_models", "leaderboard"),
     "api.corpora": ("BuiltCorpus", "build_corpus"),
     "api.finetuning": ("finetune", "floor"),

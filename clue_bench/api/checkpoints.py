@@ -9,13 +9,14 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.conversion.convert import Conversion, SourceKind, TargetKind
-    from clue_bench.conversion.extend import Extension
+    from clue_bench.conversion.extend import Exchange, Extension
     from clue_bench.diagnosis.result import Diagnosis
     from clue_bench.leaderboards.speed.tables import SpeedTable
+    from clue_bench.weights.read import StoredType
 
 
 def convert(
@@ -26,12 +27,13 @@ def convert(
     target_kind: "TargetKind" = "hf",
     config: Path | str | None = None,
     vocabulary: Path | str | None = None,
+    dtype: "StoredType" = "float32",
 ) -> "Conversion":
     """Convert a checkpoint of UER-py ("uer"), TensorFlow ("tf") or Hugging Face ("hf"), with the same outputs.
 
     `destination` is a new folder. `config` is the configuration that the model was trained with and `vocabulary` its
-    vocab.txt or sentencepiece model, if the source does not include them. Raises ClueBenchError if something in the
-    source would be lost or contradicts the rest.
+    vocab.txt or sentencepiece model, if the source does not include them. `dtype` "float16" or "bfloat16" halves the
+    file and rounds the weights. Raises ClueBenchError if something in the source would be lost or contradicts the rest.
     """
     from clue_bench.conversion.convert import convert as convert_checkpoint
 
@@ -42,6 +44,7 @@ def convert(
         target_kind=target_kind,
         config=None if config is None else Path(config),
         vocabulary=None if vocabulary is None else Path(vocabulary),
+        stored_as=dtype,
     )
 
 
@@ -86,6 +89,50 @@ def extend_vocabulary(
     if not listed:
         raise ClueBenchError("no tokens to add", "give --token WORD, or --tokens FILE with one token a line")
     return ExtendedVocabulary(extend(as_reference(model, "model"), listed, out=Path(out)))
+
+
+@dataclass(frozen=True, repr=False)
+class ExchangedVocabulary(Shown):
+    """A model's folder with another vocabulary."""
+
+    exchange: "Exchange"
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder that was written."""
+        return self.exchange.folder
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what was written as plain values."""
+        facts = self.exchange._asdict()
+        return {**facts, "folder": str(self.folder), "tokens": [token._asdict() for token in self.exchange.tokens]}
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return how many tokens kept their row, got a new one, or left."""
+        exchange = self.exchange
+        cut = [token for token in exchange.tokens if token.pieces]
+        first = ", ".join(f"{token.text} ({' '.join(token.pieces)})" for token in cut[:5])
+        rows = [
+            ("in both: keep their rows", f"{exchange.shared:,}"),
+            ("new: the mean of their pieces' rows", f"{len(cut):,}"),
+            ("new, without known pieces: the mean of all rows", f"{len(exchange.tokens) - len(cut):,}"),
+            ("of the old vocabulary, left out", f"{exchange.left_out:,}"),
+        ]
+        notes = [f"new tokens begin with {first}"] * bool(cut)
+        notes.append(f"{exchange.rows:,} embedding rows, {exchange.rows_before:,} before; written to {self.folder}")
+        return [make_table("", ["tokens", Column("number", is_number=True)], rows, notes=notes)]
+
+
+def exchange_vocabulary(model: Path | str | Run, vocabulary: Path | str, *, out: Path | str) -> ExchangedVocabulary:
+    """Give a model another WordPiece vocabulary, a vocab.txt; write the model to the folder `out`.
+
+    Tokens that both vocabularies have keep their rows; others start as the mean of the rows of their pieces. This makes
+    a model of 21,128 tokens one of 8,021, say. Raises ClueBenchError.
+    """
+    from clue_bench.conversion.extend import exchange
+
+    return ExchangedVocabulary(exchange(as_reference(model, "model"), Path(vocabulary), out=Path(out)))
 
 
 def read_tokens(file: Path | str) -> list[str]:

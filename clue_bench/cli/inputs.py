@@ -266,6 +266,25 @@ def extend(
     show(extend_vocabulary(model, listed, out=out), as_json=json)
 
 
+@vocab.command(
+    cls=Verb, epilog="Example: clue-bench vocab exchange bert-base-chinese --vocab small.txt --out bert-base-small"
+)
+def exchange(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help=MODEL)],
+    vocab: Annotated[Path, typer.Option(metavar="FILE", help="The new vocab.txt, from vocab train or vocab prune.")],
+    out: Folder,
+    json: Json = False,
+) -> None:
+    """Give a model another vocabulary, to make it smaller, or fit for your text; write the model.
+
+    Tokens that it has already keep their rows; others start as the mean of the rows of their pieces. Then continue the
+    pretraining: clue-bench corpus build TEXT --vocab OUT, and clue-bench pretrain --from OUT.
+    """
+    from clue_bench.api.checkpoints import exchange_vocabulary
+
+    show(exchange_vocabulary(model, vocab, out=out), as_json=json)
+
+
 @corpus.command(
     cls=Verb, epilog="Example: clue-bench corpus build part-000.txt.xz --vocab clue_vocab_8021.txt --out corpus"
 )

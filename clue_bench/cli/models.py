@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -200,11 +200,15 @@ def convert(
     vocab: Annotated[
         Path | None, typer.Option(metavar="FILE", help="vocab.txt, or the .model of sentencepiece.")
     ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16", "bfloat16"],
+        typer.Option(help="What the numbers are stored as; half the bytes round the weights."),
+    ] = "float32",
     json: Json = False,
 ) -> None:
     """Convert a checkpoint without changing its outputs.
 
-    --from hf --to hf cleans one.
+    --from hf --to hf cleans one, or halves it with --dtype.
 
     Example: clue-bench convert bert_tiny.bin tiny --from uer --config tiny_config.json --vocab google_zh_vocab.txt
     """
@@ -217,6 +221,7 @@ def convert(
         target_kind=target_kind.value,
         config=config,
         vocabulary=vocab,
+        dtype=dtype,
     )
     if json:
         print_json(converted.to_json())

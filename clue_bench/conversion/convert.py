@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clue_bench.conversion.huggingface import read_huggingface
-from clue_bench.conversion.model import Dropped, DroppedGroup, Model, Source, grouped, verify
+from clue_bench.conversion.model import Dropped, DroppedGroup, Model, Source, grouped, rounding_notes, verify
 from clue_bench.conversion.paddle import find_pdparams, read_paddlenlp
 from clue_bench.conversion.tensorflow import find_checkpoint, read_tensorflow
 from clue_bench.conversion.to_uer import UER_WEIGHTS, to_uer, write_uer
@@ -25,7 +25,7 @@ from clue_bench.versions import describe_code, describe_packages, now
 from clue_bench.vocab import TOKENIZER_FILES, Vocabulary, read_vocabulary
 from clue_bench.weights.exported import check_export
 from clue_bench.weights.hf_config import claimed_class
-from clue_bench.weights.read import WEIGHTS
+from clue_bench.weights.read import WEIGHTS, StoredType
 
 SourceKind = Literal["uer", "tf", "hf", "paddle"]
 TargetKind = Literal["hf", "uer"]
@@ -121,14 +121,18 @@ def convert(
     target_kind: TargetKind = "hf",
     config: Path | None = None,
     vocabulary: Path | None = None,
+    stored_as: StoredType = "float32",
 ) -> Conversion:
     """Convert the checkpoint `path` into the new folder `destination`.
 
     `config` is the configuration the model was trained with, `vocabulary` its vocab.txt or sentencepiece .model; a
-    TensorFlow checkpoint or a Hugging Face folder brings its own. Raises ClueBenchError if `destination` exists, the
+    TensorFlow checkpoint or a Hugging Face folder brings its own. `stored_as` halves the file of a Hugging Face folder;
+    what reads it computes in float32 all the same. Raises ClueBenchError if `destination` exists, the
     source cannot be read safely, or something in it would be lost or contradicts the rest.
     """
     _refuse_existing(destination)
+    if target_kind == "uer" and stored_as != "float32":
+        raise ClueBenchError(f"--dtype {stored_as}: UER-py's layout is float32", "leave out --dtype")
     tokens = _vocabulary(path, source_kind, vocabulary)
     is_copied = source_kind == "hf" and vocabulary is None and bool(tokens.refusal)
     if target_kind == "hf" and not is_copied:
@@ -137,7 +141,7 @@ def convert(
     verify(model)
     uer = to_uer(model) if target_kind == "uer" else None
     dropped = (*model.dropped, *(uer.dropped if uer else ()))
-    notes = (*model.notes, *(uer.notes if uer else ()))
+    notes = (*model.notes, *(uer.notes if uer else ()), *rounding_notes(model.tensors, stored_as))
     provenance = _provenance(model, dropped, notes, source_kind=source_kind, target_kind=target_kind)
     if uer is None:
         positions = model.config.get("max_position_embeddings", model.config.get("n_positions"))
@@ -149,6 +153,7 @@ def convert(
             max_length=positions if isinstance(positions, int) else 512,
             provenance=provenance,
             save_tokenizer=partial(_copy_tokenizer, find_folder(path)) if is_copied else None,
+            stored_as=stored_as,
         )
         if not is_copied:
             checked = check_export(destination, tokens, lines_of_text())

@@ -1,7 +1,7 @@
-"""Add tokens to a model's vocabulary: words of a domain, marks like [E1].
+"""Add tokens to a model's vocabulary: words of a domain, marks like [E1]; or give it another vocabulary.
 
-Input: a checkpoint of Hugging Face or ours with a WordPiece vocabulary, and new tokens. Output: a folder with the same
-model, in which each new token has an id and a row that starts as the mean of the rows of its pieces.
+Input: a checkpoint of Hugging Face or ours with a WordPiece vocabulary, and new tokens or a vocabulary. Output: a
+folder with the same model, in which each new token has an id and a row: the mean of those of its pieces at first.
 
 A token that the tokenizer would cut (a Chinese word, a mark) is written as an added token, which is found in a text
 before it is cut; one that it leaves whole (a lower-case word) becomes a line of the vocabulary. Marks in brackets are
@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from clue_bench.doors.checkpoint import CONFIG, Checkpoint, base_name, read_checkpoint, write_folder
 from clue_bench.errors import ClueBenchError
-from clue_bench.vocab import CONTINUATION, AddedToken, Vocabulary
+from clue_bench.vocab import CONTINUATION, AddedToken, Vocabulary, read_vocabulary
 from clue_bench.weights import names
 from clue_bench.weights.read import read_config
-from clue_bench.weights.rows import with_rows
+from clue_bench.weights.rows import exchanged_rows, with_rows
 
 
 class NewToken(NamedTuple):
@@ -46,20 +46,7 @@ def extend(model: Path | str, texts: Sequence[str], *, out: Path) -> Extension:
 
     Raises ClueBenchError for a vocabulary of another kind, a token that no text gives, or a folder that is in use.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ClueBenchError(f"{out}: exists and is not empty", "give another --out")
-    start = read_checkpoint(model)
-    if start.vocabulary.kind != "wordpiece":
-        raise ClueBenchError(
-            f"{start.folder}: a sentencepiece vocabulary, whose pieces are part of its model",
-            "give a model with a vocab.txt",
-        )
-    values = read_config(start.folder / CONFIG)
-    if values.get("model_type") != start.config.family:
-        raise ClueBenchError(
-            f"{start.folder}: {start.notes[0] if start.notes else 'config.json names another family'}",
-            f"run clue-bench convert {start.folder} DST --from hf first, and give DST",
-        )
+    start, values = _open(model, out)
     present = tuple(text for text in dict.fromkeys(texts) if text in start.vocabulary.ids)
     new = [text for text in dict.fromkeys(texts) if text not in start.vocabulary.ids]
     if not new:
@@ -86,6 +73,76 @@ def extend(model: Path | str, texts: Sequence[str], *, out: Path) -> Extension:
     return Extension(out, tokens, present, start.config.vocab_size, rows, start.notes)
 
 
+class Exchange(NamedTuple):
+    """What `exchange` wrote. `tokens` are those that the model did not have; `left_out` counts those it has no more."""
+
+    folder: Path
+    shared: int
+    tokens: tuple[NewToken, ...]
+    left_out: int
+    rows_before: int
+    rows: int
+    notes: tuple[str, ...]
+
+
+def exchange(model: Path | str, vocabulary: Path, *, out: Path) -> Exchange:
+    """Write `model` with another WordPiece vocabulary into the new folder `out` (Gee et al. 2022: vocabulary transfer).
+
+    Tokens that both have keep their rows, the others start as the mean of the rows of their pieces. Raises
+    ClueBenchError as `extend`, and if the vocabulary lacks a token that the model cannot do without.
+    """
+    start, values = _open(model, out)
+    old, new = start.vocabulary, read_vocabulary(vocabulary)
+    if new.kind != "wordpiece":
+        raise ClueBenchError(f"{vocabulary}: a sentencepiece model, expected a vocab.txt", "give a vocab.txt")
+    if new.rules._replace(added=()) != old.rules._replace(added=()):
+        raise ClueBenchError(
+            f"{vocabulary}: cuts text by other rules than the model's ({new.rules} instead of {old.rules})",
+            "give a vocabulary that lower-cases as the model's does",
+        )
+    missing = [text for text in new.tokens if text not in old.ids]
+    pieces = _pieces(missing, old)
+    rows = [[old.ids[text]] if text in old.ids else pieces[text] for text in new.tokens]
+    tokens = tuple(
+        NewToken(text, new.ids[text], tuple(old.tokens[piece] for piece in pieces[text]), is_added=False)
+        for text in missing
+    )
+    write_folder(
+        out,
+        names.to_hugging_face(exchanged_rows(start.tensors, rows), replace(start.config, vocab_size=len(new))),
+        config={**values, "vocab_size": len(new), "pad_token_id": new.pad},
+        vocabulary=new,
+        max_length=start.config.max_positions,
+        provenance={
+            **_kept_provenance(start),
+            "vocabulary_exchanged": {"shared": len(new) - len(missing), "from_pieces": len(missing)},
+            "vocabulary_sha256": new.sha256,
+            "exchanged_from_sha256": start.sha256,
+        },
+    )
+    shared = len(new) - len(missing)
+    return Exchange(out, shared, tokens, len(old) - shared, start.config.vocab_size, len(new), start.notes)
+
+
+def _open(model: Path | str, out: Path) -> tuple[Checkpoint, dict[str, Any]]:
+    """Return a model with a WordPiece vocabulary, and its config.json. Raises ClueBenchError."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ClueBenchError(f"{out}: exists and is not empty", "give another --out")
+    start = read_checkpoint(model)
+    if start.vocabulary.kind != "wordpiece":
+        raise ClueBenchError(
+            f"{start.folder}: a sentencepiece vocabulary, whose pieces are part of its model",
+            "give a model with a vocab.txt",
+        )
+    values = read_config(start.folder / CONFIG)
+    if values.get("model_type") != start.config.family:
+        raise ClueBenchError(
+            f"{start.folder}: {start.notes[0] if start.notes else 'config.json names another family'}",
+            f"run clue-bench convert {start.folder} DST --from hf first, and give DST",
+        )
+    return start, values
+
+
 def _is_cut(text: str, vocabulary: Vocabulary) -> bool:
     """Return whether the tokenizer cuts the text before it looks words up. Raises ClueBenchError for a strange one."""
     if not text.strip() or text != text.strip() or "\n" in text or text.startswith(CONTINUATION):
@@ -99,10 +156,13 @@ def _is_cut(text: str, vocabulary: Vocabulary) -> bool:
 
 
 def _pieces(texts: Sequence[str], vocabulary: Vocabulary) -> dict[str, list[int]]:
-    found = vocabulary.encoder(special_tokens=False).ids(list(texts))
-    return {
-        text: [piece for piece in ids if piece != vocabulary.unknown] for text, ids in zip(texts, found, strict=True)
-    }
+    """Return the ids of what each token is now cut into, without unknown ones; "##ing" as within a word."""
+    found = vocabulary.encoder(special_tokens=False).ids([text.removeprefix(CONTINUATION) for text in texts])
+    pieces = {text: [one for one in ids if one != vocabulary.unknown] for text, ids in zip(texts, found, strict=True)}
+    for text, ids in pieces.items():
+        if text.startswith(CONTINUATION) and ids:
+            ids[0] = vocabulary.ids.get(CONTINUATION + vocabulary.tokens[ids[0]], ids[0])
+    return pieces
 
 
 def _extended(vocabulary: Vocabulary, new: Sequence[str], added: Sequence[str]) -> Vocabulary:
@@ -123,16 +183,19 @@ def _check(vocabulary: Vocabulary, new: Sequence[str]) -> None:
 
 
 def _provenance(start: Checkpoint, tokens: Sequence[NewToken]) -> Mapping[str, Any]:
-    kept = {key: value for key, value in start.provenance.items() if key != "weights_sha256"}
-    named = {} if isinstance(kept.get("recipe"), dict) else {"model": base_name(start.folder, start.provenance)}
-    earlier = kept.get("extended")
+    earlier = start.provenance.get("extended")
     added = [
         {"token": token.text, "id": token.id, "mean_of": list(token.pieces), "is_added": token.is_added}
         for token in tokens
     ]
     return {
-        **kept,
-        **named,
+        **_kept_provenance(start),
         "extended": [*(earlier if isinstance(earlier, list) else []), *added],
         "extended_from_sha256": start.sha256,
     }
+
+
+def _kept_provenance(start: Checkpoint) -> dict[str, Any]:
+    """Return what the model's provenance says, and its name."""
+    kept = {key: value for key, value in start.provenance.items() if key != "weights_sha256"}
+    return kept if isinstance(kept.get("recipe"), dict) else {**kept, "model": base_name(start.folder, kept)}

@@ -12,6 +12,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -21,7 +22,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.weights.hf_classes import build, shapes_of
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.names import why_dead
-from clue_bench.weights.read import Weights
+from clue_bench.weights.read import StoredType, Weights
 
 TIED = "second copy of a tied tensor"
 PADDING = "segment row of padding, kept in provenance.json"
@@ -176,3 +177,25 @@ def verify(model: Model, built: PreTrainedModel | None = None) -> None:
                 f"{where}: {one} has no place in {name} by the configuration",
                 "give the configuration that belongs to these weights",
             )
+
+
+def rounding_notes(tensors: Mapping[str, Tensor], stored_as: StoredType) -> list[str]:
+    """Return a note on what storing `tensors` as `stored_as` rounds; none where it changes nothing.
+
+    Raises ClueBenchError that names a tensor whose numbers are too large for it.
+    """
+    kept = getattr(torch, stored_as)
+    error, size = 0.0, 0.0
+    for name, tensor in tensors.items():
+        if not tensor.is_floating_point():
+            continue
+        exact = tensor.float()
+        rounded = exact.to(kept).float()
+        if not bool(rounded.isfinite().all()):
+            raise ClueBenchError(
+                f"{name}: {float(exact.abs().max()):g} is too large for {stored_as}", "give --dtype bfloat16"
+            )
+        error += float((rounded - exact).double().square().sum())
+        size += float(exact.double().square().sum())
+    share = (error / size) ** 0.5 if size else 0.0
+    return [f"stored as {stored_as}: rounded by {share:.1e} of the weights' norm; computes in float32"] if share else []

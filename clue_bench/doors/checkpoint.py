@@ -2,7 +2,8 @@
 
 Format. A folder with
 
-    config.json, model.safetensors                       Hugging Face layout, fp32
+    config.json, model.safetensors                       Hugging Face layout, fp32 (a shipped or converted one may
+                                                         store halves; config.json says fp32, in which it computes)
     vocab.txt, tokenizer.json, tokenizer_config.json     loads as `BertTokenizer`; for word models spiece.model
                                                          instead of the first two, which loads as `AlbertTokenizer`
     generation_config.json                               of GPT2: special tokens, and that [UNK] is never written
@@ -28,10 +29,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from clue_bench import files
+from clue_bench.cards import builtin_folder
 from clue_bench.doors.hub import hub_copy
 from clue_bench.doors.records import CHECKPOINT, is_running, read_record, record_paths
 from clue_bench.errors import ClueBenchError
@@ -41,7 +44,7 @@ from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
 from clue_bench.weights import hf_config, names
 from clue_bench.weights.read import CONFIG as CONFIG
 from clue_bench.weights.read import WEIGHTS as WEIGHTS
-from clue_bench.weights.read import read_config, read_object, read_weights, weight_files
+from clue_bench.weights.read import StoredType, read_config, read_object, read_weights, weight_files
 
 PROVENANCE = "provenance.json"
 GENERATION = "generation_config.json"
@@ -144,6 +147,7 @@ def write_folder(
     max_length: int,
     provenance: Mapping[str, Any],
     save_tokenizer: Callable[[Path], None] | None = None,
+    stored_as: StoredType = "float32",
 ) -> str:
     """Write a checkpoint folder from `tensors` and `config` that are already in the Hugging Face layout.
 
@@ -159,7 +163,8 @@ def write_folder(
             vocabulary.save(temporary, max_length=max_length, has_segments=config.get("model_type") != "gpt2")
         else:
             save_tokenizer(temporary)
-        plain = {name: tensor.detach().cpu().float().contiguous() for name, tensor in tensors.items()}
+        stored = getattr(torch, stored_as)
+        plain = {name: tensor.detach().cpu().to(stored).contiguous() for name, tensor in tensors.items()}
         save_file(plain, temporary / WEIGHTS, metadata={"format": "pt"})
 
     return fill_folder(folder, fill, provenance=provenance)
@@ -214,10 +219,17 @@ def weights_sha256(folder: Path) -> str | None:
     return files.sha256(*found) if found else None
 
 
-def find_folder(model: str | Path) -> Path:
-    """Return the checkpoint folder that `model` names: itself, a run's checkpoint/, or the copy of a hub model.
+def shipped_models() -> dict[str, Path]:
+    """Return the folders of the models that come with the package, by name."""
+    found = sorted((builtin_folder("pretrain") / "checkpoints").glob(f"*/{CONFIG}"))
+    return {path.parent.name: path.parent for path in found}
 
-    Raises ClueBenchError if it is none of these, or the hub cannot be reached.
+
+def find_folder(model: str | Path) -> Path:
+    """Return the checkpoint folder that `model` names.
+
+    This is itself, a run's checkpoint/, a model that comes with the package (unless a folder here has its name), or
+    the copy of a hub model. Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
     path = Path(model)
     if (path / CHECKPOINT / CONFIG).is_file():
@@ -236,6 +248,8 @@ def find_folder(model: str | Path) -> Path:
         )
     if path.exists() or path.with_name(f"{path.name}.index").is_file():
         raise ClueBenchError(*_no_folder(path))
+    if str(model) in (shipped := shipped_models()):
+        return shipped[str(model)]
     if not HUB_ID.fullmatch(str(model)):
         raise ClueBenchError(
             f"{model}: no such folder, expected a checkpoint folder",
@@ -327,7 +341,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     return Checkpoint(
         folder=folder,
         config=config,
-        tensors=names.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])),
+        tensors={
+            name: tensor.float() if tensor.is_floating_point() else tensor  # whatever they are stored as
+            for name, tensor in names.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])).items()
+        },
         vocabulary=vocabulary,
         provenance=read_provenance(folder),
         sha256=weights_sha256(folder) or "",

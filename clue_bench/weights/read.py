@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import torch
@@ -55,6 +55,10 @@ _TYPES = {
     **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
     **{f"U{bits}": f"uint{bits}" for bits in (8, 16, 32, 64)},
 }
+
+
+StoredType = Literal["float32", "float16", "bfloat16"]
+"""What the numbers of a checkpoint are stored as. Whatever it is, ours and transformers compute in float32."""
 
 
 @dataclass(frozen=True)

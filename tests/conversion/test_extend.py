@@ -130,3 +130,47 @@ def test_appended_lines_of_a_vocabulary_lead_to_extend(
     with pytest.raises(ClueBenchError, match="differ in 1 token") as caught:
         cb.pretrain(start=model, corpus=corpus, out=tmp_path / "run", tracker="none")
     assert f"clue-bench vocab extend {model} --token '中国'" in caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def exchanged(model: Path, vocabulary_file: Path) -> Path:
+    """The model with half of its Chinese characters, in another order, and with tokens that it did not have."""
+    tokens = vocabulary_file.read_text(encoding="utf-8").splitlines()
+    special, rest = [t for t in tokens if t.startswith("[")], [t for t in tokens if not t.startswith("[")]
+    file = model.parent / "other.txt"
+    file.write_text("\n".join([*special, *reversed(rest), "aba", "##ab", "㋿"]), encoding="utf-8")
+    return cb.exchange_vocabulary(model, file, out=model.parent / "exchanged").folder
+
+
+def test_tokens_of_both_vocabularies_keep_their_rows_and_others_get_those_of_their_pieces(
+    model: Path, exchanged: Path
+) -> None:
+    before, after = read_checkpoint(model), read_checkpoint(exchanged)
+    old, new = before.tensors[WORD], after.tensors[WORD]
+    was, now = before.vocabulary.ids, after.vocabulary.ids
+    assert len(new) == len(now)
+    for text in set(was) & set(now):
+        assert torch.equal(new[now[text]], old[was[text]])
+    torch.testing.assert_close(new[now["aba"]], (old[was["a"]] + old[was["##b"]] + old[was["##a"]]) / 3)
+    torch.testing.assert_close(new[now["##ab"]], (old[was["##a"]] + old[was["##b"]]) / 2)
+    torch.testing.assert_close(new[now["㋿"]], old.mean(0))
+    assert after.provenance["vocabulary_exchanged"]["from_pieces"] == 3
+
+
+def test_a_model_with_another_order_of_tokens_gives_the_same_logits(model: Path, exchanged: Path) -> None:
+    text, logits = "中国人", []
+    for folder in (model, exchanged):
+        loaded = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        with torch.no_grad():
+            found = loaded(**tokenizer(text, return_tensors="pt")).logits[0]
+        logits.append(found[:, tokenizer.convert_tokens_to_ids(["中", "国", "人", "a"])])
+    torch.testing.assert_close(logits[0], logits[1])
+
+
+def test_a_vocabulary_of_another_kind_is_refused(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nA\n", encoding="utf-8")
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": False}), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="by other rules"):
+        cb.exchange_vocabulary(model, tmp_path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from clue_bench.conversion.convert import convert
+from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
 
 SIZES = {"vocab_size": 90, "hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -194,3 +195,39 @@ def test_rows_that_pad_the_embedding_are_kept_and_counted(tmp_path):
         converted = convert(folder, tmp_path / target, source_kind="hf", target_kind=target)
         assert "6 of the 96 embedding rows have no token: padding, kept" in converted.notes
     assert load_file(tmp_path / "hf" / "model.safetensors")["bert.embeddings.word_embeddings.weight"].shape[0] == 96
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_halves_are_stored_and_said_and_computed_with_in_float32(dtype, hub, inputs, tmp_path):
+    from transformers import BertForMaskedLM
+
+    folder, model = hub()
+    whole = convert(folder, tmp_path / "whole", source_kind="hf")
+    report = convert(folder, tmp_path / "half", source_kind="hf", stored_as=dtype)
+    assert report.bytes_after < whole.bytes_after * 0.6
+    assert f"stored as {dtype}" in report.notes[-1]
+    assert {tensor.dtype for tensor in load_file(tmp_path / "half" / "model.safetensors").values()} == {
+        getattr(torch, dtype)
+    }
+    found = BertForMaskedLM.from_pretrained(tmp_path / "half")
+    assert found.dtype == torch.float32
+    difference = (logits(found, inputs) - logits(model, inputs)).abs().max()
+    assert 0 < difference < 0.05
+    assert read_checkpoint(tmp_path / "half").tensors["encoder.embeddings.word.weight"].dtype == torch.float32
+
+
+def test_numbers_too_large_for_halves_are_refused(hub, tmp_path):
+    folder, _ = hub()
+    weights = torch.load(folder / "pytorch_model.bin", weights_only=True)
+    weights["bert.embeddings.LayerNorm.bias"][0] = 1e6
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ClueBenchError, match="too large for float16"):
+        convert(folder, tmp_path / "half", source_kind="hf", stored_as="float16")
+    assert not (tmp_path / "half").exists()
+    assert convert(folder, tmp_path / "other", source_kind="hf", stored_as="bfloat16").notes
+
+
+def test_uer_knows_no_halves(hub, tmp_path):
+    folder, _ = hub()
+    with pytest.raises(ClueBenchError, match="layout is float32"):
+        convert(folder, tmp_path / "half", source_kind="hf", target_kind="uer", stored_as="float16")

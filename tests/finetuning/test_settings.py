@@ -28,13 +28,17 @@ def defaults(train_rows=53_360, *, task="tnews", sizes=None):
 
 
 @pytest.mark.parametrize(
-    ("layers", "hidden", "rate"),
-    [(2, 128, 3e-4), (4, 128, 3e-4), (3, 312, 1e-4), (4, 768, 1e-4), (6, 384, 3e-5), (12, 768, 3e-5), (24, 1024, 2e-5)],
+    ("layers", "hidden", "rate", "epochs"),
+    [
+        *[(2, 128, 3e-4, 5), (4, 256, 3e-4, 5), (3, 312, 3e-4, 5), (4, 312, 1e-4, 5), (6, 256, 1e-4, 5)],
+        *[(12, 256, 1e-4, 5), (8, 512, 1e-4, 5), (4, 768, 1e-4, 5), (6, 768, 3e-5, 3), (12, 768, 3e-5, 3)],
+        (24, 1024, 2e-5, 3),
+    ],
 )
-def test_narrower_and_shallower_models_learn_faster(layers, hidden, rate):
+def test_smaller_models_learn_faster_and_longer_however_deep(layers, hidden, rate, epochs):
     found = defaults(sizes=model(layers, hidden))
     assert found["learning_rate"] == rate
-    assert found["epochs"] == (5 if layers <= 4 else 3)
+    assert found["epochs"] == epochs
 
 
 @pytest.mark.parametrize("sizes", [model(2, 128), model(12, 768)], ids=["tiny", "base"])
