@@ -58,16 +58,17 @@ class _Commands(Group):
         with _until_the_reader_goes():
             return super().parse_args(ctx, args)
 
-    def main(self, args: Any = None, *, standalone_mode: bool = True, **others: Any) -> Any:
+    def main(self, *args: Any, **others: Any) -> Any:
         """Run a command; words that it does not take are an error like any other, with exit code 2."""
+        is_alone = others.get("standalone_mode", True)
         try:
-            code = super().main(args, standalone_mode=False, **others)
+            code = super().main(*args, **{**others, "standalone_mode": False})
         except typer.TyperException as error:
-            if not standalone_mode:
+            if not is_alone:
                 raise
             _complain("error:", *complaint(error))
             sys.exit(2)
-        if standalone_mode:
+        if is_alone:
             sys.exit(code or 0)
         return code
 
