@@ -5,6 +5,9 @@ Any other exception that reaches the command line is a bug in clue-bench and is 
 """
 
 import difflib
+import os
+import re
+import traceback
 from collections.abc import Iterable
 
 AGAIN = "type the same command again: it continues"
@@ -24,6 +27,15 @@ class ClueBenchError(Exception):
         self.hint = hint
 
 
+_READS_VARIABLE = re.compile(r"""(?:environ(?:\.get)?|getenv)[\[(]\s*["'](\w+)["']""")
+_EXPECTED = {
+    "invalid literal for int": "a whole number",
+    "could not convert string to float": "a number",
+    "No such file": "a file or folder that is there",
+}
+"""What is expected of an environment variable, by what Python says of another value."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A keyboard interrupt that says what was interrupted and how to continue."""
 
@@ -38,3 +50,23 @@ def nearest(name: str, known: Iterable[str]) -> str:
     choices = sorted(known)
     close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(choices) or '(none)'}"
+
+
+def about_environment(error: Exception) -> ClueBenchError | None:
+    """Return the error that names the environment variable which `error` comes of, None if it comes of none.
+
+    Libraries read many variables, most when they are imported, and say of a bad value neither whose it is nor where it
+    came from. The line that read it stands among the last in the traceback.
+    """
+    if not isinstance(error, (ValueError, OSError)):
+        return None
+    for frame in reversed(traceback.extract_tb(error.__traceback__)[-3:]):
+        found = _READS_VARIABLE.search(frame.line or "")
+        if found and found[1] in os.environ:
+            name, reason = found[1], str(error)
+            expected = next((what for start, what in _EXPECTED.items() if start in reason), "")
+            problem, example = (f"expected {expected}", f", or export it with {expected}") if expected else (reason, "")
+            return ClueBenchError(
+                f"the environment variable {name} is {os.environ[name]!r}, {problem}", f"type unset {name}{example}"
+            )
+    return None

@@ -24,7 +24,7 @@ from clue_bench.cli import inputs, models, results
 from clue_bench.cli.generation import generate
 from clue_bench.cli.help import Group, RecipeVerb, SettingsVerb, Verb, complaint
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
-from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.errors import ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
 from clue_bench.language import Language, is_chinese, language_of_locale, translated, using
 
@@ -146,14 +146,22 @@ def _run() -> None:
     except ClueBenchError as error:
         _complain("error:", error.message, error.hint)
         sys.exit(1)
-    except OSError as error:
+    except Exception as error:  # noqa: BLE001  the last resort
+        _explain(error)
+
+
+def _explain(error: Exception) -> None:
+    """Print what is known of an exception that is none of ours and exit, with 3 if it is our fault."""
+    if known := about_environment(error):
+        _complain("error:", known.message, known.hint)
+        sys.exit(1)
+    if isinstance(error, OSError):
         hint = FREE_SPACE if error.errno in DISK_IS_FULL else "check the path"
         _complain("error:", f"{error.filename or 'a file'}: {error.strerror or error}", hint)
         sys.exit(1)
-    except Exception:  # noqa: BLE001  the last resort: say that it is our fault, and exit with 3
-        typer.echo(traceback.format_exc(), err=True)
-        typer.echo("This is a bug in clue-bench: please report it with the lines above.", err=True)
-        sys.exit(3)
+    typer.echo("".join(traceback.format_exception(error)), err=True)
+    typer.echo("This is a bug in clue-bench: please report it with the lines above.", err=True)
+    sys.exit(3)
 
 
 def _language(arguments: list[str]) -> Language:

@@ -21,6 +21,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary, read_vocabulary
 from clue_bench.weights import names
+from clue_bench.weights.as_bert import as_bert
 from clue_bench.weights.hf_classes import build, shapes_of
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.read import CONFIG, PICKLE, WEIGHTS, open_files, read_config, weight_files
@@ -78,12 +79,8 @@ def _as_bert(
 ) -> tuple[dict[str, Tensor], dict[str, Any], list[str]]:
     """Return today's names, and call BERT weights bert where config.json says roberta."""
     values, notes = dict(values), []
-    if names.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in live.items()}):
-        live = {re.sub(r"^roberta\.", "bert.", name): tensor for name, tensor in live.items()}
-        values |= {"model_type": "bert", "pad_token_id": vocabulary.pad}
-        values["architectures"] = [claimed_class(values).replace("Roberta", "Bert")] if claimed_class(values) else []
-        for key in ("bos_token_id", "eos_token_id"):  # BERT's configuration has none, RoBERTa's are other tokens here
-            values.pop(key, None)
+    if values.get("model_type") == "roberta" and (found := as_bert(values, live)):
+        values, live = found.values | {"pad_token_id": vocabulary.pad}, found.tensors
         notes.append("config.json says roberta, the weights are BERT's (two segments): written as bert")
     family = str(values.get("model_type"))
     return {names.todays(name, family): tensor for name, tensor in live.items()}, values, notes

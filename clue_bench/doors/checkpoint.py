@@ -42,6 +42,7 @@ from clue_bench.models.config import ModelConfig
 from clue_bench.numbers import article, counted
 from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
 from clue_bench.weights import hf_config, names
+from clue_bench.weights.as_bert import as_bert
 from clue_bench.weights.read import CONFIG as CONFIG
 from clue_bench.weights.read import WEIGHTS as WEIGHTS
 from clue_bench.weights.read import StoredType, read_config, read_object, read_weights, weight_files
@@ -319,10 +320,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     names.refuse_nezha(values, tensors, where=folder)
     vocabulary = checkpoint_vocabulary(folder)
     notes: tuple[str, ...] = ()
-    if names.is_bert_called_roberta(values, {name: tuple(tensor.shape) for name, tensor in tensors.items()}):
-        values = {**values, "model_type": "bert"}
-        tensors = {re.sub(r"^roberta\.", "bert.", name): tensor for name, tensor in tensors.items()}
-        notes = (f"{folder / CONFIG} says roberta, the weights are BERT's (two segments, WordPiece): read as BERT",)
+    if renamed := as_bert(values, tensors):
+        values, tensors, note = renamed
+        notes = (f"{folder / CONFIG} {note}",)
     config = hf_config.model_config(values, where=str(folder / CONFIG))
     if len(vocabulary) > config.vocab_size:
         raise ClueBenchError(
@@ -394,7 +394,7 @@ def stated_positions(provenance: Mapping[str, Any]) -> int | None:
 
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:
     """Return the vocabulary of a checkpoint folder. Raises ClueBenchError if it has none that we can read."""
-    if any((folder / name).is_file() for name in ("vocab.txt", "spiece.model", "tokenizer.json")):
+    if any((folder / name).is_file() for name in ("vocab.txt", "spiece.model", "tokenizer.json", "merges.txt")):
         return read_vocabulary(folder)
     raise ClueBenchError(
         f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json", "copy the tokenizer beside the weights"

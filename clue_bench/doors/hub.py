@@ -8,10 +8,11 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import ClueBenchError, about_environment
 from clue_bench.files import DISK_IS_FULL
 
 HUB = "https://huggingface.co"
+PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 # What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
 _FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]
 _PICKLES = ["pytorch_model*.bin", "pytorch_model*.json"]
@@ -36,11 +37,38 @@ def hub_address() -> str:
     return given.rstrip("/")
 
 
+def check_proxies() -> None:
+    """Raise ClueBenchError for a proxy of the environment that is no address."""
+    for name, given in _proxies().items():
+        try:
+            parts = urlsplit(given if "://" in given else f"http://{given}")
+            is_address = bool(parts.hostname) and parts.scheme in PROXY_SCHEMES and parts.port != 0
+        except ValueError:  # a port that is no number, or half of an IPv6 address
+            is_address = False
+        if not is_address:
+            raise ClueBenchError(
+                f"the environment variable {name} is {_without_password(given)!r}, expected the address of a proxy",
+                f"export {name}=http://HOST:PORT or socks5://HOST:PORT, or type unset {name}",
+            )
+
+
+def _without_password(address: str) -> str:
+    scheme, slashes, rest = address.rpartition("://")
+    return f"{scheme}{slashes}{rest.rpartition('@')[2]}"
+
+
+def _proxies() -> dict[str, str]:
+    """Return the variables that name a proxy: name → value."""
+    wanted = {f"{kind}_proxy" for kind in ("http", "https", "all")}
+    return {name: value for name, value in os.environ.items() if name.lower() in wanted and value.strip()}
+
+
 def hub_copy(model: str) -> Path:
     """Return the folder where a model of the hub is cached. Raises ClueBenchError if the hub cannot be reached."""
     address = HUB
     try:
         address = hub_address()
+        check_proxies()
 
         from huggingface_hub import snapshot_download  # imported, it reads its settings
 
@@ -51,6 +79,8 @@ def hub_copy(model: str) -> Path:
     except (OSError, ValueError, ImportError) as error:  # of the hub's library, and of what it reads from environment
         if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
             raise
+        if known := about_environment(error):
+            raise known from error
         reason = " ".join(str(error).split()).partition(" An error happened while")[0][:200].rstrip(". ")
         raise ClueBenchError(
             f"{model}: no folder here, and the Hugging Face hub did not give it: {reason or type(error).__name__}",
@@ -63,8 +93,9 @@ def _hint(reason: str, address: str) -> str:
         return "run pip install socksio, or set HTTPS_PROXY to an HTTP proxy: http://HOST:PORT"
     if "proxy" in reason.lower():
         return "set HTTPS_PROXY (and ALL_PROXY) to http://HOST:PORT or socks5://HOST:PORT, or unset it"
-    other = "HF_ENDPOINT a mirror: https://hf-mirror.com" if address == HUB else f"and HF_ENDPOINT is {address}"
+    used = " and ".join(f"{name}={_without_password(value)}" for name, value in _proxies().items())
+    proxy = f"is the proxy right, {used}?" if used else "HTTPS_PROXY names a proxy"
+    other = "HF_ENDPOINT names a mirror: https://hf-mirror.com" if address == HUB else f"HF_ENDPOINT is {address}"
     return (
-        f"give a hub id while online (HTTPS_PROXY names a proxy, {other}), or a checkpoint folder, such as one "
-        "downloaded from ModelScope"
+        f"give a hub id while online ({proxy}; {other}), or a checkpoint folder, such as one downloaded from ModelScope"
     )

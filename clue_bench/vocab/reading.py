@@ -54,6 +54,11 @@ def _read_folder(folder: Path) -> Vocabulary:
         pieces = _read_sentencepiece(sentencepiece)
         return replace(pieces, refusal=_sentencepiece_refusal(folder) or pieces.refusal)
     if not wordpiece.is_file() and not (folder / JSON).is_file():
+        if (folder / "merges.txt").is_file():
+            raise ClueBenchError(
+                f"{folder}: a tokenizer of byte pairs (vocab.json, merges.txt), which corpora are not built with",
+                f"give a model with a {WORDPIECE_FILE} or {SENTENCEPIECE_FILE}; finetune and generate take this one",
+            )
         raise ClueBenchError(
             f"{folder}: no such vocabulary: neither {WORDPIECE_FILE}, {SENTENCEPIECE_FILE} nor {JSON}",
             "give a folder that holds one of them",

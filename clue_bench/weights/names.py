@@ -373,21 +373,6 @@ def refuse_nezha(values: Mapping[str, Any], found: Iterable[str], *, where: obje
         )
 
 
-def is_bert_called_roberta(values: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]]) -> bool:
-    """Return whether config.json `values` say roberta, and the weights are BERT's: hub models clue/*, for example.
-
-    A RoBERTa has one segment, and 514 position rows for 512 tokens, the first two for padding.
-    """
-    if values.get("model_type") != "roberta":
-        return False
-
-    def rows(table: str) -> int:
-        tables = [shape for name, shape in shapes.items() if name.endswith(f"embeddings.{table}.weight")]
-        return tables[0][0] if tables and tables[0] else 0
-
-    return rows("token_type_embeddings") == 2 and rows("position_embeddings") % 64 != 2
-
-
 def to_hugging_face(state: Mapping[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return our `state` under the names of the family's classes in `transformers`, with the copies that they keep."""
     renamed = translate(state, config.family, source="ours", target="hf", where="our model")

@@ -22,8 +22,8 @@ from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.training.counter_rng import row_keys
 from clue_bench.training.dropout import DropoutPool
 from clue_bench.vocab import read_vocabulary
+from clue_bench.weights.as_bert import is_bert_called_roberta
 from clue_bench.weights.hf_config import classifier_class, pretraining_class
-from clue_bench.weights.names import is_bert_called_roberta
 
 SIZES = {"layers": 3, "hidden_size": 36, "heads": 6, "feed_forward_size": 52, "max_positions": 40, "dropout": 0.1}
 FAMILIES = {

@@ -1,9 +1,14 @@
 """Models by their id: a loopback server that answers as the Hugging Face hub does."""
 
 import hashlib
+import ipaddress
 import json
+import os
 import shutil
+import socket
+import socketserver
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
@@ -151,3 +156,56 @@ def test_an_id_without_a_network_is_one_clear_line(model, monkeypatch, tmp_path)
     with pytest.raises(ClueBenchError, match=f"{model}: no folder here, and the Hugging Face hub") as caught:
         open_pretrained(model)
     assert "\n" not in caught.value.message
+
+
+class Socks(socketserver.StreamRequestHandler):
+    """A SOCKS5 proxy that connects to wherever it is asked to, and counts."""
+
+    asked: ClassVar[list[str]] = []
+
+    def handle(self):
+        self.rfile.read(self.rfile.read(2)[1])  # version 5, and the ways to say who one is
+        self.wfile.write(b"\x05\x00")  # nobody has to
+        kind = self.rfile.read(4)[3]
+        length = {1: 4, 4: 16}.get(kind) or self.rfile.read(1)[0]
+        host = self.rfile.read(length)
+        name = host.decode() if kind == 3 else str(ipaddress.ip_address(host))
+        port = int.from_bytes(self.rfile.read(2))
+        self.asked.append(name)
+        with socket.create_connection((name, port)) as there:
+            self.wfile.write(b"\x05\x00\x00\x01" + bytes(6))
+            back = threading.Thread(target=self.copied, args=(there.makefile("rb"), self.wfile))
+            back.start()
+            with suppress(OSError):
+                self.copied(self.rfile, there.makefile("wb"))
+                there.shutdown(socket.SHUT_WR)
+            back.join()
+
+    @staticmethod
+    def copied(source, target):
+        with suppress(OSError):
+            while data := source.read1(2**16):
+                target.write(data)
+                target.flush()
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h"])
+def test_a_model_is_fetched_through_a_socks_proxy(hub, monkeypatch, scheme):
+    from huggingface_hub import close_session
+
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    Socks.asked.clear()
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Socks) as proxy:
+        thread = threading.Thread(target=proxy.serve_forever)
+        thread.start()
+        monkeypatch.setenv("ALL_PROXY", f"{scheme}://127.0.0.1:{proxy.server_address[1]}")
+        close_session()  # one that knows of no proxy
+        try:
+            assert open_pretrained("uer/tiny_L-2_H-32").name == "uer-tiny_L-2_H-32"
+        finally:
+            close_session()
+            proxy.shutdown()
+            thread.join()
+    assert set(Socks.asked) == {"127.0.0.1"}
+    assert "model.safetensors" in hub.fetched

@@ -364,29 +364,25 @@ def test_what_is_asked_wrongly_is_an_error_of_the_user(command, pair_folder, arg
     assert message in err
 
 
-def test_a_separator_written_in_a_text_does_not_end_a_bart_model(tmp_path, vocabulary_file):
-    from transformers import BartConfig, BartForSequenceClassification, BertTokenizer
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_an_end_token_written_in_a_text_ends_nothing(encoder_decoder, kind):
+    folder, mark = encoder_decoder(kind)
+    predictor = Predictor.open(folder)
+    rows = [(f"我们{mark}中国",), ("中国",), ("中国", "我们"), (f"{mark}我", f"他{mark}")]
+    together = predictor.predict(rows).rows
+    alone = [predictor.predict([row]).rows[0] for row in rows]
+    for row, same in zip(together, alone, strict=True):
+        one, other = ({score.label: score.probability for score in scores} for scores in (row, same))
+        assert one == pytest.approx(other, abs=1e-4)
 
-    tokenizer = BertTokenizer.from_pretrained(str(vocabulary_file.parent), eos_token="[SEP]")
-    sizes = dict.fromkeys(("encoder_layers", "decoder_layers", "encoder_attention_heads", "decoder_attention_heads"), 1)
-    config = BartConfig(
-        vocab_size=len(tokenizer),
-        d_model=16,
-        encoder_ffn_dim=16,
-        decoder_ffn_dim=16,
-        max_position_embeddings=64,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.cls_token_id,
-        eos_token_id=tokenizer.sep_token_id,
-        decoder_start_token_id=tokenizer.sep_token_id,
-        forced_eos_token_id=None,
-        num_labels=3,
-        **sizes,
-    )
-    BartForSequenceClassification(config).save_pretrained(tmp_path / "bart")
-    tokenizer.save_pretrained(tmp_path / "bart")
-    scores = Predictor.open(tmp_path / "bart").predict([("我们[SEP]中国",), ("中国",)])
-    assert len(scores.rows) == 2
+
+def test_a_model_whose_end_token_no_row_has_is_refused_with_the_one_that_it_has(encoder_decoder):
+    folder, _ = encoder_decoder("bart")
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps({**values, "eos_token_id": 1}), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="reads its answer at token 1") as caught:
+        Predictor.open(folder)
+    assert "set eos_token_id in config.json to 4" in caught.value.hint
 
 
 def test_labels_that_the_task_does_not_have_are_counted_and_stop_nothing(command, pair_folder, tmp_path):

@@ -18,7 +18,7 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.pretraining.continuation import continued_recipe
-from clue_bench.vocab import Vocabulary
+from clue_bench.vocab import Vocabulary, read_vocabulary
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 GPT2_SIZES = {"n_embd": 32, "n_layer": 2, "n_head": 4, "n_positions": 64}
@@ -33,6 +33,9 @@ def model_of(family: str, *, vocab_size: int, bare: bool = False) -> Any:
     if family == "bert":
         config = transformers.BertConfig(**sizes, type_vocab_size=2)
         return transformers.BertModel(config) if bare else transformers.BertForPreTraining(config)
+    if family.startswith("ernie"):
+        config = transformers.ErnieConfig(**sizes, type_vocab_size=4, use_task_id=family == "ernie 3", hidden_act="relu")
+        return transformers.ErnieForMaskedLM(config)
     if family == "albert":
         return transformers.AlbertForMaskedLM(transformers.AlbertConfig(**sizes, embedding_size=16))
     if family == "roformer":
@@ -94,6 +97,25 @@ def test_the_schedule_is_said_and_recorded(
     assert run.record.effective["stage1"]["learning_rate"] == 2e-4
     assert run.record.completed_results.epochs == pytest.approx(2, abs=0.1)
     assert run.record.asked["epochs"] == 2
+
+
+@pytest.mark.parametrize("family", ["ernie 1", "ernie 3"])
+def test_an_ernie_is_the_bert_that_it_computes(made: Any, text_file: Path, tmp_path: Path, family: str) -> None:
+    folder = made(family, padding=36)
+    given = transformers.ErnieForMaskedLM.from_pretrained(folder).eval()
+    with torch.no_grad():
+        for parameter in given.parameters():  # the rows of tasks begin as nothing
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    given.save_pretrained(folder)
+    extended = cb.extend_vocabulary(folder, ["[E1]"], out=tmp_path / "extended")
+    written = transformers.BertForMaskedLM.from_pretrained(extended.folder).eval()
+    ids, segments = torch.tensor([[3, 7, 8, 9, 4]]), torch.tensor([[0, 0, 1, 1, 2]])
+    with torch.no_grad():
+        wanted, found = (model(ids, token_type_ids=segments).logits[..., :76] for model in (given, written))
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)
+    run = continued(folder, text_file, tmp_path)
+    assert run.record.status == "completed"
+    assert transformers.AutoConfig.from_pretrained(run.folder / "checkpoint").vocab_size == given.config.vocab_size
 
 
 def test_heads_that_are_not_trained_are_counted(
@@ -247,6 +269,14 @@ def test_a_finished_run_in_the_folder_leads_to_training_it_on(made: Any, text_fi
     with pytest.raises(ClueBenchError, match="holds another run") as caught:
         continued(folder, text_file, tmp_path, steps=8)
     assert f"--from {run.folder} --corpus {tmp_path / 'corpus'} --out {run.folder}-more --steps 8" in caught.value.hint
+
+
+def test_a_folder_of_byte_pairs_says_so_and_what_it_is_good_for(tmp_path: Path) -> None:
+    (tmp_path / "vocab.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="a tokenizer of byte pairs") as caught:
+        read_vocabulary(tmp_path)
+    assert "finetune and generate take this one" in caught.value.hint
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "nothing"])

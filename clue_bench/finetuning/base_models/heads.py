@@ -212,6 +212,25 @@ class TransformersClassifier(Classifier):
         """Return logits (B, C)."""
         assert drop is None, "transformers' models draw their own dropout"
         keep_BS = torch.ones_like(ids_BS) if keep_BS is None else keep_BS.to(ids_BS.dtype)
+        ends_B = None if self.end is None else (ids_BS == self.end).sum(1)
+        if ends_B is None or bool((ends_B == ends_B[0]).all()):
+            return self._logits(ids_BS, segments_BS, keep_BS)
+        # transformers refuses a batch of rows with different numbers of end tokens: of one text and of two.
+        order, logits = [], []
+        for number in ends_B.unique():
+            rows = torch.nonzero(ends_B == number).flatten()
+            some_segments = None if segments_BS is None else segments_BS[rows]
+            logits.append(self._logits(ids_BS[rows], some_segments, keep_BS[rows]))
+            order.append(rows)
+        return torch.cat(logits)[torch.argsort(torch.cat(order))]
+
+    @property
+    def end(self) -> int | None:
+        """Return the token from which the model reads its answer, None if it does not look for one."""
+        config = self.model.config
+        return config.eos_token_id if getattr(config, "is_encoder_decoder", False) else None
+
+    def _logits(self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor) -> Tensor:
         segments = {"token_type_ids": segments_BS} if self._has_segments and segments_BS is not None else {}
         logits: Tensor = self.model(input_ids=ids_BS, attention_mask=keep_BS, **segments).logits
         return logits

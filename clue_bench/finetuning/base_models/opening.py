@@ -28,8 +28,9 @@ from clue_bench.models.config import count_parameters
 from clue_bench.numbers import article
 from clue_bench.vocab import TOKENIZER_FILES
 from clue_bench.weights import hf_config
+from clue_bench.weights.as_bert import is_bert_called_roberta
 from clue_bench.weights.hf_classes import explained
-from clue_bench.weights.names import is_bert_called_roberta, refuse_nezha
+from clue_bench.weights.names import refuse_nezha
 from clue_bench.weights.read import open_weights, read_config
 
 

@@ -28,11 +28,12 @@ _MANY_SEGMENTS = ("bert", "albert", "roformer", "ernie", "electra")  # families 
 class FolderTokeniser:
     """A tokenizer of `transformers`. `sha256` is the hash of the files that it was read from."""
 
-    def __init__(self, folder: Path, *, model_type: str, segment_types: int, marks_end: bool = False) -> None:
-        """Load the tokenizer. With `marks_end` the model finds a row's end by a token, which texts must not contain."""
+    def __init__(self, folder: Path, *, model_type: str, segment_types: int, end: int | None = None) -> None:
+        """Load the tokenizer. `end` is the token by which the model finds a row's end, which texts must not contain."""
         self._folder = folder
         self._tokenizer = load_tokenizer(folder, model_type)
-        self._in_texts = {"split_special_tokens": True} if marks_end else {}  # else "[SEP]" in a text is the token
+        # Else "[SEP]" in a text is the token.
+        self._end, self._in_texts = end, {} if end is None else {"split_special_tokens": True}
         self.size = len(self._tokenizer)
         self._border = ""  # the token that is put between two texts where the tokenizer has none
         self.layout = self._with_border(self._probe(model_type, segment_types))
@@ -65,7 +66,17 @@ class FolderTokeniser:
             found: list[list[int]] = self._tokenizer(texts, add_special_tokens=False, verbose=False, **self._in_texts)[
                 "input_ids"
             ]
-        return found
+        if self._end is None:
+            return found
+        # A sentencepiece tokenizer has "</s>" among its pieces, and finds it even so.
+        unknown = self._tokenizer.unk_token_id
+        instead = [] if unknown in (None, self._end) else [unknown]
+        return [
+            [part for index in ids for part in (instead if index == self._end else [index])]
+            if self._end in ids
+            else ids
+            for ids in found
+        ]
 
     def save(self, folder: Path) -> None:
         """Write the tokenizer's files as transformers writes them, and the vocabulary file unchanged."""

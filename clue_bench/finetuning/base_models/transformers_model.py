@@ -140,6 +140,12 @@ class TransformersModel(Pretrained):
         classifier = TransformersClassifier(model, has_segments=self.segment_types > 0).eval()
         layout, text = self.tokeniser.layout, self.folder_tokeniser.ids(["中国a1"])[0]
         row = [part for token, _ in layout.single for part in (text if token == TEXT else [token])]
+        if classifier.end is not None and classifier.end not in row:
+            raise ClueBenchError(
+                f"{self.folder}: {type(model).__name__} reads its answer at token {classifier.end} (eos_token_id), "
+                "which its tokenizer puts into no row",
+                f"set eos_token_id in config.json to {row[-1]}, the last token of a row here",
+            )
         padded = [*row, *[layout.pad] * 3]
         logits = []
         for ids in (row, padded):
@@ -186,8 +192,8 @@ def read_transformers_model(folder: Path) -> TransformersModel:
 
 def _tokeniser(folder: Path, config: Any, segment_types: int) -> FolderTokeniser:
     # BART, T5 and their like classify the last end token, and refuse rows with different numbers of them.
-    marks_end = bool(getattr(config, "is_encoder_decoder", False))
-    tokeniser = FolderTokeniser(folder, model_type=config.model_type, segment_types=segment_types, marks_end=marks_end)
+    end = config.eos_token_id if getattr(config, "is_encoder_decoder", False) else None
+    tokeniser = FolderTokeniser(folder, model_type=config.model_type, segment_types=segment_types, end=end)
     rows = getattr(config, "vocab_size", None)
     if not isinstance(rows, int) or tokeniser.size > rows:
         raise ClueBenchError(

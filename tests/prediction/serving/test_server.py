@@ -167,6 +167,17 @@ def test_sixty_clients_at_once_good_and_bad_get_what_is_theirs(url):
     assert post(url, PAIR).ok
 
 
+@pytest.mark.parametrize("kind", ["bart", "t5"])
+def test_an_end_token_in_one_clients_text_fails_no_one(kind, encoder_decoder, serve_models):
+    folder, mark = encoder_decoder(kind)
+    texts = ["我们", f"我{mark}们", "中国", mark, "我们不是"]
+    with serve_models(folder, max_wait_ms=200.0) as url, ThreadPoolExecutor(len(texts)) as pool:
+        found = list(pool.map(lambda text: post(url, {"texts": [text, [text, "我"]]}), texts))
+        batches = requests.get(f"{url}/health", timeout=60).json()["batches"]
+    assert [response.status_code for response in found] == [200] * len(texts)
+    assert batches < 2 + len(texts)  # at least two clients shared one
+
+
 def test_more_requests_than_the_rate_are_told_when_to_come_back(pair_folder, serve_models):
     with serve_models(pair_folder, rate=3) as url:
         responses = [post(url, PAIR) for _ in range(4)]
