@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from clue_bench.conversion.model import Dropped, Model, check_rows, labelled, source_of
+from clue_bench.conversion.model import TIED, Dropped, Model, check_rows, labelled, source_of
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import Vocabulary
 from clue_bench.weights.paddle import read_paddle
@@ -20,6 +21,12 @@ from clue_bench.weights.read import read_config
 
 ENDING = ".pdparams"
 _EPS = 1e-5  # of paddle.nn.LayerNorm
+# The head's second names of tied tensors, in earlier and later versions of PaddleNLP.
+_COPIES = {
+    "cls.predictions.decoder_weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.decoder_bias",
+}
 _LAYER = {
     **{f"self_attn.{p}_proj": f"attention.self.{n}" for p, n in (("q", "query"), ("k", "key"), ("v", "value"))},
     **{"self_attn.out_proj": "attention.output.dense", "norm1": "attention.output.LayerNorm"},
@@ -115,10 +122,16 @@ def _renamed(found: Mapping[str, Tensor], family: str, where: str) -> tuple[dict
     tensors: dict[str, Tensor] = {}
     dropped: list[Dropped] = []
     for name, tensor in found.items():
-        if name.endswith("cls.predictions.decoder_weight"):
-            dropped.append(Dropped(name, "second copy of a tied tensor", tensor.numel()))
+        plain = re.sub(r"^(bert|roberta|ernie)\.", "", name)
+        if plain in _COPIES:
+            original = next((one for key, one in found.items() if key.endswith(_COPIES[plain])), None)
+            if original is None or not torch.equal(original, tensor):
+                raise ClueBenchError(
+                    f"{where}: '{name}' is no copy of {_COPIES[plain]}", "give a model whose head is tied to its words"
+                )
+            dropped.append(Dropped(name, TIED, tensor.numel()))
             continue
-        target = _target(re.sub(r"^(bert|roberta|ernie)\.", "", name), family)
+        target = _target(plain, family)
         if target is None:
             raise ClueBenchError(
                 f"{where}: '{name}' has no place in {family.upper()}", "give a BERT, RoBERTa-wwm or ERNIE of PaddleNLP"

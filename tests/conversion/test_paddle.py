@@ -43,7 +43,10 @@ def paddle(folder: Path, model: torch.nn.Module, *, protocol: int = 4, older: bo
         is_linear = tensor.dim() == 2 and "embeddings." not in name
         array = (tensor.T if is_linear else tensor).contiguous().numpy()
         state[called] = (called, array) if older else array
-    state["cls.predictions.decoder_weight"] = model.get_input_embeddings().weight.detach().numpy()
+    words = model.get_input_embeddings().weight.detach().numpy()
+    state["cls.predictions.decoder_weight" if older else "cls.predictions.decoder.weight"] = words
+    if not older:  # PaddleNLP 2.8 has both names
+        state["cls.predictions.decoder.bias"] = state["cls.predictions.decoder_bias"]
     state["StructuredToParameterName@@"] = {name: name for name in state}
     (folder / "model_state.pdparams").write_bytes(pickle.dumps(state, protocol=protocol))
     values = {**SIZES, "hidden_act": "gelu", "max_position_embeddings": 32, "type_vocab_size": 2, "use_task_id": True}
@@ -73,6 +76,18 @@ def test_a_converted_model_gives_the_same_logits(kind: str, older: bool, tmp_pat
     written = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "converted").eval()
     ids = torch.tensor([[2, 7, 9, 4, 11, 3]])
     torch.testing.assert_close(written(ids).logits, model(ids).logits)
+
+
+@pytest.mark.parametrize("name", ["decoder_weight", "decoder.weight", "decoder.bias"])
+def test_a_head_that_is_not_tied_is_not_taken_for_a_copy(tmp_path: Path, name: str) -> None:
+    model = transformers.BertForMaskedLM(transformers.BertConfig(vocab_size=len(VOCABULARY), **SIZES))
+    file = paddle(tmp_path / "paddle", model, older=True) / "model_state.pdparams"
+    state = pickle.loads(file.read_bytes())
+    shape = (len(VOCABULARY),) if name.endswith("bias") else (len(VOCABULARY), SIZES["hidden_size"])
+    state[f"cls.predictions.{name}"] = np.ones(shape, dtype=np.float32)
+    file.write_bytes(pickle.dumps(state))
+    with pytest.raises(ClueBenchError, match="is no copy of"):
+        convert(file.parent, tmp_path / "converted", source_kind="paddle")
 
 
 class Evil:

@@ -34,7 +34,8 @@ def model_of(family: str, *, vocab_size: int, bare: bool = False) -> Any:
         config = transformers.BertConfig(**sizes, type_vocab_size=2)
         return transformers.BertModel(config) if bare else transformers.BertForPreTraining(config)
     if family.startswith("ernie"):
-        config = transformers.ErnieConfig(**sizes, type_vocab_size=4, use_task_id=family == "ernie 3", hidden_act="relu")
+        with_tasks = {"use_task_id": family == "ernie 3"}
+        config = transformers.ErnieConfig(**sizes, **with_tasks, type_vocab_size=4, hidden_act="relu")
         return transformers.ErnieForMaskedLM(config)
     if family == "albert":
         return transformers.AlbertForMaskedLM(transformers.AlbertConfig(**sizes, embedding_size=16))
