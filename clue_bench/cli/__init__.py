@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -131,6 +132,9 @@ def _before_every_verb(
 
 def main() -> None:
     """Run the command line and turn exceptions into exit codes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed: `>&-`; the next file that is opened would get its number
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  until the process ends
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese shows escapes instead of failing
             stream.reconfigure(errors="backslashreplace")

@@ -17,6 +17,7 @@ limit come in pieces, and the pieces are counted.
 """
 
 import json
+import logging
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -28,6 +29,9 @@ from clue_bench.corpus.streams import BLOCK, Opened, opened
 from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import BEGINNING, refuse_pointer
+from clue_bench.numbers import counted
+
+log = logging.getLogger(__name__)
 
 COMPRESSED = ("", ".gz", ".xz")
 SUFFIXES = (*(f"{kind}{end}" for kind in (".txt", ".jsonl", ".json") for end in COMPRESSED), ".parquet", ".arrow")
@@ -37,6 +41,7 @@ LONGEST_LINE = 4 * 2**20  # bytes; the longest line of CLUECorpus-like text is s
 PIECE_CHARACTERS = 2**20  # the longest piece of a document held at a time for a vocabulary
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BAD_SHARE = 0.02  # of the characters, from which on text that is no UTF-8 is another encoding rather than damaged
+_UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")  # its byte order marks
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # not str.splitlines, which splits at U+2028, U+0085, VT and FF, too
 
 
@@ -47,6 +52,7 @@ class Tally:
     bytes_read: int = 0
     split_documents: int = 0
     split_lines: int = 0
+    empty_texts: int = 0
 
 
 class Document(NamedTuple):
@@ -71,7 +77,7 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
                     (files if _holds_text(child) else ignored).append(child)
         elif not path.is_file():
             raise ClueBenchError(f"{path}: no such file or folder", "check the path")
-        elif not path.name.endswith(SUFFIXES) and path.suffix:
+        elif not path.name.lower().endswith(SUFFIXES) and path.suffix:
             raise ClueBenchError(f"{path}: unknown kind of text file", f"give one of {', '.join(SUFFIXES)}")
         else:
             files.append(path)
@@ -88,7 +94,7 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
 def _holds_text(file: Path) -> bool:
     """Return whether a file in a folder is one to read: by its name, or by how it begins if it has no ending."""
     if file.suffix:
-        return file.name.endswith(SUFFIXES) and file.name not in NO_TEXT
+        return file.name.lower().endswith(SUFFIXES) and file.name not in NO_TEXT
     with file.open("rb") as stream:
         return _begins_with_object(stream.read(BLOCK))
 
@@ -103,7 +109,7 @@ def read_documents(
     before = 0
     for file in files:
         lines: list[str] = []
-        size = 0
+        size, empty = 0, tally.empty_texts
         for line in _lines_and_ends(file, tally, before, text_field):
             if line is None or size >= longest:
                 if lines:
@@ -118,6 +124,8 @@ def read_documents(
             yield Document(lines, size)
         before += file.stat().st_size
         tally.bytes_read = before
+        if tally.empty_texts > empty:
+            log.warning("%s: %s left out", file, counted(tally.empty_texts - empty, "empty text", "empty texts"))
 
 
 def read_lines(
@@ -144,21 +152,21 @@ def read_lines(
 
 def _lines_and_ends(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[str | None]:
     """Yield the lines of documents that are not blank, and None at every document's end."""
-    if file.suffix in (".parquet", ".arrow"):
+    if file.suffix.lower() in (".parquet", ".arrow"):
         for text in _column(file, tally, before, text_field):
-            yield from _lines_of(text)
+            yield from _lines_of(text, tally)
         return
-    name = file.name.removesuffix(".gz").removesuffix(".xz")
+    name = file.name.lower().removesuffix(".gz").removesuffix(".xz")
     with opened(file) as found:
         is_json = name.endswith((".jsonl", ".json")) or ("." not in name and _begins_with_object(found.head))
         if is_json and not name.endswith(".jsonl") and _begins(found.head, b"["):
             for number, value in enumerate(_json_list(file, found.stream), 1):
-                yield from _lines_of(_json_text(value, f"{file}, text {number}", text_field))
+                yield from _lines_of(_json_text(value, f"{file}, text {number}", text_field), tally)
             return
         for number, (line, goes_on) in enumerate(_lines(file, found, tally, before, may_cut=not is_json), 1):
             if is_json and line.strip():
                 where = f"{file}, line {number}"
-                yield from _lines_of(_json_text(_decoded(line, where), where, text_field))
+                yield from _lines_of(_json_text(_decoded(line, where), where, text_field), tally)
             elif not is_json and line.strip():
                 yield line
             elif not goes_on:  # a blank piece of a long line ends nothing
@@ -177,8 +185,9 @@ def _begins(head: bytes, start: bytes) -> bool:
     return head.removeprefix(BYTE_ORDER_MARK).lstrip().startswith(start)
 
 
-def _lines_of(text: str) -> Iterator[str | None]:
+def _lines_of(text: str, tally: Tally) -> Iterator[str | None]:
     """Yield the lines of a document that stands in one string, and its end."""
+    tally.empty_texts += not text.strip()
     yield from (line for line in _LINE_ENDS.split(text) if line.strip())
     yield None
 
@@ -214,7 +223,7 @@ def _json_text(value: Any, where: str, text_field: str) -> str:
 
 
 def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[str]:
-    """Yield the texts of a table's column, of empty cells none."""
+    """Yield the texts of a table's column, "" of cells that hold nothing."""
     import pyarrow as arrow
     from pyarrow import ipc, parquet
 
@@ -222,7 +231,7 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
         refuse_pointer(opened_file.read(BEGINNING), file)
     size, done = file.stat().st_size, 0
     try:
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             table = parquet.ParquetFile(file)
             names, rows = table.schema_arrow.names, max(1, table.metadata.num_rows)
             batches = table.iter_batches(columns=[text_field]) if text_field in names else iter(())
@@ -237,8 +246,8 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
             done += batch.num_rows
             tally.bytes_read = before + (size * done // rows if rows else 0)
             for number, text in enumerate(batch.column(batch.schema.get_field_index(text_field)).to_pylist(), 1):
-                if text is not None:
-                    yield _json_text(text, f"{file}, row {done - batch.num_rows + number}", text_field)
+                where = f"{file}, row {done - batch.num_rows + number}"
+                yield "" if text is None else _json_text(text, where, text_field)
     except (arrow.ArrowInvalid, OSError) as error:
         reason = str(error).partition("\n")[0]
         raise ClueBenchError(f"{file}: damaged or another kind of file: {reason}", "fetch the file again") from error
@@ -277,8 +286,10 @@ def _not_utf8(file: Path, data: bytes, error: UnicodeDecodeError, *, offset: int
     """Return the error of text that does not decode: another encoding as a whole, or damaged in places."""
     line = lines + data.count(b"\n", 0, error.start) + 1
     text = data.decode(errors="replace")
-    if not offset and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        hint = f"convert the file: iconv -f utf-16 -t utf-8 {file.name}"
+    begin = data[:4]
+    if not offset and (begin in _UTF_32 or begin[:2] in (b"\xff\xfe", b"\xfe\xff") or data.count(0) > len(data) // 8):
+        wide = "utf-32" if begin in _UTF_32 else "utf-16" if begin[0] >= 0xFE else "utf-16le"
+        hint = f"convert the file: iconv -f {wide} -t utf-8 {file.name}"
     elif text.count("\ufffd") > max(1, BAD_SHARE * len(text)):
         hint = f"convert the file: iconv -f gb18030 -t utf-8 {file.name} (or -f big5, … as it was written)"
     else:

@@ -16,10 +16,19 @@ from typing import IO, Any, NamedTuple, cast
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import BEGINNING, refuse_pointer
+from clue_bench.numbers import article
 
 log = logging.getLogger(__name__)
 
 BLOCK = 2**18  # bytes read at a time
+_ARCHIVES = {
+    b"\x1f\x8b": ("gzip", ".gz"),
+    b"\xfd7zXZ\0": ("xz", ".xz"),
+    b"PK\x03\x04": ("zip", ""),
+    b"BZh91AY&SY": ("bzip2", ""),
+    b"(\xb5/\xfd": ("zstd", ""),
+}
+"""First bytes → kind of archive, and the ending of its name where it can be read as it is."""
 
 
 class Opened(NamedTuple):
@@ -39,7 +48,7 @@ def opened(file: Path) -> Iterator[Opened]:
         try:
             stream = _decompressed(raw, file)
             head = stream.peek(BLOCK)
-            if b"\r" in head and b"\n" not in head:
+            if head.count(b"\r") - head.count(b"\r\n") > head.count(b"\n"):
                 log.warning("%s: its lines end with CR alone, which is read as the end of a line", file)
                 stream = io.BufferedReader(_CarriageReturns(stream), BLOCK)
                 head = stream.peek(BLOCK)
@@ -49,9 +58,22 @@ def opened(file: Path) -> Iterator[Opened]:
 
 
 def _decompressed(raw: IO[bytes], file: Path) -> Any:
-    if file.suffix == ".gz":
+    """Return the text in a file. Raises ClueBenchError if its name says something else than its first bytes."""
+    start = raw.read(BEGINNING)
+    raw.seek(0)
+    kind, fitting = next((what for begin, what in _ARCHIVES.items() if start.startswith(begin)), ("", ""))
+    named = file.suffix.lower() if file.suffix.lower() in (".gz", ".xz") else ""
+    if kind and (named != fitting or not fitting):
+        way = f"rename it so that it ends in {fitting}" if fitting else "unpack it, and give what is in it"
+        raise ClueBenchError(f"{file}: {article(kind)} archive by its first bytes", way)
+    if named and start and not kind:
+        raise ClueBenchError(
+            f"{file}: damaged, or no {named[1:]} archive",
+            f"fetch the file again, or take {named} off its name if it is plain text",
+        )
+    if named == ".gz":
         return gzip.open(raw)
-    return io.BufferedReader(_XzStreams(raw), BLOCK) if file.suffix == ".xz" else raw
+    return io.BufferedReader(_XzStreams(raw), BLOCK) if named else raw
 
 
 class _XzStreams(io.RawIOBase):

@@ -153,6 +153,8 @@ def _guessed(table: Table, num_texts: int | None) -> list[str]:
 
 def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
     text, notes = decode_text(raw, called)
+    if text.count("\r") - text.count("\r\n") > text.count("\n"):
+        text, notes = text.replace("\r\n", "\n").replace("\r", "\n"), (*notes, f"{called}: lines end with CR alone")
     columns: list[dict[str, Any]] = []
     rows = InputRows([], [], [], columns, list(notes))
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):

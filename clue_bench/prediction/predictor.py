@@ -224,6 +224,11 @@ def _refuse_regression(folder: Path, labels: tuple[str, ...]) -> str:
             f"{folder}: a regression model: its {len(labels)} output is a number, and no label has a probability",
             f"fine-tune a classifier from it: clue-bench finetune --model {folder} --task TASK",
         )
+    if kind not in ("", MULTI_LABEL, "single_label_classification"):
+        raise ClueBenchError(
+            f"{folder / CONFIG}: problem_type is '{kind}', which transformers does not have",
+            f'write "single_label_classification", or "{MULTI_LABEL}" where a text may have several labels',
+        )
     return kind
 
 

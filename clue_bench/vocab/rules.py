@@ -15,6 +15,7 @@ from clue_bench.numbers import counted
 
 CONFIG = "tokenizer_config.json"
 JSON = "tokenizer.json"
+MARKS = "special_tokens_map.json"
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 WORD_CUTTER = "RoFormerTokenizer"
 _BERT = ("BertTokenizer", "ElectraTokenizer")  # the same under two names
@@ -82,7 +83,7 @@ def read_tokenizer_files(folder: Path, tokens: list[str] | None) -> TokenizerFil
     Raises ClueBenchError if a file is damaged, tokenizer.json holds another kind of tokenizer or other tokens than
     vocab.txt, or ids have gaps.
     """
-    config = read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    config = {**_marks(folder), **(read_object(folder / CONFIG) if (folder / CONFIG).is_file() else {})}
     for key in ("do_lower_case", "strip_accents", "tokenize_chinese_chars"):
         if config.get(key) not in (None, True, False):
             raise ClueBenchError(
@@ -152,6 +153,11 @@ def read_object(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
     return values
+
+
+def _marks(folder: Path) -> dict[str, Any]:
+    """Return what special_tokens_map.json of transformers 4 says, which counts where the configuration says nothing."""
+    return read_object(folder / MARKS) if (folder / MARKS).is_file() else {}
 
 
 def _added(config: dict[str, Any], stored: dict[str, Any] | None, folder: Path) -> dict[int, dict[str, Any]]:

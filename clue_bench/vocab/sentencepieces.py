@@ -7,6 +7,7 @@ sentencepiece finds them in any text. So the format is read here, without the pr
 Shapes: N texts, T tokens, C characters.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # sentencepi
 BLANK = "▁"  # U+2581, which sentencepiece writes for a space
 
 _MODEL_TYPES = {2: "BPE", 3: "word", 4: "char"}
+_MARK = re.compile(r"[\[<].*[\]>]")  # [MASK], <mask>: user-defined pieces that no text of a corpus holds
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 
 
@@ -76,6 +78,8 @@ def why_not_exported(model: bytes) -> str:
             return f"{name} is off"
     if [number for number, piece in enumerate(pieces) if piece.type == UNKNOWN] != [1]:
         return "its unknown token has not the id 1"
+    if words := [piece.text for piece in pieces if piece.type == USER_DEFINED and not _MARK.fullmatch(piece.text)]:
+        return f"its user-defined pieces are text, {words[0]!r}, around which it writes other blanks"
     if any(BLANK in piece.text[1:] for piece in pieces if piece.type == NORMAL):
         return "it has pieces that reach over blanks (split_by_whitespace)"
     return ""

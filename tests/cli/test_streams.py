@@ -65,3 +65,10 @@ def test_a_reader_that_goes_is_no_failure(arguments: list[str]) -> None:
     os.close(writing)
     assert done.returncode == 0
     assert done.stderr == b""
+
+
+@pytest.mark.parametrize("closed", [1, 2])
+def test_a_closed_stream_is_no_failure_and_no_files_number(build: list[str], closed: int) -> None:
+    done = subprocess.run(build, preexec_fn=lambda: os.close(closed), check=False)
+    assert done.returncode == 0
+    assert (Path(build[build.index("--out") + 1]) / "manifest.json").is_file()

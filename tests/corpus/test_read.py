@@ -1,11 +1,13 @@
 """Reading raw text: every layout and line end, exact places in errors, bounded memory without loss."""
 
+import bz2
 import gzip
 import json
 import lzma
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -135,6 +137,56 @@ def test_an_archive_that_is_none_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_bytes(b"this is no archive at all")
     with pytest.raises(ClueBenchError, match=f"{name}: damaged"):
         documents(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "packed", "hint"),
+    [
+        ("a.txt", gzip.compress(b"text"), "ends in .gz"),
+        ("a.jsonl.xz", gzip.compress(b"text"), "ends in .gz"),
+        ("wiki_00", lzma.compress(b"text"), "ends in .xz"),
+        ("a.txt", bz2.compress(b"text"), "unpack it"),
+        ("a.txt.gz", b"PK\x03\x04" + bytes(40), "unpack it"),
+        ("a.txt.gz", "正文".encode(), "take .gz off its name"),
+        ("a.txt.xz", lzma.compress(b"text", format=lzma.FORMAT_ALONE), "take .xz off its name"),
+    ],
+)
+def test_a_name_that_says_another_archive_than_the_bytes_is_an_error(
+    tmp_path: Path, name: str, packed: bytes, hint: str
+) -> None:
+    (tmp_path / name).write_bytes(packed)
+    with pytest.raises(ClueBenchError, match=r"archive") as error:
+        documents(tmp_path / name)
+    assert hint in error.value.hint
+
+
+@pytest.mark.parametrize("name", ["A.TXT", "a.Txt.GZ", "B.JSONL", "c.Jsonl.Xz"])
+def test_endings_are_known_in_any_case(tmp_path: Path, name: str) -> None:
+    kind = as_jsonl if "jsonl" in name.lower() else as_text
+    written(tmp_path / name.lower(), kind(DOCUMENTS)).rename(tmp_path / name)
+    files, ignored = find_inputs([tmp_path])
+    assert not ignored
+    assert documents(*files) == DOCUMENTS
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json", "a.parquet"])
+def test_empty_texts_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str) -> None:
+    texts = ["正文", "", "  ", "又一篇"]
+    if name == "a.parquet":
+        pd.DataFrame({"text": [*texts[:2], None, texts[3]]}).to_parquet(tmp_path / name)
+    else:
+        lines = "\n".join(json.dumps({"text": text}) for text in texts)
+        (tmp_path / name).write_text(json.dumps(texts) if name == "a.json" else lines, encoding="utf-8")
+    assert documents(tmp_path / name) == [["正文"], ["又一篇"]]
+    assert f"{name}: 2 empty texts left out" in caplog.text
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_wide_encodings_are_named_in_the_hint(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "wide.txt").write_bytes(("今天 the weather 很好。\n" * 9).encode(encoding))
+    with pytest.raises(ClueBenchError, match="invalid UTF-8") as error:
+        documents(tmp_path / "wide.txt")
+    assert f"iconv -f {encoding.replace('-le', 'le')} -t utf-8" in error.value.hint
 
 
 @pytest.mark.parametrize(
@@ -288,6 +340,13 @@ def test_lines_that_end_with_cr_alone_are_lines_and_it_is_said(
 ) -> None:
     assert documents(written(tmp_path / name, as_text(DOCUMENTS, "\r"))) == DOCUMENTS
     assert "CR alone" in caplog.text
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_one_line_feed_does_not_make_a_file_of_crs_one_line(tmp_path: Path, end: bytes) -> None:
+    data = as_text(DOCUMENTS, "\r").rstrip(b"\r") + end  # as an editor leaves it
+    (tmp_path / "old.txt").write_bytes(data)
+    assert documents(tmp_path / "old.txt") == DOCUMENTS
 
 
 def test_a_cr_within_a_line_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -364,6 +364,33 @@ def test_what_is_asked_wrongly_is_an_error_of_the_user(command, pair_folder, arg
     assert message in err
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"id2label": {"0": "好", "1": "好"}}, "expected a name of its own"),
+        ({"id2label": {"0": "好", "2": "坏"}}, "expected a name of its own"),
+        ({"problem_type": "ordinal"}, "which transformers does not have"),
+        ({"architectures": ["BertForTokenClassification"]}, "gives no label to a whole text"),
+    ],
+)
+def test_a_head_that_gives_no_label_of_a_text_is_named(tmp_path, vocabulary_file, changed, message):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("好", "坏"))
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(values | changed), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=message):
+        Predictor.open(folder)
+
+
+@pytest.mark.parametrize("end", ["\r", "\r\n", "\n"])
+def test_rows_of_a_text_file_end_as_its_lines_do(command, tmp_path, vocabulary_file, end):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("好", "坏"))
+    (tmp_path / "a.txt").write_bytes(end.join(["我们", "中国", ""]).encode())
+    code, out, err = command("--model", folder, "--file", tmp_path / "a.txt", "--json")
+    assert code == 0
+    assert [row["text"] for row in json.loads(out)["predictions"]] == ["我们", "中国"]
+    assert ("CR alone" in err) == (end == "\r")
+
+
 @pytest.mark.parametrize("kind", ["bart", "t5"])
 def test_an_end_token_written_in_a_text_ends_nothing(encoder_decoder, kind):
     folder, mark = encoder_decoder(kind)

@@ -20,6 +20,7 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "blanks behind": ({"treat_whitespace_as_suffix": True}, "blanks stand behind words"),
     "blanks kept": ({"remove_extra_whitespaces": False}, "remove_extra_whitespaces is off"),
     "another unknown id": ({"unk_id": 2, "bos_id": 1}, "has not the id 1"),
+    "words of the user's": ({"user_defined_symbols": ["[MASK]", "中国"]}, "user-defined pieces are text, '中国'"),
     "pieces over blanks": ({"split_by_whitespace": False, "size": 400, "hard_vocab_limit": False}, "reach over blanks"),
 }
 

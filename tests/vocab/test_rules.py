@@ -105,6 +105,11 @@ def other_start(folder: Path) -> None:
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer", "cls_token": "<s>"}')
 
 
+def other_separator_of_an_older_file(folder: Path) -> None:
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}')
+    (folder / "special_tokens_map.json").write_text('{"sep_token": {"content": "[unused1]"}}')
+
+
 def other_splitter(folder: Path) -> None:
     values = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     values["pre_tokenizer"] = {"type": "Whitespace"}
@@ -115,7 +120,12 @@ def other_splitter(folder: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [(other_class, "T5Tokenizer"), (other_start, "cls_token is '<s>'"), (other_splitter, "pre_tokenizer")],
+    [
+        (other_class, "T5Tokenizer"),
+        (other_start, "cls_token is '<s>'"),
+        (other_separator_of_an_older_file, "sep_token is .*unused1"),
+        (other_splitter, "pre_tokenizer"),
+    ],
 )
 def test_a_tokenizer_that_ours_cannot_follow_is_refused_with_the_reason(
     tmp_path: Path, change: Any, reason: str

@@ -217,7 +217,7 @@ class TransformersClassifier(Classifier):
             return self._logits(ids_BS, segments_BS, keep_BS)
         # transformers refuses a batch of rows with different numbers of end tokens: of one text and of two.
         order, logits = [], []
-        for number in ends_B.unique():
+        for number in sorted(set(ends_B.tolist())):
             rows = torch.nonzero(ends_B == number).flatten()
             some_segments = None if segments_BS is None else segments_BS[rows]
             logits.append(self._logits(ids_BS[rows], some_segments, keep_BS[rows]))

@@ -33,6 +33,7 @@ from clue_bench.finetuning.base_models.heads import Classifier, NativeClassifier
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes
+from clue_bench.numbers import article
 from clue_bench.weights import hf_config
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.positions import MIN_UNUSED, trained_rows
@@ -225,6 +226,9 @@ def nameless_labels(number: int) -> list[str]:
     return [f"LABEL_{place}" for place in range(number)]
 
 
+_OTHER_HEADS = ("ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForNextSentencePrediction")
+
+
 def output_names(folder: Path) -> tuple[str, ...]:
     """Return the names of a classifier's outputs from config.json.
 
@@ -238,12 +242,19 @@ def output_names(folder: Path) -> tuple[str, ...]:
         number = values.get("num_labels", 2)
         listed = nameless_labels(number if isinstance(number, int) else 2)
         names = {str(place): label for place, label in enumerate(listed)}
-    if not isinstance(names, dict) or not names or set(names) != {str(number) for number in range(len(names))}:
-        tune = f"fine-tune it: clue-bench finetune --task T --model {folder}"
-        is_causal = claimed_class(values).endswith(("LMHeadModel", "ForCausalLM"))
+    claimed, tune = claimed_class(values), f"fine-tune it: clue-bench finetune --task T --model {folder}"
+    if claimed.endswith(_OTHER_HEADS):
+        raise ClueBenchError(f"{folder}: {article(claimed)}, which gives no label to a whole text", tune)
+    if not isinstance(names, dict) or not names:
+        is_causal = claimed.endswith(("LMHeadModel", "ForCausalLM"))
         raise ClueBenchError(
             f"{folder}: no id2label in {CONFIG}, so no fine-tuned classifier",
             f"{tune}; to continue texts, run clue-bench generate --model {folder}" if is_causal else tune,
+        )
+    if set(names) != {str(number) for number in range(len(names))} or len(set(map(str, names.values()))) < len(names):
+        raise ClueBenchError(
+            f"{folder / CONFIG}: id2label is {str(names)[:80]}, expected a name of its own for each output",
+            "correct id2label",
         )
     return tuple(str(names[str(number)]) for number in range(len(names)))
 
