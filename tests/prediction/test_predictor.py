@@ -387,7 +387,7 @@ def test_rows_of_a_text_file_end_as_its_lines_do(command, tmp_path, vocabulary_f
     (tmp_path / "a.txt").write_bytes(end.join(["我们", "中国", ""]).encode())
     code, out, err = command("--model", folder, "--file", tmp_path / "a.txt", "--json")
     assert code == 0
-    assert [row["text"] for row in json.loads(out)["predictions"]] == ["我们", "中国"]
+    assert [row["text"] for row in json.loads(out)["rows"]] == ["我们", "中国"]
     assert ("CR alone" in err) == (end == "\r")
 
 
