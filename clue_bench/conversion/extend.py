@@ -143,8 +143,11 @@ def _open(model: Path | str, out: Path) -> tuple[Checkpoint, dict[str, Any]]:
 
 def _is_cut(text: str, vocabulary: Vocabulary) -> bool:
     """Return whether the tokenizer cuts the text before it looks words up. Raises ClueBenchError for a strange one."""
-    if not text.strip() or text != text.strip() or "\n" in text or text.startswith(CONTINUATION):
-        raise ClueBenchError(f"{text!r}: no token: blanks at its ends, or {CONTINUATION}", "give the word itself")
+    if not text.strip() or text != text.strip() or not text.isprintable() or text.startswith(CONTINUATION):
+        raise ClueBenchError(
+            f"{text!r}: no token: blanks at its ends, {CONTINUATION}, or characters that cleaned text has not",
+            "give the word itself",
+        )
     tokenizer = vocabulary.tokenizer(marks_are_special=False)
     normal = tokenizer.normalizer.normalize_str(text)
     cut = [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(normal)]

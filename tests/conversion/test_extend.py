@@ -97,6 +97,8 @@ def test_tokens_from_a_file_and_tokens_that_are_there_already(model: Path, tmp_p
         (["的"], "has these tokens already"),
         ([" 中国"], "no token"),
         (["##国"], "no token"),
+        (["中\u200b国"], "no token"),
+        (["中\t国"], "no token"),
         ([], "no tokens to add"),
     ],
 )

@@ -1,6 +1,7 @@
 """Continue the pretraining of a model of transformers on a corpus, without a recipe of its own."""
 
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -412,6 +413,10 @@ def test_the_tokenizer_of_a_checkpoint_is_checked_on_the_corpus(
     lines = len(Corpus.open(corpus_folder).sample)
     checked = cb.pretrain(**card, out=tmp_path / "run").record.effective["tokenizer_check"]
     assert checked == f"{lines:,} of {lines:,} lines have the same ids in transformers"
+    older = shutil.copytree(corpus_folder, tmp_path / "older")
+    (older / "sample.txt").unlink()  # as earlier versions built them
+    built_in = cb.pretrain(**card | {"corpus": older}, out=tmp_path / "run2").record.effective["tokenizer_check"]
+    assert "of built-in text" in built_in
     save = Vocabulary.save
 
     def save_cased(self: Vocabulary, folder: Path, **settings: Any) -> None:
