@@ -190,10 +190,9 @@ def clean_notes(table: MeasuredTable) -> list[str]:
         if repeated:
             known = [(label, _clean_percent(cell)) for label, cell in cells.items()]
             scores = ", ".join(f"{label} {percent_text(percent)}" for label, percent in known if percent is not None)
-            found.append(
-                f"{column.name}: {repeated:,} of {column.dev_rows:,} dev rows have the texts of a training row. Ranks "
-                f"and floors are on the other {column.dev_rows - repeated:,}: {scores}."
-            )
+            shared = f"{column.name}: {repeated:,} of {column.dev_rows:,} dev rows have the texts of a training row."
+            left = f"Ranks and floors are on the other {column.dev_rows - repeated:,}: {scores}."
+            found.append(f"{shared} {left if scores else 'No other row is left to rank models on.'}")
     return found
 
 

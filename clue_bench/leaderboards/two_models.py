@@ -104,9 +104,7 @@ class ModelComparison(Shown):
             notes.append("† (nearly) always the most frequent label, or no better than that")
         if repeated := {task.a.column.name: task.a.repeated_rows for task in self.tasks if task.a.repeated_rows}:
             rows_of = ", ".join(f"{name} {count(number)} rows" for name, number in repeated.items())
-            notes.append(
-                f"Accuracies are those on the dev rows that training does not repeat; it repeats of {rows_of}."
-            )
+            notes.append(f"Accuracies are on the dev rows that training does not repeat. Without: {rows_of}.")
         notes += [f"Left out: {', '.join(self.only)}."] if self.only else []
         return sides, make_table("", columns, rows, notes=[*notes, f"Verdict: {self.verdict}."])
 

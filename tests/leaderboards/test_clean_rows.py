@@ -57,6 +57,7 @@ def test_floors_and_tests_are_held_against_on_the_clean_rows(make: Make) -> None
     assert (values["clean"], values["repeated_rows"]) == (pytest.approx(452 / 800), 200)
     section = measured_section(board.measured[0])
     assert "200 of 1,000 dev rows have the texts of a training row" in section
+    assert "Ranks and floors are on the other 800: " in section
     assert "tiny 56.50%, TF-IDF + 线性 62.50%" in section
 
 
@@ -90,3 +91,10 @@ def test_the_best_evaluation_is_shown_with_its_mark_and_the_best_that_is_not_con
     assert BEST_NOTE in measured_section(found)
     better = table(with_constant(make("tiny", right(200, 550)), shown=750))
     assert (better.cells[0].percent, better.cells[0].non_constant_text) == (75, "–")
+
+
+def test_where_training_repeats_every_row_none_is_left_to_rank_on(make: Make) -> None:
+    record = make("tiny", right(200, 450)).model_dump(mode="json")
+    record["data"]["repeated"] = RowBits.pack(np.ones(ROWS, bool)).model_dump()
+    section = measured_section(table(parse_record(record)))
+    assert "1,000 of 1,000 dev rows have the texts of a training row. No other row is left" in section
