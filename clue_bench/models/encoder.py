@@ -64,7 +64,8 @@ class Embeddings(nn.Module):
             total = total + at
         out: Tensor = self.norm(total + segment)
         out = out if drop is None else drop(out)
-        return out if self.project is None else self.project(out)
+        # Autocast leaves a product in bf16; the residual stream, and so every norm, stays in the type of this one.
+        return out if self.project is None else self.project(out).to(out.dtype)
 
 
 class Layer(nn.Module):
@@ -208,7 +209,8 @@ class MaskedLanguageModel(nn.Module):
             order_BC2 = self.order(pooled_BCD)
             labels_BCL = None if self.pair is None else self.pair(pooled_BCD)
         predicted = hidden if at_BK is None else hidden[:, : at_BK.shape[1]]
-        transformed = self.transform_norm(activate(self.transform(predicted), self.config.activation))
+        activated = activate(self.transform(predicted), self.config.activation)
+        transformed = self.transform_norm(activated.to(predicted.dtype))  # in fp32 on CPUs, too
         matrix = self.encoder.embeddings.word.weight if self.decoder is None else self.decoder.weight
         return Outputs(transformed, matrix, self.bias, order_BC2, labels_BCL)
 

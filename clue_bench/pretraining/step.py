@@ -213,7 +213,10 @@ def _class_loss(logits_BCL: Tensor | None, targets_BC: Tensor | None) -> Predict
         return None
     logits_ML, targets_M = logits_BCL.flatten(0, 1).float(), targets_BC.flatten()
     loss = F.cross_entropy(logits_ML, targets_M, ignore_index=IGNORED, reduction="sum")
-    return Predicted(loss, (logits_ML.detach().argmax(-1) == targets_M).sum())
+    # As for the vocabulary, ties are wrong: in bf16 they are frequent, and would all count for the first class.
+    best_ML = logits_ML.detach() == logits_ML.detach().amax(-1, keepdim=True)
+    is_right_M = best_ML.gather(1, targets_M.clamp(min=0)[:, None])[:, 0] & (best_ML.sum(-1) == 1)
+    return Predicted(loss, (is_right_M & (targets_M != IGNORED)).sum())
 
 
 def _loss_scales(batch: PretrainingBatch) -> Tensor:

@@ -46,6 +46,9 @@ from clue_bench.training.optim import (
 from clue_bench.training.state_file import FILE
 from clue_bench.vocab import read_vocabulary
 
+MANY_SKIPPED = 10
+"""Updates in a row: so many that are not finite, and the run has diverged."""
+
 
 @dataclass(frozen=True)
 class SinceReport:
@@ -327,13 +330,20 @@ class Pretraining:
         self.model.train()
         return Sums(*map(self.processes.summed, sums)).means()
 
-    def _report(self, norm: float, started: float) -> TrainingReport:
-        """Return the report of the steps since the last one; the last step began at `started`."""
+    def _report(self, norm: float, started: float) -> TrainingReport | None:
+        """Return the report of the steps since the last one; the last step began at `started`.
+
+        Where all of them were skipped as not finite there is no loss to report: they count for the next report, or end
+        the run if they are many.
+        """
         # Reading the scalars waits for the device, so the clock is read after them.
         since, self.since = self.since, self._nothing()
-        means = Sums(*map(self.processes.summed, since.sums)).means()
         skipped = int(since.skipped)
         elapsed = since.seconds + time.perf_counter() - started
+        if skipped == since.steps < MANY_SKIPPED and not self.ended_stage:
+            self.since = replace(since, seconds=elapsed)
+            return None
+        means = Sums(*map(self.processes.summed, since.sums)).means()
         self.seconds += elapsed
         self.skipped += skipped
         if skipped == since.steps:

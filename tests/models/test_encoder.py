@@ -277,3 +277,16 @@ def test_a_row_that_may_see_nothing_is_still_a_number(dtype):
     q, k, v = torch.randn(3, 1, 2, 4, 8).to(dtype)
     assert F.scaled_dot_product_attention(q, k, v, attn_mask=bias).isfinite().all()
     assert ((q @ k.transpose(-1, -2) + bias).softmax(-1) @ v).isfinite().all()
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_norms_are_computed_in_fp32_where_matrix_products_are_bf16(name):
+    model = build(FAMILIES[name], 50)
+    found = {}
+    for part, module in model.named_modules():
+        if isinstance(module, torch.nn.LayerNorm):
+            module.register_forward_pre_hook(lambda _, inputs, part=part: found.update({part: inputs[0].dtype}))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(torch.randint(0, 50, (2, LENGTH)))
+    assert len(found) > SIZES["layers"] - (FAMILIES[name]["family"] == "albert")
+    assert set(found.values()) == {torch.float32}

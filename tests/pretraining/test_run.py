@@ -219,6 +219,14 @@ def test_divergence_is_an_error_and_a_failed_record(recipe_file, corpus_folder, 
     assert "diverged" in (record.error or "")
 
 
+def test_one_skipped_update_does_not_end_a_run_that_reports_every_step(recipe_file, corpus_folder, tmp_path):
+    pretraining = start(recipe_file, corpus_folder, tmp_path, log_every=1, steps=6)
+    pretraining.model.bias.register_hook(lambda gradient: gradient * (float("nan") if pretraining.step == 2 else 1.0))
+    reports = finish(pretraining)
+    assert [(report.step, report.skipped) for report in reports] == [(1, 0), (2, 0), (4, 1), (5, 1), (6, 1)]
+    assert all(report.loss > 0 for report in reports)
+
+
 def test_another_vocabulary_size_is_refused(recipe_file, corpus_folder, tmp_path):
     with pytest.raises(ClueBenchError, match="for a vocabulary of 500"):
         start(recipe_file, corpus_folder, tmp_path, vocab_size=500)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 
 from clue_bench.pretraining import vocabulary_loss as under_test
 from clue_bench.pretraining.rows import IGNORED
+from clue_bench.pretraining.step import _class_loss
 from clue_bench.pretraining.vocabulary_loss import vocabulary_loss
 
 
@@ -86,3 +87,10 @@ def test_a_tie_in_bf16_is_not_right():
     hidden, targets = 20 * torch.eye(5)[[0, 4]], torch.tensor([1, 8])
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert vocabulary_loss(hidden, weight, None, targets=targets).correct == 1
+
+
+def test_ties_between_classes_are_wrong_too():
+    logits_BC2 = torch.tensor([[[0.5, 0.5], [0.5, 0.5], [1.0, 0.5], [1.0, 0.5], [1.0, 0.5]]])
+    found = _class_loss(logits_BC2, torch.tensor([[0, 1, 0, 1, IGNORED]]))
+    assert found is not None
+    assert found.correct == 1
