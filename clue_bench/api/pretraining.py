@@ -1,5 +1,6 @@
 """Pretrain a model by a recipe on a corpus, and show the run's progress."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -312,7 +313,10 @@ def _notes(pretraining: "Pretraining", *, is_continuation: bool) -> Iterator[str
 def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":
     from clue_bench.doors.shards import Corpus
 
-    return corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(Path(corpus))
+    opened = corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(Path(corpus))
+    if int(os.environ.get("RANK", "0")) == 0:  # one of several processes is enough
+        opened.check()
+    return opened
 
 
 def _perplexity(report: "TrainingReport") -> str:

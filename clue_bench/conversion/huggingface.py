@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from clue_bench.conversion.model import TIED, Dropped, Model, check_rows, live_tensors, source_of
-from clue_bench.doors.checkpoint import find_folder, read_provenance
+from clue_bench.doors.checkpoint import checked_sha256, find_folder, read_provenance
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary, read_vocabulary
@@ -40,6 +40,8 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     files = weight_files(folder)
     if not files:
         raise ClueBenchError(f"{folder}: neither {WEIGHTS} nor {PICKLE}", "give a folder that holds weights")
+    provenance = read_provenance(folder)
+    checked_sha256(folder, provenance)
     weights = open_files(files)
     names.refuse_nezha(values, weights.shapes, where=folder)
     live, dropped = live_tensors(weights)
@@ -70,7 +72,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
         dropped=(*dropped, *copies),
         notes=(*notes, *more),
         facts={"family": values.get("model_type")},
-        inherited=read_provenance(folder),
+        inherited=provenance,
     )
 
 

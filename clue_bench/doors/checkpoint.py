@@ -220,6 +220,21 @@ def weights_sha256(folder: Path) -> str | None:
     return files.sha256(*found) if found else None
 
 
+def checked_sha256(folder: Path, provenance: Mapping[str, Any]) -> str:
+    """Return the sha256 of a folder's weights.
+
+    Raises ClueBenchError if provenance.json says another of the file that it was written beside. Weights that somebody
+    saved as a pickle or in several files are other bytes.
+    """
+    found, said = weights_sha256(folder) or "", provenance.get("weights_sha256")
+    if said and said != found and (folder / WEIGHTS).is_file():
+        raise ClueBenchError(
+            f"{folder}: the weights are damaged, or others than {PROVENANCE} speaks of",
+            f"copy the folder again; remove {PROVENANCE} if you changed the weights yourself",
+        )
+    return found
+
+
 def shipped_models() -> dict[str, Path]:
     """Return the folders of the models that come with the package, by name."""
     found = sorted((builtin_folder("pretrain") / "checkpoints").glob(f"*/{CONFIG}"))
@@ -318,7 +333,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     values = read_config(folder / CONFIG)
     tensors = read_weights(folder)
     names.refuse_nezha(values, tensors, where=folder)
-    vocabulary = checkpoint_vocabulary(folder)
+    vocabulary, provenance = checkpoint_vocabulary(folder), read_provenance(folder)
     notes: tuple[str, ...] = ()
     if renamed := as_bert(values, tensors):
         values, tensors, note = renamed
@@ -346,8 +361,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             for name, tensor in names.from_hugging_face(tensors, config, where=str(weight_files(folder)[0])).items()
         },
         vocabulary=vocabulary,
-        provenance=read_provenance(folder),
-        sha256=weights_sha256(folder) or "",
+        provenance=provenance,
+        sha256=checked_sha256(folder, provenance),
         notes=notes,
     )
 
@@ -377,19 +392,14 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def learned_positions(provenance: Mapping[str, Any], max_positions: int) -> int:
-    """Return how many of a model's positions were pretrained: all, unless its own recipe had shorter rows."""
-    stated = stated_positions(provenance)
-    return max_positions if stated is None else stated
-
-
-def stated_positions(provenance: Mapping[str, Any]) -> int | None:
-    """Return how long the rows of a model's pretraining were, in tokens; None if it does not say so."""
+    """Return how many of a model's positions were trained: all, unless its own recipe had shorter rows."""
     stated = provenance.get("learned_positions")
     if isinstance(stated, int):
         return stated
     recipe = provenance.get("recipe") or {}
     stages = [recipe.get(stage) or {} for stage in ("stage1", "stage2")]
-    return max((stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)), default=None)
+    lengths = [stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)]
+    return max(lengths, default=max_positions)
 
 
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:

@@ -5,6 +5,7 @@ the same bytes.
 """
 
 import json
+import logging
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from clue_bench import files
 from clue_bench.charts import Axis, Chart, cut, sheet, short, ticks
 from clue_bench.doors.results import Curve
+
+log = logging.getLogger(__name__)
 
 FILE = "loss.svg"
 WIDTH, MARGINS = 880.0, (76.0, 48.0)  # units; room for learning rates and for the last number of tokens
@@ -83,8 +86,26 @@ def recorded_curve(reports: list[Report]) -> Curve | None:
 
 
 def read_reports(metrics: Path) -> list[Report]:
-    """Return the reports of `metrics`. Raises OSError if the file cannot be read."""
-    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    """Return the reports of `metrics`, without damaged lines, which are warned of.
+
+    Raises OSError if the file cannot be read.
+    """
+    reports, damaged = [], 0
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            reports.append(_report(line))
+        except ValueError:
+            damaged += 1
+    if damaged:
+        log.warning("%s: damaged lines, left out: %d", metrics, damaged)
+    return reports
+
+
+def _report(line: str) -> Report:
+    report = json.loads(line)
+    if not isinstance(report, dict) or not report.keys() >= {"step", "loss", "tokens"}:
+        raise ValueError("no report")
+    return report
 
 
 def draw(reports: list[Report], *, title: str) -> str:

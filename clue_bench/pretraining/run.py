@@ -302,24 +302,17 @@ def _draw(pretraining: Pretraining) -> None:
 
 
 def _forget_reports_after(path: Path, step: int) -> None:
-    """Drop the reports of steps that will be repeated, and a last line that a crash cut short."""
+    """Drop the reports of steps that will be repeated, and damaged lines, such as a last one that a crash cut short."""
     if not path.is_file():
         return
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            report = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if report["step"] <= step:
-            kept.append(line + "\n")
+    kept = [json.dumps(report) + "\n" for report in curve.read_reports(path) if report["step"] <= step]
     files.write_text(path, "".join(kept))
 
 
 def _last_report(out: Path) -> TrainingReport:
     """Return the last report on disk, for a run that was stopped between its last step and its checkpoint."""
     path = out / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    if not lines:
+    reports = curve.read_reports(path) if path.is_file() else []
+    if not reports:
         raise ClueBenchError(f"{path}: the reports of this run are gone", f"delete {out / STATE} to train again")
-    return TrainingReport(**json.loads(lines[-1]))
+    return TrainingReport(**reports[-1])

@@ -11,7 +11,6 @@ imported at the first report, so that the first step does not wait for them.
 """
 
 import contextlib
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.curve import read_reports
 from clue_bench.pretraining.report import TrainingReport
 
 Choice = Literal["auto", "none", "tensorboard", "trackio"]
@@ -113,8 +113,7 @@ class Trackio:
             self._run = trackio.init(
                 PROJECT, name=name, config=config, embed=False, auto_log_gpu=False, auto_log_cpu=False
             )
-        for line in metrics.read_text(encoding="utf-8").splitlines():
-            earlier = json.loads(line)
+        for earlier in read_reports(metrics):
             if earlier["step"] < first_step:
                 self._run.log(scalars(earlier), step=earlier["step"])
 

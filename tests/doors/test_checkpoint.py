@@ -114,9 +114,24 @@ def test_a_broken_checkpoint_says_what_is_wrong(problem, checkpoint_folder, tmp_
     assert caught.value.hint
 
 
+def test_one_flipped_bit_in_the_weights_is_named(checkpoint_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(checkpoint_folder / "checkpoint", folder)
+    weights = folder / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-100] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(ClueBenchError, match="damaged, or others") as caught:
+        read_checkpoint(folder)
+    assert "remove provenance.json" in caught.value.hint
+    (folder / "provenance.json").unlink()
+    assert read_checkpoint(folder).sha256
+
+
 def test_a_vocabulary_much_smaller_than_the_embedding_is_noted(checkpoint_folder, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(checkpoint_folder / "checkpoint", folder)
+    (folder / "provenance.json").unlink()  # it would speak of other weights
     assert read_checkpoint(folder).notes == ()
     weights = load_file(folder / "model.safetensors")
     tokens = len(read_checkpoint(folder).vocabulary)

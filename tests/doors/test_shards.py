@@ -185,6 +185,10 @@ def test_one_flipped_bit_is_found(tmp_path: Path, part: str) -> None:
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     assert Corpus.open(tmp_path).damaged_files() == [path]
+    with pytest.raises(ClueBenchError, match=rf"shard-00001\.{part}: damaged"):
+        Corpus.open(tmp_path).check()
+    assert finished_shard(tmp_path, 1) is None
+    assert finished_shard(tmp_path, 0) is not None
 
 
 def test_a_shard_without_its_marker_is_not_finished(tmp_path: Path) -> None:

@@ -295,6 +295,7 @@ def edit(folder, file="config.json", **values):
 def rename(folder, change):
     tensors = load_file(folder / "model.safetensors")
     save_file({change(name): tensor for name, tensor in tensors.items()}, folder / "model.safetensors")
+    (folder / "provenance.json").unlink()  # it would speak of other weights
 
 
 @pytest.mark.parametrize("family", ["bert"], indirect=True)
@@ -344,6 +345,7 @@ def lose(pattern):
         kept = {name: tensor for name, tensor in tensors.items() if pattern not in name}
         assert len(kept) < len(tensors)
         save_file(kept, folder / "model.safetensors")
+        (folder / "provenance.json").unlink()
 
     return apply
 

@@ -203,9 +203,27 @@ def test_a_damaged_state_is_named(recipe_file, corpus_folder, tmp_path):
         next(reports)
     reports.close()
     state = tmp_path / "state.pt"
-    state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(ClueBenchError, match=r"state\.pt: damaged"):
-        finish(start(recipe_file, corpus_folder, tmp_path))
+    whole = state.read_bytes()
+    middle = len(whole) // 2
+    for damaged in (whole[:1000], whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]):
+        state.write_bytes(damaged)
+        with pytest.raises(ClueBenchError, match=r"state\.pt: damaged"):
+            finish(start(recipe_file, corpus_folder, tmp_path))
+
+
+def test_damaged_metrics_are_left_out_aloud_and_the_run_goes_on(recipe_file, corpus_folder, tmp_path, caplog):
+    reports = run(start(recipe_file, corpus_folder, tmp_path), asked={})
+    for _ in range(3):
+        next(reports)
+    reports.close()
+    metrics = tmp_path / "metrics.jsonl"
+    kept = metrics.read_bytes()
+    metrics.write_bytes(b'{"step": \xff\n[1]\n' + kept)
+    finish(start(recipe_file, corpus_folder, tmp_path))
+    assert "damaged lines, left out: 2" in caplog.text
+    assert [json.loads(line)["step"] for line in metrics.read_text(encoding="utf-8").splitlines()] == list(
+        range(2, 25, 2)
+    )
 
 
 def test_divergence_is_an_error_and_a_failed_record(recipe_file, corpus_folder, tmp_path):

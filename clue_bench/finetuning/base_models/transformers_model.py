@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 
-from clue_bench.doors.checkpoint import fill_folder, read_provenance, weights_sha256
+from clue_bench.doors.checkpoint import checked_sha256, fill_folder, read_provenance
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier, refuse_other_weights
 from clue_bench.finetuning.base_models.pretrained import Pretrained
@@ -167,6 +167,7 @@ class TransformersModel(Pretrained):
 
 def read_transformers_model(folder: Path) -> TransformersModel:
     """Read a checkpoint folder whose config.json transformers knows. Raises ClueBenchError."""
+    provenance = read_provenance(folder)
     open_weights(folder)  # is there anything to load, and can it be read safely?
     with _explained(folder):
         config = AutoConfig.from_pretrained(folder)
@@ -179,8 +180,8 @@ def read_transformers_model(folder: Path) -> TransformersModel:
     tokeniser = _tokeniser(folder, config, segment_types)
     return TransformersModel(
         folder=folder,
-        provenance=read_provenance(folder),
-        sha256=weights_sha256(folder) or "",
+        provenance=provenance,
+        sha256=checked_sha256(folder, provenance),
         sizes=sizes,
         num_parameters=sum(p.numel() for p in model.base_model.parameters()),
         notes=tokeniser.notes,
