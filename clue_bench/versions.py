@@ -6,6 +6,7 @@ Input: nothing. Output: plain dictionaries for checkpoints and run records.
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from clue_bench import __version__
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "scikit-learn", "pandas", "safetensors")
 
 
+@cache  # what this process has loaded stays as it is
 def describe_code() -> dict[str, str | bool]:
     """Return clue-bench's version and, in a git checkout, its commit and whether the tree has uncommitted changes."""
     facts: dict[str, str | bool] = {"version": __version__}
@@ -26,6 +28,7 @@ def describe_code() -> dict[str, str | bool]:
     return facts
 
 
+@cache
 def describe_packages() -> dict[str, str]:
     """Return Python's version and those of the packages that can change a number."""
     versions = {"python": platform.python_version()}

@@ -1,9 +1,11 @@
 """Fixtures: a small vocabulary, text, corpus and checkpoint, all made on the spot, and the real data where it is."""
 
+import gc
 import os
 import random
 import signal
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,19 @@ def pytest_configure() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:  # torch reads it when it is imported, which no plugin does
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    gc.disable()  # until everything is imported
+
+
+def pytest_collection_finish() -> None:
+    """Take what was imported out of the garbage collection, which would go over it again and again.
+
+    Nor is the command line put together for each command that a test types.
+    """
+    from typer import main, testing
+
+    gc.freeze()
+    gc.enable()
+    main.get_command = testing._get_command = cache(main.get_command)
 
 
 @pytest.fixture(scope="session")

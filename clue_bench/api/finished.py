@@ -21,13 +21,12 @@ from clue_bench.doors.records import (
     read_record,
     record_paths,
 )
+from clue_bench.weights import CONFIG, WEIGHTS
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import TaskData
     from clue_bench.doors.shards import Corpus
     from clue_bench.pretraining.recipe import Recipe
-
-CONFIG, WEIGHTS = "config.json", "model.safetensors"  # as weights/read.py has them, which imports torch
 
 
 def check_free(out: Path) -> None:

@@ -21,11 +21,11 @@ from clue_bench.doors.results import DevScores, PretrainResults, TaskResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table
+from clue_bench.weights import CONFIG
 
 if TYPE_CHECKING:
     import pandas as pd
 
-CONFIG = "config.json"  # in a checkpoint
 MAX_NAMED = 5  # runs in an error
 
 

@@ -197,14 +197,18 @@ def vocabulary_path(given: Path | str) -> Path:
 
     Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
-    from clue_bench.doors.checkpoint import HUB_ID, find_folder
+    from clue_bench.doors.hub import HUB_ID
     from clue_bench.doors.records import CHECKPOINT
 
     path = Path(given)
     is_model = (path / CHECKPOINT).is_dir() or (
         not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given))
     )
-    return find_folder(given) if is_model and path.suffix not in (".txt", ".model", ".json") else path
+    if not is_model or path.suffix in (".txt", ".model", ".json"):
+        return path
+    from clue_bench.doors.checkpoint import find_folder  # imports torch, which a file need not wait for
+
+    return find_folder(given)
 
 
 def check_least(name: str, value: int | None, least: int, hint: str) -> None:

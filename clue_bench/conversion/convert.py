@@ -23,9 +23,10 @@ from clue_bench.synthetic.corpus import lines_of_text
 from clue_bench.tables import Column, Shown, Table, make_table
 from clue_bench.versions import describe_code, describe_packages, now
 from clue_bench.vocab import TOKENIZER_FILES, Vocabulary, read_vocabulary
+from clue_bench.weights import WEIGHTS
 from clue_bench.weights.exported import check_export
 from clue_bench.weights.hf_config import claimed_class
-from clue_bench.weights.read import WEIGHTS, StoredType
+from clue_bench.weights.read import StoredType
 
 SourceKind = Literal["uer", "tf", "hf", "paddle"]
 TargetKind = Literal["hf", "uer"]

@@ -13,10 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clue_bench.doors.checkpoint import CONFIG, Checkpoint, base_name, read_checkpoint, write_folder
+from clue_bench.doors.checkpoint import Checkpoint, base_name, read_checkpoint, write_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import CONTINUATION, AddedToken, Vocabulary, read_vocabulary
-from clue_bench.weights import names
+from clue_bench.weights import CONFIG, names
 from clue_bench.weights.as_bert import bert_values
 from clue_bench.weights.read import read_config
 from clue_bench.weights.rows import exchanged_rows, with_rows

@@ -21,10 +21,9 @@ from clue_bench.doors.checkpoint import fill_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary
-from clue_bench.weights import names
+from clue_bench.weights import CONFIG, names
 from clue_bench.weights.hf_config import model_config
 from clue_bench.weights.names import UER_SEGMENTS, UER_WORDS, Head
-from clue_bench.weights.read import CONFIG
 
 UER_WEIGHTS = "model.bin"
 _NO_PLACE = "pooler without a sentence head: UER-py has no place for it"

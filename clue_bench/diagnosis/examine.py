@@ -39,9 +39,10 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article
 from clue_bench.vocab import OTHER_IDS, read_vocabulary
 from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE
+from clue_bench.weights import CONFIG, WEIGHTS
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.names import is_nezha
-from clue_bench.weights.read import CONFIG, WEIGHTS, Weights, open_weights, read_config
+from clue_bench.weights.read import Weights, open_weights, read_config
 
 
 @dataclass(frozen=True)

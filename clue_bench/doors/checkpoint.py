@@ -35,16 +35,14 @@ from torch import Tensor
 
 from clue_bench import files
 from clue_bench.cards import builtin_folder
-from clue_bench.doors.hub import hub_copy
+from clue_bench.doors.hub import HUB_ID, hub_copy
 from clue_bench.doors.records import CHECKPOINT, is_running, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.numbers import article, counted
 from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
-from clue_bench.weights import hf_config, names
+from clue_bench.weights import CONFIG, WEIGHTS, hf_config, names
 from clue_bench.weights.as_bert import as_bert
-from clue_bench.weights.read import CONFIG as CONFIG
-from clue_bench.weights.read import WEIGHTS as WEIGHTS
 from clue_bench.weights.read import StoredType, read_config, read_object, read_weights, weight_files
 
 PROVENANCE = "provenance.json"
@@ -52,8 +50,6 @@ GENERATION = "generation_config.json"
 
 PADDING = 128
 """Embeddings are padded to a multiple of at most this; more rows without a token are not padding."""
-
-HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Output: the folder of a copy, or an error that says what of these to change.
 """
 
 import os
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -12,6 +13,7 @@ from clue_bench.errors import ClueBenchError, about_environment
 from clue_bench.files import DISK_IS_FULL
 
 HUB = "https://huggingface.co"
+HUB_ID = re.compile(r"[\w][\w.-]*(/[\w][\w.-]*)?")
 PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 # What is fetched from the hub: configuration, tokenizers, and one copy of the weights.
 _FETCHED = ["*.json", "*.txt", "*.model", "model*.safetensors"]

@@ -200,7 +200,7 @@ class Finetuning:
 
     def _batches(self) -> Iterator[np.ndarray]:
         left = self.total_steps
-        for epoch in range(self.settings.epochs):
+        for epoch in range(math.ceil(left / self.steps_per_epoch)):
             batches = training_batches(
                 self.train.lengths, batch_size=self.settings.batch_size, seed=self.seed, epoch=epoch
             )

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from clue_bench.doors.checkpoint import CONFIG, PROVENANCE
+from clue_bench.doors.checkpoint import PROVENANCE
 from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
@@ -26,6 +26,7 @@ from clue_bench.numbers import counted
 from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, carried_task
 from clue_bench.training import hardware
+from clue_bench.weights import CONFIG
 from clue_bench.weights.read import read_object
 
 MULTI_LABEL = "multi_label_classification"  # as config.json calls it

@@ -19,7 +19,7 @@ from typing import Any
 
 from clue_bench import files, versions
 from clue_bench.doors import records
-from clue_bench.doors.checkpoint import CONFIG, base_name, weights_sha256, write_checkpoint
+from clue_bench.doors.checkpoint import base_name, weights_sha256, write_checkpoint
 from clue_bench.doors.records import (
     CHECKPOINT,
     LOCK,
@@ -42,6 +42,7 @@ from clue_bench.pretraining.train import Pretraining
 from clue_bench.training import hardware
 from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.stopping import stop_requests
+from clue_bench.weights import CONFIG
 from clue_bench.weights.hf_config import pretraining_class
 
 METRICS = "metrics.jsonl"

@@ -17,7 +17,7 @@ import numpy as np
 
 from clue_bench.cards import card_paths, decode
 from clue_bench.doors import shards
-from clue_bench.doors.checkpoint import CONFIG, checkpoint_vocabulary, write_checkpoint
+from clue_bench.doors.checkpoint import checkpoint_vocabulary, write_checkpoint
 from clue_bench.doors.records import ModelFacts
 from clue_bench.doors.results import SYNTHETIC_ROWS
 from clue_bench.doors.shards import Corpus
@@ -27,6 +27,7 @@ from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.pretraining.recipe import Recipe, Stage, load_recipe
 from clue_bench.pretraining.state import build_model
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
+from clue_bench.weights import CONFIG
 from clue_bench.weights.hf_config import pretraining_class
 from clue_bench.weights.read import read_object, weight_files
 

@@ -25,10 +25,7 @@ from torch import Tensor
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import is_file, refuse_impostor
 from clue_bench.numbers import article
-
-CONFIG = "config.json"
-WEIGHTS = "model.safetensors"
-PICKLE = "pytorch_model.bin"
+from clue_bench.weights import PICKLE, WEIGHTS
 
 DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError),

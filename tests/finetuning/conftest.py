@@ -75,7 +75,13 @@ def foreign_model(dropout: float) -> Classifier:
     return TransformersClassifier(BertForSequenceClassification(config), has_segments=True)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def tiny_settings() -> Callable[..., Settings]:
+    """Return the settings of `tiny_run`, changed."""
+    return lambda **changes: Settings(**{**PLAIN, **changes})
+
+
+@pytest.fixture(scope="session")
 def tiny_run() -> Callable[..., Finetuning]:
     """Make a run from settings; `is_foreign` trains a model of transformers, which draws its own dropout."""
 

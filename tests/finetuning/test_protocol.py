@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from functools import cache
 
 import pytest
 import torch
@@ -9,7 +10,6 @@ import torch.nn.functional as F
 
 from clue_bench.finetuning.encode import collate, training_batches
 from clue_bench.finetuning.predict import predict_logits
-from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.train import evaluation_steps, planned_steps
 
 LEARNING = {"epochs": 6, "learning_rate": 1e-2, "evaluations_per_epoch": 3, "max_evaluations": 40}
@@ -61,10 +61,6 @@ def test_with_every_option_off_an_update_is_that_of_a_plain_loop(tiny_run, is_fo
     assert expected[-1] < expected[0]
 
 
-def settings_of(tiny_run, **changes) -> Settings:
-    return tiny_run(**changes).settings
-
-
 @pytest.mark.parametrize(
     ("train_rows", "changes", "expected"),
     [
@@ -78,17 +74,15 @@ def settings_of(tiny_run, **changes) -> Settings:
         (8, {"epochs": 1, "evaluations_per_epoch": 1, "max_evaluations": 1}, [1]),
     ],
 )
-def test_looks_are_spread_evenly_and_never_more_than_allowed(tiny_run, train_rows, changes, expected):
-    assert evaluation_steps(settings_of(tiny_run, **changes), train_rows=train_rows) == expected
+def test_looks_are_spread_evenly_and_never_more_than_allowed(tiny_settings, train_rows, changes, expected):
+    assert evaluation_steps(tiny_settings(**changes), train_rows=train_rows) == expected
 
 
-def test_wherever_looks_fall_the_last_step_has_one_and_gaps_differ_by_one_at_most(tiny_run):
+def test_wherever_looks_fall_the_last_step_has_one_and_gaps_differ_by_one_at_most(tiny_settings):
     for train_rows, epochs, per_epoch, most, steps in itertools.product(
         (1, 8, 61, 500), (1, 2, 7), (1, 3, 40), (1, 4, 15), (None, 1, 10)
     ):
-        settings = settings_of(
-            tiny_run, epochs=epochs, evaluations_per_epoch=per_epoch, max_evaluations=most, steps=steps
-        )
+        settings = tiny_settings(epochs=epochs, evaluations_per_epoch=per_epoch, max_evaluations=most, steps=steps)
         looks = evaluation_steps(settings, train_rows=train_rows)
         total = planned_steps(settings, train_rows=train_rows)
         assert 1 <= len(looks) <= min(most, total)
@@ -134,11 +128,22 @@ def test_the_best_look_is_the_first_highest_by_the_tasks_metric_and_its_weights_
     assert (again == run.best_logits).all()  # which a record's dev predictions are made of
 
 
+@pytest.fixture(scope="module")
+def whole_run(tiny_run):
+    """Return a function that gives a run without patience, and its losses: few rows, so accuracy rises and falls."""
+
+    @cache
+    def whole(seed):
+        run = tiny_run(seed=seed, dev_rows=12, **LEARNING)
+        return run, losses(run)
+
+    return whole
+
+
 @pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 @pytest.mark.parametrize("patience", [1, 2, 4, 100])
-def test_a_run_stops_at_the_first_look_that_exhausts_its_patience_and_not_before(tiny_run, patience, seed):
-    whole = tiny_run(seed=seed, dev_rows=12, **LEARNING)  # few rows: accuracy rises and falls
-    every = losses(whole)
+def test_a_run_stops_at_the_first_look_that_exhausts_its_patience_and_not_before(tiny_run, whole_run, patience, seed):
+    whole, every = whole_run(seed)
     stop = None
     for number, look in enumerate(whole.evaluations):
         ranks = [rank(each) for each in whole.evaluations[: number + 1]]
@@ -186,3 +191,7 @@ def test_the_planned_steps_are_those_of_the_epochs_or_fewer(tiny_run):
     assert tiny_run(epochs=3).total_steps == 3 * math.ceil(60 / 8)
     assert tiny_run(epochs=3, steps=5).total_steps == 5
     assert tiny_run(epochs=3, steps=500).total_steps == 24
+
+
+def test_epochs_that_steps_cut_off_take_no_time(tiny_run):
+    assert len(losses(tiny_run(epochs=10**9, steps=3))) == 3

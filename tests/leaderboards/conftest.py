@@ -12,12 +12,12 @@ COLUMNS = {"afqmc": "AFQMC", "tnews": "TNEWS'", "iflytek": "IFLYTEK'", "cmnli": 
 MakeRecord = Callable[..., RunRecord]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def published_folder() -> Path:
     return builtin_folder("leaderboards/published")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_record() -> MakeRecord:
     """Return a function that makes a completed fine-tuning record; `correct` is out of `rows`."""
 

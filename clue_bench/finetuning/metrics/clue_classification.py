@@ -20,7 +20,7 @@ _ARGUMENTS = "predictions, references: class numbers, one a row."
 
 
 class ClueClassification(evaluate.Metric):  # type: ignore[misc]
-    """Accuracy and macro-F1, computed by scikit-learn."""
+    """Accuracy and macro-F1, the very numbers of scikit-learn."""
 
     def _info(self) -> evaluate.MetricInfo:
         numbers = datasets.Value("int64")

@@ -159,7 +159,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
     browser.close()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def records(make_record: Callable[..., RunRecord]) -> list[RunRecord]:
     """Return a board's records: three models, one of a hostile name, a floor, two revisions, a failed run."""
     tiny = {"sha256": "1" * 64, "parameters": 7_450_000}
@@ -196,7 +196,7 @@ def records(make_record: Callable[..., RunRecord]) -> list[RunRecord]:
     ]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def speed_record() -> SpeedRecord:
     """Return the record of a speed session with one model, which was not fine-tuned."""
     interval = {"median": 404.0, "low": 400.0, "high": 408.0, "coverage": 0.75, "values": [400.0, 404.0, 408.0]}
@@ -247,10 +247,9 @@ def speed_record() -> SpeedRecord:
     )
 
 
-@pytest.fixture
-def page(records: list[RunRecord], published_folder: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def page(records: list[RunRecord], published_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the page of `records`, in a folder with a space and Chinese in its name, as a user may have."""
-    path = tmp_path / "排行 榜" / "index.html"
-    path.parent.mkdir()
+    path = tmp_path_factory.mktemp("排行 榜") / "index.html"
     path.write_text(board_files(records, published_folder).texts["index.html"], encoding="utf-8")
     return path

@@ -52,7 +52,7 @@ class Elements(HTMLParser):
         return [attributes for name, attributes in self.found if name == tag]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def elements(page: Path) -> Elements:
     return Elements(page.read_text(encoding="utf-8"))
 
