@@ -115,7 +115,7 @@ def test_real_text_has_the_arrays_of_the_plain_loop(real_data: Path, name: str, 
     vocabulary = read_vocabulary(real_data / "vocab" / name)
     encoder = vocabulary.encoder(special_tokens=False)
     with lzma.open(real_data / "corpus" / "part-002.txt.xz", "rt", encoding="utf-8") as file:
-        text = file.read(200_000).rpartition("\n\n")[0]
+        text = file.read(60_000).rpartition("\n\n")[0]
     documents = [document.split("\n") for document in text.split("\n\n")]
     assert len(documents) > 50
     check(documents, vocabulary, encoder, words)
