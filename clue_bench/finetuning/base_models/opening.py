@@ -13,7 +13,6 @@ from typing import Any
 
 from clue_bench import files
 from clue_bench.doors.checkpoint import (
-    CONFIG,
     PROVENANCE,
     base_name,
     checkpoint_vocabulary,
@@ -27,7 +26,7 @@ from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser, is_our
 from clue_bench.models.config import count_parameters
 from clue_bench.numbers import article
 from clue_bench.vocab import TOKENIZER_FILES
-from clue_bench.weights import hf_config
+from clue_bench.weights import CONFIG, hf_config
 from clue_bench.weights.as_bert import is_bert_called_roberta
 from clue_bench.weights.hf_classes import explained
 from clue_bench.weights.names import refuse_nezha

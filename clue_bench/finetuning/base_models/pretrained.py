@@ -19,7 +19,6 @@ from typing import Any, Self
 
 from clue_bench.cards import check_name
 from clue_bench.doors.checkpoint import (
-    CONFIG,
     Checkpoint,
     base_name,
     finetunings,
@@ -32,7 +31,7 @@ from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes
 from clue_bench.numbers import article
-from clue_bench.weights import hf_config
+from clue_bench.weights import CONFIG, hf_config
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.read import read_config
 
