@@ -2,10 +2,9 @@
 
 Input: a corpus and sample numbers. Output: `Rows` with segments, order and packing.
 
-A text is a run of whole sentences of one document, as many as fit into a row (or two, for pairs of sentences); a
-sentence longer than a row is cut. It is laid out as [CLS] a [SEP] b [SEP], split between two sentences, and in half of
-the cases b comes first. A text of a single sentence is [CLS] a [SEP] and has no order: no side is ever empty.
-The last sentence of a, and whether the parts are swapped, are drawn anew in every epoch.
+A text is a run of whole sentences of one document (`texts`). It is laid out as [CLS] a [SEP] b [SEP], split between
+two sentences, and in half of the cases b comes first. A text of a single sentence is [CLS] a [SEP] and has no order:
+no side is ever empty. The last sentence of a, and whether the parts are swapped, are drawn anew in every epoch.
 Texts that fit share a row (`pack`), so there is little padding; attention and positions stay inside a text.
 
 Labelled pairs (documents of two sentences and a label) keep their order and have no order to guess.
@@ -23,6 +22,7 @@ import numpy.typing as npt
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.pretraining.rows import IGNORED, HostRows, Rows
+from clue_bench.pretraining.texts import counted_up, find_texts
 from clue_bench.training.counter_rng import Int64s, draw, row_keys
 from clue_bench.vocab import Vocabulary
 
@@ -151,7 +151,7 @@ class PairRows:
         """Write rows `rows_B` of a shard to the indices `at_B` of `rows`."""
         index = self.indices[shard]
         counts_B = index.rows_R[rows_B + 1] - index.rows_R[rows_B]
-        owner_T, column_T = np.repeat(at_B, counts_B), _counted(counts_B)
+        owner_T, column_T = np.repeat(at_B, counts_B), counted_up(counts_B)
         texts_T = np.repeat(index.rows_R[rows_B], counts_B) + column_T
         begin_T, cut_T, end_T, swapped_T = self._parts(shard, texts_T, np.repeat(epochs_B, counts_B), seed)
         tokens_T = end_T - begin_T
@@ -161,7 +161,7 @@ class PairRows:
         before_T = np.cumsum(sizes_T) - sizes_T
         start_T = before_T - np.repeat(before_T[np.cumsum(counts_B) - counts_B], counts_B)
         # One entry per token of every text, its position j in the text.
-        j_n, text_n = _counted(sizes_T), np.repeat(np.arange(len(sizes_T)), sizes_T)
+        j_n, text_n = counted_up(sizes_T), np.repeat(np.arange(len(sizes_T)), sizes_T)
         left_T = np.where(swapped_T, end_T - cut_T, cut_T - begin_T)  # tokens of what is laid out first
         is_second_n = j_n > left_T[text_n] + 1
         offset_n = np.where(is_second_n, j_n - left_T[text_n] - 2, j_n - 1)
@@ -207,25 +207,12 @@ class PairRows:
 
 def _index(sentences: Int64s, documents: Int64s, *, length: int, max_sentences: int | None) -> Index:
     """Find the texts of a shard's `documents`, and which of them share a row."""
-    width = length - 3  # [CLS] and two [SEP]
-    lo, hi = np.searchsorted(sentences, documents[[0, -1]])
-    cut = _cut_long(sentences[lo : hi + 1], width)
-    bounds = np.searchsorted(cut, documents)  # each document's first sentence, and the end
-    position, end = bounds[:-1], bounds[1:]
-    firsts, lasts = [], []
-    while len(position):
-        following = np.searchsorted(cut, cut[position] + width, side="right") - 1
-        following = np.minimum(following, end)
-        if max_sentences is not None:
-            following = np.minimum(following, position + max_sentences)
-        firsts.append(position)
-        lasts.append(following)
-        goes_on = following < end
-        position, end = following[goes_on], end[goes_on]
-    first_T = np.concatenate(firsts) if firsts else np.empty(0, dtype=np.int64)
-    last_T = np.concatenate(lasts) if lasts else first_T
-    order = np.argsort(first_T, kind="stable")
-    first_T, last_T = first_T[order], last_T[order]
+    cut, first_T, last_T = find_texts(
+        sentences,
+        documents,
+        width=length - 3,  # [CLS] and two [SEP]
+        max_sentences=max_sentences,
+    )
     sizes_T = cut[last_T] - cut[first_T] + 2 + (last_T - first_T > 1)
     order_T, rows_R = pack(sizes_T, length=length, max_texts=_max_texts(length))
     return Index(cut, first_T[order_T], last_T[order_T], rows_R)
@@ -245,20 +232,6 @@ def _labelled(index: Index, documents: Int64s, labels: Int64s, length: int) -> I
     sizes_T = (end_T - begin_T)[is_whole_T] + 3
     order_T, rows_R = pack(sizes_T, length=length, max_texts=_max_texts(length))
     return Index(index.sentences, first_T[order_T], last_T[order_T], rows_R, labels[owner_T[is_whole_T]][order_T])
-
-
-def _cut_long(sentences: Int64s, width: int) -> Int64s:
-    """Return the offsets, with additional ones inside sentences longer than `width`."""
-    lengths = np.diff(sentences)
-    pieces = np.maximum(1, -(-lengths // width))
-    starts = np.repeat(sentences[:-1], pieces) + _counted(pieces) * width
-    return np.append(starts, sentences[-1])
-
-
-def _counted(counts: Int64s) -> Int64s:
-    """Return 0 to c - 1 for each count c, one after the other."""
-    ends = np.cumsum(counts)
-    return np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
 
 
 @dataclass

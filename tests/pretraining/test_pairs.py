@@ -1,15 +1,19 @@
 """Rows of texts in two parts, against a slow plain re-implementation; what they are per epoch; labelled pairs."""
 
 import itertools
+import lzma
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from clue_bench.corpus.build import build_corpus
+from clue_bench.doors.shards import Corpus
 from clue_bench.pretraining.held_out import hold_out
 from clue_bench.pretraining.pairs import PairRows
 from clue_bench.pretraining.rows import IGNORED
+from clue_bench.vocab import read_vocabulary
 
 LENGTHS = st.lists(  # shards, documents, sentences in tokens
     st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=6), min_size=1, max_size=3
@@ -17,9 +21,29 @@ LENGTHS = st.lists(  # shards, documents, sentences in tokens
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
 
 
+def filled(pieces, *, width, most):
+    """Texts of a document's sentences (begin, end), each as many as fit, from the first one on."""
+    pieces, texts = list(pieces), []
+    while pieces:
+        text = [pieces.pop(0)]
+        while pieces and len(text) < (most or len(pieces) + len(text)) and pieces[0][1] - text[0][0] <= width:
+            text.append(pieces.pop(0))
+        texts.append(text)
+    return texts
+
+
+def lean_of(texts):
+    """How many texts have the longer part first, less those that have it last, all splits being as likely."""
+    total = 0.0
+    for text in texts:
+        sizes = [(cut - text[0][0], text[-1][1] - cut) for _, cut in text[:-1]]
+        total += sum((a > b) - (a < b) for a, b in sizes) / len(sizes) if sizes else 0.0
+    return total
+
+
 def texts_of(sentences, documents, *, length, most):
     """A shard's texts, each a list of sentences (begin, end); long sentences are cut."""
-    width = length - 3
+    width, total = length - 3, 0.0
     bounds = list(itertools.pairwise(np.asarray(sentences).tolist()))
     for begin, end in itertools.pairwise(np.asarray(documents).tolist()):
         pieces = [
@@ -28,11 +52,12 @@ def texts_of(sentences, documents, *, length, most):
             if begin <= first < end
             for at in range(first, last, width)
         ]
-        while pieces:
-            text = [pieces.pop(0)]
-            while pieces and len(text) < (most or len(pieces) + len(text)) and pieces[0][1] - text[0][0] <= width:
-                text.append(pieces.pop(0))
-            yield text
+        forward = filled(pieces, width=width, most=most)
+        mirror = filled([(-last, -first) for first, last in reversed(pieces)], width=width, most=most)
+        backward = [[(-last, -first) for first, last in reversed(text)] for text in reversed(mirror)]
+        chosen = min((forward, backward), key=lambda texts: abs(total + lean_of(texts)))
+        total += lean_of(chosen)
+        yield from chosen
 
 
 def gathered(rows, samples=None, *, epoch=0, seed=1):
@@ -146,6 +171,54 @@ def test_every_split_is_as_likely_and_splits_and_swaps_vary_by_epoch_and_seed(lo
         assert (first.orders_BC == changed.orders_BC).mean() == pytest.approx(0.5, abs=0.045)
         assert (first.ids_BS == changed.ids_BS).all(1).mean() == pytest.approx(0.1, abs=0.027)
     assert np.array_equal(gathered(long_rows).ids_BS, first.ids_BS)
+
+
+def longer_was_first(rows, *, epochs=1):
+    """Return the share of texts whose first part was the longer one before a swap (equal: half), and how many texts."""
+    right, texts = 0.0, 0
+    parts = np.array_split(np.arange(len(rows)), -(-len(rows) // 500))
+    for epoch, some in itertools.product(range(epochs), parts):
+        got = gathered(rows, some, epoch=epoch)
+        for column in range(rows.max_texts):
+            order, at = got.orders_BC[:, column], got.blocks_BS == column + 1
+            second = (got.segments_BS * at).sum(1) - 1
+            first = at.sum(1) - second - 3
+            has_order = order != IGNORED
+            difference = np.where(order == 1, second - first, first - second)[has_order]
+            right += (difference > 0).sum() + (difference == 0).sum() / 2
+            texts += has_order.sum()
+    return right / texts, texts
+
+
+@pytest.mark.parametrize("most", [None, 2])
+def test_lengths_do_not_tell_the_order_even_where_documents_begin_with_a_short_line(make_corpus, vocabulary, most):
+    draw = np.random.default_rng(5)
+    documents = [[4, *draw.integers(5, 60, size=draw.integers(1, 20)).tolist()] for _ in range(1500)]
+    rows = PairRows.from_corpus(make_corpus([documents]), vocabulary, length=128, max_sentences=most)
+    share, texts = longer_was_first(rows)
+    assert share == pytest.approx(0.5, abs=2.6 * 0.5 / texts**0.5)  # sigmas of as many coins
+
+
+@pytest.fixture(scope="module")
+def real_corpus(real_data, tmp_path_factory):
+    """Three million characters of real text."""
+    folder = tmp_path_factory.mktemp("real")
+    with lzma.open(real_data / "corpus" / "part-000.txt.xz", "rt", encoding="utf-8") as file:
+        (folder / "text.txt").write_text(file.read(3_000_000), encoding="utf-8")
+    vocabulary = real_data / "vocab" / "google_zh_vocab_21128.txt"
+    list(build_corpus([folder / "text.txt"], vocabulary=vocabulary, out=folder / "corpus", workers=1))
+    return Corpus.open(folder / "corpus")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("most", [None, 2])
+@pytest.mark.parametrize("length", [128, 512])
+def test_lengths_do_not_tell_the_order_of_real_texts(real_corpus, length, most):
+    vocabulary = read_vocabulary(real_corpus.tokenizer_folder)
+    rows = PairRows.from_corpus(real_corpus, vocabulary, length=length, max_sentences=most)
+    share, texts = longer_was_first(rows, epochs=3)
+    assert texts > 15_000
+    assert share == pytest.approx(0.5, abs=0.01)
 
 
 def test_documents_of_one_sentence_have_no_order(make_corpus, vocabulary):
