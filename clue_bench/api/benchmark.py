@@ -263,6 +263,7 @@ def _bench_tasks(
         for start, points, label in zip(starts, job.candidates, labels, strict=True)
     ]
     asked.show.notes(plan_lines(sweeps, seeds=asked.seeds, retry_failed=asked.retry_failed))
+    asked.show.notes(_untrained_positions(jobs, starts))
     done = []
     with sweep_bar(sweeps, retry_failed=asked.retry_failed, show=asked.show) as bar:
         for at, job in enumerate(jobs):
@@ -284,6 +285,20 @@ def _bench_tasks(
             _write_reports([trial for outcome in outcomes for trial in outcome.sweep.of_best], given)
             done.append((floors, outcomes))
     return done
+
+
+def _untrained_positions(jobs: "Sequence[_Job]", starts: "Sequence[Pretrained]") -> list[str]:
+    """Return a warning for each task and model whose rows may be longer than those of its pretraining."""
+    from clue_bench.finetuning.settings import make_settings
+
+    found = []
+    for job in jobs:
+        card, train_rows = job.given.card, len(job.given.rows["train"])
+        for start, points in zip(starts, job.candidates, strict=True):
+            lengths = [make_settings(card, start.sizes, point, train_rows=train_rows).max_length for point in points]
+            if warning := start.beyond_pretraining(max(lengths)):
+                found.append(f"{card.name}: {warning}")
+    return found
 
 
 def _run_floors(given: TaskData, asked: _Asked) -> list[Run]:

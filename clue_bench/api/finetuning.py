@@ -79,6 +79,9 @@ def finetune(
         note_revision(card.name, plan.data_facts, show)
         show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
         finetuning = prepare(plan)
+        longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
+        if warning := start.beyond_pretraining(longest):
+            show.note(warning)
         called = start.name if isinstance(model, tuple) else model_name(model)
         typed = {"task": task if isinstance(task, str) else card.name, "model": called, **typed}
         with held_folder(folder):

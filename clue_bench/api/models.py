@@ -1,5 +1,6 @@
 """Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
+import logging
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clue_bench.prediction.input_rows import InputRows
-    from clue_bench.prediction.predictor import Predictor, RowScores
+    from clue_bench.prediction.predictor import Description, Predictor, RowScores
+
+log = logging.getLogger(__name__)
 
 ROWS_PER_UPDATE = 512  # of the progress bar; rows of similar length are batched together within them
 
@@ -264,13 +267,14 @@ class Model:
     def predict_rows(self, rows: "InputRows", top: int, progress: bool) -> Predictions:
         """Predict rows; show a progress bar if that may take a while."""
         scored: list[RowScores] = []
-        truncated_rows = 0
+        truncated_rows = longer_rows = 0
         show = Progress(progress and len(rows) > ROWS_PER_UPDATE)
         with show.bar("predict", len(rows), count=True, on_interrupt="nothing was written; start again") as bar:
             for start in range(0, max(len(rows), 1), ROWS_PER_UPDATE):
                 found = self.predictor.predict(rows.texts[start : start + ROWS_PER_UPDATE])
                 scored += found.rows
                 truncated_rows += found.truncated_rows
+                longer_rows += sum(length > self.predictor.description.pretrained_length for length in found.lengths)
                 bar.update(len(scored))
         about = self.predictor.description
         columns = rows.columns if rows.columns is not None else [None] * len(rows)
@@ -286,8 +290,24 @@ class Model:
             truncated_rows,
             about.max_length,
             is_multi_label=about.is_multi_label,
-            about_file=tuple(rows.notes),
+            about_file=(*rows.notes, *([_beyond_pretraining(about, longer_rows)] if longer_rows else [])),
         )
+
+
+def warn_of_lengths(predictors: "Sequence[Predictor]") -> None:
+    """Log which models take longer rows than their pretraining had."""
+    for about in (each.description for each in predictors):
+        if about.pretrained_length < about.max_length:
+            log.warning("%s: %s", about.run_id, _beyond_pretraining(about))
+
+
+def _beyond_pretraining(about: "Description", rows: int | None = None) -> str:
+    """Return what to know of `rows` rows (None: any) that are longer than those of the model's pretraining."""
+    which = "longer rows" if rows is None else counted(rows, "row")
+    return (
+        f"pretrained on rows of {about.pretrained_length:,} tokens, reads up to {about.max_length:,}: the end of "
+        f"{which} has seen fine-tuning only. Shorter: finetune again with --set max_length={about.pretrained_length}"
+    )
 
 
 def check_writable(path: Path) -> None:
@@ -349,7 +369,9 @@ def serve(
 
     bounds = Limits(**limits)
     with app.listen(host, port) as bound:
-        service = Service([load_model(model).predictor for model in models], bounds)
+        predictors = [load_model(model).predictor for model in models]
+        warn_of_lengths(predictors)
+        service = Service(predictors, bounds)
         url = app.url_of(bound)
 
         def ready() -> None:

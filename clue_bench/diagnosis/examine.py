@@ -34,7 +34,7 @@ from clue_bench.diagnosis.tokens import (
     check_vocabulary,
     read_tokenizer,
 )
-from clue_bench.doors.checkpoint import PROVENANCE, find_folder, read_provenance, weights_sha256
+from clue_bench.doors.checkpoint import PROVENANCE, find_folder, read_provenance, stated_positions, weights_sha256
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article
 from clue_bench.vocab import OTHER_IDS, read_vocabulary
@@ -162,7 +162,7 @@ def _check_model(files: Files, family: Family, reading: Reading) -> tuple[Archit
     segments_RH = weights.tensor(family.segments).float() if family.segments else None
     return built, [
         *check_tensors(weights, built),
-        *check_positions(family, reading, positions_RH),
+        *check_positions(family, reading, positions_RH, stated_length=stated_positions(read_provenance(files.folder))),
         *check_segments(family, reading, segments_RH, files=files.tokenizer, unused=unused_length(positions_RH)),
     ]
 

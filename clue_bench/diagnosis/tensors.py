@@ -10,7 +10,6 @@ import re
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from clue_bench.diagnosis.claims import Architecture, Reading
 from clue_bench.diagnosis.family import Family
@@ -18,6 +17,7 @@ from clue_bench.diagnosis.result import Finding, shortened
 from clue_bench.diagnosis.tokens import TokenizerFiles
 from clue_bench.numbers import counted
 from clue_bench.weights.names import todays, why_dead
+from clue_bench.weights.positions import MIN_UNUSED, trained_rows
 from clue_bench.weights.read import Entry, Weights
 
 # In the file, wanted by no class or by another one, besides what no model uses; by pattern, tried in order.
@@ -36,8 +36,6 @@ _OPTIONAL: tuple[tuple[str, str], ...] = (
     (r"(seq_relationship|sop_classifier)", "the sentence-pair head starts afresh"),
 )
 _HEAD = re.compile(r"^(cls\.predictions|predictions|lm_head|generator_|vocab_)")
-_MIN_DIMENSIONS = 64  # in fewer, random rows are not orthogonal enough to be told from trained ones
-_MIN_UNUSED = 8  # rows; the very last ones are rarely reached even by full-length training
 _SEGMENTS = "type_vocab_size"
 _POSITIONS = "max_position_embeddings"
 
@@ -195,8 +193,13 @@ def capacity(family: Family, reading: Reading) -> int | None:
     return rows - (reading.config.pad_token_id or 0) - 1 if reading.kind == "roberta" else rows
 
 
-def check_positions(family: Family, reading: Reading, positions_RH: Tensor | None) -> list[Finding]:
-    """Compare the rows with config.json; say how many look trained. `positions_RH` is None for computed positions."""
+def check_positions(
+    family: Family, reading: Reading, positions_RH: Tensor | None, *, stated_length: int | None
+) -> list[Finding]:
+    """Compare the rows with config.json; say how many were trained, as `stated_length` has it, or look so.
+
+    `positions_RH` is None for computed positions.
+    """
     rows, stated = family.sizes.get(_POSITIONS), reading.claimed_sizes.get(_POSITIONS)
     if rows is None:
         computed = "positions are computed" if reading.kind == "roformer" else "there is no position embedding"
@@ -210,34 +213,21 @@ def check_positions(family: Family, reading: Reading, positions_RH: Tensor | Non
         findings.append(Finding("positions", "note", text, "check whether this is a BERT that is called RoBERTa"))
     if positions_RH is None:
         return [*findings, Finding("positions", "ok", f"{rows:,} rows of sinusoids")]
+    if stated_length is not None and stated_length < rows:
+        text = f"pretrained on rows of {stated_length:,} tokens, as provenance.json says, of {rows:,} positions"
+        return [*findings, Finding("positions", "note", text, _shorter(stated_length))]
     trained = trained_rows(positions_RH)
-    if trained is not None and rows - trained >= _MIN_UNUSED:
+    if trained is not None and rows - trained >= MIN_UNUSED:
         which = f"only the first {trained:,} of {rows:,} rows look" if trained else f"none of the {rows:,} rows looks"
         others = "the others" if trained else "they"
         text = f"{which} pretrained: {others} are unrelated to their neighbours and equally long"
-        hint = f"keep texts within {trained:,} tokens, or train on longer ones" if trained else "pretrain the model"
+        hint = _shorter(trained) if trained else "pretrain the model"
         return [*findings, Finding("positions", "note", text, hint)]
     return [*findings, Finding("positions", "ok", f"{rows:,} rows, as config.json says")]
 
 
-def trained_rows(positions_RH: Tensor) -> int | None:
-    """Return how many leading rows look trained; None where that cannot be told.
-
-    A row that was never used keeps its random start: its cosine with its neighbour is 0 ± 1/√H, and its length that of
-    the other unused ones, ± 1/√(2H) of it. Pretraining relates neighbours and changes lengths; fine-tuning is
-    too short to show.
-    """
-    rows, hidden = positions_RH.shape
-    if hidden < _MIN_DIMENSIONS or rows < 16 or not bool(positions_RH.isfinite().all()):
-        return None
-    lengths_R = positions_RH.norm(dim=1)
-    usual = lengths_R[-rows // 4 :].median()
-    # Eight and six standard deviations: no false alarm in a thousand rows.
-    by_length_R = (lengths_R - usual).abs() > 8 * usual / (2 * hidden) ** 0.5
-    related_R = cosine_similarity(positions_RH[1:], positions_RH[:-1]).abs() > min(6 / hidden**0.5, 0.5)
-    by_neighbour_R = torch.cat([related_R, related_R.new_zeros(1)]) | torch.cat([related_R.new_zeros(1), related_R])
-    trained = (by_length_R | by_neighbour_R).nonzero()
-    return int(trained.max()) + 1 if len(trained) else 0
+def _shorter(length: int) -> str:
+    return f"keep texts within {length:,} tokens (--set max_length={length}), or train on longer ones"
 
 
 def unused_length(positions_RH: Tensor | None) -> float | None:

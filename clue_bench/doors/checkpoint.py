@@ -388,14 +388,19 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def learned_positions(provenance: Mapping[str, Any], max_positions: int) -> int:
-    """Return how many of a model's positions were trained: all, unless its own recipe had shorter rows."""
+    """Return how many of a model's positions were pretrained: all, unless its own recipe had shorter rows."""
+    stated = stated_positions(provenance)
+    return max_positions if stated is None else stated
+
+
+def stated_positions(provenance: Mapping[str, Any]) -> int | None:
+    """Return how long the rows of a model's pretraining were, in tokens; None if it does not say so."""
     stated = provenance.get("learned_positions")
     if isinstance(stated, int):
         return stated
     recipe = provenance.get("recipe") or {}
     stages = [recipe.get(stage) or {} for stage in ("stage1", "stage2")]
-    lengths = [stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)]
-    return max(lengths, default=max_positions)
+    return max((stage["max_length"] for stage in stages if isinstance(stage.get("max_length"), int)), default=None)
 
 
 def checkpoint_vocabulary(folder: Path) -> Vocabulary:

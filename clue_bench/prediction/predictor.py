@@ -48,10 +48,11 @@ RowScores = tuple[LabelScore, ...]
 
 
 class Scores(NamedTuple):
-    """Scores in the rows' order; `truncated` says which rows were cut to the model's length."""
+    """Scores in the rows' order; `truncated` says which were cut to the model's length, `lengths` are in tokens."""
 
     rows: list[RowScores]
     truncated: list[bool]
+    lengths: list[int]
 
     @property
     def truncated_rows(self) -> int:
@@ -64,7 +65,8 @@ class Description:
     """The description of a model: names, labels in the order of its outputs, and the rows that it accepts.
 
     `run_id` is that of the run, or the model's name if the folder has no record. Without a card, `num_texts` is None.
-    The probabilities of a multi-label model are of each label by itself.
+    The probabilities of a multi-label model are of each label by itself. Positions behind `pretrained_length` have seen
+    fine-tuning only.
     """
 
     run_id: str
@@ -75,6 +77,7 @@ class Description:
     descriptions: tuple[str, ...]
     num_texts: int | None
     max_length: int  # tokens
+    pretrained_length: int  # tokens
     is_multi_label: bool = False
 
 
@@ -136,6 +139,7 @@ class Predictor:
             descriptions=tuple(meanings.get(label, "") for label in labels),
             num_texts=len(card.text_fields) if card else None,
             max_length=min(length, base.sizes.max_positions),
+            pretrained_length=base.pretrained_length,
             is_multi_label=kind == MULTI_LABEL,
         )
         return cls(
@@ -187,7 +191,8 @@ class Predictor:
             message = f"{self.description.run_id}: outputs that are no numbers"
             raise ClueBenchError(message, "check the weights: clue-bench doctor --model DIR")
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
-        return Scores([self._scores(shares) for shares in shares_of(logits)], encoded.truncated.tolist())
+        scores = [self._scores(shares) for shares in shares_of(logits)]
+        return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist())
 
     def _scores(self, shares: npt.NDArray[np.float64]) -> RowScores:
         labels, descriptions = self.description.labels, self.description.descriptions

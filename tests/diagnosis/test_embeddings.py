@@ -2,7 +2,7 @@
 
 import torch
 
-from clue_bench.diagnosis.tensors import trained_rows
+from clue_bench.weights.positions import trained_rows
 
 
 def smooth(rows: int, hidden: int) -> torch.Tensor:

@@ -22,7 +22,9 @@ from clue_bench.doors.checkpoint import (
     Checkpoint,
     base_name,
     finetunings,
+    learned_positions,
     model_name,
+    stated_positions,
     write_checkpoint,
 )
 from clue_bench.errors import ClueBenchError
@@ -33,6 +35,7 @@ from clue_bench.models.config import Sizes
 from clue_bench.numbers import article
 from clue_bench.weights import CONFIG, hf_config
 from clue_bench.weights.hf_config import claimed_class
+from clue_bench.weights.positions import MIN_UNUSED, trained_rows
 from clue_bench.weights.read import read_config
 
 
@@ -69,6 +72,24 @@ class Pretrained(ABC):
         return None if finetunings(self.provenance) else self.provenance.get("origin")
 
     @property
+    def pretrained_length(self) -> int:
+        """Return the tokens of the rows that the model was pretrained on; all of its positions where nothing says so.
+
+        Rotary positions need no training.
+        """
+        return learned_positions(self.provenance, self.sizes.max_positions)
+
+    def beyond_pretraining(self, longest: int) -> str:
+        """Return a warning if rows of `longest` tokens reach positions that pretraining never did, else ""."""
+        learned = self.pretrained_length
+        if longest <= learned:
+            return ""
+        return (
+            f"warning: rows of up to {longest:,} tokens, but {self.name} was pretrained on rows of {learned:,}: the "
+            f"positions behind are untrained. Shorter rows: --set max_length={learned}"
+        )
+
+    @property
     @abstractmethod
     def identity(self) -> dict[str, Any]:
         """Return what distinguishes the model from another of the same name: architecture, vocabulary, weights."""
@@ -102,6 +123,18 @@ class NativeModel(Pretrained):
 
     checkpoint: Checkpoint
     folder_tokeniser: FolderTokeniser | None
+
+    @cached_property
+    def pretrained_length(self) -> int:  # type: ignore[override]
+        """Return the tokens of the rows that the model was pretrained on, measured where provenance.json is silent."""
+        config, tensors = self.checkpoint.config, self.checkpoint.tensors
+        name = "position.weight" if config.family == "gpt2" else "encoder.embeddings.position.weight"
+        if config.family == "roformer":
+            return config.max_positions
+        if stated_positions(self.provenance) is None and name in tensors:
+            measured = trained_rows(tensors[name].float())
+            return measured if measured and config.max_positions - measured >= MIN_UNUSED else config.max_positions
+        return super().pretrained_length
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -151,6 +184,11 @@ class Untrained(NativeModel):
     def identity(self) -> dict[str, Any]:
         """Return architecture and vocabulary."""
         return {**_architecture(self.checkpoint, self.folder_tokeniser), "weights": "drawn from the run's seed"}
+
+    @property
+    def pretrained_length(self) -> int:  # type: ignore[override]
+        """Return all positions: none is more untrained than another."""
+        return self.sizes.max_positions
 
     def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
         """Return the model with new weights, drawn from torch's global generator."""
