@@ -164,6 +164,7 @@ def _predictor(base: Pretrained, task: Task, settings: Settings) -> Predictor:
         descriptions=("",) * len(labels),
         num_texts=len(task.text_fields),
         max_length=settings.max_length,
+        pretrained_length=base.pretrained_length,
     )
     return Predictor(
         folder=base.folder,

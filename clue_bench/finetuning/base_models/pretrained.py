@@ -125,7 +125,7 @@ class NativeModel(Pretrained):
     folder_tokeniser: FolderTokeniser | None
 
     @cached_property
-    def pretrained_length(self) -> int:  # type: ignore[override]
+    def pretrained_length(self) -> int:
         """Return the tokens of the rows that the model was pretrained on, measured where provenance.json is silent."""
         config, tensors = self.checkpoint.config, self.checkpoint.tensors
         name = "position.weight" if config.family == "gpt2" else "encoder.embeddings.position.weight"
@@ -186,7 +186,7 @@ class Untrained(NativeModel):
         return {**_architecture(self.checkpoint, self.folder_tokeniser), "weights": "drawn from the run's seed"}
 
     @property
-    def pretrained_length(self) -> int:  # type: ignore[override]
+    def pretrained_length(self) -> int:
         """Return all positions: none is more untrained than another."""
         return self.sizes.max_positions
 
