@@ -81,7 +81,7 @@ def finetune(
         finetuning = prepare(plan)
         longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
         if warning := start.beyond_pretraining(longest):
-            show.note(warning)
+            show.note(f"warning: {warning}")
         called = start.name if isinstance(model, tuple) else model_name(model)
         typed = {"task": task if isinstance(task, str) else card.name, "model": called, **typed}
         with held_folder(folder):
