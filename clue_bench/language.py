@@ -1,10 +1,11 @@
 """Results and reports in Chinese: one table of English texts and their Chinese, used where text leaves the program.
 
-Input: a finished text for people. Output: its Chinese from `language.zh.toml`, or the text itself where the table has
-none, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, "{w}" for a word, and
-"(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}" for what is a text of
-ours in its turn. Of a text that is not in the table, its lines, or parts between wide gaps or dots, are looked up one
-by one; and the parts of a list, if all of them are there. Values, JSON, CSV and records stay as they are.
+Input: a finished text for people. Output: its Chinese from `language.zh.toml` or `language.help.zh.toml`, or the text
+itself where neither has it, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number,
+"{w}" for a word, and "(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}"
+for what is a text of ours in its turn. Of a text that is not in the table, its lines, or parts between wide gaps or
+dots, are looked up one by one; and the parts of a list, if all of them are there. Values, JSON, CSV and records stay as
+they are.
 """
 
 import os
@@ -19,6 +20,7 @@ from typing import Literal, get_args
 from clue_bench.errors import ClueBenchError
 
 Language = Literal["en", "zh"]
+TABLES = ("language.zh.toml", "language.help.zh.toml")  # of results; of help pages and what is said of words typed
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts, as everywhere
 JOINTS = ("\n", "  ", " · ")  # between texts that stand side by side
 LISTS = {"; ": "；", ", ": "，"}
@@ -130,8 +132,10 @@ def _chinese(words: str) -> str | None:
 
 @cache
 def _table() -> dict[str, str]:
-    file = resources.files(__package__).joinpath("language.zh.toml")
-    return {english: str(chinese) for english, chinese in tomllib.loads(file.read_text(encoding="utf-8")).items()}
+    found: dict[str, str] = {}
+    for name in TABLES:
+        found |= tomllib.loads(resources.files(__package__).joinpath(name).read_text(encoding="utf-8"))
+    return found
 
 
 @cache

@@ -54,7 +54,10 @@ class BuiltCorpus(Shown):
         """Return one table of counts and conditions."""
         manifest = self.corpus.manifest
         counts = manifest.counts
-        rows = [(name, f"{value:,}") for name, value in counts.model_dump(exclude={"dropped_documents"}).items()]
+        rows = [
+            (name.replace("_", " "), f"{value:,}")
+            for name, value in counts.model_dump(exclude={"dropped_documents"}).items()
+        ]
         rows += [(f"dropped documents, {reason}", f"{number:,}") for reason, number in counts.dropped_documents.items()]
         if (repeats := manifest.repeats) is not None:
             said = "" if repeats.dropped is None else ", dropped"

@@ -19,6 +19,7 @@ from rich.text import Text
 
 from clue_bench.errors import AGAIN, Interrupted
 from clue_bench.language import translated
+from clue_bench.layout import wrap
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
 SECONDS_BETWEEN_UPDATES = 0.1  # of a notebook's bar
@@ -36,10 +37,12 @@ class Progress:
     def __init__(self, is_shown: bool) -> None:
         self.is_shown = is_shown
 
-    def note(self, text: str) -> None:
-        """Show a line that the user should read."""
+    def note(self, text: str, *, is_command: bool = False) -> None:
+        """Show a line that the user should read, broken between words on a terminal, unless it is to be copied."""
         if self.is_shown:
-            stderr.print(translated(text), markup=False, soft_wrap=True)
+            for line in translated(text).split("\n"):
+                parts = wrap(line, stderr.width) if stderr.file.isatty() and not is_command else [line]
+                stderr.print("\n".join(parts), markup=False, soft_wrap=True)
         else:
             log.info("%s", text)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clue_bench.api.progress import Progress
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.numbers import count
 from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -42,7 +43,13 @@ class TrainedVocabulary(Shown):
     @property
     def tables(self) -> list[Table]:
         """Return one table."""
-        return [make_table("", ["vocabulary", ""], [(key, str(value)) for key, value in self.to_json().items()])]
+        return [
+            make_table(
+                "",
+                ["vocabulary", ""],
+                [(key, count(value) if isinstance(value, int) else value) for key, value in self.to_json().items()],
+            )
+        ]
 
 
 def train_vocabulary(

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from clue_bench import __version__
 from clue_bench.cli import inputs, models, results
 from clue_bench.cli.generation import generate
-from clue_bench.cli.options import RecipeVerb, SettingsVerb, Verb
+from clue_bench.cli.help import Group, RecipeVerb, SettingsVerb, Verb, complaint
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
@@ -49,7 +48,7 @@ def _has_no_reader(descriptor: int) -> bool:
     return any(events & select.POLLERR for _, events in poll.poll(0))
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     """All verbs; an interruption that says how to continue is no error, but what was asked for is not there."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -59,6 +58,20 @@ class _Commands(TyperGroup):
             args = [*args[place : place + 2], *args[:place], *args[place + 2 :]]
         with _until_the_reader_goes():
             return super().parse_args(ctx, args)
+
+    def main(self, *args: Any, **others: Any) -> Any:
+        """Run a command; words that it does not take are an error like any other, with exit code 2."""
+        is_alone = others.get("standalone_mode", True)
+        try:
+            code = super().main(*args, **{**others, "standalone_mode": False})
+        except typer.TyperException as error:
+            if not is_alone:
+                raise
+            _complain("error:", *complaint(error))
+            sys.exit(2)
+        if is_alone:
+            sys.exit(code or 0)
+        return code
 
     def invoke(self, ctx: Any) -> Any:
         try:

@@ -8,17 +8,16 @@ import typer
 
 from clue_bench.api import corpora, vocabularies
 from clue_bench.api import data as task_data
+from clue_bench.cli.help import Group, Verb
 from clue_bench.cli.options import (
     MODEL,
     TASK,
     Data,
-    Group,
     Json,
     Label,
     Tasks,
     Text,
     Text2,
-    Verb,
     columns,
     complete_recipe,
     complete_task,

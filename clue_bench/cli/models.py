@@ -10,6 +10,7 @@ from clue_bench.cli.options import MODEL, TASK, Json, Models, Set, Wide, complet
 from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
 from clue_bench.errors import ClueBenchError
 from clue_bench.language import translated
+from clue_bench.numbers import count
 
 
 def predict(
@@ -74,7 +75,7 @@ def predict(
     if json:
         print_json({**predicted.summary, "out": str(out)} if out is not None else predicted.to_json())
     elif out is not None:
-        rows = [("model", predicted.model), ("task", predicted.task), ("num rows", len(predicted))]
+        rows = [("model", predicted.model), ("task", predicted.task), ("rows", count(len(predicted)))]
         print_table(["predicted", str(out)], rows)
     elif text:
         show(predicted, as_json=False)

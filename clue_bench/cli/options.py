@@ -1,17 +1,15 @@
 """Options that several verbs share, each written once."""
 
 from collections.abc import Sequence
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
-from clue_bench.language import translated
+from clue_bench.cli.help import keys_of
 
 if TYPE_CHECKING:
-    from clue_bench.cards import Key, Kind
+    from clue_bench.cards import Kind
 
 MODEL = "Checkpoint folder, the folder of a run, or an id of the Hugging Face hub."
 TASK = "A task's name (clue-bench tasks list) or a .toml file"
@@ -83,65 +81,6 @@ Models = Annotated[list[str], typer.Option("--model", metavar="MODEL", help=f"{M
 Records = Annotated[
     Path, typer.Option("--records", metavar="FOLDER", help="Folder to search for run records, at any depth.")
 ]
-
-
-class Verb(TyperCommand):
-    """A command whose help shows arguments without Python's types, and what it does in a whole sentence."""
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Return the first sentence of the help, whole: lists of commands wrap it."""
-        return translated(super().get_short_help_str(limit=1_000))
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        """Return the parameters, with the types of arguments hidden."""
-        params = super().get_params(ctx)
-        for param in params:
-            if param.param_type_name == "argument":
-                vars(param)["display_type_rich"] = lambda ctx: None
-        return params
-
-
-class Group(TyperGroup):
-    """A group of commands, which lists of commands describe in the language in use."""
-
-    def get_short_help_str(self, limit: int = 45) -> str:
-        """Return the first sentence of the help, whole."""
-        return translated(super().get_short_help_str(limit=1_000))
-
-
-class _WithSettings(Verb):
-    """A command that takes --set; its help ends with the keys, made from the model that decodes them."""
-
-    keys = ""  # module:function that returns them
-    title = "Settings, for --set KEY=VALUE"
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write the options, then every key with its meaning, unit and default."""
-        super().format_options(ctx, formatter)
-        with formatter.section(self.title):
-            formatter.write_dl(
-                [(key.name, key.meaning + f"  [default: {key.default}]" * bool(key.default)) for key in keys_of(self)]
-            )
-
-
-class RecipeVerb(_WithSettings):
-    """A command whose --set changes a recipe."""
-
-    keys = "clue_bench.pretraining.recipe:recipe_keys"
-    title = "Settings, for --set KEY=VALUE; the values are those of recipes show RECIPE"
-
-
-class SettingsVerb(_WithSettings):
-    """A command whose --set changes the settings of fine-tuning."""
-
-    keys = "clue_bench.finetuning.settings:setting_keys"
-
-
-def keys_of(command: Any) -> "list[Key]":
-    """Return the keys that a command's --set takes."""
-    module, _, function = getattr(command, "keys", "").partition(":")
-    found: list[Key] = getattr(import_module(module), function)() if module else []
-    return found
 
 
 def names(given: Sequence[str] | None) -> list[str]:

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from clue_bench.cli.options import TASK, Data, Group, Json, Records, Verb, Wide, complete_task
+from clue_bench.cli.help import Group, Verb
+from clue_bench.cli.options import TASK, Data, Json, Records, Wide, complete_task
 from clue_bench.cli.terminal import say, show, suggest, typed
 from clue_bench.tables import terminal_width
 

@@ -42,7 +42,8 @@ def suggest(*commands: str, as_json: bool = False) -> None:
     if not as_json:
         start = translated("next:") if is_chinese() else "next: "
         for number, command in enumerate(commands):
-            Progress(True).note(f"{' ' * text_width(start) if number else start}{translated(command)}")
+            shown = f"{' ' * text_width(start) if number else start}{translated(command)}"
+            Progress(True).note(shown, is_command=True)
 
 
 def typed(*words: object) -> str:

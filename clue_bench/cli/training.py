@@ -75,7 +75,7 @@ def pretrain(
     recipe: Annotated[
         str | None,
         typer.Argument(
-            metavar="[RECIPE]",
+            metavar="RECIPE",
             help="A recipe's name (clue-bench recipes list) or a .toml file; with --from it can be left out.",
             autocompletion=complete_recipe,
         ),

@@ -139,7 +139,9 @@ def require(fields: Iterable[str], source: RowSource, where: str = "") -> None:
     """Raise NotServed if no column of the rows holds one of the fields."""
     if missing := lacking(fields, source.columns):
         reason = f"no column {', '.join(missing)}; found {', '.join(source.columns) or 'none'}"
-        raise Refused(f"{where}: {reason}" if where else reason, "name columns that the rows have")
+        raise Refused(
+            f"{where}: {reason}" if where else reason, "let --text, --text2 and --label name columns that are there"
+        )
 
 
 def name_in(split: str, splits: Iterable[str]) -> str | None:

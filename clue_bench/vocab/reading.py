@@ -150,5 +150,8 @@ def _checked(tokens: list[str], file: Path) -> Vocabulary:
         first_line[token] = number
     missing = [token for token in SPECIAL_TOKENS if token not in first_line]
     if missing:
-        raise ClueBenchError(f"{file}: no {', '.join(missing)} among {len(tokens)} tokens", "add them, one a line")
+        is_text = len(missing) == len(SPECIAL_TOKENS)
+        train = f"run clue-bench vocab train {file} --out vocab.txt, then give --vocab vocab.txt, if it is text"
+        hint = train if is_text else "add them, one a line"
+        raise ClueBenchError(f"{file}: no {', '.join(missing)} among {len(tokens)} tokens", hint)
     return Vocabulary(tuple(tokens))

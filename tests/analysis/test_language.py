@@ -128,7 +128,7 @@ def test_lists_of_commands_are_in_one_language(arguments, monkeypatch, capfd):
         monkeypatch.setattr("sys.argv", ["clue-bench", *arguments, "--lang", asked])
         with pytest.raises(SystemExit):
             main()
-        commands = capfd.readouterr().out.partition("Commands")[2]
+        commands = re.split("Commands|命令：", capfd.readouterr().out)[-1]
         assert bool(re.search("[\u4e00-\u9fff]", commands)) == has_chinese
 
 

@@ -1,6 +1,7 @@
 """Help that leads: no line wider than 80 columns, every key of --set, completion in the shells, `python -m`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -9,12 +10,13 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from clue_bench.cli import app
+from clue_bench.cli import app, main
 from clue_bench.finetuning.settings import Settings, setting_keys
 from clue_bench.pretraining.recipe import Recipe, Stage, recipe_keys
 from clue_bench.tables import text_width
 
 WIDTH = 80
+CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
 def commands(command=None, path=()):
@@ -31,6 +33,71 @@ def test_no_line_of_help_is_wider_than_80_columns(columns):
         shown = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": str(columns)}).output
         wide = [line for line in shown.splitlines() if text_width(line) > WIDTH]
         assert not wide, (words, wide)
+
+
+def page(words, language, monkeypatch, capsys):
+    """Return the help of a command in a language, in a terminal 80 columns wide."""
+    monkeypatch.setattr("sys.argv", ["clue-bench", *words, "--help", "--lang", language])
+    monkeypatch.setenv("COLUMNS", str(WIDTH))
+    with pytest.raises(SystemExit):
+        main()
+    return capsys.readouterr().out
+
+
+def test_every_sentence_of_help_is_in_chinese_if_asked_for(monkeypatch, capsys):
+    for words in commands():
+        shown = page(words, "zh", monkeypatch, capsys)
+        assert not [line for line in shown.splitlines() if text_width(line) > WIDTH], words
+        joined = re.sub(r" \\\n\s+", " ", shown)
+        sentences = [line for line in joined.splitlines() if not line.strip().startswith(("例：", "用法："))]
+        english = [line for line in sentences if re.search(r"(\b[a-z]{2,} ){3}", line) and not CHINESE.search(line)]
+        assert not english, (words, english)
+
+
+def test_an_example_of_several_lines_can_be_copied_as_it_stands(monkeypatch, capsys):
+    for words in commands():
+        shown = page(words, "en", monkeypatch, capsys)
+        for example in re.findall(r"^  Example: (.*(?:\n  \S.*)*)", shown, re.MULTILINE):
+            assert all(line.endswith(" \\") for line in example.splitlines()[:-1]), example
+            copied = subprocess.run(
+                ["bash", "-c", f"printf '%s\\n' {example}"], capture_output=True, text=True, check=True
+            )
+            assert "" not in copied.stdout.splitlines(), example
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "chinese"),
+    [
+        ("finetune", "--model is missing", "缺少 --model"),
+        ("runs show", "RUN is missing", "缺少 RUN"),
+        ("finetne", "no command finetne; did you mean finetune?", "没有命令 finetne；是不是 finetune？"),
+        ("finetune --modl x", "no option --modl; did you mean --model?", "没有选项 --modl；是不是 --model？"),
+        ("predict --seed 1", "no option --seed", "没有选项 --seed"),
+        ("finetune --model", "--model needs a value behind it", "--model 后面要有一个值"),
+        ("bench --model m --seeds 0", "--seeds: expected at least 1", "--seeds：至少应为 1"),
+        ("bench --model m --seeds a", "--seeds: expected a whole number", "--seeds：应为整数"),
+        (
+            "bench --model m --keep 3",
+            "--keep: found 3, expected best, all, none",
+            "--keep：发现 3，应为 best, all, none",
+        ),
+        ("runs show a b", "no use for b", "多余的词：b"),
+    ],
+)
+def test_words_that_no_command_takes_are_an_error_in_two_lines(words, error, chinese, monkeypatch, capsys):
+    for language, expected in (("en", f"error: {error}\nhint: run "), ("zh", f"错误：{chinese}\n提示：请运行 ")):
+        monkeypatch.setattr("sys.argv", ["clue-bench", "--lang", language, *words.split()])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        said = capsys.readouterr().err
+        assert said.startswith(expected)
+        assert said.rstrip().endswith("--help")
+        assert exit_.value.code == 2
+
+
+def test_the_usage_line_names_what_has_to_be_there(monkeypatch, capsys):
+    first = page(["pretrain"], "en", monkeypatch, capsys).partition("\n\n")[0]
+    assert " ".join(first.split()).endswith("pretrain --corpus FOLDER --out FOLDER [OPTIONS] [RECIPE]")
 
 
 def test_a_list_of_commands_cuts_no_sentence():

@@ -1,15 +1,20 @@
 """Each verb ends with what to type next, on stderr, and finetune says which settings it chose."""
 
+import io
 import json
 import shlex
 import sys
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from clue_bench.api import progress
+from clue_bench.api.progress import Progress
 from clue_bench.cli import main
-from clue_bench.cli.terminal import typed
+from clue_bench.cli.terminal import suggest, typed
 from clue_bench.doors.records import read_records
+from clue_bench.layout import text_width
 
 
 @pytest.fixture
@@ -90,3 +95,20 @@ def test_a_pretraining_run_can_be_named(run, recipe_file, corpus_folder, tmp_pat
     assert record.model.name == "我的模型"
     assert record.run_id.startswith("pretrain-我的模型-")
     assert f"next: clue-bench finetune --task tnews --model {tmp_path / 'run'} --data DATA" in err
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what it shows."""
+
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_notes_break_between_words_and_commands_stay_whole(monkeypatch):
+    monkeypatch.setattr(progress, "stderr", Console(file=Terminal(), width=40, highlight=False))
+    Progress(True).note("held out: 116 of 194 rows are left aside, since they hold text that is also trained on")
+    suggest("clue-bench predict --model runs/finetune-tnews --text 股市今天大涨")
+    *note, command = progress.stderr.file.getvalue().splitlines()
+    assert [line for line in note if text_width(line) > 40] == []
+    assert " ".join(note).endswith("text that is also trained on")
+    assert command == "next: clue-bench predict --model runs/finetune-tnews --text 股市今天大涨"

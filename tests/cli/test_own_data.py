@@ -117,9 +117,17 @@ def test_a_card_takes_the_rows_of_a_file(command, checkpoint_folder, tmp_path):
         (["--data", "mydata.csv", "--task", "moods"], "no task is called 'moods'", "leave out --task, or name"),
         (["--data", "nowhere.csv"], "nowhere.csv: no such file", "check the path"),
         (["--data", "."], "which task?", "--data FILE"),
-        (["--data", "mydata.csv", "--text", "c", "--label", "b"], "no column c; found a, b", "name columns"),
+        (
+            ["--data", "mydata.csv", "--text", "c", "--label", "b"],
+            "no column c; found a, b",
+            "name columns that are there",
+        ),
         (["--data", "mydata.csv", "--text2", "a"], "--text2 without --text", "--text COLUMN"),
-        (["--data", "mydata.csv", "--task", "tnews"], "no column sentence, label; found a, b", "name columns"),
+        (
+            ["--data", "mydata.csv", "--task", "tnews"],
+            "no column sentence, label; found a, b",
+            "name columns that are there",
+        ),
     ],
 )
 def test_what_is_asked_wrongly_leads_on(command, checkpoint_folder, arguments, message, hint):

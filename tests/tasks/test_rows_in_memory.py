@@ -169,7 +169,7 @@ ONE_CLASS = datasets.Dataset.from_list(
         (changed().assign(split="dev"), {}, "no train rows; found dev", "write train"),
         (changed(mood="good "), {}, "'good ' and 'good' are two labels", "remove the blanks"),
         (pd.DataFrame(LINES).assign(mood=[str(n) for n in range(60)]), {}, "60 different values in 60 rows", "name"),
-        (LINES, {"text": ["text", "more"]}, "no column more; found text, mood", "name columns"),
+        (LINES, {"text": ["text", "more"]}, "no column more; found text, mood", "let --text"),
     ],
 )
 def test_what_is_wrong_with_rows_is_said_by_split_row_and_column(data, columns, message, hint):

@@ -258,3 +258,10 @@ def test_training_is_deterministic_in_any_process(size: int) -> None:
     hashes = [subprocess.run(command, input=text, capture_output=True, check=True, text=True).stdout for _ in range(3)]
     assert hashes[1:] == hashes[:-1]
     assert hashes[0].strip() == train_wordpiece(text.splitlines(), size=size).sha256
+
+
+def test_a_text_that_is_given_as_a_vocabulary_leads_to_training_one(tmp_path):
+    (tmp_path / "my.txt").write_text("今天天气很好。\n\n我们去公园。\n", encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="among") as caught:
+        read_vocabulary(tmp_path / "my.txt")
+    assert caught.value.hint.startswith(f"run clue-bench vocab train {tmp_path / 'my.txt'} --out vocab.txt")
