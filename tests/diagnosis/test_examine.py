@@ -175,6 +175,7 @@ def test_a_sentencepiece_vocabulary_wants_albert_tokenizer(bert, real_data):
     assert "UER's word vocabulary of 100,000 tokens" in found["vocabulary"]
 
 
+@pytest.mark.slow
 def test_albert_tokenizers_default_names_are_not_uers(tmp_path, real_data):
     config = transformers.AlbertConfig(**SIZES | {"vocab_size": 100_000}, embedding_size=16)
     folder = tmp_path / "model"

@@ -292,6 +292,7 @@ def test_side_by_side_gives_the_runs_that_one_after_the_other_gives(planner, tmp
     assert contents(tmp_path / "together") == before
 
 
+@pytest.mark.slow
 def test_side_by_side_a_model_keeps_the_name_that_it_was_given(planner, tmp_path):
     def named(point, seed):
         plan = planner(point, seed)

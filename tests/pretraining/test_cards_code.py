@@ -89,6 +89,7 @@ def test_bert_model_features_of_a_pair_model(trained, corpus_folder, tmp_path):
     assert not any(info.values())
 
 
+@pytest.mark.slow
 def test_a_word_model_is_a_bert_with_an_albert_tokenizer(trained, real_data, text_file, tmp_path):
     from transformers import AlbertTokenizer, BertModel, pipeline
 

@@ -276,7 +276,7 @@ def test_a_finished_run_in_the_folder_leads_to_training_it_on(made: Any, text_fi
 def test_a_folder_of_byte_pairs_says_so_and_what_it_is_good_for(tmp_path: Path) -> None:
     (tmp_path / "vocab.json").write_text("{}", encoding="utf-8")
     (tmp_path / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
-    with pytest.raises(ClueBenchError, match="a tokenizer of byte pairs") as caught:
+    with pytest.raises(ClueBenchError, match="tokenizer of byte pairs") as caught:
         read_vocabulary(tmp_path)
     assert "finetune and generate take this one" in caught.value.hint
 

@@ -86,6 +86,7 @@ def test_a_run_that_is_asked_to_stop_in_its_last_step_is_complete(begin, tmp_pat
     assert [record.status for record in read_records(tmp_path)] == ["completed"]
 
 
+@pytest.mark.slow
 def test_the_command_says_where_it_stopped_and_where_it_continues(
     capfd, monkeypatch, recipe_file, corpus_folder, tmp_path
 ):

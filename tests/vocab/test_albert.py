@@ -111,6 +111,7 @@ def piece_scores(vocabulary: Vocabulary) -> list[float]:
     return [library.get_score(index) for index in range(len(library))]
 
 
+@pytest.mark.slow
 def test_on_real_text_ids_and_places_are_the_librarys(encode: Callable[..., Any], real_data: Path) -> None:
     from sentencepiece import SentencePieceProcessor
 
