@@ -4,3 +4,6 @@ Input: plain values: names, paths, frames, live models. Output: frozen results t
 opens its arguments, lets one package do the work under a progress bar, and returns the result; the packages do not know
 each other.
 """
+
+SHIPPED = "clue-bench-tiny"
+"""The model that comes with the package (pretrain/checkpoints), for whoever names none."""

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.api import SHIPPED
 from clue_bench.api.finished import check_free, finished_finetuning
 from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 def finetune(
     task: "str | Task | None",
-    model: "Model",
+    model: "Model" = SHIPPED,
     *,
     data: "Data" = "data",
     text: "Columns | None" = None,
@@ -35,7 +36,8 @@ def finetune(
 ) -> Run:
     """Fine-tune a model on a task and score it on dev; return the run, stored in `out` or runs/<run id>.
 
-    `model` is a folder, a hub id, a run, or (model, tokenizer) of transformers. `data` is a folder with a folder or zip
+    `model` is a folder, a hub id, a run, (model, tokenizer) of transformers, or by default the model that comes with
+    the package. `data` is a folder with a folder or zip
     per task, or rows of your own: a file (CSV, TSV, JSON Lines, Parquet, Excel), a folder with train.csv or the like, a
     Dataset, a pandas frame or dictionaries, by split or all together. For rows without a card, give their columns as
     `text` (one, or two for pairs) and `label`; `task` is then a name of your choice, or None for a file, which is

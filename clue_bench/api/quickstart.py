@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clue_bench.api import SHIPPED
 from clue_bench.api.boards import leaderboard
 from clue_bench.api.corpora import build_corpus
 from clue_bench.api.finetuning import finetune
@@ -14,6 +15,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, load_runs
 from clue_bench.api.vocabularies import train_vocabulary
 from clue_bench.doors.records import CHECKPOINT
+from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -26,7 +28,8 @@ VOCABULARY_SIZE = 8_000
 VOCABULARY_CHARACTERS = 8_000_000  # of text that the vocabulary is trained on: more changes only rare characters
 NARROW = "debug"
 MODEL, BOARD = "pretrain", "leaderboard"  # in the folder of a quickstart
-# For the debug recipe: so narrow a model needs a larger rate than the default, and the synthetic tasks are easy.
+PRETRAINED = "quickstart-pretrained"
+# For the debug recipe and the model of the package: synthetic tasks are easy, and take a larger rate than the default.
 FINETUNE = {"learning_rate": 5e-4, "epochs": 5, "evaluations_per_epoch": 2}
 
 
@@ -38,18 +41,20 @@ class Quickstart(Shown):
     board: "Leaderboard"
     folder: Path
     data: Path
+    model: Path | str
 
     @property
     def tables(self) -> list[Table]:
         """Return the model's own row among all runs of the folder, and where model and page are."""
         from clue_bench.leaderboards.files import PAGE
 
+        made = [("checkpoint", str(self.model / CHECKPOINT))] if isinstance(self.model, Path) else []
         places = [
-            ("checkpoint", str(self.folder / MODEL / CHECKPOINT)),
+            *made,
             ("runs", ", ".join(str(run.folder) for run in self.runs)),
             ("page", str(self.folder / BOARD / PAGE)),
         ]
-        return [*self.board.score_tables, make_table("", ["model", str(self.folder / MODEL)], places)]
+        return [*self.board.score_tables, make_table("", ["model", str(self.model)], places)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the leaderboard as plain values."""
@@ -64,38 +69,39 @@ def quickstart(
     recipe: str = NARROW,
     steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    pretrained: bool = False,
     progress: bool = True,
 ) -> Quickstart:
     """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, and write a leaderboard into `out`.
 
-    Without `data` and `corpus` a small synthetic data set is generated and used. Repeat the call to continue where it
-    stopped. Raises ClueBenchError.
+    Without `data` and `corpus` a small synthetic data set is generated and used. `pretrained` takes the model that
+    comes with the package instead of pretraining one. Repeat the call to continue where it stopped. Raises
+    ClueBenchError.
     """
     from clue_bench.pretraining.recipe import load_recipe
     from clue_bench.tasks.files import available_splits
     from clue_bench.tasks.task import load_task
 
+    if pretrained and (corpus is not None or recipe != NARROW or steps is not None or settings):
+        raise ClueBenchError(
+            "a corpus, a recipe, steps or settings are of a pretraining, and a pretrained model was asked for",
+            "leave out --pretrained, or the others",
+        )
     show = Progress(progress)
-    folder = Path(out or ("quickstart" if data is None and corpus is None else "quickstart-real"))
+    folder = Path(out or _folder_name(data=data, corpus=corpus, pretrained=pretrained))
     rows = _example_tasks(folder) if data is None else Path(data)
-    text = _example_text(folder, SYNTHETIC_DOCUMENTS) if corpus is None else Path(corpus)
     show.notes([f"task data: synthetic, in {rows}"] if data is None else [])
-    show.notes([f"text: synthetic, in {text}"] if corpus is None else [])
     load_recipe(recipe, dict(settings or {}), steps=steps)  # finds mistakes before anything long begins
     for task in TASKS:
         available_splits(load_task(task), rows)
-    vocabulary = folder / "vocab.txt"
-    if not vocabulary.is_file():
-        train_vocabulary(
-            text, out=vocabulary, size=VOCABULARY_SIZE, characters=VOCABULARY_CHARACTERS, progress=progress
-        )
-    shards = folder / "corpus"
-    build_corpus(text, vocabulary=vocabulary, out=shards, workers=os.cpu_count() or 1, progress=progress)
-    pretrain(recipe, corpus=shards, out=folder / MODEL, steps=steps, settings=settings, progress=progress)
+    model: Path | str = SHIPPED
+    if not pretrained:
+        model = folder / MODEL
+        _pretrain(model, corpus, folder, recipe=recipe, steps=steps, settings=settings, progress=progress)
     runs = tuple(
         finetune(
             task,
-            folder / MODEL,
+            model,
             data=rows,
             seed=SEED,
             out=folder / f"finetune-{task}",
@@ -105,7 +111,36 @@ def quickstart(
         for task in TASKS
     )
     board = leaderboard(load_runs(folder), out=folder / BOARD)
-    return Quickstart(runs, board, folder, rows)
+    return Quickstart(runs, board, folder, rows, model)
+
+
+def _folder_name(*, data: Path | str | None, corpus: Path | str | None, pretrained: bool) -> str:
+    if pretrained:
+        return PRETRAINED if data is None else f"{PRETRAINED}-real"
+    return "quickstart" if data is None and corpus is None else "quickstart-real"
+
+
+def _pretrain(
+    out: Path,
+    corpus: Path | str | None,
+    folder: Path,
+    *,
+    recipe: str,
+    steps: int | None,
+    settings: Mapping[str, Any] | None,
+    progress: bool,
+) -> None:
+    """Pretrain on a corpus, or on synthetic text, with a vocabulary of its own; all of it in `folder`."""
+    text = _example_text(folder, SYNTHETIC_DOCUMENTS) if corpus is None else Path(corpus)
+    Progress(progress).notes([f"text: synthetic, in {text}"] if corpus is None else [])
+    vocabulary = folder / "vocab.txt"
+    if not vocabulary.is_file():
+        train_vocabulary(
+            text, out=vocabulary, size=VOCABULARY_SIZE, characters=VOCABULARY_CHARACTERS, progress=progress
+        )
+    shards = folder / "corpus"
+    build_corpus(text, vocabulary=vocabulary, out=shards, workers=os.cpu_count() or 1, progress=progress)
+    pretrain(recipe, corpus=shards, out=out, steps=steps, settings=settings, progress=progress)
 
 
 class ExampleData(NamedTuple):

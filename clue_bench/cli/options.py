@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from clue_bench.api import SHIPPED
 from clue_bench.cli.help import keys_of
 
 if TYPE_CHECKING:
     from clue_bench.cards import Kind
 
-MODEL = "Checkpoint folder, the folder of a run, or an id of the Hugging Face hub."
+MODEL = f"Checkpoint folder, folder of a run, {SHIPPED}, or an id of the Hugging Face hub."
 TASK = "A task's name (clue-bench tasks list) or a .toml file"
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from clue_bench.api import SHIPPED
 from clue_bench.cli.options import (
     MODEL,
     TASK,
@@ -44,6 +45,10 @@ def quickstart(
     ] = "debug",
     steps: Steps = None,
     settings: Set = None,
+    pretrained: Annotated[
+        bool,
+        typer.Option("--pretrained", help="Take the model that comes with clue-bench instead of pretraining one."),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Train a vocabulary, pretrain a small BERT, fine-tune it on four tasks, and print a leaderboard.
@@ -55,7 +60,15 @@ def quickstart(
     """
     from clue_bench.api.quickstart import quickstart
 
-    done = quickstart(data=data, corpus=corpus, out=out, recipe=recipe, steps=steps, settings=overrides(settings))
+    done = quickstart(
+        data=data,
+        corpus=corpus,
+        out=out,
+        recipe=recipe,
+        steps=steps,
+        settings=overrides(settings),
+        pretrained=pretrained,
+    )
     show(done, as_json=json)
     tuned = done.runs[1 if len(done.runs) > 1 else 0].folder
     suggest(
@@ -153,10 +166,7 @@ def pretrain(
 
 
 def finetune(
-    model: Annotated[
-        str,
-        typer.Option(metavar="MODEL", help=f"{MODEL[:-1]}, e.g. uer/chinese_roberta_L-2_H-128."),
-    ],
+    model: Annotated[str, typer.Option(metavar="MODEL", help=MODEL)] = SHIPPED,
     task: Annotated[
         str | None,
         typer.Option(
@@ -190,7 +200,7 @@ def finetune(
 
     Rows of your own need no card. Without dev rows, a tenth of the texts of each label is held out, by a fixed seed.
 
-    Example: clue-bench finetune --model runs/tiny --data mydata.csv --text text --label label
+    Example: clue-bench finetune --data mydata.csv --text text --label label
 
     Example: clue-bench finetune --task tnews --model runs/tiny --data clue --set learning_rate=2e-4
 

@@ -265,7 +265,7 @@ def find_folder(model: str | Path) -> Path:
     if not HUB_ID.fullmatch(str(model)):
         raise ClueBenchError(
             f"{model}: no such folder, expected a checkpoint folder",
-            "give a checkpoint folder, or an id like uer/chinese_roberta_L-2_H-128",
+            f"give a checkpoint folder, {', '.join(shipped)}, or an id like uer/chinese_roberta_L-2_H-128",
         )
     folder = hub_copy(str(model))
     if not (folder / CONFIG).is_file():

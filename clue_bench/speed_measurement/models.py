@@ -17,7 +17,7 @@ import numpy as np
 
 from clue_bench.cards import card_paths, decode
 from clue_bench.doors import shards
-from clue_bench.doors.checkpoint import checkpoint_vocabulary, write_checkpoint
+from clue_bench.doors.checkpoint import checkpoint_vocabulary, shipped_models, write_checkpoint
 from clue_bench.doors.records import ModelFacts
 from clue_bench.doors.results import SYNTHETIC_ROWS
 from clue_bench.doors.shards import Corpus
@@ -68,7 +68,7 @@ def open_models(
     models: list[SpeedModel] = []
     for number, reference in enumerate(references):
         is_recipe = reference.endswith(".toml") or (
-            reference in card_paths("pretrain") and not Path(reference).exists()
+            reference in card_paths("pretrain") and reference not in shipped_models() and not Path(reference).exists()
         )
         model = (_from_recipe if is_recipe else _from_checkpoint)(reference, opened, overrides, scratch / str(number))
         names = [earlier.facts.name for earlier in models]

@@ -68,7 +68,7 @@ def test_an_example_of_several_lines_can_be_copied_as_it_stands(monkeypatch, cap
 @pytest.mark.parametrize(
     ("words", "error", "chinese"),
     [
-        ("finetune", "--model is missing", "缺少 --model"),
+        ("predict", "--model is missing", "缺少 --model"),
         ("runs show", "RUN is missing", "缺少 RUN"),
         ("finetne", "no command finetne; did you mean finetune?", "没有命令 finetne；是不是 finetune？"),
         ("finetune --modl x", "no option --modl; did you mean --model?", "没有选项 --modl；是不是 --model？"),
