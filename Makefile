@@ -4,8 +4,9 @@ BIN := .venv/bin
 # Two workers fit two cores and 6 GB; `make test WORKERS=8` on a larger machine.
 WORKERS ?= 2
 # A file's tests stay together, for the sake of the fixtures that they share.
-# Without its compiled modules, every process that a test starts would compile all of ours again.
-PYTEST := env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# Without its compiled modules, every process that a test starts would compile all of ours again. The workers share the cores:
+# threads of several workers on one core wait for each other.
+PYTEST := env -u PYTHONDONTWRITEBYTECODE OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: setup quickstart test test-slow lint docs clean
 
