@@ -150,6 +150,7 @@ def test_an_archive_that_is_none_is_named(tmp_path: Path, name: str) -> None:
         ("a.txt.gz", "正文".encode(), "take .gz off its name"),
         ("a.txt.xz", lzma.compress(b"text", format=lzma.FORMAT_ALONE), "take .xz off its name"),
     ],
+    ids=["gz", "gz called xz", "xz", "bz2", "zip", "text called gz", "lzma"],  # bytes of a gzip hold the time
 )
 def test_a_name_that_says_another_archive_than_the_bytes_is_an_error(
     tmp_path: Path, name: str, packed: bytes, hint: str
