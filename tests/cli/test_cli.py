@@ -90,7 +90,7 @@ def test_an_error_of_the_user_is_two_lines_and_exit_code_1(capfd, monkeypatch):
 
 
 def test_wrong_usage_is_exit_code_2(capfd, monkeypatch):
-    assert run(capfd, monkeypatch, "finetune")[0] == 2
+    assert run(capfd, monkeypatch, "predict")[0] == 2
     assert run(capfd, monkeypatch, "no-such-verb")[0] == 2
 
 
