@@ -37,13 +37,12 @@ def finetune(
     """Fine-tune a model on a task and score it on dev; return the run, stored in `out` or runs/<run id>.
 
     `model` is a folder, a hub id, a run, (model, tokenizer) of transformers, or by default the model that comes with
-    the package. `data` is a folder with a folder or zip
-    per task, or rows of your own: a file (CSV, TSV, JSON Lines, Parquet, Excel), a folder with train.csv or the like, a
-    Dataset, a pandas frame or dictionaries, by split or all together. For rows without a card, give their columns as
-    `text` (one, or two for pairs) and `label`; `task` is then a name of your choice, or None for a file, which is
-    called by its own name and whose columns are found if they are obvious. Where there is no dev split, a tenth of each
-    label is held out. `settings` override the defaults, which follow the model's size, and `steps` is the number of
-    updates in the whole run.
+    the package. `data` is a folder with a folder or zip per task, or rows of your own: a file (CSV, TSV, JSON Lines,
+    Parquet, Excel), a folder with train.csv or the like, a Dataset, a pandas frame or dictionaries, by split or all
+    together. For rows without a card, give their columns as `text` (one, or two for pairs) and `label`; `task` is then
+    a name of your choice, or None for a file, which is called by its own name and whose columns are found if they are
+    obvious. Where there is no dev split, a tenth of each label is held out. `settings` override the defaults, which
+    follow the model's size, and `steps` is the number of updates in the whole run.
 
     A complete run is not repeated; an interrupted one continues to the same numbers: Ctrl-C and SIGTERM end the update,
     save, and raise a KeyboardInterrupt that says at which step. Raises ClueBenchError.

@@ -80,6 +80,10 @@ def pretrain(
         if found is not None:
             Progress(progress).note(f"{found.run_id} is complete already")
             return Run(found, out)
+    if int(os.environ.get("RANK", "0")) == 0:  # one of several processes is enough
+        for each in (opened, labelled):
+            if each is not None:
+                each.check()
 
     from clue_bench.doors.checkpoint import read_checkpoint
     from clue_bench.pretraining.continuation import continued_recipe, named_after
@@ -313,10 +317,7 @@ def _notes(pretraining: "Pretraining", *, is_continuation: bool) -> Iterator[str
 def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":
     from clue_bench.doors.shards import Corpus
 
-    opened = corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(Path(corpus))
-    if int(os.environ.get("RANK", "0")) == 0:  # one of several processes is enough
-        opened.check()
-    return opened
+    return corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(Path(corpus))
 
 
 def _perplexity(report: "TrainingReport") -> str:

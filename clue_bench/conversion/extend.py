@@ -108,6 +108,7 @@ def exchange(model: Path | str, vocabulary: Path, *, out: Path) -> Exchange:
         NewToken(text, new.ids[text], tuple(old.tokens[piece] for piece in pieces[text]), is_added=False)
         for text in missing
     )
+    shared = len(new) - len(missing)
     write_folder(
         out,
         names.to_hugging_face(exchanged_rows(start.tensors, rows), replace(start.config, vocab_size=len(new))),
@@ -116,12 +117,11 @@ def exchange(model: Path | str, vocabulary: Path, *, out: Path) -> Exchange:
         max_length=start.config.max_positions,
         provenance={
             **_kept_provenance(start),
-            "vocabulary_exchanged": {"shared": len(new) - len(missing), "from_pieces": len(missing)},
+            "vocabulary_exchanged": {"shared": shared, "from_pieces": len(missing)},
             "vocabulary_sha256": new.sha256,
             "exchanged_from_sha256": start.sha256,
         },
     )
-    shared = len(new) - len(missing)
     return Exchange(out, shared, tokens, len(old) - shared, start.config.vocab_size, len(new), start.notes)
 
 

@@ -41,8 +41,9 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     if not files:
         raise ClueBenchError(f"{folder}: neither {WEIGHTS} nor {PICKLE}", "give a folder that holds weights")
     provenance = read_provenance(folder)
-    checked_sha256(folder, provenance)
     weights = open_files(files)
+    source = source_of(files, weights.shapes.values())
+    checked_sha256(folder, provenance, source.sha256)
     names.refuse_nezha(values, weights.shapes, where=folder)
     live, dropped = live_tensors(weights)
     tensors, values, notes = _as_bert(live, values, vocabulary)
@@ -68,7 +69,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
     return Model(
         tensors=tensors,
         config=values,
-        source=source_of(files, weights.shapes.values()),
+        source=source,
         dropped=(*dropped, *copies),
         notes=(*notes, *more),
         facts={"family": values.get("model_type")},

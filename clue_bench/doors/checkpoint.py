@@ -216,13 +216,13 @@ def weights_sha256(folder: Path) -> str | None:
     return files.sha256(*found) if found else None
 
 
-def checked_sha256(folder: Path, provenance: Mapping[str, Any]) -> str:
-    """Return the sha256 of a folder's weights.
+def checked_sha256(folder: Path, provenance: Mapping[str, Any], found: str | None = None) -> str:
+    """Return the sha256 of a folder's weights, which is `found` if it was computed before.
 
     Raises ClueBenchError if provenance.json says another of the file that it was written beside. Weights that somebody
     saved as a pickle or in several files are other bytes.
     """
-    found, said = weights_sha256(folder) or "", provenance.get("weights_sha256")
+    found, said = found or weights_sha256(folder) or "", provenance.get("weights_sha256")
     if said and said != found and (folder / WEIGHTS).is_file():
         raise ClueBenchError(
             f"{folder}: the weights are damaged, or others than {PROVENANCE} speaks of",

@@ -197,11 +197,16 @@ def test_weights_that_are_not_finite_are_never_saved(recipe_file, corpus_folder,
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_a_damaged_state_is_named(recipe_file, corpus_folder, tmp_path):
-    reports = run(start(recipe_file, corpus_folder, tmp_path), asked={})
+def break_off(recipe_file, corpus_folder, out):
+    """Leave a run after three reports."""
+    reports = run(start(recipe_file, corpus_folder, out), asked={})
     for _ in range(3):
         next(reports)
     reports.close()
+
+
+def test_a_damaged_state_is_named(recipe_file, corpus_folder, tmp_path):
+    break_off(recipe_file, corpus_folder, tmp_path)
     state = tmp_path / "state.pt"
     whole = state.read_bytes()
     middle = len(whole) // 2
@@ -212,10 +217,7 @@ def test_a_damaged_state_is_named(recipe_file, corpus_folder, tmp_path):
 
 
 def test_damaged_metrics_are_left_out_aloud_and_the_run_goes_on(recipe_file, corpus_folder, tmp_path, caplog):
-    reports = run(start(recipe_file, corpus_folder, tmp_path), asked={})
-    for _ in range(3):
-        next(reports)
-    reports.close()
+    break_off(recipe_file, corpus_folder, tmp_path)
     metrics = tmp_path / "metrics.jsonl"
     kept = metrics.read_bytes()
     metrics.write_bytes(b'{"step": \xff\n[1]\n' + kept)
