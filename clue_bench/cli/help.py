@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MOST = 30  # columns of the names in a list, where a longer one has a line of its own
 EXAMPLE = "Example:"
+# A word of a shell: a part in quotes stays whole, with its blanks.
+SHELL_WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|[^\s'\"])+")
 # What typer and pydantic say, and what we say instead; the first that is found in a complaint.
 COMPLAINTS = {
     r"Missing (?:option|argument) '(.+?)'\.": "{0} is missing",
@@ -185,7 +187,8 @@ def _described(text: str) -> str:
     sentence = OPTIONS.get(sentence, sentence)
     shown = []
     for note in notes:
-        parts = re.sub(r"\bx>=(\S+)", r"at least \1", note.removesuffix("]")).split("; ")
+        range_ = re.sub(r"(\S+)<=x<=(\S+)", r"\1 to \2", note.removesuffix("]"))
+        parts = re.sub(r"\bx>=(\S+)", r"at least \1", range_).split("; ")
         shown.append(f"[{'；'.join(map(translated, parts)) if is_chinese() else '; '.join(parts)}]")
     return "  ".join([translated(sentence), *shown])
 
@@ -203,7 +206,20 @@ def _listed(rows: Sequence[tuple[str, str]], width: int, indent: int = 2) -> Ite
 
 def _indented(text: str, width: int, indent: int) -> Iterator[str]:
     """Yield the lines of a paragraph; those of an example can be copied into a shell."""
-    end = " \\" if text.startswith((EXAMPLE, translated(EXAMPLE))) else ""
-    *lines, last = wrap(text, width - indent - len(end))
-    yield from (f"{' ' * indent}{line}{end}" for line in lines)
-    yield f"{' ' * indent}{last}"
+    is_example = text.startswith((EXAMPLE, translated(EXAMPLE)))
+    lines = _example(text, width - indent) if is_example else wrap(text, width - indent)
+    yield from (f"{' ' * indent}{line}" for line in lines)
+
+
+def _example(text: str, width: int) -> list[str]:
+    """Return a command in lines that end with a backslash where it goes on, never within a word of the shell."""
+    end = " \\"
+    first, *others = SHELL_WORD.findall(text)
+    lines = [first]
+    for word in others:
+        if text_width(f"{lines[-1]} {word}{end}") <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines[-1] += end
+            lines.append(word)
+    return lines

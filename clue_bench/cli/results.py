@@ -90,7 +90,7 @@ def compare(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="RUN", help=f"Folders of two runs, A and B; or several seeds of A, {AGAINST}, those of B."
+            metavar="RUN…", help=f"Folders of two runs, A and B; or several seeds of A, {AGAINST}, those of B."
         ),
     ] = None,
     model: Annotated[

@@ -65,6 +65,12 @@ def test_an_example_of_several_lines_can_be_copied_as_it_stands(monkeypatch, cap
             assert "" not in copied.stdout.splitlines(), example
 
 
+def test_an_example_is_broken_between_words_never_within_quotes_or_chinese(monkeypatch, capsys):
+    shown = page(["serve"], "en", monkeypatch, capsys)
+    assert """--json \\\n  '{"texts": [["怎么开通花呗", "花呗如何开通"]]}'""" in shown
+    assert "[default: 8000; 0 to 65535]" in shown
+
+
 @pytest.mark.parametrize(
     ("words", "error", "chinese"),
     [
