@@ -109,7 +109,7 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
         ("pretrained on", f"{scaled(model.pretraining_tokens)} tokens" if model.pretraining_tokens else ""),
         ("data", f"{data.name}, revision {data.revision}" + f" ({files})" * bool(files)),
         ("seed", str(record.seed)),
-        ("started", f"{_started(record):%Y-%m-%d %H:%M}, took {_took(record, folder)}"),
+        ("started", ", took ".join(filter(None, [f"{_started(record):%Y-%m-%d %H:%M}", _took(record, folder)]))),
         ("asked", _flat_text(record.asked)),
         ("clue-bench", f"{record.code.get('version', '')} {commit}".strip()),
         ("packages", ", ".join(f"{name} {version}" for name, version in record.packages.items())),
@@ -242,9 +242,10 @@ def _marks(record: RunRecord) -> str:
 
 
 def _took(record: RunRecord, folder: Path) -> str:
-    """Return how long a run took, or has been going on."""
-    is_on = is_running(folder, record)
-    return duration((datetime.now().astimezone() - _started(record)).total_seconds() if is_on else record.wall_seconds)
+    """Return how long a run took, or has been going on; nothing for one that was interrupted: nobody wrote it down."""
+    if is_running(folder, record):
+        return duration((datetime.now().astimezone() - _started(record)).total_seconds())
+    return "" if record.status == "interrupted" else duration(record.wall_seconds)
 
 
 def _started(record: RunRecord) -> datetime:

@@ -277,7 +277,7 @@ def _frame_row(run: Run) -> dict[str, Any]:
         "clean_accuracy": run.clean_accuracy,
         "macro_f1": dev and dev.macro_f1,
         "loss": run.loss if dev or isinstance(results, PretrainResults) else None,
-        "seconds": record.wall_seconds,
+        "seconds": None if record.status == "interrupted" else record.wall_seconds,
         "data": record.data.name,
         "revision": record.data.revision,
         "flags": " ".join(record.flags),

@@ -98,7 +98,10 @@ def test_a_run_that_is_going_on_is_running_with_its_step_and_time(folder):
     made = made.model_copy(update={"effective": {"stage1": {"steps": 300}, "stage2": {"steps": 100}}})
     write_record(folder / "now", made)
     (folder / "now" / "metrics.jsonl").write_text('{"step": 10}\n{"step": 120}\n', encoding="utf-8")
-    assert "interrupted" in find_run("runs/now").details.in_full(80)
+    left = load_runs("runs").in_full(None) + find_run("runs/now").details.in_full(80)
+    assert "interrupted" in left
+    assert "0 ms" not in left  # how long it took is known of nobody
+    assert load_runs("runs").to_dataframe().set_index("folder").seconds.isna()["runs/now"]
     with held(folder / "now" / ".lock"):
         listed, shown = load_runs("runs").in_full(None), find_run("runs/now").details.in_full(80)
     assert "running, step 120 of 400" in listed
