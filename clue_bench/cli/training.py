@@ -157,8 +157,10 @@ def pretrain(
         os._exit(0)
     show(run, as_json=json)
     is_causal = run.record.effective.get("family") == "gpt2"
+    both = ["clue-bench", "bench", "--model", start, "--model", out, "--task", "tnews", "--data", "DATA"]
     suggest(
         typed("clue-bench", "finetune", "--task", "tnews", "--model", out, "--data", "DATA"),
+        *([typed(*both)] if start else []),  # whether going on was worth it
         *([typed("clue-bench", "generate", "--model", out, "--prompt", "TEXT")] if is_causal else []),
         typed("clue-bench", "doctor", "--model", out),
         as_json=json,

@@ -112,3 +112,11 @@ def test_on_a_terminal_notes_break_between_words_and_commands_stay_whole(monkeyp
     assert [line for line in note if text_width(line) > 40] == []
     assert " ".join(note).endswith("text that is also trained on")
     assert command == "next: clue-bench predict --model runs/finetune-tnews --text 股市今天大涨"
+
+
+def test_a_continued_model_is_to_be_compared_with_the_one_it_began_from(run, checkpoint_folder, corpus_folder, tmp_path):
+    out = tmp_path / "more"
+    given = ["--corpus", corpus_folder, "--out", out, "--steps", 2, "--set", "global_batch=2", "--tracker", "none"]
+    code, _, err = run("pretrain", "--from", checkpoint_folder, *given)
+    assert code == 0, err
+    assert f"clue-bench bench --model {checkpoint_folder} --model {out} --task tnews --data DATA" in err
