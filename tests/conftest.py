@@ -115,6 +115,7 @@ mask_rate = 0.15
 sentence_order = "none"
 starts_from = ""
 labelled_share = 0.0
+bag_weight = 0.0
 optimizer = "adamw"
 adam_beta1 = 0.9
 adam_beta2 = 0.98

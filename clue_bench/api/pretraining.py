@@ -207,7 +207,9 @@ class Watched:
             losses.add_row(translated("sentence order"), f"{report.sop_loss:.3f}", _percent(report.sop_accuracy))
         if report.pair_loss is not None:
             losses.add_row(translated("labelled pairs"), f"{report.pair_loss:.3f}", _percent(report.pair_accuracy))
-        if report.sop_loss is not None or report.pair_loss is not None:
+        if report.bag_loss is not None:
+            losses.add_row(translated("bag of words"), f"{report.bag_loss:.3f}")
+        if any(part is not None for part in (report.sop_loss, report.pair_loss, report.bag_loss)):
             losses.add_row(translated("sum"), Text(f"{report.loss:.3f}", "bold"))
         if self._evaluated is not None:
             self._add_held_out(losses, self._evaluated)

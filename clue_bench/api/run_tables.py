@@ -272,6 +272,7 @@ PRETRAINING: dict[str, tuple[str, Callable[[float], str]]] = {
     "lm_loss": ("loss, tokens", _nats),
     "sop_loss": ("loss, sentence order", _nats),
     "pair_loss": ("loss, labelled pairs", _nats),
+    "bag_loss": ("loss, bag of words", _nats),
     "lm_accuracy": ("accuracy, tokens", _percent),
     "sop_accuracy": ("accuracy, sentence order", _percent),
     "pair_accuracy": ("accuracy, labelled pairs", _percent),

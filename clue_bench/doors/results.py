@@ -103,6 +103,7 @@ class PretrainResults(Results):
     sop_accuracy: float | None = None
     pair_loss: float | None = None
     pair_accuracy: float | None = None
+    bag_loss: float | None = None
     held_out_loss: float | None = None
     held_out_accuracy: float | None = None
     held_out_sop_accuracy: float | None = None

@@ -127,6 +127,7 @@ def _plain(start: Checkpoint, corpus: Corpus) -> Recipe:
         sentence_order="none",
         starts_from="",
         labelled_share=0.0,
+        bag_weight=0.0,
         optimizer="adamw",
         adam_beta1=0.9,
         adam_beta2=0.999,

@@ -44,6 +44,7 @@ LOSSES = (
     Line("lm_loss", "tokens", "four"),
     Line("sop_loss", "sentence order", "two"),
     Line("pair_loss", "labelled pairs", "five"),
+    Line("bag_loss", "bag of words", "five"),
 )
 ACCURACIES = (
     Line("lm_accuracy", "tokens", "four"),

@@ -17,10 +17,12 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.held_out import hold_out, trained_spans
 from clue_bench.pretraining.objectives import (
+    COUNTED_TOKENS,
     Masking,
     Objective,
     PretrainingBatch,
     RowDraws,
+    bag_chances,
     causal_batch,
     joined,
     masked_batch,
@@ -78,10 +80,12 @@ class Feed:
         device: torch.device,
         is_resident: bool = False,
         labels: tuple[Int64s, ...] | None = None,
+        with_bag: bool = False,
     ) -> "Feed":
         """Lay rows over `documents` and prepare the recipe's objective, masking a share `rate`.
 
-        `labels` are the labels of documents that are labelled pairs.
+        `with_bag` says whether [CLS] predicts tokens of its row. `labels` are the labels of documents that are labelled
+        pairs.
         Raises ClueBenchError if there is nothing to make rows of.
         """
         words, causal = recipe.objective == "wwm", recipe.objective == "clm"
@@ -101,6 +105,9 @@ class Feed:
             vocabulary, rate=rate, length=stage.max_length, device=device, whole_words=words
         )
         objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
+        if with_bag:
+            chances = bag_chances(_token_counts(corpus, len(vocabulary)), vocabulary.is_ordinary)
+            objective = partial(objective, bag_chances_V=torch.from_numpy(chances).to(device))
         return cls(rows, objective, masking.num_predictions, seed, device, is_resident)
 
     @cached_property
@@ -174,7 +181,7 @@ class StageFeeds:
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
         feed = partial(Feed.for_stage, recipe, stage, vocabulary=vocabulary, device=device, is_resident=is_resident)
         documents, others = hold_out(corpus, share=recipe.held_out_share)
-        train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed)
+        train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed, with_bag=recipe.bag_weight > 0)
         if not len(train.rows):
             raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
         held_out = feed(corpus, documents=others, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
@@ -255,6 +262,13 @@ class StageFeeds:
         left_out = rows - len(self.held_out_rows)
         text = f"held out: {left_out:,} of {rows:,} rows are left aside, since they hold text that is also trained on"
         return text if left_out else ""
+
+
+def _token_counts(corpus: Corpus, size: int) -> Int64s:
+    """Return how often each of `size` tokens occurs: (V,), in the first COUNTED_TOKENS, divided among the shards."""
+    part = COUNTED_TOKENS // max(len(corpus.ids), 1)
+    counts: Int64s = sum((np.bincount(ids[:part], minlength=size) for ids in corpus.ids), np.zeros(size, np.int64))
+    return counts
 
 
 def _check_corpus(recipe: Recipe, corpus: Corpus, pairs: Corpus | None) -> None:

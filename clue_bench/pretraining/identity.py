@@ -22,7 +22,7 @@ def identity_of(
     frozen_layers: int | None,
 ) -> dict[str, Any]:
     """Return everything that changes the run's result; what changes rounding, memory and files only is left out."""
-    identity = recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every"})
+    identity = recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every", "bag_weight"})
     for number, stage in enumerate(recipe.stages, 1):
         settings = stage.model_dump(exclude={"micro_batch"})
         identity |= {f"stage{number}.{key}": value for key, value in settings.items()}
@@ -32,7 +32,13 @@ def identity_of(
         "vocabulary": manifest.tokenizer_sha256,
         "words": manifest.word_starts,
     }
-    more = {"from": start_sha256, "pairs": pairs_sha256, "frozen_layers": frozen_layers}
+    # Absent where there are none, as in the identities of runs from before there were bags.
+    more = {
+        "bag_weight": recipe.bag_weight or None,
+        "from": start_sha256,
+        "pairs": pairs_sha256,
+        "frozen_layers": frozen_layers,
+    }
     return identity | {key: value for key, value in more.items() if value is not None}
 
 

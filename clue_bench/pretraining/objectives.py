@@ -3,8 +3,8 @@
 Input: rows from the corpus and one key per row. Output: a `PretrainingBatch` on the device: what the model sees and
 what it must predict. Masks are drawn anew in every epoch and depend on (seed, epoch, sample) alone.
 
-Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), C texts of a row,
-V vocabulary.
+Legend: B rows, S positions, K predictions per row (the same for all rows, so that shapes are static), J tokens of a
+row's bag, C texts of a row, V vocabulary.
 """
 
 import math
@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,7 +21,7 @@ from torch import Tensor
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.attention import Packing
 from clue_bench.pretraining.rows import IGNORED, Rows
-from clue_bench.training.counter_rng import draw, row_keys
+from clue_bench.training.counter_rng import Int64s, draw, row_keys
 from clue_bench.vocab import Vocabulary
 
 MASKED_SHARE, RANDOM_SHARE = 0.8, 0.1  # of the chosen tokens or words; the rest stays as it is (BERT, section 3.1)
@@ -28,10 +30,22 @@ LONGEST_WORD = 6
 """In tokens. Longer words are masked in pieces of this size, since K is static and holds one word above the share."""
 
 
+BAG_TOKENS = 4
+"""Tokens of a row that [CLS] predicts in a step, drawn anew in every epoch."""
+
+FREQUENT = 1e-4
+"""Share of the text from which on a token is drawn for a bag less often than it occurs, as word2vec does: by the root
+of FREQUENT over its share. Else most of a bag were 的 and commas, which say nothing of a row."""
+
+COUNTED_TOKENS = 2**25
+"""Most tokens of a corpus that are counted for these shares."""
+
+
 class PretrainingBatch(NamedTuple):
     """What the model sees, the positions to predict (`at_BK`; all if None), and the true tokens there.
 
-    `keep_BS` is False at padding, None if there is none. With texts in two parts: packing, segments, the position
+    `keep_BS` is False at padding, None if there is none. `bag_BJ` holds tokens of the row that its first position is to
+    predict, and `at_BK` then ends with that position. With texts in two parts: packing, segments, the position
     `starts_BC` where each text starts, its order, and its label if it has one.
     """
 
@@ -44,6 +58,7 @@ class PretrainingBatch(NamedTuple):
     starts_BC: Tensor | None = None
     orders_BC: Tensor | None = None
     labels_BC: Tensor | None = None
+    bag_BJ: Tensor | None = None
 
     def part(self, rows: slice) -> "PretrainingBatch":
         """Return some of the rows."""
@@ -60,9 +75,9 @@ class PretrainingBatch(NamedTuple):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     @property
-    def targets(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Return what vocabulary, order and label heads have to predict."""
-        return self.targets_BK, self.orders_BC, self.labels_BC
+    def targets(self) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Return what has to be predicted: tokens, order and labels of texts, and the row's bag."""
+        return self.targets_BK, self.orders_BC, self.labels_BC, self.bag_BJ
 
     @property
     def num_tokens(self) -> Tensor:
@@ -236,11 +251,37 @@ Objective = Callable[[Rows[Tensor], RowDraws], PretrainingBatch]
 """Turns rows of the corpus into the model's inputs and targets."""
 
 
+def bag_chances(counts_V: Int64s, is_ordinary_V: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return how likely an occurrence of each token is to be drawn for a bag, relative to a rare token's: (V,)."""
+    shares = counts_V / max(counts_V.sum(), 1)
+    return np.where(is_ordinary_V, np.sqrt(FREQUENT / np.maximum(shares, FREQUENT)), 0.0)
+
+
+def draw_bag(ids_BS: Tensor, draws: RowDraws, chances_V: Tensor) -> Tensor:
+    """Return BAG_TOKENS different positions' tokens of each row: (B, J), IGNORED where a row has too few."""
+    lucks_BS = (draws("bag", ids_BS.shape[1]).double() + 0.5) / 2**32
+    chances_BS = chances_V[ids_BS]
+    # The largest of log(u) / chance are a weighted draw without replacement (Efraimidis and Spirakis, 2006).
+    keys_BS = torch.where(chances_BS > 0, lucks_BS.log() / chances_BS, -math.inf)
+    best_BJ = keys_BS.topk(min(BAG_TOKENS, ids_BS.shape[1]), dim=1)
+    return torch.where(best_BJ.values > -math.inf, ids_BS.gather(1, best_BJ.indices), IGNORED)
+
+
 def masked_batch(
-    rows: Rows[Tensor], draws: RowDraws, *, masking: Masking, pad: int, has_padding: bool
+    rows: Rows[Tensor],
+    draws: RowDraws,
+    *,
+    masking: Masking,
+    pad: int,
+    has_padding: bool,
+    bag_chances_V: Tensor | None = None,
 ) -> PretrainingBatch:
-    """Return a batch of masked rows."""
+    """Return a batch of masked rows, with bags of their tokens if `bag_chances_V` is given."""
     masked = masking(rows.ids_BS, draws, starts_word_BS=rows.starts_word_BS)
+    bag_BJ = None
+    if bag_chances_V is not None:
+        bag_BJ = draw_bag(rows.ids_BS, draws, bag_chances_V)
+        masked = masked._replace(at_BK=F.pad(masked.at_BK, (0, 1)))  # 0, the position of [CLS]
     packing = None
     if rows.blocks_BS is not None:
         assert rows.positions_BS is not None
@@ -253,6 +294,7 @@ def masked_batch(
         starts_BC=rows.starts_BC,
         orders_BC=rows.orders_BC,
         labels_BC=rows.labels_BC,
+        bag_BJ=bag_BJ,
     )
 
 

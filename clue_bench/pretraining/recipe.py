@@ -75,6 +75,8 @@ class Recipe(Card):
     sentence_order: Literal["none", "texts", "sentences"] = Field(description="none, texts or sentences")
     starts_from: str  # the recipe whose checkpoint (or one of its architecture) --from must give; "" needs none
     labelled_share: float = Field(ge=0.0, lt=1.0, description="share of the rows that --pairs gives")
+    # Bag of words: [CLS], which nothing else trains, predicts tokens drawn from its row
+    bag_weight: float = Field(ge=0.0, description="weight of [CLS] predicting tokens of its row; 0: none")
     # Optimizer: AdamW, or Muon for the layers' matrices and AdamW for the rest
     optimizer: Literal["adamw", "muon"] = Field(description="adamw, or muon for the layers' matrices")
     adam_beta1: float = Field(ge=0.0, lt=1.0, description="share of Adam's mean gradient that stays")
@@ -110,6 +112,9 @@ class Recipe(Card):
             raise ValueError(f'mask_rate = {self.mask_rate:g} does not go with objective = "{self.objective}"')
         if self.objective == "clm" and self.sentence_order != "none":
             raise ValueError('objective = "clm" has no sentence_order')
+        if self.bag_weight and (self.objective == "clm" or self.sentence_order != "none"):
+            found = f'objective = "{self.objective}" and sentence_order = "{self.sentence_order}"'
+            raise ValueError(f"bag_weight = {self.bag_weight:g} does not go with {found}")
         if self.initial_attention == "local" and self.family != "bert":
             raise ValueError(f'initial_attention = "local" does not go with family = "{self.family}"')
         if self.optimizer == "muon" and not self.bias_correction:

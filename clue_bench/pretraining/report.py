@@ -10,7 +10,8 @@ class TrainingReport:
 
     `step` counts the steps of both stages together; `stage` is 1 or 2; `learning_rate` is the last step's.
     Losses (nats) and accuracies are means over the predictions made: `lm_loss` and `lm_accuracy` over masked or next
-    tokens, `sop_…` over texts in two parts (None without sentence order), `loss` their sum. `held_out_…` are those of
+    tokens, `sop_…` over texts in two parts (None without sentence order), `bag_loss` over the tokens that [CLS]
+    predicts (None without bags), `loss` their sum, that of bags by the recipe's `bag_weight`. `held_out_…` are those of
     the held-out part, None between two evaluations. `gradient_norm` is the last step's before clipping; `skipped`
     counts the updates so far that were left out as not finite. Tokens are positions of the rows, special tokens and
     padding included; `useful_share` is the share that is not padding. `mfu` is the model's FLOP/s as a share of what
@@ -26,6 +27,7 @@ class TrainingReport:
     sop_accuracy: float | None
     pair_loss: float | None
     pair_accuracy: float | None
+    bag_loss: float | None
     held_out_loss: float | None
     held_out_accuracy: float | None
     held_out_sop_accuracy: float | None

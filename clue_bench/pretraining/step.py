@@ -4,13 +4,14 @@ Input: a model, an optimizer and a batch. Output: updated weights, and sums for 
 heads need, and the losses are computed here. Of several processes, which torchrun starts (NCCL on GPUs, Gloo on CPUs),
 each has some of the rows; gradients and counts are summed over all of them.
 
-Legend: B rows of this process, M predictions of a head, L its classes, C texts of a row.
+Legend: B rows of this process, M predictions of a head, L its classes, C texts of a row, J tokens of a row's bag.
 """
 
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -109,34 +110,35 @@ class Means(NamedTuple):
     lm: Mean | None = None
     sop: Mean | None = None
     pair: Mean | None = None
+    bag: Mean | None = None
     tokens: int = 0
 
 
 class Sums(NamedTuple):
     """Sums over a batch, on the device.
 
-    `heads_33` has a row each for vocabulary, order and labels, and columns for loss, right answers and predictions;
+    `heads_43` has a row each for tokens, order, labels and bags, and columns for loss, right answers and predictions;
     `tokens` counts positions that are not padding.
     """
 
-    heads_33: Tensor
+    heads_43: Tensor
     tokens: Tensor
 
     @classmethod
     def zero(cls, device: torch.device) -> "Sums":
         """Return sums over nothing."""
         return cls(
-            torch.zeros(3, 3, dtype=torch.float64, device=device), torch.zeros((), dtype=torch.int64, device=device)
+            torch.zeros(4, 3, dtype=torch.float64, device=device), torch.zeros((), dtype=torch.int64, device=device)
         )
 
     def plus(self, other: "Sums") -> "Sums":
         """Return the sums over both."""
-        return Sums(self.heads_33 + other.heads_33, self.tokens + other.tokens)
+        return Sums(self.heads_43 + other.heads_43, self.tokens + other.tokens)
 
     def means(self) -> Means:
         """Return the means. Reading them waits for the device."""
-        lm, sop, pair = [Mean(loss / num, right / num) if num else None for loss, right, num in self.heads_33.tolist()]
-        return Means(lm, sop, pair, int(self.tokens))
+        means = [Mean(loss / num, right / num) if num else None for loss, right, num in self.heads_43.tolist()]
+        return Means(*means, int(self.tokens))
 
 
 class StepSums(NamedTuple):
@@ -156,13 +158,16 @@ def train_step(
     micro_batch: int,
     clip_norm: float,
     autocast: torch.dtype | None,
+    bag_weight: float = 0.0,
 ) -> StepSums:
     """Accumulate the gradient of the mean losses over the whole batch, clip it (0: do not), and update.
 
-    The losses of vocabulary, order and labels are each a mean over all of their predictions, and are summed. `autocast`
-    is the type of matrix products, None for the weights' own. An update whose gradient is not finite is skipped.
+    The losses of tokens, order, labels and bags are each a mean over all of their predictions, and are summed, that of
+    bags by `bag_weight`. `autocast` is the type of matrix products, None for the weights' own. An update whose gradient
+    is not finite is skipped.
     """
     scales = _loss_scales(batch)
+    scales[-1] *= bag_weight
     sums = Sums.zero(batch.ids_BS.device)
     starts = range(0, len(batch.ids_BS), micro_batch)
     for start in starts:
@@ -173,8 +178,8 @@ def train_step(
             torch.autograd.backward(torch.stack(scaled).sum())
         sums = sums.plus(part)
     norm, skipped = apply_gradients(optimizer, model.parameters(), clip_norm=clip_norm)
-    heads_33 = torch.where(skipped, 0.0, sums.heads_33)  # a sum of losses that are not finite is not finite either
-    return StepSums(sums._replace(heads_33=heads_33), norm, skipped)
+    heads_43 = torch.where(skipped, 0.0, sums.heads_43)  # a sum of losses that are not finite is not finite either
+    return StepSums(sums._replace(heads_43=heads_43), norm, skipped)
 
 
 @torch.no_grad()
@@ -193,14 +198,21 @@ def _losses(
     """Return the summed loss of each head, None where the batch has nothing for it, and the sums for the report."""
     with torch.autocast(batch.ids_BS.device.type, dtype=autocast, enabled=autocast is not None):
         outputs: Outputs = model(batch.ids_BS, drop=drop, **batch.model_inputs)
-        of_tokens = vocabulary_loss(outputs.hidden, outputs.matrix_VE, outputs.bias_V, targets=batch.targets_BK)
+        of_tokens = partial(vocabulary_loss, weight_VD=outputs.matrix_VE, bias_V=outputs.bias_V)
+        num = batch.targets_BK.shape[1]
+        masked = of_tokens(outputs.hidden[:, :num], targets=batch.targets_BK)
+        bag = None
+        if batch.bag_BJ is not None:
+            firsts_BJE = outputs.hidden[:, num:].expand(-1, batch.bag_BJ.shape[1], -1)
+            bag = of_tokens(firsts_BJE, targets=batch.bag_BJ)
     predicted = [
-        of_tokens,
+        masked,
         _class_loss(outputs.order_BC2, batch.orders_BC),
         _class_loss(outputs.labels_BCL, batch.labels_BC),
+        bag,
     ]
     sums = Sums.zero(batch.ids_BS.device)
-    for head_3, head, targets in zip(sums.heads_33, predicted, batch.targets, strict=True):
+    for head_3, head, targets in zip(sums.heads_43, predicted, batch.targets, strict=True):
         if head is not None and targets is not None:
             for column, value in enumerate((head.loss.detach(), head.correct, (targets != IGNORED).sum())):
                 head_3[column] = value
@@ -220,7 +232,7 @@ def _class_loss(logits_BCL: Tensor | None, targets_BC: Tensor | None) -> Predict
 
 
 def _loss_scales(batch: PretrainingBatch) -> Tensor:
-    """Return the factors (3,) that turn each head's sum of losses into a mean over the whole batch.
+    """Return the factors (4,) that turn each head's sum of losses into a mean over the whole batch.
 
     The batch may be spread over several processes. Dividing by the whole batch's predictions, not the micro-batch's,
     makes the split irrelevant to the result.

@@ -302,6 +302,7 @@ class Pretraining:
             micro_batch=self.feeds.stage.micro_batch,
             clip_norm=self.recipe.clip_norm,
             autocast=self._autocast,
+            bag_weight=self.recipe.bag_weight,
         )
 
     def _learning_rate(self, step: int) -> float:
@@ -362,13 +363,15 @@ class Pretraining:
         return TrainingReport(
             step=self.step,
             stage=self.feeds.number,
-            loss=sum(mean.loss for mean in (means.lm, means.sop, means.pair) if mean),
+            loss=sum(mean.loss for mean in (means.lm, means.sop, means.pair) if mean)
+            + (self.recipe.bag_weight * means.bag.loss if means.bag else 0.0),
             lm_loss=means.lm.loss,
             lm_accuracy=means.lm.accuracy,
             sop_loss=means.sop and means.sop.loss,
             sop_accuracy=means.sop and means.sop.accuracy,
             pair_loss=means.pair and means.pair.loss,
             pair_accuracy=means.pair and means.pair.accuracy,
+            bag_loss=means.bag and means.bag.loss,
             held_out_loss=held_out.lm and held_out.lm.loss,
             held_out_accuracy=held_out.lm and held_out.lm.accuracy,
             held_out_sop_accuracy=held_out.sop and held_out.sop.accuracy,

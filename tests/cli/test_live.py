@@ -28,6 +28,7 @@ REPORT = TrainingReport(
     sop_accuracy=0.81,
     pair_loss=None,
     pair_accuracy=None,
+    bag_loss=None,
     held_out_loss=2.4,
     held_out_accuracy=0.5,
     held_out_sop_accuracy=0.79,

@@ -24,6 +24,7 @@ def report(step, *, stage=1, sop=False, evaluated=False, loss=5.0):
         "sop_accuracy": 0.8 if sop else None,
         "pair_loss": None,
         "pair_accuracy": None,
+        "bag_loss": None,
         "held_out_loss": loss + 0.1 if evaluated else None,
         "held_out_accuracy": 0.25 if evaluated else None,
         "held_out_sop_accuracy": 0.7 if evaluated and sop else None,

@@ -261,6 +261,7 @@ def test_another_vocabulary_size_is_refused(recipe_file, corpus_folder, tmp_path
         ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"mask_rate": 1.5}, "mask_rate"),
+        ({"bag_weight": 0.2, "sentence_order": "texts"}, "bag_weight = 0.2 does not"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"adam_beta1": 1.0}, "adam_beta1"),
         ({"name": "../elsewhere"}, "name"),
