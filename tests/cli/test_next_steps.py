@@ -114,7 +114,7 @@ def test_on_a_terminal_notes_break_between_words_and_commands_stay_whole(monkeyp
     assert command == "next: clue-bench predict --model runs/finetune-tnews --text 股市今天大涨"
 
 
-def test_a_continued_model_is_to_be_compared_with_the_one_it_began_from(run, checkpoint_folder, corpus_folder, tmp_path):
+def test_a_continued_model_is_to_be_compared_with_what_it_began_from(run, checkpoint_folder, corpus_folder, tmp_path):
     out = tmp_path / "more"
     given = ["--corpus", corpus_folder, "--out", out, "--steps", 2, "--set", "global_batch=2", "--tracker", "none"]
     code, _, err = run("pretrain", "--from", checkpoint_folder, *given)
