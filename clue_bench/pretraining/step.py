@@ -138,7 +138,8 @@ class Sums(NamedTuple):
     def means(self) -> Means:
         """Return the means. Reading them waits for the device."""
         means = [Mean(loss / num, right / num) if num else None for loss, right, num in self.heads_43.tolist()]
-        return Means(*means, int(self.tokens))
+        lm, sop, pair, bag = means
+        return Means(lm, sop, pair, bag, int(self.tokens))
 
 
 class StepSums(NamedTuple):
