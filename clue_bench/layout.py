@@ -14,7 +14,7 @@ from typing import NamedTuple
 GAP = "  "  # between two columns
 INDENT = "  "  # of what stands below a row
 MIN_WRAPPED = 20  # columns of a terminal that a wrapped cell has at least
-SAME = "same in every row"
+SAME = "same in every row:"
 SEPARATOR = " · "
 # What stays together in a line: a word, or a Chinese character with the marks behind it.
 PARTS = re.compile(r"\s+|(?:[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+)[，。：；、）？！”』》]*")
@@ -57,7 +57,7 @@ def lay_out(heads: Sequence[Head], rows: Rows, width: int | None, *, same: str =
         places = [place for place in places if place not in below]
     parts = []
     if facts := [f"{heads[place].name} {rows[0][place]}" for place in shared if rows[0][place].strip(" –")]:
-        parts.append("\n".join(wrap(f"{same}: {SEPARATOR.join(facts)}", width)))
+        parts.append("\n".join(wrap(f"{same}{' ' * same.isascii()}{SEPARATOR.join(facts)}", width)))
     blocks = _blocks(_widths(heads, rows, places, width), places, width)
     under = [_below(heads, row, below, width) for row in rows]
     parts += [
@@ -94,16 +94,15 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def _widths(heads: Sequence[Head], rows: Rows, places: Sequence[int], width: int | None) -> dict[int, int]:
-    """Return how wide each column becomes; a cell that is wider is wrapped. The widest text gives way first."""
+    """Return how wide each column becomes; a cell that is wider is wrapped. The widest text gives way."""
     widths = {place: max(map(text_width, (heads[place].name, *(row[place] for row in rows)))) for place in places}
     if width is None:
         return widths
     excess = sum(widths.values()) + len(GAP) * (len(places) - 1) - width
     texts = [place for place in places if place == places[0] or not heads[place].is_number]
-    for place in sorted(texts, key=lambda place: -widths[place]):
-        given = min(max(excess, 0), max(widths[place] - MIN_WRAPPED, 0))
-        widths[place] -= given
-        excess -= given
+    for _ in range(excess):
+        widest = max(texts, key=lambda place: widths[place])
+        widths[widest] -= widths[widest] > MIN_WRAPPED
     return widths
 
 

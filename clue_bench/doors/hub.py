@@ -6,7 +6,9 @@ Output: the folder of a copy, or an error that says what of these to change.
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from clue_bench.errors import ClueBenchError, about_environment
@@ -72,12 +74,8 @@ def hub_copy(model: str) -> Path:
         address = hub_address()
         check_proxies()
 
-        from huggingface_hub import snapshot_download  # imported, it reads its settings
-
-        folder = Path(snapshot_download(model, allow_patterns=_FETCHED, endpoint=address))
-        if not any(folder.glob("model*.safetensors")):
-            folder = Path(snapshot_download(model, allow_patterns=_PICKLES, endpoint=address))
-        return folder
+        folder = _fetched(model, _FETCHED, address)
+        return folder if any(folder.glob("model*.safetensors")) else _fetched(model, _PICKLES, address)
     except (OSError, ValueError, ImportError) as error:  # of the hub's library, and of what it reads from environment
         if isinstance(error, OSError) and error.errno in DISK_IS_FULL:
             raise
@@ -88,6 +86,26 @@ def hub_copy(model: str) -> Path:
             f"{model}: no folder here, and the Hugging Face hub did not give it: {reason or type(error).__name__}",
             _hint(reason, address),
         ) from error
+
+
+def _fetched(model: str, patterns: Sequence[str], address: str) -> Path:
+    """Return the folder of a model's files, all bars ended: the library leaves its own on the screen, for any line."""
+    from huggingface_hub import snapshot_download  # imported, it reads its settings
+    from huggingface_hub.utils import tqdm
+
+    bars: list[Any] = []
+
+    class Bar(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options)
+            bars.append(self)
+
+    try:
+        return Path(snapshot_download(model, allow_patterns=list(patterns), endpoint=address, tqdm_class=Bar))
+    finally:
+        for bar in bars:
+            bar.leave = bool(bar.n)  # of a copy in the cache, nothing is left to be seen
+            bar.close()
 
 
 def _hint(reason: str, address: str) -> str:

@@ -209,3 +209,13 @@ def test_a_model_is_fetched_through_a_socks_proxy(hub, monkeypatch, scheme):
             thread.join()
     assert set(Socks.asked) == {"127.0.0.1"}
     assert "model.safetensors" in hub.fetched
+
+
+def test_the_bars_of_a_download_end_before_anything_else_is_said(hub, capfd):
+    for is_cached in (False, True):
+        open_pretrained("uer/tiny_L-2_H-32")
+        said = capfd.readouterr().err
+        assert said.endswith(("\n", "\r"))
+        assert ("0.00B" in said.splitlines()[-1]) is False
+        assert bool(hub.fetched) is not is_cached
+        hub.fetched.clear()
