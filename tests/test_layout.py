@@ -67,3 +67,10 @@ def test_a_table_says_which_columns_its_terminal_has_no_room_for():
     made = make_table("", columns, [["a", "x" * 60], ["b", "y"]])
     assert "Not shown in 40 columns: note" in made.in_full(40)
     assert "Not shown" not in made.in_full(None)
+
+
+def test_two_long_texts_share_the_room():
+    heads = [Head("check"), Head("found"), Head("to do")]
+    rows = [["positions", "a word " * 12, "another word " * 9], ["head", "b", ""]]
+    _, line = lay_out(heads, rows, 80).text.splitlines()[:2]
+    assert line.index("another") in range(38, 50)

@@ -297,7 +297,7 @@ def _untrained_positions(jobs: "Sequence[_Job]", starts: "Sequence[Pretrained]")
         for start, points in zip(starts, job.candidates, strict=True):
             lengths = [make_settings(card, start.sizes, point, train_rows=train_rows).max_length for point in points]
             if warning := start.beyond_pretraining(max(lengths)):
-                found.append(f"warning: {card.name}: {warning}")
+                found.append(f"warning: {card.name}, {start.name}: {warning}")
     return found
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.language import translated
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table, make_table
 
@@ -298,7 +299,7 @@ def warn_of_lengths(predictors: "Sequence[Predictor]") -> None:
     """Log which models take longer rows than their pretraining had."""
     for about in (each.description for each in predictors):
         if about.pretrained_length < about.max_length:
-            log.warning("%s: %s", about.run_id, _beyond_pretraining(about))
+            log.warning("%s: %s", about.run_id, translated(_beyond_pretraining(about)))
 
 
 def _beyond_pretraining(about: "Description", rows: int | None = None) -> str:

@@ -177,3 +177,22 @@ def test_a_report_in_english_is_what_it_was(make_run, data):
     page = render(examine(make_run(SOME_WRONG), data))
     assert '<html lang="en">' in page
     assert "Expected calibration error" in page
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "warning: tnews, mine: rows of up to 512 tokens, but the model was pretrained on rows of 128: the positions "
+        "behind are untrained. Shorter rows: --set max_length=128",
+        "pretrained on rows of 128 tokens, reads up to 512: the end of 1 row has seen fine-tuning only. Shorter: "
+        "finetune again with --set max_length=128",
+        "pretrained on rows of 128 tokens, as provenance.json says, of 512 positions",
+        "keep texts within 128 tokens (--set max_length=128), or train on longer ones",
+        "no evaluation",
+        "same in every row:",
+    ],
+)
+def test_what_is_said_of_lengths_is_chinese_but_for_what_is_typed(text):
+    with using("zh"):
+        left = re.sub(r"--set max_length=128|provenance\.json|tnews|mine", "", translated(text))
+    assert not re.search("[A-Za-z]", left), left

@@ -51,7 +51,7 @@ def test_where_no_file_says_it_the_positions_are_measured(tmp_path, vocabulary_f
 
 def test_finetune_bench_predict_serve_and_doctor_say_it(checkpoint_folder, rows_file, tmp_path, capsys, caplog):
     finetuned = cb.finetune(None, data=rows_file, model=checkpoint_folder, out=tmp_path / "run", settings={"steps": 1})
-    assert "rows of up to 50 tokens, but test was pretrained on rows of 32" in capsys.readouterr().err
+    assert "rows of up to 50 tokens, but the model was pretrained on rows of 32" in capsys.readouterr().err
     assert Predictor.open(tmp_path / "run").description.pretrained_length == 32
     model = cb.load_model(finetuned)
     notes = " ".join(model.predict_file(rows_file, progress=False).about_file)
