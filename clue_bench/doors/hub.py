@@ -91,13 +91,13 @@ def hub_copy(model: str) -> Path:
 def _fetched(model: str, patterns: Sequence[str], address: str) -> Path:
     """Return the folder of a model's files, all bars ended: the library leaves its own on the screen, for any line."""
     from huggingface_hub import snapshot_download  # imported, it reads its settings
-    from huggingface_hub.utils import tqdm
+    from huggingface_hub.utils.tqdm import tqdm
 
     bars: list[Any] = []
 
-    class Bar(tqdm):  # type: ignore[type-arg]
+    class Bar(tqdm):
         def __init__(self, *args: Any, **options: Any) -> None:
-            super().__init__(*args, **options)
+            super().__init__(*args, **options)  # type: ignore[no-untyped-call]
             bars.append(self)
 
     try:
