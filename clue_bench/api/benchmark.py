@@ -114,6 +114,7 @@ def run_benchmark(
         has_columns = text is not None or label is not None
         named = [None] if not tasks and has_columns else _find_tasks(tasks, data, show)
         opened = [stack.enter_context(task_data(task, data, text=text, label=label, show=show)) for task in named]
+        show.import_torch()
         starts = _open_models(given, model_names or [None] * len(given), with_untrained=untrained, show=show)
         jobs = [_Job(each, [_candidates(each, start, asked) for start in starts]) for each in opened]
         if intermediate:

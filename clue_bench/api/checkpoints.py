@@ -208,10 +208,11 @@ def speed(
     train on random ids; without `data` the task's rows are synthetic. A repetition takes at least `seconds`, and
     `baseline` is the model that the others are compared with. Raises ClueBenchError if nothing could be measured.
     """
+    show = Progress(progress)
+    show.import_torch()
     from clue_bench.speed_measurement.session import measure
 
     given = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
-    show = Progress(progress)
     again = "type the same command again: nothing is kept of this session"
     with show.bar("speed", 1.0, on_interrupt=again) as bar:
         records = measure(

@@ -65,6 +65,7 @@ def finetune(
             show.note(f"{found.run_id} is complete already")
             return Run(found, Path(out))
 
+        show.import_torch()
         from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
         from clue_bench.finetuning.settings import OFF, make_settings
 

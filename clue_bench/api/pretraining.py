@@ -85,6 +85,8 @@ def pretrain(
             if each is not None:
                 each.check()
 
+        Progress(progress).import_torch()
+
     from clue_bench.doors.checkpoint import read_checkpoint
     from clue_bench.pretraining.continuation import continued_recipe, named_after
     from clue_bench.pretraining.run import METRICS, completed_record, run_id, run_steps
@@ -184,13 +186,13 @@ class Watched:
         parts += [f"loss {report.loss:.3f}"]
         if report.sop_loss is not None and report.sop_accuracy is not None:
             parts += [f"lm {report.lm_loss:.3f}", f"sop {report.sop_loss:.3f}"]
-            parts += [f"accuracy {report.lm_accuracy:.1%}", f"sop accuracy {report.sop_accuracy:.1%}"]
+            parts += [f"accuracy {percent(report.lm_accuracy, 1)}", f"sop accuracy {percent(report.sop_accuracy, 1)}"]
         else:
-            parts += [f"accuracy {report.lm_accuracy:.1%}"]
+            parts += [f"accuracy {percent(report.lm_accuracy, 1)}"]
         if self._evaluated is not None and self._evaluated.held_out_loss is not None:
             parts += [f"held-out {self._evaluated.held_out_loss:.3f}", f"perplexity {_perplexity(self._evaluated)}"]
         parts += [f"skipped {report.skipped}"] if report.skipped else []
-        parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {report.mfu:.0%}"]
+        parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {percent(report.mfu, 0)}"]
         return "  ".join([*parts, f"lr {report.learning_rate:.2e}"])
 
     def table(self, report: "TrainingReport", position: list[str] | None = None) -> Table:
@@ -246,7 +248,7 @@ class Watched:
     def _speed(self, report: "TrainingReport") -> list[str]:
         return [
             f"{report.tokens_per_second:,.0f} tokens/s",
-            f"MFU {report.mfu:.0%} of {scaled(report.model_flops_per_second / report.mfu)}FLOP/s",
+            f"MFU {percent(report.mfu, 0)} of {scaled(report.model_flops_per_second / report.mfu)}FLOP/s",
         ]
 
     def _health(self, report: "TrainingReport") -> list[str]:

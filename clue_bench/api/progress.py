@@ -6,9 +6,11 @@ On a terminal details stand below the bar, so that share, count, time and ETA fi
 
 import html
 import logging
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from rich.cells import cell_len
@@ -50,6 +52,13 @@ class Progress:
         """Show several lines."""
         for text in texts:
             self.note(text)
+
+    def import_torch(self) -> None:
+        """Import torch, and say so on a terminal while it lasts: seconds, on a busy machine half a minute."""
+        if "torch" in sys.modules or not (self.is_shown and can_redraw()):
+            return  # whoever needs it imports it
+        with stderr.status(translated("loading PyTorch")):
+            import_module("torch")
 
     @contextmanager
     def bar(
@@ -189,8 +198,6 @@ def can_redraw() -> bool:
 
 def in_notebook() -> bool:
     """Return whether this process is the kernel of a notebook."""
-    import sys
-
     if "IPython" not in sys.modules:
         return False
     from IPython import get_ipython

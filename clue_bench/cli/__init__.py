@@ -80,6 +80,9 @@ class _Commands(Group):
         except Interrupted as interruption:
             _complain("", interruption.message, interruption.hint)
             raise typer.Exit(1) from interruption
+        except KeyboardInterrupt as interruption:  # before there was anything to keep, such as while torch is imported
+            _complain("", "interrupted", "type the same command again")
+            raise typer.Exit(130) from interruption
 
 
 app = typer.Typer(

@@ -21,7 +21,7 @@ from clue_bench import files
 from clue_bench.cards import as_name, card_paths, decode
 from clue_bench.doors.records import HeldOut
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import article, counted
+from clue_bench.numbers import article, counted, percent
 from clue_bench.tasks.columns import Columns, as_names, find_columns
 from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.files import MARKER, Found, content, find, md5_of
@@ -256,8 +256,9 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     more = ", …" if len(shown) > MAX_LABELS_SHOWN else ""
     found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
     if held_out is not None:
+        share = percent(held_out.share, 0)
         found.append(
-            f"{called}: dev was held out: {held_out.share:.0%} of the texts of each label, with seed {held_out.seed}; "
+            f"{called}: dev was held out: {share} of the texts of each label, with seed {held_out.seed}; "
             "a column 'split' (train, dev, test) decides otherwise"
         )
     return found

@@ -1,8 +1,13 @@
 """What a pretraining run shows: the live table, the line, the result, and the tracker's option."""
 
+import contextlib
 import io
 import json
+import os
+import pty
 import re
+import signal
+import subprocess
 import sys
 from dataclasses import replace
 
@@ -91,7 +96,7 @@ def test_the_table_shows_a_report_in_full():
         "held-out, at step 6,500   2.400     50.0 %        11.02",
         "held-out order                      79.0 %",
         "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens",
-        "123,456 tokens/s · MFU 40% of 100 TFLOP/s",
+        "123,456 tokens/s · MFU 40 % of 100 TFLOP/s",
         "learning rate 1.25e-04 · gradient norm 0.99 · 0 steps skipped",
     ]
 
@@ -242,3 +247,32 @@ def test_a_tracker_that_is_not_installed_is_an_error_before_anything_is_written(
 def test_an_unknown_tracker_is_wrong_usage(capfd, monkeypatch, tmp_path):
     arguments = ["pretrain", "debug", "--corpus", tmp_path, "--out", tmp_path, "--tracker", "wandb"]
     assert run(capfd, monkeypatch, *arguments)[0] == 2
+
+
+def test_a_terminal_reads_at_once_what_is_being_loaded_and_that_it_was_interrupted(corpus_folder, tmp_path):
+    ours, theirs = pty.openpty()
+    command = [
+        sys.executable,
+        "-m",
+        "clue_bench",
+        "pretrain",
+        "debug",
+        "--corpus",
+        corpus_folder,
+        "--out",
+        tmp_path / "r",
+    ]
+    environment = {**os.environ, "TERM": "xterm", "LANG": "C.UTF-8"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environment) as process:
+        os.close(theirs)
+        shown = b""
+        while b"loading PyTorch" not in shown:
+            shown += os.read(ours, 1024)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # how a terminal ends
+            while part := os.read(ours, 1024):
+                shown += part
+    os.close(ours)
+    assert b"interrupted" in shown
+    assert b"hint: type the same command again" in shown
+    assert process.returncode == 130
