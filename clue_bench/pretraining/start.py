@@ -65,13 +65,13 @@ class StartFacts(NamedTuple):
 
 def start_config(planned: ModelConfig, start: Checkpoint, *, dropout: float) -> ModelConfig:
     """Return the checkpoint's architecture. Raises ClueBenchError if it is another one than `planned`, the recipe's."""
-    theirs = vars(start.config)
-    for key, value in vars(planned).items():
-        if key not in _DECIDED_BY_CHECKPOINT and value != theirs[key]:
-            raise ClueBenchError(
-                f"{start.folder}: {key} is {theirs[key]!r}, the recipe's {value!r}",
-                f"leave out the recipe: clue-bench pretrain --from {start.folder} takes the checkpoint's architecture",
-            )
+    theirs, ours = _comparable(start.config), _comparable(planned)
+    differing = [f"{key} {theirs[key]} (the recipe's {value})" for key, value in ours.items() if value != theirs[key]]
+    if differing:
+        raise ClueBenchError(
+            f"{start.folder}: not the recipe's architecture: {', '.join(differing)}",
+            f"leave out the recipe: clue-bench pretrain --from {start.folder} takes the checkpoint's architecture",
+        )
     return replace(start.config, dropout=dropout)
 
 
@@ -180,6 +180,12 @@ def tokens_before(start: Checkpoint | None) -> int | None:
         return 0
     tokens = start.provenance.get("tokens_seen")
     return tokens if isinstance(tokens, int) else None
+
+
+def _comparable(config: ModelConfig) -> dict[str, object]:
+    """Return what two architectures must have in common; no width of the embeddings means the layers' width."""
+    values = {**vars(config), "embedding_size": config.embedding_width}
+    return {key: value for key, value in values.items() if key not in _DECIDED_BY_CHECKPOINT}
 
 
 def _by_head(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, int]:

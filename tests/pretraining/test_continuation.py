@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.pretraining.continuation import continued_recipe
+from clue_bench.pretraining.start import start_config
 from clue_bench.vocab import Vocabulary, read_vocabulary
 
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
@@ -192,9 +194,16 @@ def test_a_corpus_of_another_vocabulary_is_refused_with_the_command_to_type(
 
 def test_a_recipe_of_another_size_leads_to_the_checkpoints_own(made: Any, corpus_folder: Path, tmp_path: Path) -> None:
     folder = made()
-    with pytest.raises(ClueBenchError, match="hidden_size is 32") as caught:
+    with pytest.raises(ClueBenchError, match="hidden_size 32") as caught:
         cb.pretrain("debug", start=folder, corpus=corpus_folder, out=tmp_path / "run", tracker="none")
+    assert "max_positions 64 (the recipe's" in caught.value.message  # every difference at once
     assert f"clue-bench pretrain --from {folder}" in caught.value.hint
+
+
+def test_embeddings_as_wide_as_the_layers_may_be_given_as_a_number(made: Any) -> None:
+    start = read_checkpoint(made())
+    planned = replace(start.config, embedding_size=start.config.hidden_size)
+    assert start_config(planned, start, dropout=0.1).embedding_width == start.config.hidden_size
 
 
 @pytest.mark.parametrize(
