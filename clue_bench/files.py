@@ -91,6 +91,29 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def below(folder: Path) -> list[Path]:
+    """Return everything in `folder` but folders, in order, to the bottom, hidden parts left out.
+
+    Links to folders are followed, which `Path.rglob` does not do, but for folders that are reached without them, too.
+    """
+    found: list[Path] = []
+    entered: set[str] = set()
+    waiting = [folder]
+    for start in waiting:  # links are appended
+        for place, folders, names in os.walk(start, onerror=_unreadable):
+            real = os.path.realpath(place)
+            is_new = real not in entered
+            entered.add(real)
+            folders[:] = sorted(name for name in folders if is_new and not name.startswith("."))
+            waiting += [path for name in folders if (path := Path(place, name)).is_symlink()]
+            found += [Path(place, name) for name in names if is_new and not name.startswith(".")]
+    return sorted(found)
+
+
+def _unreadable(error: OSError) -> None:
+    raise error
+
+
 def sync(path: Path) -> None:
     """Wait until the contents of `path` are on disk."""
     with path.open("rb+") as file:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
 
 WORD_STARTS = {"wordpiece": "tokens without ##", "pieces": "every token", "rjieba": "cut by rjieba"}
+MANY_SENTENCES = 1_000  # in a corpus of one document, from which on it looks like many without blank lines
 MUCH_UNKNOWN = 0.05  # of the tokens; Chinese vocabularies leave less than 1 % of simplified text unknown
 
 
@@ -132,6 +133,15 @@ def corpus_notes(corpus: "Corpus") -> list[str]:
     if counts.unknown_tokens > MUCH_UNKNOWN * counts.tokens:
         share = percent(counts.unknown_tokens / counts.tokens)
         notes.append(f"warning: {share} of the tokens are [UNK]: the vocabulary does not fit this text")
+    if counts.lost_characters:
+        notes.append(
+            f"warning: {counted(counts.lost_characters, 'character was', 'characters were')} lost before: the text has "
+            "U+FFFD in their place; convert the original again, from the encoding that it has"
+        )
+    if counts.documents == 1 and counts.sentences >= MANY_SENTENCES:
+        notes.append(
+            f"all {counts.sentences:,} sentences are one document: if they are several, write a blank line between them"
+        )
     if repeats is not None and repeats.documents and repeats.dropped is None:
         share = percent(repeats.documents / (counts.documents + sum(counts.dropped_documents.values())))
         notes.append(
@@ -139,9 +149,10 @@ def corpus_notes(corpus: "Corpus") -> list[str]:
             "corpus build … --drop-repeats documents leaves them out"
         )
     if words := corpus.vocabulary.never_given():
+        never = counted(len(words), "word of the vocabulary never occurs", "words of the vocabulary never occur")
         notes.append(
-            f"warning: {len(words):,} words of the vocabulary never occur, since the tokenizer cuts or changes them: "
-            f"{some_tokens(words, 5)}; clue-bench vocab extend MODEL --token adds such words"
+            f"warning: {never}, since the tokenizer cuts or changes them: {some_tokens(words, 5)}; clue-bench vocab "
+            "extend MODEL --token WORD adds such words"
         )
     return notes
 

@@ -28,13 +28,14 @@ from typing import IO, Any, NamedTuple
 from clue_bench.corpus.streams import BLOCK, Opened, opened
 from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
-from clue_bench.files import BEGINNING, refuse_pointer
-from clue_bench.numbers import counted
+from clue_bench.files import BEGINNING, below, refuse_pointer
+from clue_bench.numbers import article, counted
 
 log = logging.getLogger(__name__)
 
 COMPRESSED = ("", ".gz", ".xz")
 SUFFIXES = (*(f"{kind}{end}" for kind in (".txt", ".jsonl", ".json") for end in COMPRESSED), ".parquet", ".arrow")
+_TABLES = {".csv": "read_csv", ".tsv": "read_table", ".xlsx": "read_excel"}  # ending → what pandas reads it with
 NO_TEXT = {"dataset_info.json", "state.json", "dataset_dict.json"}  # what datasets writes beside its .arrow files
 TEXT_FIELD = "text"
 LONGEST_LINE = 4 * 2**20  # bytes; the longest line of CLUECorpus-like text is some tens of kB
@@ -64,7 +65,7 @@ class Document(NamedTuple):
 
 
 def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """Return the text files in `paths` and the ignored ones, folders searched to the bottom, hidden files left out.
+    """Return the text files in `paths` and the ignored ones, folders searched to the bottom, through links.
 
     Raises ClueBenchError for a path that does not exist, a file of another kind, or nothing to read at all.
     """
@@ -72,13 +73,12 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     ignored: list[Path] = []
     for path in paths:
         if path.is_dir():
-            for child in sorted(path.rglob("*")):
-                if child.is_file() and not any(part.startswith(".") for part in child.relative_to(path).parts):
-                    (files if _holds_text(child) else ignored).append(child)
+            for child in below(path):
+                (files if child.is_file() and _holds_text(child) else ignored).append(child)
         elif not path.is_file():
             raise ClueBenchError(f"{path}: no such file or folder", "check the path")
         elif not path.name.lower().endswith(SUFFIXES) and path.suffix:
-            raise ClueBenchError(f"{path}: unknown kind of text file", f"give one of {', '.join(SUFFIXES)}")
+            raise ClueBenchError(f"{path}: unknown kind of text file", _way_to_text(path))
         else:
             files.append(path)
     if not files:
@@ -89,6 +89,16 @@ def find_inputs(paths: list[Path]) -> tuple[list[Path], list[Path]]:
             raise ClueBenchError(f"{file} is named twice", "name each file once")
         seen.add(file.resolve())
     return files, ignored
+
+
+def _way_to_text(path: Path) -> str:
+    """Return what to do about a file of another kind: a table's texts are a column to save."""
+    if (kind := path.suffix.lower()) in _TABLES:
+        return (
+            f'save it as .parquet, and give that and --text-field COLUMN: python -c "import pandas; pandas.'
+            f"{_TABLES[kind]}('{path}').to_parquet('{path.with_suffix('.parquet')}')\""
+        )
+    return f"give one of {', '.join(SUFFIXES)}"
 
 
 def _holds_text(file: Path) -> bool:
@@ -196,7 +206,9 @@ def _decoded(line: str, where: str) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError) as error:  # ValueError: JSONDecodeError, or a number of over 4,300 digits
-        raise ClueBenchError(f"{where}: not JSON: {error}", "write one JSON value a line") from error
+        raise ClueBenchError(
+            f"{where}: not JSON: {error}", "write one JSON value a line, as jq -c . does; or, in .json, one list"
+        ) from error
 
 
 def _json_list(file: Path, stream: IO[bytes]) -> list[Any]:
@@ -209,6 +221,13 @@ def _json_list(file: Path, stream: IO[bytes]) -> list[Any]:
 
 def _json_text(value: Any, where: str, text_field: str) -> str:
     text = value.get(text_field) if isinstance(value, dict) else value
+    if isinstance(value, dict) and text_field in value and not isinstance(text, str):
+        if text is None:  # a cell that holds nothing
+            return ""
+        raise ClueBenchError(
+            f"{where}: {article(type(text).__name__)} under the key '{text_field}', expected a string",
+            f'write one string there, lines of one document joined by \\n: {{"{text_field}": "…"}}',
+        )
     if not isinstance(text, str):
         others = {key: each for key, each in value.items() if isinstance(each, str)} if isinstance(value, dict) else {}
         found = f"found {', '.join(value) or 'no keys'}" if isinstance(value, dict) else f"found {type(value).__name__}"

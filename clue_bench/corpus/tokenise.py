@@ -23,6 +23,7 @@ from clue_bench.corpus.text import LINE_FEED, clean_lines, sentence_starts
 from clue_bench.doors import shards
 from clue_bench.vocab import TextEncoder, Vocabulary, codes_of, text_of
 
+REPLACEMENT = 0xFFFD
 PIECE_CHARACTERS = 2**16  # some 3 MB of arrays, which stay in the processor's cache
 
 Segmenter = Literal["rjieba"]
@@ -42,6 +43,8 @@ class Piece(NamedTuple):
     """(S,) Characters of each sentence after cleaning."""
     ends: Int64s
     """(D,) Sentences before the end of each document that ends here."""
+    lost: int
+    """Replacement characters: what stood there was lost before."""
 
 
 def tokenise(text: str, vocab: Vocabulary, encoder: TextEncoder, words: Segmenter | None = None) -> dict[str, Any]:
@@ -63,6 +66,7 @@ def tokenise(text: str, vocab: Vocabulary, encoder: TextEncoder, words: Segmente
         tokens=len(ids),
         characters=int(characters[is_kept].sum()),
         unknown_tokens=int((ids == vocab.unknown).sum()),
+        lost_characters=sum(piece.lost for piece in pieces),
         dropped_documents={} if is_kept.all() else {"empty": int((~is_kept).sum())},
     )
     return {
@@ -101,7 +105,7 @@ def _encode(text: str, vocab: Vocabulary, encoder: TextEncoder, words: Segmenter
         texts = begins if vocab.kind == "wordpiece" else line_ends - np.diff(line_ends, prepend=-1) + 1
         starts_word = word_starts(codes, tokens.at, texts)
     lengths = np.diff(np.searchsorted(tokens.at, begins), append=len(ids))
-    return Piece(ids, starts_word, lengths, sizes, sentences[is_blank])
+    return Piece(ids, starts_word, lengths, sizes, sentences[is_blank], int(np.count_nonzero(raw == REPLACEMENT)))
 
 
 def _offsets(lengths: Int64s) -> Int64s:

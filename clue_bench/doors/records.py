@@ -380,7 +380,8 @@ def read_runs(folder: Path) -> list[FoundRun]:
     if not folder.is_dir():
         raise ClueBenchError(f"{folder}: no such folder of run records", "run clue-bench finetune first")
     found: dict[str, FoundRun] = {}
-    for path in sorted(folder.rglob(f"*{SUFFIX}"), key=lambda each: (len(record_paths(each.parent)) > 1, each)):
+    paths = [path for path in files.below(folder) if path.name.endswith(SUFFIX)]
+    for path in sorted(paths, key=lambda each: (len(record_paths(each.parent)) > 1, each)):
         record = read_record(path)
         if path != record_path(path.parent, record.run_id):
             raise ClueBenchError(f"{path}: holds run_id '{record.run_id}'", "give the file its run's name")

@@ -70,6 +70,7 @@ class Counts(_Facts):
     tokens: int = 0
     characters: int = 0
     unknown_tokens: int = 0
+    lost_characters: int = 0  # U+FFFD in the text, which cleaning leaves out
     dropped_documents: dict[str, int] = {}
     split_documents: int = 0
     split_lines: int = 0

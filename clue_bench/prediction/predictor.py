@@ -222,7 +222,7 @@ def _refuse_regression(folder: Path, labels: tuple[str, ...]) -> str:
     kind = str(read_object(folder / CONFIG).get("problem_type") or "")
     if kind == "regression" or len(labels) == 1:
         raise ClueBenchError(
-            f"{folder}: a regression model: its {len(labels)} output is a number, and no label has a probability",
+            f"{folder}: a regression model: {counted(len(labels), 'output')}, numbers, and no label has a probability",
             f"fine-tune a classifier from it: clue-bench finetune --model {folder} --task TASK",
         )
     if kind not in ("", MULTI_LABEL, "single_label_classification"):

@@ -9,6 +9,7 @@ says so in DATASET.json, and the run's record repeats it.
 import hashlib
 import json
 import tempfile
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -247,7 +248,7 @@ def own_task_of(
 
 
 def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: HeldOut | None) -> list[str]:
-    """Return in words how many rows each split and label has, and how dev was held out."""
+    """Return in words how many rows each split and label has, how dev was held out, and what looks like a mistake."""
     counts = np.zeros(len(task.labels), dtype=np.int64)
     for part in rows.values():
         counts += np.bincount(part.labels[part.labels != UNLABELLED], minlength=len(task.labels))
@@ -261,6 +262,17 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
             f"{called}: dev was held out: {share} of the texts of each label, with seed {held_out.seed}; "
             "a column 'split' (train, dev, test) decides otherwise"
         )
+    alike: dict[str, list[str]] = {}
+    for label in task.labels:
+        alike.setdefault("".join(unicodedata.normalize("NFKC", label).lower().split()), []).append(label)
+    found += [
+        f"warning: {called}: labels that differ in blanks, case or width only: {', '.join(map(repr, same))}"
+        for same in alike.values()
+        if len(same) > 1
+    ]
+    lost = sum("\ufffd" in text for part in rows.values() for texts in part.texts for text in texts)
+    if lost:
+        found.append(f"warning: {called}: {counted(lost, 'text has', 'texts have')} U+FFFD where characters were lost")
     return found
 
 

@@ -24,6 +24,7 @@ OTHER_IDS = "AlbertTokenizer, which its checkpoints are read with, gives other i
 """How the refusal of a sentencepiece model begins that transformers reads in another way than sentencepiece."""
 
 
+_OF_A_MODEL = (".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt")
 MANY_BAD_BYTES = 10  # from which on a vocabulary is another kind of file rather than damaged
 
 
@@ -85,6 +86,8 @@ def _sentencepiece_refusal(folder: Path) -> str:
 
 def _read_wordpiece(file: Path) -> Vocabulary:
     refuse_impostor(file)
+    if file.suffix in _OF_A_MODEL:
+        raise ClueBenchError(f"{file}: no list of tokens, but a part of a model", f"give its folder, {file.parent}")
     raw = file.read_bytes()
     try:
         text = raw.decode().removeprefix("\ufeff")
@@ -95,11 +98,37 @@ def _read_wordpiece(file: Path) -> Vocabulary:
             hint = f"correct line {line}, or copy the file again: the lines around it are UTF-8"
         raise ClueBenchError(f"{file}, line {line}: not UTF-8 at byte {error.start}", hint) from error
     tokens, notes = tokens_of_lines(text)
+    tokens, numbered = _without_ids(tokens, file)
+    notes += numbered
     tokens, repeated = _last_lines_count(tokens)
     if repeated:
         shown = ", ".join(repeated[:3]) + (", …" if len(repeated) > 3 else "")
         notes.append(f"{len(repeated):,} tokens stand on two lines ({shown}): the last one counts, as in transformers")
     return replace(_checked(tokens, file), notes=tuple(f"{file}: {note}" for note in notes))
+
+
+def _without_ids(tokens: list[str], file: Path) -> tuple[list[str], list[str]]:
+    """Return the tokens of lines with a token, a tab and its id, as ERNIE's authors write them, and a note of it.
+
+    Raises ClueBenchError if the numbers are others: scores of sentencepiece, counts.
+    """
+    parts = [token.rpartition("\t") for token in tokens]
+    if not all(tab and _is_number(number) for _, tab, number in parts):
+        return tokens, []
+    if [number for _, _, number in parts] != list(map(str, range(len(parts)))):
+        raise ClueBenchError(
+            f"{file}: every line is a token and a number, which is not its id",
+            "give the .model beside it if it is sentencepiece's .vocab, else a file with a token a line",
+        )
+    return [token for token, _, _ in parts], ["the ids behind the tokens are left out: they are the lines' numbers"]
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _last_lines_count(tokens: list[str]) -> tuple[list[str], list[str]]:

@@ -168,7 +168,7 @@ def test_what_is_wrong_with_a_corpus_is_said_when_it_is_built(run, tmp_path: Pat
     assert code == 0
     assert "25.00 % of the tokens are [UNK]" in said
     assert "documents that repeat earlier ones: 1 (33.33 %)" in said
-    assert "1 words of the vocabulary never occur" in said
+    assert "1 word of the vocabulary never occurs" in said
     assert "布洛芬" in said
     assert "blank lines at its end" in said
     assert words_of(printed)["repeated documents"] == ["1"]
@@ -177,3 +177,14 @@ def test_what_is_wrong_with_a_corpus_is_said_when_it_is_built(run, tmp_path: Pat
     assert words_of(printed)["repeated documents, dropped"] == ["1"]
     assert words_of(printed)["documents"] == ["2"]
     assert "repeat earlier ones" not in said
+
+
+def test_lost_characters_and_text_without_blank_lines_are_said(run, vocabulary_file: Path, tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("今天下\ufffd\ufffd我们。\n" + "明天去。\n" * 1_000, encoding="utf-8")
+    options = ["--vocab", vocabulary_file, "--out", tmp_path / "corpus", "--workers", 1]
+    code, printed, said = run("corpus", "build", text, *options)
+    assert code == 0
+    assert "2 characters were lost before" in said
+    assert "all 1,001 sentences are one document" in said
+    assert words_of(printed)["lost characters"] == ["2"]

@@ -4,6 +4,8 @@ import bz2
 import gzip
 import json
 import lzma
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,7 +199,6 @@ def test_wide_encodings_are_named_in_the_hint(tmp_path: Path, encoding: str) -> 
         pytest.param('["a"]', id="a list"),
         pytest.param("3", id="a number instead of an object"),
         pytest.param('{"content": "a"}', id="no text"),
-        pytest.param('{"text": null}', id="null"),
         pytest.param('{"text": 3}', id="a number"),
         pytest.param("[" * 100_000, id="nested too deeply"),
         pytest.param('{"text": "a", "id": ' + "1" * 5_000 + "}", id="a number too long for Python"),
@@ -441,3 +442,38 @@ def test_nothing_to_read_is_an_error(tmp_path: Path, name: str, message: str) ->
     (tmp_path / "folder").mkdir()
     with pytest.raises(ClueBenchError, match=f"{name}.*{message}|{message}.*{name}"):
         find_inputs([tmp_path / name])
+
+
+def test_links_to_folders_are_followed_once(tmp_path: Path) -> None:
+    elsewhere, folder = tmp_path / "elsewhere", tmp_path / "corpus"
+    (elsewhere / "wiki").mkdir(parents=True)
+    (folder / "own").mkdir(parents=True)
+    written(elsewhere / "wiki" / "a.txt", as_text(DOCUMENTS))
+    written(folder / "own" / "b.txt", as_text(DOCUMENTS))
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "again").symlink_to(folder / "own")  # what lies in the folder anyway
+    (elsewhere / "up").symlink_to(folder)  # a circle
+    (folder / "gone.txt").symlink_to(tmp_path / "nowhere.txt")
+    found, ignored = find_inputs([folder])
+    assert found == [folder / "linked" / "wiki" / "a.txt", folder / "own" / "b.txt"]
+    assert ignored == [folder / "gone.txt"]
+
+
+def test_null_is_an_empty_text_and_other_values_are_named(tmp_path: Path) -> None:
+    file, tally = tmp_path / "a.jsonl", Tally()
+    written(file, b'{"text": "one"}\n{"text": null}\n{"text": ""}\n')
+    assert documents(file, tally=tally) == [["one"]]
+    assert tally.empty_texts == 2
+    written(file, b'{"text": ["one", "two"]}\n')
+    with pytest.raises(ClueBenchError, match="a list under the key 'text'"):
+        documents(file)
+
+
+def test_a_table_leads_to_a_file_that_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "reviews.csv"
+    pd.DataFrame({"review": ["第一篇", "第二篇"]}).to_csv(file)
+    with pytest.raises(ClueBenchError, match=r"reviews\.csv") as caught:
+        find_inputs([file])
+    subprocess.run(["bash", "-c", caught.value.hint.partition(": ")[2].replace("python", sys.executable)], check=True)
+    found = read_documents([file.with_suffix(".parquet")], longest=UNLIMITED, tally=Tally(), text_field="review")
+    assert [document.lines for document in found] == [["第一篇"], ["第二篇"]]

@@ -93,3 +93,24 @@ def test_labels_without_names_lead_to_the_place_where_names_belong(tmp_path: Pat
     with pytest.raises(ClueBenchError, match="labels have no names") as caught:
         Predictor.open(folder, task=load_task("tnews"))
     assert '"id2label": {"0": "100"' in caught.value.hint
+
+
+def test_ids_behind_the_tokens_are_left_out_as_ernies_authors_write_them(tmp_path: Path) -> None:
+    file, tokens = tmp_path / "vocab.txt", [*SPECIAL_TOKENS, *"一丁七"]
+    file.write_text("".join(f"{token}\t{number}\n" for number, token in enumerate(tokens)), encoding="utf-8")
+    found = read_vocabulary(file)
+    assert found.tokens == tuple(tokens)
+    assert "ids behind the tokens" in found.notes[0]
+    file.write_text("".join(f"{token}\t-{number}.5\n" for number, token in enumerate(tokens)), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="not its id") as caught:
+        read_vocabulary(file)
+    assert ".model" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "model.safetensors"])
+def test_another_file_of_a_model_leads_to_its_folder(name: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_text("{}")
+    with pytest.raises(ClueBenchError, match="no list of tokens") as caught:
+        read_vocabulary(file)
+    assert str(tmp_path) in caught.value.hint
