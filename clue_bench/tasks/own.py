@@ -264,9 +264,9 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
         )
     alike: dict[str, list[str]] = {}
     for label in task.labels:
-        alike.setdefault("".join(unicodedata.normalize("NFKC", label).lower().split()), []).append(label)
+        alike.setdefault(unicodedata.normalize("NFKC", label).lower(), []).append(label)
     found += [
-        f"warning: {called}: labels that differ in blanks, case or width only: {', '.join(map(repr, same))}"
+        f"warning: {called}: labels that differ in case or width only: {', '.join(map(repr, same))}"
         for same in alike.values()
         if len(same) > 1
     ]
