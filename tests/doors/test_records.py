@@ -181,6 +181,14 @@ def test_records_come_from_any_depth_in_the_order_of_their_paths(tmp_path: Path)
     assert [found.run_id for found in read_records(tmp_path)] == ["a", "b", "c"]
 
 
+def test_runs_behind_a_link_are_found_and_none_twice(tmp_path: Path) -> None:
+    write_record(tmp_path / "disk" / "a", record("a"))
+    write_record(tmp_path / "runs" / "b", record("b"))
+    (tmp_path / "runs" / "a").symlink_to(tmp_path / "disk" / "a")
+    (tmp_path / "runs" / "0-newest").symlink_to(tmp_path / "runs" / "b")
+    assert [found.folder for found in read_runs(tmp_path / "runs")] == [tmp_path / "runs" / name for name in "ab"]
+
+
 def test_a_copied_record_counts_once_in_the_folder_of_its_run(tmp_path: Path) -> None:
     for name in ("afqmc-tiny-1", "afqmc-tiny-2"):
         write_record(tmp_path / "runs" / name, record(name))
