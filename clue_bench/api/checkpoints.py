@@ -147,6 +147,7 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
 
     `texts` are sentences with [MASK], or for GPT2 sentences to continue. Raises ClueBenchError without a checkpoint.
     """
+    Progress(True).import_torch()
     from clue_bench.diagnosis.examine import examine
 
     return examine(str(as_reference(model, "model")), texts=list(texts))

@@ -125,6 +125,7 @@ def generate(
     `temperature` 0 takes the most probable token each time; `top_k` 0 and `top_p` 1 leave every token in. The same call
     gives the same texts. Raises ClueBenchError.
     """
+    Progress(True).import_torch()
     from clue_bench.prediction.generation import Generator, Sampling
 
     sampling = Sampling(

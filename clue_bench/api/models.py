@@ -323,6 +323,7 @@ def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
 
     `task` is its card, by default the one that the checkpoint names. Raises ClueBenchError if it is not a classifier.
     """
+    Progress(True).import_torch()
     from clue_bench.prediction.predictor import Predictor
     from clue_bench.tasks.task import load_task
 
