@@ -32,9 +32,9 @@ test: lint
 	$(BIN)/clue-bench leaderboard --records leaderboards/records --out leaderboards --check
 	$(PYTEST)
 
-# What takes longer and fails more rarely: every kill point, thousands of damaged files.
+# What takes longer and fails more rarely: every kill point, thousands of damaged files, properties on many examples.
 test-slow: setup
-	$(PYTEST) -m slow
+	$(PYTEST) -m "slow or hypothesis" --hypothesis-profile many
 
 # The site, to site/; a dead link, a page that is nowhere listed, a part that is gone stop it.
 docs: setup

@@ -10,6 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# Every property with a few examples, the same each time; `make test-slow` tries many, and others each time.
+settings.register_profile("few", max_examples=25, deadline=None, derandomize=True)
+settings.register_profile("many", max_examples=300, deadline=None)
+settings.load_profile("few")
 
 ROOT = Path(__file__).parent.parent
 SPECIAL = ["[PAD]", "[unused1]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clue_bench.corpus import read
@@ -259,7 +259,6 @@ def test_a_json_line_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("as_file", [as_text, as_jsonl], ids=["text", "jsonl"])
-@settings(deadline=None)
 @given(
     parts=st.lists(st.lists(st.text("中ab", min_size=1, max_size=9), min_size=1, max_size=9), min_size=1, max_size=4)
 )

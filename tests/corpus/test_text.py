@@ -1,7 +1,7 @@
 """Cleaning lines: what goes, what stays; and splitting them into sentences."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clue_bench.corpus.text import clean_line, clean_lines, sentence_starts, split_sentences
@@ -40,13 +40,11 @@ def test_everything_else_stays(line: str) -> None:
     assert clean_line(line) == line
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_cleaning_twice_changes_nothing_more(line: str) -> None:
     assert clean_line(clean_line(line)) == clean_line(line)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.characters(categories=["Lo", "Lu", "Nd", "Po", "Zs", "Cf", "Cc"])))
 def test_letters_digits_and_punctuation_are_never_lost(line: str) -> None:
     def kept(text: str) -> str:
@@ -55,7 +53,6 @@ def test_letters_digits_and_punctuation_are_never_lost(line: str) -> None:
     assert kept(clean_line(line)) == kept(line)
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(st.one_of(MIXED, st.text(st.characters(codec="utf-8", exclude_characters="\n"))), max_size=8))
 def test_many_lines_are_cleaned_as_one_by_one(lines: list[str]) -> None:
     def text(parts: list[str]) -> str:
@@ -94,7 +91,6 @@ def test_sentences_end_after_end_marks_and_closing_quotes(line: str, sentences: 
     assert split_sentences(line) == sentences
 
 
-@settings(deadline=None)
 @given(st.one_of(PUNCTUATED, st.text()))
 def test_the_sentences_of_a_cleaned_line_are_the_line_again(line: str) -> None:
     cleaned = clean_line(line)
@@ -103,7 +99,6 @@ def test_the_sentences_of_a_cleaned_line_are_the_line_again(line: str) -> None:
     assert all(sentence.strip() for sentence in sentences)
 
 
-@settings(deadline=None)
 @given(PUNCTUATED)
 def test_a_sentence_is_not_split_again(line: str) -> None:
     for sentence in split_sentences(clean_line(line)):
@@ -115,7 +110,6 @@ def test_a_very_long_line_is_split_in_linear_time() -> None:
     assert len(split_sentences("中" * 2**20 + "。”" * 2**20)) == 2**20
 
 
-@settings(deadline=None, max_examples=300)
 @given(st.lists(st.one_of(PUNCTUATED, st.text(st.characters(codec="utf-8"))), max_size=6))
 def test_sentences_of_many_lines_start_where_those_of_each_do(texts: list[str]) -> None:
     lines = list(map(clean_line, texts))

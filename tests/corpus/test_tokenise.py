@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rjieba
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sentencepiece import SentencePieceProcessor
 
@@ -99,7 +99,6 @@ def encoder() -> TextEncoder:
 
 
 @pytest.mark.parametrize("words", [None, "rjieba"])
-@settings(deadline=None, max_examples=60)
 @given(documents=DOCUMENTS, piece=st.sampled_from([1, 7, 2**16]))
 def test_any_documents_have_the_arrays_of_the_plain_loop(
     encoder: TextEncoder, words: Segmenter | None, documents: list[list[str]], piece: int

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import rjieba
 import sentencepiece
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clue_bench.corpus.build import build_corpus
@@ -126,7 +126,6 @@ def test_sentences_without_tokens_have_no_starts(sentences: list[str]) -> None:
     assert starts == [True, False, True, False][: len(tokens)]
 
 
-@settings(deadline=None)
 @given(texts=st.lists(st.text(alphabet=st.one_of(st.sampled_from(HAN + " ab"), st.characters(codec="utf-8")))))
 def test_any_text_has_the_starts_of_the_plain_loop(texts: list[str]) -> None:
     sentences = [sentence for text in texts for sentence in split_sentences(clean_line(text))]

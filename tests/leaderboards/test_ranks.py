@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -98,7 +98,6 @@ def test_a_third_model_between_two_separates_them_and_ranges_without_a_common_pl
     assert {(int(one), int(other)) for one, other in np.argwhere(implied & ~found)} == {(0, 4), (1, 5)}
 
 
-@settings(max_examples=60)
 @given(data=st.data())
 def test_two_models_that_are_not_separated_always_have_a_place_in_common(data: st.DataObject) -> None:
     size = data.draw(st.integers(2, 7))

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clue_bench.doors.shards import Corpus
@@ -87,7 +87,6 @@ def test_a_step_is_the_same_however_it_is_reached():
     assert later[1].tolist() == np.concatenate([samples for _, samples in parts]).tolist()
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     lengths=st.lists(
         st.lists(st.lists(st.integers(1, 30), min_size=1, max_size=3), max_size=7), min_size=1, max_size=3

@@ -5,7 +5,7 @@ import lzma
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clue_bench.corpus.build import build_corpus
@@ -18,7 +18,6 @@ from clue_bench.vocab import read_vocabulary
 LENGTHS = st.lists(  # shards, documents, sentences in tokens
     st.lists(st.lists(st.integers(1, 20), min_size=1, max_size=6), min_size=1, max_size=6), min_size=1, max_size=3
 )
-FEW = settings(max_examples=25, deadline=None, derandomize=True)
 
 
 def filled(pieces, *, width, most):
@@ -114,7 +113,6 @@ def check_row(got, number, expected, *, corpus, shard, rows):
     assert (got.orders_BC[number, len(expected) :] == IGNORED).all()
 
 
-@FEW
 @given(lengths=LENGTHS, length=st.integers(8, 40), most=st.sampled_from([None, 2]), share=st.sampled_from([0.0, 0.3]))
 def test_rows_are_those_of_the_plain_implementation(make_corpus, vocabulary, lengths, length, most, share):
     corpus = make_corpus(lengths)
@@ -134,7 +132,6 @@ def test_rows_are_those_of_the_plain_implementation(make_corpus, vocabulary, len
                 check_row(got, rows.first_rows[shard] + number, expected, corpus=corpus, shard=shard, rows=rows)
 
 
-@FEW
 @given(lengths=LENGTHS, data=st.data())
 def test_a_row_does_not_depend_on_the_batch_around_it(make_corpus, vocabulary, lengths, data):
     rows = PairRows.from_corpus(make_corpus(lengths), vocabulary, length=16, with_words=True)

@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -43,7 +43,6 @@ def rows_of(pairs: list[tuple[str, int]], *, labelled: bool = True) -> Rows:
 # Counting
 
 
-@settings(deadline=None)
 @given(pairs=FEW_TEXTS)
 def test_duplicates_and_conflicts_are_those_of_pandas(pairs):
     frame = pd.DataFrame(pairs, columns=["text", "label"])
@@ -54,7 +53,6 @@ def test_duplicates_and_conflicts_are_those_of_pandas(pairs):
     assert found.conflicting_texts == frame[labels > 1]["text"].nunique()
 
 
-@settings(deadline=None)
 @given(first=FEW_TEXTS, second=FEW_TEXTS, spaces=st.booleans())
 def test_shared_texts_are_those_of_pandas(first, second, spaces):
     one, other = pd.DataFrame(first, columns=["text", "label"]), pd.DataFrame(second, columns=["text", "label"])
@@ -82,7 +80,6 @@ def test_the_texts_of_a_pair_are_compared_in_their_order_and_not_run_together():
     assert Index(Rows(texts, np.zeros(4, dtype=np.int64), [0, 1, 2, 3], facts)).duplicates().rows == 1
 
 
-@settings(deadline=None)
 @given(counts=st.lists(st.integers(0, 50), min_size=1, max_size=300))
 def test_percentiles_are_by_nearest_rank(counts):
     found = lengths_of(np.array(counts, dtype=np.int64))
@@ -91,7 +88,6 @@ def test_percentiles_are_by_nearest_rank(counts):
         assert length == order[-(-share * len(order) // 100) - 1]
 
 
-@settings(deadline=None)
 @given(total=st.integers(1, 10**6), data=st.data())
 def test_shares_are_exact_rounded_half_up_or_cut_off(total, data):
     count = data.draw(st.integers(0, total))

@@ -7,7 +7,7 @@ import json
 import zipfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from clue_bench.errors import ClueBenchError
@@ -140,7 +140,6 @@ def marked_by_clues_baseline(text: str, noun: tuple[int, str], pronoun: tuple[in
     return "".join(characters)
 
 
-@settings(deadline=None)
 @given(parts=st.tuples(TEXTS, TEXTS.filter(bool), TEXTS, TEXTS.filter(bool), TEXTS), noun_first=st.booleans())
 def test_two_spans_are_marked_as_clues_baseline_marks_them(parts, noun_first):
     text = "".join(parts)
@@ -195,7 +194,6 @@ def test_a_span_that_is_not_there_is_refused(place, words, message):
 # Files
 
 
-@settings(deadline=None)
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5))
 def test_what_the_csv_module_writes_is_read_back(rows):
     written = io.StringIO()
@@ -204,7 +202,6 @@ def test_what_the_csv_module_writes_is_read_back(rows):
     assert [(row["text"], row["label"]) for _, row in parsed] == rows
 
 
-@settings(deadline=None)
 @given(rows=st.lists(TEXTS, min_size=1, max_size=5), ascii_only=st.booleans())
 def test_json_lines_are_read_back_whatever_line_ends_unicode_has(rows, ascii_only):
     lines = [json.dumps({"text": text}, ensure_ascii=ascii_only) for text in rows]

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -24,7 +24,6 @@ def keys(num: int = 1, *, epoch: int = 0, first: int = 0, seed: int = 1, purpose
     return row_keys(np.full(num, epoch), samples, seed=seed, purpose=purpose)
 
 
-@settings(deadline=None)
 @given(size=st.integers(1, 5000), key=st.integers(0, 2**63 - 1))
 def test_permuted_sends_every_index_to_another_place(size: int, key: int) -> None:
     image = permuted(np.arange(size), size=size, key=key)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 from transformers import BertTokenizer
@@ -47,7 +47,6 @@ def bert() -> BertTokenizer:
     return BertTokenizer(vocab=dict(VOCABULARY.ids))
 
 
-@settings(deadline=None, max_examples=500)
 @given(texts=st.lists(ANY_TEXT, max_size=6))
 @example(["", "的\u0301\u0301", "e\u0301\u0301的e\u0338=\u0338", "\u0301", "中\u200b文", "a\u200bb", "x" * 101, "\n"])
 @example(["中" * 101 + "9" * 100, "的th\x00e的", "\u037e\u2126\u212b", "\U0002f800\U0002fa1d", "[MASK]的[PAD]"])
@@ -62,7 +61,6 @@ def test_any_text_has_the_librarys_ids_and_places(
     assert tokens.starts.tolist() == [start for encoding in expected for start, _ in encoding.offsets]
 
 
-@settings(deadline=None, max_examples=300)
 @given(ANY_TEXT, st.sampled_from(["", *SPECIAL_TOKENS]), ANY_TEXT)
 def test_with_symbols_any_text_has_bert_tokenizers_ids(
     bert: BertTokenizer, before: str, symbol: str, after: str
@@ -78,7 +76,6 @@ def test_every_character_alone_and_between_letters_has_the_librarys_ids(library:
     assert ENCODER.ids(texts) == [encoding.ids for encoding in library.encode_batch(texts, add_special_tokens=False)]
 
 
-@settings(deadline=None)
 @given(texts=st.lists(ANY_TEXT, min_size=1, max_size=6))
 def test_forgetting_runs_changes_nothing(texts: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
@@ -109,7 +106,6 @@ def test_half_a_character_is_the_librarys_error(special_tokens: bool) -> None:
         VOCABULARY.encoder(special_tokens=special_tokens).ids(["的\ud83d"])
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(codec="utf-8")))
 def test_code_points_are_the_text_again(text: str) -> None:
     assert text_of(codes_of(text)) == text

@@ -30,7 +30,7 @@ TEXTS = [
 ]
 WRITTEN = ["[MASK]", "中[MASK]国", "［MASK］", "[unused1]的[unused10]", "[CLS]中国[SEP]", "[PAD] [UNK]"]
 ANY_TEXT = st.text(alphabet=st.one_of(st.sampled_from("中国的首都是北京。 ab…℃é，"), st.characters(codec="utf-8")))
-ONE_FIXTURE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ONE_FIXTURE = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import BertTokenizer
 
@@ -188,7 +188,6 @@ def test_ids_are_those_of_bert_tokenizer(
         assert encoding.type_ids == expected["token_type_ids"]
 
 
-@settings(deadline=None)
 @given(st.text(alphabet=st.one_of(st.sampled_from("的一是中文。Thecluplays 12\u2028"), st.characters(codec="utf-8"))))
 def test_any_text_has_bert_tokenizers_ids(independent: BertTokenizer, text: str) -> None:
     assert OURS.encode(text, add_special_tokens=False).ids == independent.encode(text, add_special_tokens=False)
