@@ -1,4 +1,4 @@
-"""Do the runs of a sweep in parallel, each in a process with some of the cores.
+"""Do the runs of a sweep in parallel, each in a process with some of the cores, or with a GPU of its own.
 
 Input: runs of one model on one task. Output: their reports as they come, and their records.
 
@@ -84,11 +84,13 @@ class _Job(NamedTuple):
 
 
 def num_workers(plans: Sequence[Plan]) -> int:
-    """Return how many of these runs to do in parallel: 1 on a GPU, for wide models and for short runs."""
+    """Return how many of these runs to do in parallel: one a GPU; on CPUs, 1 for wide models and for short runs."""
     import torch
 
-    if len(plans) < 2 or hardware.pick_device().type != "cpu":
+    if len(plans) < 2:
         return 1
+    if hardware.pick_device().type == "cuda":
+        return min(torch.cuda.device_count(), len(plans))
     if plans[0].start.sizes.hidden_size > MAX_HIDDEN or min(plan.total_steps for plan in plans) < MIN_UPDATES:
         return 1
     return min(torch.get_num_threads(), len(plans), MAX_WORKERS)
@@ -141,9 +143,9 @@ def _processes(number: int, shared: _Shared, do: DoRun) -> Iterator[list[Connect
     connections: list[Connection] = []
     started: list[BaseProcess] = []
     try:
-        for _ in range(number):
+        for index in range(number):
             ours, theirs = context.Pipe()
-            process: BaseProcess = context.Process(target=_work, args=(theirs, shared, do), daemon=True)
+            process: BaseProcess = context.Process(target=_work, args=(theirs, shared, do, index), daemon=True)
             with hidden_script():
                 process.start()
             theirs.close()
@@ -175,8 +177,8 @@ def _receive(connection: Connection, number: int) -> Message:
     return Message(number, what)
 
 
-def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
-    """Be a worker: do jobs until the other side is gone."""
+def _work(connection: Connection, shared: _Shared, do: DoRun, index: int) -> None:
+    """Be worker number `index`: do jobs until the other side is gone."""
     import torch
 
     from clue_bench.finetuning.base_models.opening import open_pretrained
@@ -184,6 +186,7 @@ def _work(connection: Connection, shared: _Shared, do: DoRun) -> None:
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; who started this ends it
     os.environ["OMP_NUM_THREADS"] = str(shared.threads)
+    os.environ["LOCAL_RANK"] = str(index)  # by which a process picks its GPU
     torch.set_num_threads(shared.threads)
     found = open_pretrained(shared.model)
     start = replace(untrained(found) if shared.is_untrained else found, provenance=shared.provenance)

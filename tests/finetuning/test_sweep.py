@@ -329,6 +329,14 @@ def test_short_runs_and_wide_models_are_not_done_side_by_side(planner):
     assert num_workers([replace(plan, start=replace(plan.start, checkpoint=checkpoint)) for plan in many]) == 1
 
 
+@pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (2, 2), (8, 3)])
+def test_every_gpu_gets_a_run(planner, monkeypatch, gpus, workers):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
+    assert num_workers([planner({}, seed) for seed in (1, 2, 3)]) == workers
+
+
 @pytest.mark.slow
 def test_a_worker_that_is_killed_leaves_its_run_as_failed_and_the_other_does_the_rest(planner, tmp_path):
     points = [{"steps": 40, "epochs": 4, "learning_rate": rate} for rate in (1e-3, 2e-3, 3e-3)]
