@@ -193,6 +193,7 @@ class Watched:
             parts += [f"held-out {self._evaluated.held_out_loss:.3f}", f"perplexity {_perplexity(self._evaluated)}"]
         parts += [f"skipped {report.skipped}"] if report.skipped else []
         parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {percent(report.mfu, 0)}"]
+        parts += [f"HFU {percent(report.hfu, 0)}"] if report.hfu is not None else []
         return "  ".join([*parts, f"lr {report.learning_rate:.2e}"])
 
     def table(self, report: "TrainingReport", position: list[str] | None = None) -> Table:
@@ -246,9 +247,10 @@ class Watched:
         ]
 
     def _speed(self, report: "TrainingReport") -> list[str]:
+        shares = f"MFU {percent(report.mfu, 0)}" + ("" if report.hfu is None else f", HFU {percent(report.hfu, 0)}")
         return [
             f"{report.tokens_per_second:,.0f} tokens/s",
-            f"MFU {percent(report.mfu, 0)} of {scaled(report.model_flops_per_second / report.mfu)}FLOP/s",
+            f"{shares} of {scaled(report.model_flops_per_second / report.mfu)}FLOP/s",
         ]
 
     def _health(self, report: "TrainingReport") -> list[str]:

@@ -285,6 +285,7 @@ PRETRAINING: dict[str, tuple[str, Callable[[float], str]]] = {
     "mean_tokens_per_second": ("tokens per second", count),
     "matrix_product_flops_per_second": ("matrix products reach", lambda number: f"{scaled(number)}FLOP/s"),
     "mfu": ("MFU, of that", _percent),
+    "hfu": ("HFU, computed of that", _percent),
     "peak_memory_mib": ("peak memory", lambda mib: f"{mib:,} MiB"),
 }
 """Results by key: their display names, and how their values are formatted. Results that are None are left out."""

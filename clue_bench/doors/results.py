@@ -114,7 +114,9 @@ class PretrainResults(Results):
     useful_share: float | None = None
     tokens_per_second: float
     model_flops_per_second: float
-    mfu: float | None = None
+    mfu: float | None = None  # of the model's nominal FLOPs
+    hardware_flops_per_second: float | None = None
+    hfu: float | None = None  # of what is computed; neither is in older records
     seconds: float
     epochs: float
     mean_tokens_per_second: float
@@ -329,10 +331,11 @@ class TrainingSpeed(SpeedFacts):
     steps_per_repetition: Count
     data: str  # SYNTHETIC_ROWS, or the corpus's name
     precision: str
-    matrix_product_flops_per_second: float = pydantic.Field(gt=0)  # the session's best, which MFU is relative to
+    matrix_product_flops_per_second: float = pydantic.Field(gt=0)  # the session's best: MFU and HFU are shares of it
     seconds_per_1000_steps: MedianInterval
     useful_tokens_per_second: MedianInterval  # padding is not useful
-    mfu: MedianInterval
+    mfu: MedianInterval  # of the model's nominal FLOPs
+    hfu: MedianInterval | None = None  # of what is computed; not in older records
     memory: Memory
 
     @property

@@ -1,7 +1,7 @@
 """Architectures: the widths of a model, and what its family adds.
 
 Input: plain numbers. Output: a frozen `ModelConfig` that every network here is built from, counts of its parameters,
-and the FLOPs that training it needs, however it is computed.
+and the FLOPs of training it: the nominal ones, and those that are computed here.
 
 | family | order of norms | positions | layers | embedding |
 |---|---|---|---|---|
@@ -102,14 +102,59 @@ def count_parameters(config: ModelConfig) -> int:
 
 
 def flops_per_token(config: ModelConfig, *, length: int, predictions: int) -> float:
-    """Return FLOPs of one training step per position: three times the forward pass, two per multiply-add.
+    """Return the model's nominal FLOPs of one training step per position, what MFU is made of, however it is computed.
 
-    Counts matrix products only, every layer in full (also where the last one is pruned), and vocabulary logits at
-    `predictions` positions of a row of `length`. A causal position attends to half of the row on average.
+    Three times the forward pass, two per multiply-add. Counts matrix products only, every layer in full (also where the
+    last one is pruned), and vocabulary logits at `predictions` positions of a row of `length`. A causal position
+    attends to half of the row on average.
     """
-    d, f, e = config.hidden_size, config.feed_forward_size, config.embedding_width
-    body = 6 * config.layers * (4 * d * d + 2 * d * f) + (6 * e * d if config.family == "albert" else 0)
-    attention = 12 * config.layers * length * d * (0.5 if config.is_causal else 1.0)
-    transform = 0 if config.family == "gpt2" else d * e
-    head = 6 * (predictions / length) * (transform + e * config.vocab_size)
-    return body + attention + head
+    layer = _products_of_layer(config, length=length * (0.5 if config.is_causal else 1.0))
+    return 6 * (config.layers * layer + _projection(config) + _head(config, predictions / length))
+
+
+def hardware_flops_per_token(
+    config: ModelConfig,
+    *,
+    length: int,
+    predictions: int,
+    texts: int = 0,
+    frozen_layers: int | None = None,
+    skips_ahead: bool = False,
+) -> float:
+    """Return the FLOPs that are computed of one training step per position, what HFU is made of.
+
+    Less than the nominal ones where work is left out: an encoder's last layer has outputs only where the loss looks, at
+    `predictions` positions and at the [CLS] of `texts` texts of a row; embeddings and `frozen_layers` layers, if frozen
+    (not None), have no backward pass. More where a causal model computes scores that its mask hides: all of a row's,
+    unless a kernel `skips_ahead`. What a fused kernel computes twice is not counted.
+    """
+    d, is_frozen = config.hidden_size, frozen_layers is not None
+    seen = length * (0.5 if config.is_causal and skips_ahead else 1.0)
+    pruned = 1.0 if config.is_causal else min(1.0, (predictions + texts) / length)
+    total = (2 if is_frozen else 6) * _projection(config) + 6 * _head(config, predictions / length)
+    total += 6 * (texts / length) * d * (d + 2)  # pooler and logits of the order
+    for number in range(config.layers):
+        share = pruned if number == config.layers - 1 else 1.0
+        layer = _products_of_layer(config, length=seen, share=share)
+        total += (2 if number < (frozen_layers or 0) else 6) * layer
+        if number == frozen_layers and config.family != "gpt2":  # no gradient of its input is needed, but by a norm
+            total -= 2 * (2 + share) * d * d
+    return total
+
+
+def _products_of_layer(config: ModelConfig, *, length: float, share: float = 1.0) -> float:
+    """Return the multiply-adds of a layer per position that sees `length`, with outputs at a `share` of positions.
+
+    Keys and values are needed everywhere.
+    """
+    d = config.hidden_size
+    return 2 * d * d + share * (2 * d * d + 2 * d * config.feed_forward_size + 2 * length * d)
+
+
+def _projection(config: ModelConfig) -> int:
+    return config.embedding_width * config.hidden_size if config.family == "albert" else 0
+
+
+def _head(config: ModelConfig, share: float) -> float:
+    transform = 0 if config.family == "gpt2" else config.hidden_size * config.embedding_width
+    return share * (transform + config.embedding_width * config.vocab_size)

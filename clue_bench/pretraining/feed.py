@@ -237,6 +237,12 @@ class StageFeeds:
         return joined(pairs, texts), torch.cat((pair_keys, text_keys))
 
     @property
+    def texts(self) -> int:
+        """Return the texts in two parts that there is room for in a row, each with a [CLS]; 0 of running text."""
+        feeds = (self.train, self.labelled)
+        return max(each.rows.max_texts if each and isinstance(each.rows, PairRows) else 0 for each in feeds)
+
+    @property
     def labelled_pairs(self) -> int:
         """Return the number of labelled pairs that fit into a row of this stage."""
         rows = self.labelled.rows if self.labelled else None

@@ -14,8 +14,10 @@ class TrainingReport:
     predicts (None without bags), `loss` their sum, that of bags by the recipe's `bag_weight`. `held_out_…` are those of
     the held-out part, None between two evaluations. `gradient_norm` is the last step's before clipping; `skipped`
     counts the updates so far that were left out as not finite. Tokens are positions of the rows, special tokens and
-    padding included; `useful_share` is the share that is not padding. `mfu` is the model's FLOP/s as a share of what
-    matrix products reach on this machine. `seconds` is the training time so far, without evaluations.
+    padding included; `useful_share` is the share that is not padding. `mfu` and `hfu` are shares of what matrix products
+    reach on this machine: `model_flops_per_second` are the model's nominal FLOPs, every layer in full, and
+    `hardware_flops_per_second` those computed (None, as `hfu`, in older metrics). `seconds` is the training time so
+    far, without evaluations.
     """
 
     step: int
@@ -40,6 +42,8 @@ class TrainingReport:
     model_flops_per_second: float
     mfu: float
     seconds: float
+    hardware_flops_per_second: float | None = None
+    hfu: float | None = None
 
     @property
     def held_out_perplexity(self) -> float | None:

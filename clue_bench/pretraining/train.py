@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.config import ModelConfig, flops_per_token
+from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
 from clue_bench.pretraining.recipe import Recipe
@@ -48,6 +48,8 @@ from clue_bench.vocab import read_vocabulary
 
 MANY_SKIPPED = 10
 """Updates in a row: so many that are not finite, and the run has diverged."""
+
+SECONDS_BETWEEN_CEILINGS = 600.0  # each takes about a second
 
 
 @dataclass(frozen=True)
@@ -154,10 +156,14 @@ class Pretraining:
         before = 0 if start is None else learned_positions(start.provenance, start.config.max_positions)
         return max(before, *(stage.max_length for stage in self.recipe.stages[:stages]))
 
-    @cached_property
+    @property
     def ceiling(self) -> float:
         """Return the FLOP/s that matrix products reach on this machine at this precision."""
-        return hardware.measure_matrix_products(self.device, self.precision)
+        return self.measure_ceiling(max_age=float("inf"))
+
+    def measure_ceiling(self, *, max_age: float) -> float:
+        """Do the same, and measure again what is older than `max_age` seconds."""
+        return hardware.measure_matrix_products(self.device, self.precision, max_age=max_age)
 
     def resume(self) -> None:
         """Load the training state, if there is one."""
@@ -317,6 +323,23 @@ class Pretraining:
             total_steps=stage.steps,
         )
 
+    @property
+    def _flops_per_token(self) -> float:
+        feeds = self.feeds
+        return flops_per_token(self.config, length=feeds.stage.max_length, predictions=feeds.train.predictions)
+
+    @property
+    def _hardware_flops_per_token(self) -> float:
+        feeds = self.feeds
+        return hardware_flops_per_token(
+            self.config,
+            length=feeds.stage.max_length,
+            predictions=feeds.train.predictions,
+            texts=feeds.texts,
+            frozen_layers=self.frozen_layers,
+            skips_ahead=self.device.type == "cuda" and not self.recipe.dropout,
+        )
+
     def _evaluate(self) -> Means:
         """Evaluate the held-out rows if it is time, each process its share."""
         feed = self.feeds.held_out
@@ -359,7 +382,8 @@ class Pretraining:
         stage = self.feeds.stage
         positions = since.steps * stage.global_batch * stage.max_length
         rate = positions / elapsed
-        flops = rate * flops_per_token(self.config, length=stage.max_length, predictions=self.feeds.train.predictions)
+        flops, computed = rate * self._flops_per_token, rate * self._hardware_flops_per_token
+        ceiling = self.measure_ceiling(max_age=SECONDS_BETWEEN_CEILINGS) * self.processes.size
         return TrainingReport(
             step=self.step,
             stage=self.feeds.number,
@@ -382,8 +406,10 @@ class Pretraining:
             useful_share=means.tokens / positions,
             tokens_per_second=rate,
             model_flops_per_second=flops,
-            mfu=flops / (self.ceiling * self.processes.size),
+            mfu=flops / ceiling,
             seconds=self.seconds,
+            hardware_flops_per_second=computed,
+            hfu=computed / ceiling,
         )
 
 

@@ -150,10 +150,11 @@ class Timing:
             self.trials.append(self.worker.repetition())
 
     def end(self) -> None:
-        """End the worker, and ask for its peak of memory."""
+        """End the worker, and ask for its last facts and its peak of memory."""
         if self.worker is not None and not self.error:
             try:
-                self.memory = self.worker.memory()
+                end = self.worker.end()
+                self.opening["facts"], self.memory = end["facts"], end["memory"]
             except ClueBenchError as error:
                 self.error = error.message
 
@@ -205,7 +206,7 @@ def _take_turns(session: Session, on_progress: OnProgress) -> dict[Measurement, 
 
 
 def _ceilings(training: list[Timing]) -> dict[str, float]:
-    """Return the best matrix products of the session at each precision: what MFU is measured against."""
+    """Return the best matrix products of the session at each precision: what MFU and HFU are shares of."""
     best: dict[str, float] = {}
     for facts in (timing.opening["facts"] for timing in training if timing.opening):
         reached = facts["matrix_product_flops_per_second"]
@@ -288,6 +289,7 @@ def _training(timing: Timing, ceilings: dict[str, float]) -> TrainingSpeed:
         seconds_per_1000_steps=timing.interval(lambda trial: trial["seconds_per_step"] * 1e3),
         useful_tokens_per_second=timing.interval(lambda trial: trial["useful_tokens_per_second"]),
         mfu=timing.interval(lambda trial: trial["model_flops_per_second"] / ceiling),
+        hfu=timing.interval(lambda trial: trial["hardware_flops_per_second"] / ceiling),
         memory=Memory(**timing.memory),
     )
 

@@ -23,6 +23,7 @@ class TrainingTrial(NamedTuple):
     seconds_per_step: float
     useful_tokens_per_second: float
     model_flops_per_second: float
+    hardware_flops_per_second: float
 
 
 class TrainingClock:
@@ -72,8 +73,13 @@ class TrainingClock:
                 first = further = seconds / parts
             seconds = first + (self.stage.global_batch / self.micro_batch - 1) * further
         rate = self.stage.global_batch * self.stage.max_length / seconds
-        flops_per_token = report.model_flops_per_second / report.tokens_per_second
-        return TrainingTrial(seconds, rate * report.useful_share, rate * flops_per_token)
+        scale = rate / report.tokens_per_second
+        flops, computed = report.model_flops_per_second * scale, report.hardware_flops_per_second * scale
+        return TrainingTrial(seconds, rate * report.useful_share, flops, computed)
+
+    def measure_ceiling(self) -> None:
+        """Measure again what matrix products reach; `facts` has the best."""
+        self.pretraining.measure_ceiling(max_age=0.0)
 
     def _timed(self, rows: int, steps: int) -> tuple[float, Any]:
         """Do `steps` steps of `rows` rows; return the seconds of one, and their report.

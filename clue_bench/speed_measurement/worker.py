@@ -1,8 +1,9 @@
 """The process that does one measurement of one model, so that its peak of memory is its own; both of its ends.
 
 Input on stdin: a job, one line of JSON, then a line for every repetition. Output on stdout, one line of JSON each:
-what was decided while warming up, then each repetition, then, when stdin ends, the memory. A job that fails writes
-{"error": …, "hint": …} and ends with exit code 1. Messages of libraries go to stderr. `Worker` is the end that asks.
+what was decided while warming up, then each repetition, then, when stdin ends, the facts again and the memory. A job
+that fails writes {"error": …, "hint": …} and ends with exit code 1. Messages of libraries go to stderr. `Worker` is
+the end that asks.
 """
 
 import json
@@ -65,8 +66,8 @@ class Worker:
         self._write("")
         return self.answer()
 
-    def memory(self) -> dict[str, Any]:
-        """End it; return its peaks."""
+    def end(self) -> dict[str, Any]:
+        """End it; return its facts, with what became better known since, and its peaks of memory."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         return self.answer()
@@ -137,8 +138,13 @@ def main() -> None:
             answer(clock.repetition()._asdict())
         import torch
 
+        from clue_bench.speed_measurement.training import TrainingClock
+
         device = torch.cuda.max_memory_allocated() // 2**20 if torch.cuda.is_available() else None
-        answer({"resident_mib": resident_peak_mib(), "device_mib": device})
+        memory = {"resident_mib": resident_peak_mib(), "device_mib": device}
+        if isinstance(clock, TrainingClock):
+            clock.measure_ceiling()  # a machine that was busy at first may be quiet now
+        answer({"facts": clock.facts, "memory": memory})
     except ClueBenchError as error:
         answer({"error": error.message, "hint": error.hint})
         sys.exit(1)

@@ -46,6 +46,8 @@ REPORT = TrainingReport(
     model_flops_per_second=4e13,
     mfu=0.4,
     seconds=3725.0,
+    hardware_flops_per_second=3e13,
+    hfu=0.3,
 )
 NOT_LOOKED = {"held_out_loss": None, "held_out_accuracy": None, "held_out_sop_accuracy": None}
 
@@ -96,7 +98,7 @@ def test_the_table_shows_a_report_in_full():
         "held-out, at step 6,500   2.400     50.0 %        11.02",
         "held-out order                      79.0 %",
         "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens",
-        "123,456 tokens/s · MFU 40 % of 100 TFLOP/s",
+        "123,456 tokens/s · MFU 40 %, HFU 30 % of 100 TFLOP/s",
         "learning rate 1.25e-04 · gradient norm 0.99 · 0 steps skipped",
     ]
 
@@ -210,6 +212,7 @@ def test_a_finished_run_is_told_in_words_and_units(capfd, monkeypatch, recipe_fi
     assert told["tokens trained on"] == "6,144"
     assert told["accuracy, tokens"].endswith("%")
     assert told["MFU, of that"].endswith("%")
+    assert told["HFU, computed of that"].endswith("%")
     assert told["matrix products reach"].endswith("FLOP/s")
     assert 1 < float(told["held-out perplexity"]) < 1000
     assert "loss, tokens" not in told  # it is the loss: there is no other

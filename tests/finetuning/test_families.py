@@ -12,7 +12,13 @@ from safetensors.torch import load_file, save_file
 
 from clue_bench.doors.checkpoint import read_checkpoint, write_checkpoint
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.base_models.heads import CausalClassifier, RotaryClassifier, SequenceClassifier
+from clue_bench.finetuning.base_models.heads import (
+    CausalClassifier,
+    RotaryClassifier,
+    SequenceClassifier,
+    TransformersClassifier,
+    new_classifier,
+)
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import NativeModel, provenance_after
 from clue_bench.finetuning.encode import TEXT
@@ -197,11 +203,32 @@ def test_layers_are_told_from_names_of_parameters(family, folder):
     by_identity = {id(parameter): layers[name] for name, parameter in model.named_parameters()}
     body = model.decoder if family == "gpt2" else model.encoder
     for number, layer in enumerate(body.layers, 1):
-        expected = 3 if family == "albert" else number
-        assert {by_identity[id(parameter)] for parameter in layer.parameters()} == {expected}
+        assert {by_identity[id(parameter)] for parameter in layer.parameters()} == {number}
     assert by_identity[id(model.word_embedding())] == 0
-    assert {layer for name, layer in layers.items() if name.startswith((model.head, "pooler"))} == {4}
-    assert set(layers.values()) == ({0, 3, 4} if family == "albert" else {0, 1, 2, 3, 4})
+    assert {layer for name, layer in layers.items() if name.startswith((model.head, "pooler"))} == {len(body.layers) + 1}
+    assert set(layers.values()) == set(range(len(body.layers) + 2))
+
+
+def test_alberts_shared_layer_is_one_layer_as_in_a_bert_that_has_no_other():
+    sizes = {"vocab_size": 24, "hidden_size": 16, "heads": 2, "feed_forward_size": 32, "max_positions": 16}
+    bert = new_classifier(ModelConfig(**sizes, layers=1), 3)
+    albert = new_classifier(ModelConfig(**sizes, layers=12, family="albert", embedding_size=8), 3)
+    of_bert, of_albert = (
+        {name: model.num_layers + 1 - model.layer_of(name) for name, _ in model.named_parameters()}
+        for model in (bert, albert)
+    )
+    projection = dict.fromkeys(of_albert.keys() - of_bert.keys(), 2)
+    assert {name.rpartition(".")[0] for name in projection} == {"encoder.embeddings.project"}
+    assert of_albert == of_bert | projection
+    assert set(of_bert.values()) == {0, 1, 2}
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 32, "vocab_size": 24}
+    config = transformers.AlbertConfig(**sizes, num_hidden_layers=12, embedding_size=8)
+    foreign = TransformersClassifier(transformers.AlbertForSequenceClassification(config), has_segments=True)
+    assert foreign.num_layers == 1
+    assert foreign.layer_of("model.albert.encoder.embedding_hidden_mapping_in.weight") == 0
+    layers = {foreign.layer_of(name) for name, _ in foreign.named_parameters() if "albert_layer_groups" in name}
+    assert layers == {1}
+    assert foreign.layer_of("model.classifier.weight") == foreign.layer_of("model.albert.pooler.weight") == 2
 
 
 def test_dropout_finds_as_many_masks_as_it_takes(family, folder):

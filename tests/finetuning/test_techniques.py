@@ -225,10 +225,9 @@ def test_at_every_step_a_layers_rate_is_the_schedules_times_its_own(tiny_run, fa
     sizes = {"layers": layers, "hidden_size": 16, "heads": 2, "feed_forward_size": 32, "max_positions": 16}
     run = replace(run, model=new_classifier(ModelConfig(family=family, vocab_size=24, **sizes), 3))
     body = run.model.decoder if family == "gpt2" else run.model.encoder
-    distances = {id(p): layers + 1 for p in body.parameters()}  # embeddings; layers follow
+    distances = {id(p): len(body.layers) + 1 for p in body.parameters()}  # embeddings; layers follow
     for number, layer in enumerate(body.layers, 1):
-        is_shared = family == "albert"
-        distances |= {id(p): 1 if is_shared else layers + 1 - number for p in layer.parameters()}
+        distances |= {id(p): len(body.layers) + 1 - number for p in layer.parameters()}
     if family == "gpt2":  # its last norm and its head stand above the layers
         distances |= {id(p): 0 for name, p in body.named_parameters() if not name.startswith(("word", "pos", "layers"))}
     rates = []

@@ -32,6 +32,7 @@ def training(seconds: float = 404.0, *, spread: float = 0.01, **facts: Any) -> d
         "seconds_per_1000_steps": interval(seconds, spread),
         "useful_tokens_per_second": interval(65_536_000 / seconds, spread),
         "mfu": interval(40.4 / seconds, spread),
+        "hfu": interval(30.3 / seconds, spread),
         "memory": {"resident_mib": 1500, "device_mib": None},
         **facts,
     }
@@ -274,6 +275,14 @@ def test_json_says_what_the_table_says(make_speed: MakeSpeed) -> None:
         assert texts == cells(section, row["model"])[1:]
     mfu = table["rows"][1]["cells"]["MFU"]
     assert (mfu["value"], mfu["interval"]) == (20.0, [19.6, 20.4])
+    assert table["rows"][1]["cells"]["HFU"]["value"] == 15.0
+
+
+def test_a_record_from_before_hfu_shows_none(make_speed: MakeSpeed) -> None:
+    older = {key: value for key, value in training().items() if key != "hfu"}
+    (table,) = speed_json([make_speed(training=older)])["tables"]
+    found = table["rows"][0]["cells"]
+    assert (found["MFU"]["value"], found["HFU"]["value"], found["HFU"]["text"]) == (10.0, None, "–")
 
 
 @pytest.mark.parametrize(

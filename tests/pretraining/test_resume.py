@@ -30,7 +30,7 @@ OBJECTIVES = {
     "wwm, texts, roformer": {"objective": "wwm", "sentence_order": "texts", "family": "roformer"},
     "clm": {**GPT2, "bias_correction": False},
 }
-TIMES = ("tokens_per_second", "model_flops_per_second", "mfu", "seconds")
+TIMES = ("tokens_per_second", "model_flops_per_second", "mfu", "hardware_flops_per_second", "hfu", "seconds")
 
 
 MANY = ("mlm, albert", "mlm, texts", "wwm")  # share their code with the others

@@ -17,7 +17,7 @@ from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.run import run, run_steps
 from clue_bench.pretraining.train import Pretraining
 
-TIMES = ("tokens_per_second", "model_flops_per_second", "mfu", "seconds")
+TIMES = ("tokens_per_second", "model_flops_per_second", "mfu", "hardware_flops_per_second", "hfu", "seconds")
 COMMAND = "from clue_bench.cli import main; main()"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows sends other signals")

@@ -66,7 +66,7 @@ def test_every_measurement_is_there_with_its_repetitions(session: tuple[Result, 
     for record in read_records(session[1]):
         results = results_of(record)
         assert not results.not_measured
-        assert len(results.intervals) == 9
+        assert len(results.intervals) == 10
         assert {len(interval.values) for interval in results.intervals.values()} == {2}
         assert results.training is not None
         assert results.training.data == SYNTHETIC_ROWS
@@ -74,7 +74,9 @@ def test_every_measurement_is_there_with_its_repetitions(session: tuple[Result, 
         steps, tokens = results.training.seconds_per_1000_steps, results.training.useful_tokens_per_second
         for seconds, rate in zip(steps.values, tokens.values, strict=True):
             assert seconds / 1000 * rate == pytest.approx(8 * 32)
-        assert all(0 < share < 1 for share in results.training.mfu.values)
+        assert results.training.hfu is not None
+        for nominal, computed in zip(results.training.mfu.values, results.training.hfu.values, strict=True):
+            assert 0 < computed < nominal < 1
         assert results.prediction is not None
         assert [latency.batch for latency in results.prediction.latencies] == [1, 32]
         for latency in results.prediction.latencies:
@@ -198,7 +200,7 @@ def test_a_workers_peak_of_memory_is_its_own(card: Path, tmp_path: Path) -> None
     }
     with Worker(job, "tiny") as worker:
         worker.answer()
-        memory = worker.memory()
+        memory = worker.end()["memory"]
     assert resident_peak_mib() > ballast.nbytes / 2**20
     assert 50 < memory["resident_mib"] < 900
     assert memory["device_mib"] is None or memory["device_mib"] > 0

@@ -1,5 +1,7 @@
 """Devices, as a process under a scheduler sees them, and what is measured on them."""
 
+import time
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -47,6 +49,18 @@ def test_the_ceiling_is_measured_without_touching_trainings_random_numbers():
     before = torch.random.get_rng_state()
     assert hardware.measure_matrix_products(torch.device("cpu"), "fp32") > 1e8
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_a_ceiling_that_was_measured_low_is_mended_by_a_later_measurement_and_the_best_one_stays(monkeypatch):
+    device, key = torch.device("cpu"), ("cpu", "fp32")
+    undisturbed = hardware.measure_matrix_products(device, "fp32")
+    monkeypatch.setattr(hardware, "_reached", {key: (1.0, time.monotonic() - 100)})
+    assert hardware.measure_matrix_products(device, "fp32") == 1.0
+    assert hardware.measure_matrix_products(device, "fp32", max_age=200) == 1.0
+    mended = hardware.measure_matrix_products(device, "fp32", max_age=50)
+    assert mended > undisturbed / 100
+    hardware._reached[key] = 1e30, time.monotonic() - 100
+    assert hardware.measure_matrix_products(device, "fp32", max_age=50) == 1e30
 
 
 @pytest.mark.parametrize(("flags", "picked", "warned"), [({"avx512_bf16"}, "bf16", False), ({"avx2"}, "fp32", True)])

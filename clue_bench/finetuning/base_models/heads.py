@@ -35,6 +35,7 @@ from clue_bench.training.dropout import RowDropout
 class Classifier(nn.Module, ABC):
     """The interface of every classifier, native or of transformers.
 
+    `num_layers` counts layers with weights of their own, of which ALBERT has one, applied again and again.
     `dropout_sites` is the number of masks that a row needs in a forward pass. It is 0 where `draws_own_dropout`: there
     the mode (train or eval) and torch's global generator decide, as in transformers.
     """
@@ -56,10 +57,7 @@ class Classifier(nn.Module, ABC):
 
     @abstractmethod
     def layer_of(self, parameter_name: str) -> int:
-        """Return a parameter's layer: 1 to `num_layers`, 0 for embeddings, above that pooler and head.
-
-        ALBERT's one shared layer is the last one, `num_layers`.
-        """
+        """Return a parameter's layer: 1 to `num_layers`, 0 for embeddings, above that pooler and head."""
 
 
 class NativeClassifier(Classifier):
@@ -71,13 +69,14 @@ class NativeClassifier(Classifier):
     def __init__(self, config: ModelConfig, num_classes: int, *, dropout_sites: int) -> None:
         super().__init__()
         self.config = config
-        self.num_classes, self.num_layers, self.dropout_sites = num_classes, config.layers, dropout_sites
+        self.num_layers = 1 if config.family == "albert" else config.layers
+        self.num_classes, self.dropout_sites = num_classes, dropout_sites
 
     def layer_of(self, parameter_name: str) -> int:
         """Return the layer that a parameter belongs to."""
         parts = parameter_name.split(".")
         if "layers" in parts:
-            return self.num_layers if self.config.family == "albert" else int(parts[parts.index("layers") + 1]) + 1
+            return int(parts[parts.index("layers") + 1]) + 1
         embeddings = ("encoder.embeddings.", "decoder.word.", "decoder.position.")
         return 0 if parameter_name.startswith(embeddings) else self.num_layers + 1
 
@@ -201,10 +200,9 @@ class TransformersClassifier(Classifier):
         super().__init__()
         self.model = model
         self.num_classes = int(model.config.num_labels)
-        self.num_layers = int(model.config.num_hidden_layers)
         self._has_segments = has_segments
         names = [name for name, _ in model.named_parameters()]
-        self._layers = _layers_of(names, prefix=f"{model.base_model_prefix}.", num_layers=self.num_layers)
+        self.num_layers, self._layers = _layers_of(names, prefix=f"{model.base_model_prefix}.")
 
     def forward(
         self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
@@ -245,22 +243,22 @@ class TransformersClassifier(Classifier):
         return self._layers[parameter_name.removeprefix("model.")]
 
 
-def _layers_of(names: list[str], *, prefix: str, num_layers: int) -> dict[str, int]:
-    """Return the layer of every parameter, given in the order of the model.
+def _layers_of(names: list[str], *, prefix: str) -> tuple[int, dict[str, int]]:
+    """Return the number of layers with weights of their own, and the layer of every parameter, in the model's order.
 
-    Everything before the first numbered part of the base is an embedding. A group of shared layers (ALBERT) whose
-    number is not a layer's counts as the last layer.
+    Everything before the first numbered part of the base is an embedding. What shares weights (ALBERT) or lies in one
+    block has one number, and is one layer.
     """
     numbers = {name: int(found[1]) for name in names if (found := re.search(r"\.(\d+)\.", name))}
     in_base = [name for name in names if name.startswith(prefix)]
     numbered = [name for name in in_base if name in numbers]
-    are_shared = len({numbers[name] for name in numbered}) != num_layers
-    layers = dict.fromkeys(names, num_layers + 1)
+    ranks = {number: rank for rank, number in enumerate(sorted({numbers[name] for name in numbered}), 1)}
+    layers = dict.fromkeys(names, len(ranks) + 1)
     for name in in_base[: in_base.index(numbered[0])] if numbered else []:
         layers[name] = 0
     for name in numbered:
-        layers[name] = num_layers if are_shared else numbers[name] + 1
-    return layers
+        layers[name] = ranks[numbers[name]]
+    return len(ranks), layers
 
 
 def new_classifier(config: ModelConfig, num_classes: int) -> NativeClassifier:

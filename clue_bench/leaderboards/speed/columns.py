@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from clue_bench.doors.records import RunRecord
-from clue_bench.doors.results import Latency, Memory, SpeedResults
+from clue_bench.doors.results import Latency, Memory, SpeedResults, TrainingSpeed
 from clue_bench.leaderboards.scores import half_up, relative_change, size_text, speed_change
 from clue_bench.stats.timing import COVERAGE, NOISY, MedianInterval
 from clue_bench.tables import MISSING, Cell
@@ -137,15 +137,20 @@ def _training(row: Measured, base: Measured | None) -> SpeedCell:
     return replace(cell, marks=cell.marks + marks)
 
 
-def _mfu(row: Measured, _: Measured | None) -> SpeedCell:
-    if row.results.training is None:
-        return SpeedCell()
-    interval = row.results.training.mfu
-    median, low, high = (
-        half_up(Decimal(repr(n)) * 100, places=1) for n in (interval.median, interval.low, interval.high)
-    )
-    marks = NOISY_MARK * interval.is_noisy + FEW_MARK * interval.has_few_values
-    return SpeedCell(f"{median}%", median, "", marks, (low, high) if interval.coverage else None)
+def _utilisation(of: Callable[[TrainingSpeed], MedianInterval | None]) -> MakeCell:
+    """Return a function that makes cells in percent, without an arrow; none where an older record lacks the number."""
+
+    def cell(row: Measured, _: Measured | None) -> SpeedCell:
+        interval = of(row.results.training) if row.results.training else None
+        if interval is None:
+            return SpeedCell()
+        median, low, high = (
+            half_up(Decimal(repr(n)) * 100, places=1) for n in (interval.median, interval.low, interval.high)
+        )
+        marks = NOISY_MARK * interval.is_noisy + FEW_MARK * interval.has_few_values
+        return SpeedCell(f"{median}%", median, "", marks, (low, high) if interval.coverage else None)
+
+    return cell
 
 
 def _rate(of: Callable[[SpeedResults], MedianInterval | None]) -> MakeCell:
@@ -183,7 +188,8 @@ COLUMNS = (
         True,
         _rate(lambda r: r.training.useful_tokens_per_second if r.training else None),
     ),
-    Column("MFU", "model FLOPs utilisation", True, _mfu),
+    Column("MFU", "model FLOPs utilisation", True, _utilisation(lambda training: training.mfu)),
+    Column("HFU", "hardware FLOPs utilisation", True, _utilisation(lambda training: training.hfu)),
     Column(
         "微调 行/s",
         "fine-tuning, rows/s",

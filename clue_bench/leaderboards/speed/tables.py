@@ -192,10 +192,11 @@ def _how(table: SpeedTable) -> str:
     return (
         f"Machine: {machine}; {packages}. Started {record.started_at}. {turns} in a process of its own; after a "
         f"warm-up every repetition lasted at least {record.effective.get('seconds')} s. Shown is the median over "
-        f"repetitions{arrows}. Training is the time of 1,000 optimizer steps of the recipe's first stage; MFU is "
-        "against the best matrix products measured in the session. Fine-tuning takes rows that are tokenised already; "
-        "prediction goes from texts to labels, in one call of all rows, of 1 and of 32. Memory is the peak of training "
-        f"/ fine-tuning / prediction, {memory}."
+        f"repetitions{arrows}. Training is the time of 1,000 optimizer steps of the recipe's first stage. MFU "
+        "(the model's nominal FLOPs, every layer in full) and HFU (what is computed: the last layer only where the "
+        "loss looks) are shares of the best matrix products measured in the session. Fine-tuning takes rows that are "
+        "tokenised already; prediction goes from texts to labels, in one call of all rows, of 1 and of 32. Memory is "
+        f"the peak of training / fine-tuning / prediction, {memory}."
     )
 
 
