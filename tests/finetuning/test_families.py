@@ -205,7 +205,9 @@ def test_layers_are_told_from_names_of_parameters(family, folder):
     for number, layer in enumerate(body.layers, 1):
         assert {by_identity[id(parameter)] for parameter in layer.parameters()} == {number}
     assert by_identity[id(model.word_embedding())] == 0
-    assert {layer for name, layer in layers.items() if name.startswith((model.head, "pooler"))} == {len(body.layers) + 1}
+    assert {layer for name, layer in layers.items() if name.startswith((model.head, "pooler"))} == {
+        len(body.layers) + 1
+    }
     assert set(layers.values()) == set(range(len(body.layers) + 2))
 
 

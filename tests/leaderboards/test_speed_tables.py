@@ -128,6 +128,7 @@ def test_every_column_shows_its_number(make_speed: MakeSpeed) -> None:
     assert cells(section, "bert-base")[5:] == [
         "162,218",
         "10.0%",
+        "7.5%",
         "100",
         "400",
         "4.00",
@@ -158,7 +159,7 @@ def test_rates_that_rise_point_up_and_times_that_fall_do_too(make_speed: MakeSpe
     )
     row = cells(speed_section([make_speed(), faster]), "fast")
     assert row[4:6] == ["1k steps/202s(↑100.00%)", "324,436(↑100.00%)"]
-    assert row[7] == "50.0(↓50.00%)"
+    assert row[8] == "50.0(↓50.00%)"
 
 
 @pytest.mark.parametrize(
