@@ -1,14 +1,16 @@
 """Tell by how much choosing the best of several scores on the same rows flatters it.
 
 Input: which rows were right at every evaluation that could have been chosen, by setting and seed. Output: the bias, as
-a share of 1. The choice is repeated with accuracies that are moved by a part of what redrawing rows moves them, and what
-is chosen there is held against its accuracy on the rows as they are (Efron's optimism). Scores that share most of their
-right rows, as the evaluations of one run do, leave little to choose. The luck of seeds is not in it: only that of rows.
+a share of 1. The choice is repeated with accuracies that are moved by a part of what redrawing rows moves them, and
+what is chosen there is held against its accuracy on the rows as they are (Efron's optimism). Scores that share most of
+their right rows, as the evaluations of one run do, leave little to choose. The luck of seeds is not in it: only that of
+rows.
 
 The accuracies have the luck of their own rows already. Redrawn in full, they would have it twice, and of equals the
 first would decide as often as the second: the gain would be too low by the root of 2. By Stein's lemma, the gain of
 ever smaller moves, divided by their share of the variance, is the bias itself, whatever is chosen how; but ever fewer
-draws then choose differently. A quarter of the variance, and the factor that is exact among equals, are between the two.
+draws then choose differently. A quarter of the variance, and the factor that is exact among equals, are between the
+two.
 """
 
 from collections.abc import Sequence

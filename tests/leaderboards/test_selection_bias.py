@@ -54,8 +54,11 @@ def test_evaluations_that_share_their_rows_leave_nothing_to_choose() -> None:
 
 
 class Search(NamedTuple):
-    """Settings, each with so many seeds and evaluations. Each setting, and each evaluation, is worse than the one before
-    it by so much; a seed moves a run's accuracy by a normal draw. `flips`: share of rows in which evaluations differ."""
+    """Settings, each with so many seeds and evaluations.
+
+    Each setting is worse than the one before it by `gap`, each evaluation by `decline`; a seed moves a run's accuracy
+    by a normal draw. `flips`: the share of rows in which evaluations differ.
+    """
 
     settings: int = 1
     seeds: int = 1
