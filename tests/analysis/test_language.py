@@ -182,7 +182,7 @@ def test_a_report_in_english_is_what_it_was(make_run, data):
 @pytest.mark.parametrize(
     "text",
     [
-        "warning: tnews, mine: rows of up to 512 tokens, but the model was pretrained on rows of 128: the positions "
+        "warning: tnews, mine: rows of up to 512 tokens; the model was pretrained on rows of 128: the positions "
         "behind are untrained. Shorter rows: --set max_length=128",
         "pretrained on rows of 128 tokens, reads up to 512: the end of 1 row has seen fine-tuning only. Shorter: "
         "finetune again with --set max_length=128",

@@ -1,6 +1,7 @@
 """Rows that are longer than those of the pretraining: who says it, and how the length is found."""
 
 import logging
+import re
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import clue_bench as cb
 from clue_bench.api.models import warn_of_lengths
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import untrained
+from clue_bench.language import translated, using
 from clue_bench.prediction.predictor import Predictor
 
 LONG = "的一是在不了有和人这中大为上个国我以要他时来用们" * 2
@@ -51,7 +53,8 @@ def test_where_no_file_says_it_the_positions_are_measured(tmp_path, vocabulary_f
 
 def test_finetune_bench_predict_serve_and_doctor_say_it(checkpoint_folder, rows_file, tmp_path, capsys, caplog):
     finetuned = cb.finetune(None, data=rows_file, model=checkpoint_folder, out=tmp_path / "run", settings={"steps": 1})
-    assert "rows of up to 50 tokens, but the model was pretrained on rows of 32" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "rows of up to 50 tokens; the model was pretrained on rows of 32" in said
     assert Predictor.open(tmp_path / "run").description.pretrained_length == 32
     model = cb.load_model(finetuned)
     notes = " ".join(model.predict_file(rows_file, progress=False).about_file)
@@ -61,7 +64,17 @@ def test_finetune_bench_predict_serve_and_doctor_say_it(checkpoint_folder, rows_
     assert "pretrained on rows of 32 tokens" in positions.text
     options = {"floor": False, "settings": {"steps": 1}}
     cb.bench([checkpoint_folder], data=rows_file, out=tmp_path / "bench", seeds=[1], **options)
-    assert "was pretrained on rows of 32" in capsys.readouterr().err
+    of_bench = capsys.readouterr().err
+    assert "was pretrained on rows of 32" in of_bench
+    warnings = [line for line in f"{said}\n{of_bench}".split("\n") if "pretrained on rows" in line]
+    with using("zh"):
+        for text in (
+            *warnings,
+            *model.predict_file(rows_file, progress=False).about_file,
+            positions.text,
+            positions.hint,
+        ):
+            assert not re.search(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}", translated(text)), text
     with caplog.at_level(logging.WARNING):
         warn_of_lengths([model.predictor])
     assert "the end of longer rows" in caplog.text
