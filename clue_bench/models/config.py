@@ -117,20 +117,22 @@ def hardware_flops_per_token(
     *,
     length: int,
     predictions: int,
+    outputs: int | None = None,
     texts: int = 0,
     frozen_layers: int | None = None,
     skips_ahead: bool = False,
 ) -> float:
     """Return the FLOPs that are computed of one training step per position, what HFU is made of.
 
-    Less than the nominal ones where work is left out: an encoder's last layer has outputs only where the loss looks, at
-    `predictions` positions and at the [CLS] of `texts` texts of a row; embeddings and `frozen_layers` layers, if frozen
-    (not None), have no backward pass. More where a causal model computes scores that its mask hides: all of a row's,
-    unless a kernel `skips_ahead`. What a fused kernel computes twice is not counted.
+    Less than the nominal ones where work is left out: an encoder's last layer has outputs only where the losses look,
+    at `outputs` positions of a row (None: at its predictions), of which `texts` are [CLS] of texts in order;
+    embeddings and `frozen_layers` layers, if frozen (not None), have no backward pass. More where a causal model
+    computes scores that its mask hides: all of a row's, unless a kernel `skips_ahead`. What a fused kernel computes
+    twice is not counted.
     """
     d, is_frozen = config.hidden_size, frozen_layers is not None
     seen = length * (0.5 if config.is_causal and skips_ahead else 1.0)
-    pruned = 1.0 if config.is_causal else min(1.0, (predictions + texts) / length)
+    pruned = 1.0 if config.is_causal else (predictions if outputs is None else outputs) / length
     total = (2 if is_frozen else 6) * _projection(config) + 6 * _head(config, predictions / length)
     total += 6 * (texts / length) * d * (d + 2)  # pooler and logits of the order
     for number in range(config.layers):

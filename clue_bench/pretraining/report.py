@@ -8,14 +8,14 @@ from dataclasses import dataclass
 class TrainingReport:
     """What happened since the last report; as a line of metrics.jsonl it has these keys, null for None.
 
-    `step` counts the steps of both stages together; `stage` is 1 or 2; `learning_rate` is the last step's.
-    Losses (nats) and accuracies are means over the predictions made: `lm_loss` and `lm_accuracy` over masked or next
-    tokens, `sop_…` over texts in two parts (None without sentence order), `bag_loss` over the tokens that [CLS]
-    predicts (None without bags), `loss` their sum, that of bags by the recipe's `bag_weight`. `held_out_…` are those of
-    the held-out part, None between two evaluations. `gradient_norm` is the last step's before clipping; `skipped`
-    counts the updates so far that were left out as not finite. Tokens are positions of the rows, special tokens and
-    padding included; `useful_share` is the share that is not padding. `mfu` and `hfu` are shares of what matrix products
-    reach on this machine: `model_flops_per_second` are the model's nominal FLOPs, every layer in full, and
+    `step` counts the steps of both stages together; `stage` is 1 or 2; `learning_rate` is the last step's. Losses
+    (nats) and accuracies are means over the predictions made: `lm_loss` and `lm_accuracy` over masked or next tokens,
+    `sop_…` over texts in two parts (None without sentence order), `bag_loss` over the tokens that [CLS] predicts (None
+    without bags), `loss` their sum, that of bags by the recipe's `bag_weight`. `held_out_…` are those of the held-out
+    part, None between two evaluations. `gradient_norm` is the last step's before clipping; `skipped` counts the
+    updates so far that were left out as not finite. Tokens are positions of the rows, special tokens and padding
+    included; `useful_share` is the share that is not padding. `mfu` and `hfu` are shares of what matrix products reach
+    on this machine: `model_flops_per_second` are the model's nominal FLOPs, every layer in full, and
     `hardware_flops_per_second` those computed (None, as `hfu`, in older metrics). `seconds` is the training time so
     far, without evaluations.
     """

@@ -25,6 +25,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flops_per_token
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
+from clue_bench.pretraining.objectives import BAG_TOKENS
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
@@ -324,9 +325,13 @@ class Pretraining:
         )
 
     @property
+    def _predictions(self) -> int:
+        """Return of how many tokens a row has logits: those that are hidden, and those of its bag."""
+        return self.feeds.train.predictions + (BAG_TOKENS if self.recipe.bag_weight else 0)
+
+    @property
     def _flops_per_token(self) -> float:
-        feeds = self.feeds
-        return flops_per_token(self.config, length=feeds.stage.max_length, predictions=feeds.train.predictions)
+        return flops_per_token(self.config, length=self.feeds.stage.max_length, predictions=self._predictions)
 
     @property
     def _hardware_flops_per_token(self) -> float:
@@ -334,7 +339,8 @@ class Pretraining:
         return hardware_flops_per_token(
             self.config,
             length=feeds.stage.max_length,
-            predictions=feeds.train.predictions,
+            predictions=self._predictions,
+            outputs=feeds.train.predictions + feeds.texts + (self.recipe.bag_weight > 0),
             texts=feeds.texts,
             frozen_layers=self.frozen_layers,
             skips_ahead=self.device.type == "cuda" and not self.recipe.dropout,

@@ -81,9 +81,17 @@ def pretraining(recipe: Recipe, folder: Path, *, frozen_layers: int | None = Non
 def test_a_step_of_any_recipe_computes_what_its_report_says(
     tmp_path: Path, name: str, frozen_layers: int | None
 ) -> None:
+    check_report(tmp_path, name, frozen_layers=frozen_layers)
+
+
+def test_tokens_that_cls_predicts_are_computed_too(tmp_path: Path) -> None:
+    check_report(tmp_path, "debug", bag_weight=0.5)
+
+
+def check_report(folder: Path, name: str, *, frozen_layers: int | None = None, **settings: float) -> None:
     sizes = {key: TINY[key] for key in ("layers", "hidden_size", "heads", "feed_forward_size")}
     overrides = {**sizes, **SHORT, "vocab_size": "corpus", "held_out_share": 0.0, "log_every": 1, "save_every": 1}
-    run = pretraining(load_recipe(name, overrides), tmp_path, frozen_layers=frozen_layers)
+    run = pretraining(load_recipe(name, overrides | settings), folder, frozen_layers=frozen_layers)
     counter = FlopCounterMode(display=False)
     run.model.train()
     with counter:

@@ -85,7 +85,7 @@ class Pretrained(ABC):
         if longest <= learned:
             return ""
         return (
-            f"rows of up to {longest:,} tokens; the model was pretrained on rows of {learned:,}; the "
+            f"rows of up to {longest:,} tokens; the model was pretrained on rows of {learned:,}: the "
             f"positions behind are untrained. Shorter rows: --set max_length={learned}"
         )
 
