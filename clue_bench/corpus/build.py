@@ -161,11 +161,13 @@ def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], **settings: str | N
         # Plans were once written without these.
         before = {"words": "wordpiece", "text_field": TEXT_FIELD, "drop_repeats": None, **_read_plan(path)}
         differing = [key for key in plan if before.get(key) != plan[key]]
-        if differing:
+        if differing and any(out.glob("shard-*.json")):
             raise ClueBenchError(
                 f"{out} holds a corpus built from another {differing[0]}: {before.get(differing[0])}",
                 "give another --out, or delete the folder",
             )
+        if differing:  # a build that ended before its first shard, as for want of --text-field
+            files.write_json(path, plan)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ClueBenchError(f"{out} is not empty and no corpus folder", "give another --out")
     else:

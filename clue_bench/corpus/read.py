@@ -252,14 +252,16 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
     try:
         if file.suffix.lower() == ".parquet":
             table = parquet.ParquetFile(file)
-            names, rows = table.schema_arrow.names, max(1, table.metadata.num_rows)
-            batches = table.iter_batches(columns=[text_field]) if text_field in names else iter(())
+            schema, rows = table.schema_arrow, max(1, table.metadata.num_rows)
+            batches = table.iter_batches(columns=[text_field]) if text_field in schema.names else iter(())
         else:
             reader = ipc.open_stream(arrow.memory_map(str(file)))
-            names, rows, batches = reader.schema.names, 0, reader
-        if text_field not in names:
+            schema, rows, batches = reader.schema, 0, reader
+        if text_field not in schema.names:
+            texts = [each.name for each in schema if str(each.type) in ("string", "large_string")]
             raise ClueBenchError(
-                f"{file}: no column '{text_field}', found {', '.join(names)}", "give --text-field with its name"
+                f"{file}: no column '{text_field}', found {', '.join(schema.names)}",
+                f"give --text-field {texts[0] if len(texts) == 1 else 'with its name'}",
             )
         for batch in batches:
             done += batch.num_rows

@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 import numpy as np
+import pandas as pd
 import pytest
 from transformers import BertTokenizer
 
@@ -251,6 +252,20 @@ def test_a_folder_holds_one_build_only(
     with pytest.raises(ClueBenchError, match=message):
         run(others, corpus_copy)
     assert contents(corpus_copy) == before
+
+
+def test_a_build_that_ended_before_its_first_shard_can_be_told_better(inputs: Path, tmp_path: Path) -> None:
+    others = Path(shutil.copytree(inputs, tmp_path / "others"))
+    for file in (others / "texts").iterdir():
+        file.unlink()
+    pd.DataFrame({"id": [1, 2], "content": ["我爱北京。", "我爱中国。"]}).to_parquet(others / "texts" / "a.parquet")
+    with pytest.raises(ClueBenchError, match="no column 'text'") as caught:
+        run(others, tmp_path / "corpus")
+    assert "--text-field content" in caught.value.hint
+    found = build_corpus(
+        [others / "texts"], vocabulary=others / "vocab.txt", out=tmp_path / "corpus", workers=1, text_field="content"
+    )
+    assert list(found)[-1].shards_done == 1
 
 
 def test_text_that_lost_whole_shards_has_changed(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import transformers
 
 from clue_bench.api.models import Model
 from clue_bench.cli import main
@@ -437,3 +438,16 @@ def test_dates_and_floats_in_a_files_columns_and_ids_are_written(command, pair_f
     code, out, _ = command("--model", pair_folder, "--file", tmp_path / "a.parquet")
     assert (code, json.loads(out)["id"][:10]) == (0, "2026-01-02")
     assert command("--model", pair_folder, "--file", tmp_path / "a.parquet", "--json")[0] == 0
+
+
+def test_a_bart_of_two_labels_is_told_what_transformers_left_out(encoder_decoder):
+    folder, _ = encoder_decoder("bart")
+    two = {"num_labels": 2, "ignore_mismatched_sizes": True}
+    transformers.BartForSequenceClassification.from_pretrained(folder, **two).save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    assert "id2label" not in config
+    with pytest.raises(ClueBenchError, match="has shape") as caught:
+        Predictor.open(folder)
+    added = json.loads("{" + caught.value.hint.partition("labels: ")[2] + "}")
+    (folder / "config.json").write_text(json.dumps({**config, **added}), encoding="utf-8")
+    assert Predictor.open(folder).description.labels == ("LABEL_0", "LABEL_1")

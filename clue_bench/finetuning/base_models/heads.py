@@ -321,4 +321,8 @@ def refuse_other_weights(
         )
     if misshapen:
         name, found, expected = misshapen[0]
+        if all(is_head(each) and list(f[1:]) == list(e[1:]) for each, f, e in misshapen):  # other labels only
+            # transformers writes no labels where there are two, and reads three for BART.
+            labels = ", ".join(f'"{number}": "LABEL_{number}"' for number in range(found[0]))
+            hint = f'add to config.json, with the names of its labels: "id2label": {{{labels}}}'
         raise ClueBenchError(f"{folder}: {name} has shape {tuple(found)}, config.json says {tuple(expected)}", hint)
