@@ -103,7 +103,7 @@ def _fetched(model: str, patterns: Sequence[str], address: str) -> Path:
     try:
         return Path(snapshot_download(model, allow_patterns=list(patterns), endpoint=address, tqdm_class=Bar))
     finally:
-        for bar in bars:
+        for bar in reversed(bars):  # the first one ends with the cursor at the beginning of the line
             bar.leave = bool(bar.n)  # of a copy in the cache, nothing is left to be seen
             bar.close()
 
