@@ -82,6 +82,12 @@ def hub_copy(model: str) -> Path:
         if known := about_environment(error):
             raise known from error
         reason = " ".join(str(error).split()).partition(" An error happened while")[0][:200].rstrip(". ")
+        if "outgoing traffic has been disabled" in reason:
+            off = "is switched off by HF_HUB_OFFLINE, its cache has no copy"
+            raise ClueBenchError(
+                f"{model}: no folder here, and the Hugging Face hub {off}",
+                "type unset HF_HUB_OFFLINE, or give a checkpoint folder, such as one downloaded from ModelScope",
+            ) from error
         raise ClueBenchError(
             f"{model}: no folder here, and the Hugging Face hub did not give it: {reason or type(error).__name__}",
             _hint(reason, address),

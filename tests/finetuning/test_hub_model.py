@@ -156,6 +156,8 @@ def test_an_id_without_a_network_is_one_clear_line(model, monkeypatch, tmp_path)
     with pytest.raises(ClueBenchError, match=f"{model}: no folder here, and the Hugging Face hub") as caught:
         open_pretrained(model)
     assert "\n" not in caught.value.message
+    assert caught.value.message.endswith("its cache has no copy")
+    assert caught.value.hint.startswith("type unset HF_HUB_OFFLINE")
 
 
 class Socks(socketserver.StreamRequestHandler):
