@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.api.run_tables import FLAGS
 from clue_bench.api.runs import Run
 from clue_bench.numbers import counted
 from clue_bench.tables import Shown, Table, make_table
@@ -29,7 +30,7 @@ class Submission(Shown):
         found = [f"note: {choice}" for choice in self.choices]
         for run in self.answers:
             if run.record.flags:
-                found.append(f"warning: {run.folder}: flagged {', '.join(run.record.flags)}")
+                found.append(f"warning: {run.folder}: {', '.join(FLAGS.get(flag, flag) for flag in run.record.flags)}")
             for split, facts in run.record.data.files.items():
                 if split not in ("train", "dev") and not facts.is_official:
                     found.append(f"warning: {run.folder}: predicted another {split} file than the official one")

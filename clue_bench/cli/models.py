@@ -123,7 +123,8 @@ def submit(
     for note in submission.notes:
         say(note)
     if check is None:
-        suggest(typed("clue-bench", "submit", "--check", out), as_json=json)
+        with_ids = [] if data is None else ["--data", data]
+        suggest(typed("clue-bench", "submit", "--check", out, *with_ids), as_json=json)
 
 
 def serve(

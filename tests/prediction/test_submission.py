@@ -322,6 +322,13 @@ def test_the_command_writes_checks_and_says_what_is_missing(capfd, monkeypatch, 
     code, text, err = run_command(capfd, monkeypatch, "submit", wsc_run, "--out", out)
     assert (code, WSC in text) == (0, True)
     assert "tnews11_predict.json" in err
+    (tmp_path / "data" / "cluewsc2020").mkdir(parents=True)
+    spans = {"span1_index": 0, "span2_index": 0, "span1_text": "他", "span2_text": "他"}
+    rows = "".join(json.dumps({"id": number, "text": "他来了", "target": spans}) + "\n" for number in range(1, 291))
+    (tmp_path / "data" / "cluewsc2020" / "test1.0.json").write_text(rows, encoding="utf-8")
+    again = ["submit", wsc_run, "--out", out, "--data", tmp_path / "data"]
+    _, _, err = run_command(capfd, monkeypatch, *again)
+    assert f"next: clue-bench submit --check {out} --data {tmp_path / 'data'}" in err
     code, text, _ = run_command(capfd, monkeypatch, "submit", "--check", out, "--json")
     found = json.loads(text)
     assert (code, found["valid"], found["files"][0]["rows"]) == (0, True, 290)
