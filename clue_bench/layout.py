@@ -16,8 +16,10 @@ INDENT = "  "  # of what stands below a row
 MIN_WRAPPED = 20  # columns of a terminal that a wrapped cell has at least
 SAME = "same in every row:"
 SEPARATOR = " · "
-# What stays together in a line: a word, or a Chinese character with the marks behind it.
-PARTS = re.compile(r"\s+|(?:[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+)[，。：；、）？！”』》]*")
+# What stays together in a line: a word, a number with its %, or a Chinese character with the marks behind it.
+PARTS = re.compile(
+    r"\s+|(?:[\u2e80-\u9fff\uff00-\uffef]|[^\s\u2e80-\u9fff\uff00-\uffef]+(?: %)?)[，。：；、）？！”』》]*"
+)
 
 Rows = Sequence[Sequence[str]]
 

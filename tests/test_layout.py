@@ -62,6 +62,10 @@ def test_a_long_name_is_broken_behind_a_mark():
     assert wrap(LONG, 40) == ["finetune-cluewsc2020-roberta-tiny-2l128-", "untrained-c6bd58f1-s1"]
 
 
+def test_a_number_and_its_per_cent_sign_stay_on_one_line():
+    assert wrap("脑 15.7 %  视 3.0 %", 17) == ["脑 15.7 %  视", "3.0 %"]
+
+
 def test_a_table_says_which_columns_its_terminal_has_no_room_for():
     columns = ["model", Column("note", is_detail=True)]
     made = make_table("", columns, [["a", "x" * 60], ["b", "y"]])

@@ -16,6 +16,7 @@ from clue_bench import charts, files
 from clue_bench.analysis.examine import COVERAGES, NUM_BINS, Analysis, Bin, Block, RiskCoverage, examine
 from clue_bench.charts import Axis, Chart, add, cut, drawing, text_width, ticks, to_xml
 from clue_bench.doors.records import MAJORITY_CLASS
+from clue_bench.numbers import percent
 from clue_bench.page import Page, asset, fill, markup
 from clue_bench.tables import Cell, Column, make_table
 from clue_bench.tasks.task import Task
@@ -37,7 +38,7 @@ LARGEST_CELL, SMALLEST_CELL, MATRIX = 92.0, 36.0, 640.0  # units
 HALF = 0.5
 PALE, DEEP = (0.0, 0.58), (0.82, 1.0)
 CURVE_POINTS = 240  # of the risk-coverage curve
-SHARES = [(value / 5, f"{value / 5:.0%}") for value in range(6)]
+SHARES = [(value / 5, percent(value / 5, 0)) for value in range(6)]
 
 
 def write_report(run_folder: Path, data: Path, out: Path, *, card: Task | None = None) -> None:
@@ -55,7 +56,7 @@ def render(analysis: Analysis) -> str:
     names = [label_name(task, number) for number in range(len(task.labels))]
     body = fill(
         asset(__package__, "report.html"),
-        filters={"percent": _percent, "number": _number},
+        filters={"percent": percent, "number": _number},
         analysis=analysis,
         record=record,
         task=task,
@@ -90,7 +91,7 @@ def _tables(analysis: Analysis, names: list[str]) -> dict[str, Markup]:
     pairs = make_table(
         f"Most confused pairs: {len(analysis.pairs):,} of {analysis.num_pairs:,} that occur.",
         ["gold", "predicted", "rows", Column("share of gold", is_number=True)],
-        [(names[each.gold], names[each.predicted], each.rows, _percent(each.share, 1)) for each in analysis.pairs],
+        [(names[each.gold], names[each.predicted], each.rows, percent(each.share, 1)) for each in analysis.pairs],
     )
     classes = make_table(
         "Scores per label.",
@@ -150,7 +151,7 @@ def confusion_chart(block: Block, labels: list[str]) -> str:
             group = add(root, "g", style_class="right" if gold == predicted else "wrong")
             depth = f"{cell_opacity(share):.2f}"
             rect = add(group, "rect", x=x, y=y - cell / 2, width=cell - 1, height=cell - 1, fill_opacity=depth)
-            add(rect, "title", f"gold {name}, predicted {column}: {count:,} of {total:,} rows, {share:.1%}")
+            add(rect, "title", f"gold {name}, predicted {column}: {count:,} of {total:,} rows, {percent(share, 1)}")
             if count:
                 style = "deep" if share >= HALF else ""
                 add(group, "text", f"{count:,}", x=x + cell / 2, y=y + 4, text_anchor="middle", style_class=style)
@@ -181,7 +182,7 @@ def reliability_chart(bins: list[Bin]) -> str:
     for low, high, rows, confidence, accuracy in bins:
         if confidence is None or accuracy is None:
             continue
-        tip = f"confidence {low:.2f} to {high:.2f}: {rows:,} rows, {accuracy:.1%} right"
+        tip = f"confidence {low:.2f} to {high:.2f}: {rows:,} rows, {percent(accuracy, 1)} right"
         chart.bar(low, high, accuracy, "one pale", tip=tip)
         chart.bar(low, high, rows / max_rows * 0.15, "two", tip=tip)
         points.append((confidence, accuracy))
@@ -203,9 +204,9 @@ def risk_coverage_chart(risk: RiskCoverage) -> str:
     chart = _chart(
         "risk-coverage",
         "Risk-coverage curve",
-        f"Share wrong if only the most confident rows are answered; {overall:.1%} at full coverage.",
+        f"Share wrong if only the most confident rows are answered; {percent(overall, 1)} at full coverage.",
         x=Axis("coverage (share of rows answered)", 0.0, 1.0, SHARES),
-        y=Axis("risk (share wrong)", 0.0, high, [(value, f"{value:.0%}") for value in values if value <= high]),
+        y=Axis("risk (share wrong)", 0.0, high, [(value, percent(value, 0)) for value in values if value <= high]),
     )
     chart.line([(0.0, overall), (1.0, overall)], "faint")
     chart.line([(k / rows, float(risk.best_risks[k - 1])) for k in counts], "two")
@@ -228,7 +229,9 @@ def learning_charts(analysis: Analysis) -> list[str]:
     majority = analysis.majority_share
     drawn = (
         _curves("Losses while training", "loss (nats)", losses, best_step, "{:g}".format),
-        _curves("Dev scores while training", "share", scores, best_step, "{:.0%}".format, majority=majority),
+        _curves(
+            "Dev scores while training", "share", scores, best_step, lambda share: percent(share, 0), majority=majority
+        ),
     )
     return [chart.svg for chart in drawn if chart is not None]
 
@@ -270,10 +273,6 @@ def _curves(
 
 def _chart(name: str, title: str, description: str, *, x: Axis, y: Axis) -> Chart:
     return Chart(name, title=title, description=description, x=x, y=y, width=WIDTH, height=HEIGHT, heading=False)
-
-
-def _percent(share: Any, digits: int = 2) -> str:
-    return f"{share:.{digits}%}"
 
 
 def _number(value: Any, digits: int = 4) -> str:

@@ -82,7 +82,7 @@ class Outcome(NamedTuple):
         """Return the setting that did best, in words."""
         if self.sweep.best is None or not self.sweep.of_best:
             return "failed"
-        chosen = ", ".join(f"{key}={value}" for key, value in self.sweep.best.items()) or "defaults"
+        chosen = ", ".join(f"{key}={typed(value)}" for key, value in self.sweep.best.items()) or "defaults"
         return chosen if len(self.candidates) == 1 else f"best of {len(self.candidates)}: {chosen}"
 
 

@@ -35,6 +35,7 @@ def convert(
     vocab.txt or sentencepiece model, if the source does not include them. `dtype` "float16" or "bfloat16" halves the
     file and rounds the weights. Raises ClueBenchError if something in the source would be lost or contradicts the rest.
     """
+    Progress(True).import_torch()
     from clue_bench.conversion.convert import convert as convert_checkpoint
 
     return convert_checkpoint(
@@ -83,6 +84,7 @@ def extend_vocabulary(
     `tokens` is a list, or a file with one a line. Each gets a row of the embeddings that starts as the mean of the rows
     of its pieces; provenance.json says which. Raises ClueBenchError.
     """
+    Progress(True).import_torch()
     from clue_bench.conversion.extend import extend
 
     listed = read_tokens(tokens) if isinstance(tokens, str | Path) else list(tokens)
@@ -130,6 +132,7 @@ def exchange_vocabulary(model: Path | str | Run, vocabulary: Path | str, *, out:
     Tokens that both vocabularies have keep their rows; others start as the mean of the rows of their pieces. This makes
     a model of 21,128 tokens one of 8,021, say. Raises ClueBenchError.
     """
+    Progress(True).import_torch()
     from clue_bench.conversion.extend import exchange
 
     return ExchangedVocabulary(exchange(as_reference(model, "model"), Path(vocabulary), out=Path(out)))

@@ -168,13 +168,15 @@ class Predictions(Shown, Sequence[PredictedRow]):
 
     @property
     def tables(self) -> list[Table]:
-        """Return one table, with a line for each label that is shown."""
-        lines = [
-            ("" if number else " | ".join(row.texts), score.label, score.description, f"{score.probability:.4f}")
-            for row in self.rows
-            for number, score in enumerate(row.scores)
-        ]
-        return [make_table("", ["text", "label", "description", "probability"], lines)]
+        """Return one table, with a line for each label that is shown; descriptions only where they say more."""
+        # Labels of one's own have no description, or are their own: a column would say nothing more.
+        is_described = any(score.description not in ("", score.label) for row in self.rows for score in row.scores)
+        lines = []
+        for row in self.rows:
+            for number, score in enumerate(row.scores):
+                text, probability = "" if number else " | ".join(row.texts), f"{score.probability:.4f}"
+                lines.append((text, score.label, *[score.description] * is_described, probability))
+        return [make_table("", ["text", "label", *["description"] * is_described, "probability"], lines)]
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a pandas frame, one line per row."""

@@ -19,7 +19,7 @@ from clue_bench.api.runs import Run, as_path, as_reference
 from clue_bench.cards import check_name
 from clue_bench.errors import ClueBenchError
 from clue_bench.language import translated
-from clue_bench.numbers import counted, duration, percent, scaled
+from clue_bench.numbers import counted, duration, percent, scaled, typed
 
 if TYPE_CHECKING:
     from clue_bench.doors.shards import Corpus
@@ -194,7 +194,7 @@ class Watched:
         parts += [f"skipped {report.skipped}"] if report.skipped else []
         parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {percent(report.mfu, 0)}"]
         parts += [f"HFU {percent(report.hfu, 0)}"] if report.hfu is not None else []
-        return "  ".join([*parts, f"lr {report.learning_rate:.2e}"])
+        return "  ".join([*parts, f"lr {_rate(report)}"])
 
     def table(self, report: "TrainingReport", position: list[str] | None = None) -> Table:
         """Return a report as a table of losses above three lines of numbers, the first of which may be newer."""
@@ -255,7 +255,7 @@ class Watched:
 
     def _health(self, report: "TrainingReport") -> list[str]:
         return [
-            f"learning rate {report.learning_rate:.2e}",
+            f"learning rate {_rate(report)}",
             f"gradient norm {report.gradient_norm:.2f}",
             f"{counted(report.skipped, 'step')} skipped",
         ]
@@ -329,6 +329,10 @@ def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":
 def _perplexity(report: "TrainingReport") -> str:
     value = report.held_out_perplexity
     return "" if value is None else perplexity_text(value)
+
+
+def _rate(report: "TrainingReport") -> str:
+    return typed(float(f"{report.learning_rate:.3g}"))
 
 
 def _percent(share: float | None) -> str:

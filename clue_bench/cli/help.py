@@ -37,6 +37,7 @@ COMPLAINTS = {
     r"Invalid value for '(.+?)': .*?greater than or equal to (\S+)": "{0}: expected at least {1}",
     r"Invalid value for '(.+?)': .*?valid integer": "{0}: expected a whole number",
     r"Invalid value for '(.+?)': .*?valid number": "{0}: expected a number",
+    r"^Invalid value: (.+)": "{0}",
     r"Invalid value for '(.+?)': (?:Value error, )?'(.*?)' is not one of (.+?)\.?$": "{0}: found {1}, expected {2}",
 }
 

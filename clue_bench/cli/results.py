@@ -8,6 +8,7 @@ import typer
 from clue_bench.cli.help import Group, Verb
 from clue_bench.cli.options import TASK, Data, Json, Records, Wide, complete_task
 from clue_bench.cli.terminal import say, show, suggest, typed
+from clue_bench.numbers import counted
 from clue_bench.tables import terminal_width
 
 AGAINST = "--against"
@@ -122,7 +123,9 @@ def compare(
 
     if model:
         if len(model) != 2 or runs:
-            raise typer.BadParameter(f"{len(model)} --model and {len(runs or [])} runs: give two --model, or runs")
+            raise typer.BadParameter(
+                f"{len(model)} --model and {counted(len(runs or []), 'run')}: give two --model, or runs"
+            )
         show(compare_models(*model, records=records), as_json=json, wide=wide)
         return
     show(compare(*sides_of(runs or []), split=split, out=out), as_json=json, wide=wide)
@@ -137,7 +140,9 @@ def sides_of(arguments: list[str]) -> tuple[list[Path], list[Path]]:
         raise typer.BadParameter(f"No such option: {unknown[0]}")
     if AGAINST not in arguments:
         if len(arguments) != 2:
-            raise typer.BadParameter(f"{len(arguments)} runs: give two, or put {AGAINST} between the two sides")
+            raise typer.BadParameter(
+                f"{counted(len(arguments), 'run')}: give two, or put {AGAINST} between the two sides"
+            )
         return [Path(arguments[0])], [Path(arguments[1])]
     place = arguments.index(AGAINST)
     a, b = arguments[:place], arguments[place + 1 :]

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 
 from clue_bench.language import translated
 from clue_bench.layout import wrap
+from clue_bench.numbers import percent
 from clue_bench.tables import Column, Shown, Table, make_table
 
 Severity = Literal["ok", "note", "wrong"]
@@ -99,7 +100,11 @@ class Diagnosis(Shown):
         """Return what is shown below the verdict: the checkpoint, the findings, and what the model answered."""
         findings = [(one.severity, one.check, one.text, one.hint) for one in self.findings]
         filled = [
-            (one.text, one.mask, "  ".join(f"{answer.token} {answer.probability:.1%}" for answer in one.answers))
+            (
+                one.text,
+                one.mask,
+                "  ".join(f"{answer.token} {percent(answer.probability, 1)}" for answer in one.answers),
+            )
             for one in self.filled
         ]
         continued = [(one.text, f"{one.loss:.2f}", one.greedy, one.sampled) for one in self.continued]

@@ -11,6 +11,7 @@ from typing import Any
 
 from clue_bench.cards import parse_overrides
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import typed
 
 Grid = dict[str, list[Any]]
 Point = dict[str, Any]
@@ -74,7 +75,7 @@ def edges(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) -
     for key in grid:
         side = _edge(grid[key], best[key])
         if side and not _is_bound(key, best[key], side, most or {}):
-            sentences.append(f"the best {key}, {best[key]:g}, is the {side} of the grid")
+            sentences.append(f"the best {key}, {typed(best[key])}, is the {side} of the grid")
     return sentences
 
 
@@ -107,7 +108,7 @@ def beyond(grid: Grid, best: Point, *, most: Mapping[str, float] | None = None) 
         value, tried = best[key], [best[key]]
         if edges({key: values}, best, most=most):
             tried = sorted([value, _further(key, value, values, most or {})])
-        options.append(f"--grid {key}={','.join(_text(number) for number in tried)}")
+        options.append(f"--grid {key}={','.join(typed(number) for number in tried)}")
     return " ".join(options)
 
 
@@ -133,11 +134,6 @@ def _further(key: str, value: float, values: Sequence[float], most: Mapping[str,
     return _one_digit(further) if isinstance(value, float) else max(1, round(further))
 
 
-def _text(value: Any) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return f"{value:g}" if is_number else str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def _one_digit(value: float) -> float:
-    """Return `value` rounded to one significant digit: 3e-05, not 3.3333e-05."""
+    """Return `value` rounded to one significant digit: 3e-5, not 3.3333e-5."""
     return float(f"{value:.0e}")

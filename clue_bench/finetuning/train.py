@@ -28,6 +28,7 @@ from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.score import Scores, score
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
+from clue_bench.numbers import typed
 from clue_bench.training.counter_rng import derive, row_keys
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
@@ -279,7 +280,7 @@ class Finetuning:
 
     @property
     def _slower(self) -> str:
-        return f"give --set learning_rate={self.settings.learning_rate / 2:g}"
+        return f"give --set learning_rate={typed(self.settings.learning_rate / 2)}"
 
     def _loss(self, batch: TaskBatch, steps_B: Tensor) -> Tensor:
         settings = self.settings

@@ -16,7 +16,7 @@ from clue_bench.cards import MAX_NAME, as_name
 from clue_bench.doors.checkpoint import Checkpoint, base_name
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import counted
+from clue_bench.numbers import counted, typed
 from clue_bench.pretraining.held_out import hold_out
 from clue_bench.pretraining.recipe import PREDICTED, Recipe, Stage, laid_over, shorter_reports
 
@@ -94,8 +94,8 @@ def schedule_text(recipe: Recipe, corpus: Corpus) -> str:
     epochs = stage.steps / steps_of(recipe, corpus, epochs=1.0)
     return (
         f"{counted(stage.steps, 'step')} ({epochs:.3g} epochs) of {counted(stage.global_batch, 'row')} of "
-        f"{stage.max_length} tokens, {PREDICTED[recipe.objective]}; learning rate {stage.learning_rate:g} after "
-        f"{counted(stage.warmup_steps, 'step')} of warm-up, then linear to {stage.final_learning_rate:g}"
+        f"{stage.max_length} tokens, {PREDICTED[recipe.objective]}; learning rate {typed(stage.learning_rate)} after "
+        f"{counted(stage.warmup_steps, 'step')} of warm-up, then linear to {typed(stage.final_learning_rate)}"
     )
 
 

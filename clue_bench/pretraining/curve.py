@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from clue_bench import files
 from clue_bench.charts import Axis, Chart, cut, sheet, short, ticks
 from clue_bench.doors.results import Curve
+from clue_bench.numbers import percent
 
 log = logging.getLogger(__name__)
 
@@ -175,7 +176,7 @@ def _steps(reports: list[Report], *, is_labelled: bool) -> Axis:
 
 def _values(name: str, label: str, values: Floats) -> Axis:
     if name == "accuracies":
-        return Axis(label, 0.0, 1.0, [(share / 4, f"{share / 4:.0%}") for share in range(5)])
+        return Axis(label, 0.0, 1.0, [(share / 4, percent(share / 4, 0)) for share in range(5)])
     finite = values if values.size else np.zeros(1)
     low, most = (0.0, 2) if name == "rate" else (float(finite.min()), 5)
     marks = ticks(low, float(finite.max()), most=most)

@@ -23,6 +23,7 @@ from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flops_per_token
+from clue_bench.numbers import typed
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
 from clue_bench.pretraining.objectives import BAG_TOKENS
@@ -280,7 +281,7 @@ class Pretraining:
 
     @property
     def _slower(self) -> str:
-        return f"give another --out and --set learning_rate={self.feeds.stage.learning_rate / 2:g}"
+        return f"give another --out and --set learning_rate={typed(self.feeds.stage.learning_rate / 2)}"
 
     @property
     def _autocast(self) -> torch.dtype | None:

@@ -80,8 +80,8 @@ def test_compare_takes_seeds_on_both_sides_of_against(run, make_run):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["a"], "1 runs"),
-        (["a", "b", "c"], "put --against between the two sides"),
+        (["a"], "error: 1 run: give two"),
+        (["a", "b", "c"], "error: 3 runs: give two, or put --against between the two sides"),
         (["a", "--against"], "with runs before and after it"),
         (["a", "--against", "b", "--against", "c"], "give --against once, with runs before and after it"),
         (["a", "b", "--aganst"], "no option --aganst"),

@@ -90,9 +90,9 @@ def test_only_the_pages_own_script_may_run_and_nothing_may_be_requested(page):
 
 def test_the_header_says_which_run_it_is_and_how_good(page):
     text = Page(page).text
-    for words in ("TNEWS' 今日头条新闻标题分类", "finetune-tnews-tiny-run-s1", "different-", "0123456789ab", "50.00%"):
+    for words in ("TNEWS' 今日头条新闻标题分类", "finetune-tnews-tiny-run-s1", "different-", "0123456789ab", "50.00 %"):
         assert words in text
-    assert "Majority class, “104 news_finance”33.33%" in text
+    assert "Majority class, “104 news_finance”33.33 %" in text
 
 
 def test_flags_are_said_in_words(make_run, data):
@@ -130,7 +130,7 @@ def test_the_hardest_rows_are_the_wrong_ones_with_the_lowest_gold_probability(ma
     assert [example.prediction.id for example in analysis.hardest] == [2, 1, 4]
     assert [example.at_most for example in analysis.hardest] == [False, False, True]
     assert analysis.hardest[2].gold_probability == 0.25
-    assert "at most 25.00%" in Page(render(analysis)).text
+    assert "at most 25.00 %" in Page(render(analysis)).text
 
 
 def test_long_texts_are_folded_but_complete(make_run, tmp_path):

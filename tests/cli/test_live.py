@@ -99,7 +99,7 @@ def test_the_table_shows_a_report_in_full():
         "held-out order                      79.0 %",
         "step 6,500 of 10,000 · stage 2 of 2 · 1.23 G tokens",
         "123,456 tokens/s · MFU 40 %, HFU 30 % of 100 TFLOP/s",
-        "learning rate 1.25e-04 · gradient norm 0.99 · 0 steps skipped",
+        "learning rate 1.25e-4 · gradient norm 0.99 · 0 steps skipped",
     ]
 
 
@@ -200,7 +200,7 @@ def test_on_a_terminal_the_table_stands_below_the_bar(monkeypatch):
     written = console.file.getvalue()
     assert written.index("pretrain albert-base") < written.index("masked tokens")
     assert "ETA" in written
-    assert "lr 1.25e-04" not in written  # the line is for pipes and files
+    assert "lr 1.25e-4" not in written  # the line is for pipes and files
 
 
 def test_a_finished_run_is_told_in_words_and_units(capfd, monkeypatch, recipe_file, corpus_folder, tmp_path):

@@ -53,8 +53,8 @@ def test_a_grid_that_says_nothing_is_refused(texts, message):
     ("best", "named"),
     [
         ({"learning_rate": 1e-4, "dropout": 0.0}, []),
-        ({"learning_rate": 3e-4, "dropout": 0.0}, ["learning_rate, 0.0003, is the largest"]),
-        ({"learning_rate": 3e-5, "dropout": 0.1}, ["learning_rate, 3e-05, is the smallest", "dropout, 0.1"]),
+        ({"learning_rate": 3e-4, "dropout": 0.0}, ["learning_rate, 3e-4, is the largest"]),
+        ({"learning_rate": 3e-5, "dropout": 0.1}, ["learning_rate, 3e-5, is the smallest", "dropout, 0.1"]),
     ],
 )
 def test_a_best_point_on_the_edge_is_named_but_nothing_lies_below_no_dropout(best, named):
@@ -75,7 +75,7 @@ def test_words_have_no_edge():
 
 def test_the_next_search_goes_past_the_edge():
     grid = {"learning_rate": [3e-5, 1e-4, 3e-4], "epochs": [3, 5]}
-    assert beyond(grid, {"learning_rate": 3e-4, "epochs": 3}) == "--grid learning_rate=0.0003,0.0009 --grid epochs=1,3"
+    assert beyond(grid, {"learning_rate": 3e-4, "epochs": 3}) == "--grid learning_rate=3e-4,9e-4 --grid epochs=1,3"
 
 
 @pytest.mark.parametrize(

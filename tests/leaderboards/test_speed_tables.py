@@ -239,7 +239,7 @@ def test_a_model_that_failed_is_named_below_its_session(make_speed: MakeSpeed) -
 
 def test_intervals_and_conditions_stand_below(make_speed: MakeSpeed) -> None:
     section = speed_section([make_speed()])
-    assert "Intervals of 98.4%, order statistics over 7 repetitions:" in section
+    assert "Intervals of 98.4 %, order statistics over 7 repetitions:" in section
     assert "| bert-base | 396 – 412 |" in section
     for fact in (
         "some processor",

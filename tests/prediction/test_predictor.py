@@ -245,11 +245,18 @@ def test_texts_make_a_table_and_with_json_one_object(command, pair_folder):
     assert code == 0
     assert len(out.splitlines()) == 1 + 2 * 2
     assert "同义" in out
+    assert out.split()[:4] == ["text", "label", "description", "probability"]
     code, out, _ = command("--model", pair_folder, *texts, "--json")
     found = json.loads(out)
     assert [row["id"] for row in found["rows"]] == [0, 1]
     assert [len(row["top"]) for row in found["rows"]] == [2, 2]
     assert found["rows"][0]["probability"] == found["rows"][0]["top"][0]["probability"]
+
+
+def test_labels_that_describe_themselves_leave_out_the_column(command, tmp_path, vocabulary_file):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("差评", "好评"))
+    code, out, _ = command("--model", folder, "--text", "我", "--top", 1)
+    assert (code, out.split()[:3]) == (0, ["text", "label", "probability"])
 
 
 TABLE = "id,sentence1,sentence2,label\n7,我,他,1\n8,国,国,\n"

@@ -97,7 +97,7 @@ def test_the_schedule_is_said_and_recorded(
     assert isinstance(run.record, PretrainRecord)
     said = " ".join(capsys.readouterr().err.split())
     assert f"{run.record.effective['stage1']['steps']} steps (2 epochs)" in said
-    assert "masked tokens; learning rate 0.0002 after" in said
+    assert "masked tokens; learning rate 2e-4 after" in said
     assert run.record.effective["stage1"]["learning_rate"] == 2e-4
     assert run.record.completed_results.epochs == pytest.approx(2, abs=0.1)
     assert run.record.asked["epochs"] == 2

@@ -19,6 +19,7 @@ from clue_bench.leaderboards.runs import at_best, commit_text
 from clue_bench.leaderboards.scores import SCORE, SCORE_COLUMNS, SPLIT, error_of_mean, percent_text, percentage
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell
 from clue_bench.leaderboards.speed.tables import CONDITIONS, SpeedTable, conditions
+from clue_bench.numbers import typed
 from clue_bench.tables import MISSING
 
 Values = dict[str, Any]
@@ -320,4 +321,4 @@ def section(chinese: str, english: str, facts: Iterable[Sequence[str]]) -> Value
 def _text(value: Any) -> str:
     if value is None:
         return MISSING
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return typed(value) if isinstance(value, float) else str(value)

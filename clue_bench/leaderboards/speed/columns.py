@@ -12,19 +12,20 @@ from typing import Any
 from clue_bench.doors.records import RunRecord
 from clue_bench.doors.results import Latency, Memory, SpeedResults, TrainingSpeed
 from clue_bench.leaderboards.scores import half_up, relative_change, size_text, speed_change
+from clue_bench.numbers import percent
 from clue_bench.stats.timing import COVERAGE, NOISY, MedianInterval
 from clue_bench.tables import MISSING, Cell
 
 OVERLAP_MARK, NOISY_MARK, SCALED_MARK, OTHER_STEP_MARK, FEW_MARK = "≈", "‡", "§", "¶", "※"
 NOTES = {
     OVERLAP_MARK: "The interval overlaps that of the row it is compared with: the difference may be noise.",
-    NOISY_MARK: f"Noisy: the interval is wider than {NOISY:.0%} of the median.",
+    NOISY_MARK: f"Noisy: the interval is wider than {percent(NOISY, 0)} of the median.",
     SCALED_MARK: "The card's step was too long to be timed. Shown is the time of a micro-batch with the update plus "
     "that of each further micro-batch, from steps of one micro-batch and of as many rows as the conditions name.",
     OTHER_STEP_MARK: "No arrow: its step has another number of rows or tokens than that of the row it would be "
     "compared with.",
-    FEW_MARK: f"No arrow: too few repetitions for an interval of {COVERAGE:.0%}, here or in the row it would be "
-    "compared with.",
+    FEW_MARK: f"No arrow: too few repetitions for an interval of {percent(COVERAGE, 0)}, here or in the row it "
+    "would be compared with.",
 }
 
 Change = Callable[[Decimal, Decimal], str]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.doors.records import RunRecord, SpeedRecord
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, SpeedCell, shown
-from clue_bench.numbers import counted
+from clue_bench.numbers import counted, percent
 from clue_bench.tables import MISSING, Cell, Shown, Table, escape, make_table
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _coverage(table: SpeedTable) -> str:
     num = len(interval.values)
     if num == 1:
         return "No interval: one repetition"
-    return f"Intervals of {interval.coverage:.1%}, order statistics over {num} repetitions"
+    return f"Intervals of {percent(interval.coverage, 1)}, order statistics over {num} repetitions"
 
 
 def _how(table: SpeedTable) -> str:

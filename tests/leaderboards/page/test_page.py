@@ -107,7 +107,7 @@ def test_what_stands_behind_a_measured_number_is_all_there(records: list[RunReco
     assert len(runs) == 3
     for run in runs:
         assert run.run_id in told
-    expected = ("learning_rate", "0.0001", "1" * 64, "official", "10,000", "0123456789abcdef", "2.13.0+cpu", "EPYC <9>")
+    expected = ("learning_rate", "1e-4", "1" * 64, "official", "10,000", "0123456789abcdef", "2.13.0+cpu", "EPYC <9>")
     for text in (*expected, "26,624,000", "f" * 32, "sd over seeds", "± 0.01", "69.02%", "6,901 / 10,000"):
         assert text in told, text
 

@@ -90,7 +90,7 @@ def test_one_repetition_has_no_interval(make_row: MakeRow, board: Callable[..., 
     assert "No interval: one repetition." in files.texts["speed.md"]
     assert told(files)["训练速度"]["interval"] is None
     assert (
-        "Intervals of 50.0%, order statistics over 2 repetitions:"
+        "Intervals of 50.0 %, order statistics over 2 repetitions:"
         in board(make_row("a", repetitions=2)).texts["speed.md"]
     )
 
