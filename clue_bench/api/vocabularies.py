@@ -206,11 +206,21 @@ def vocabulary_path(given: Path | str) -> Path:
     """
     from clue_bench.doors.hub import HUB_ID
     from clue_bench.doors.records import CHECKPOINT
+    from clue_bench.vocab import VOCABULARY_FILES
 
     path = Path(given)
     is_model = (path / CHECKPOINT).is_dir() or (
         not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given))
     )
+    if (
+        path.is_dir()
+        and not is_model
+        and not any((path / name).is_file() for name in (*VOCABULARY_FILES, "tokenizer.json"))
+    ):
+        from clue_bench.doors.other_folders import of_a_library
+
+        if known := of_a_library(path):
+            raise ClueBenchError(*known)
     if not is_model or path.suffix in (".txt", ".model", ".json"):
         return path
     from clue_bench.doors.checkpoint import find_folder  # imports torch, which a file need not wait for

@@ -30,6 +30,7 @@ from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import BEGINNING, below, refuse_pointer
 from clue_bench.numbers import article, counted
+from clue_bench.tasks.formats import rows_of_object
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ PIECE_CHARACTERS = 2**20  # the longest piece of a document held at a time for a
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 BAD_SHARE = 0.02  # of the characters, from which on text that is no UTF-8 is another encoding rather than damaged
 _UTF_32 = (b"\xff\xfe\0\0", b"\0\0\xfe\xff")  # its byte order marks
+_TABLE = re.compile(rb'\{\s*(?:"[^"]*"\s*:\s*\{\s*"\d+"\s*:|"\d+"\s*:\s*\{|"columns"\s*:\s*\[|"schema"\s*:\s*\{)')
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")  # not str.splitlines, which splits at U+2028, U+0085, VT and FF, too
 
 
@@ -169,7 +171,8 @@ def _lines_and_ends(file: Path, tally: Tally, before: int, text_field: str) -> I
     name = file.name.lower().removesuffix(".gz").removesuffix(".xz")
     with opened(file) as found:
         is_json = name.endswith((".jsonl", ".json")) or ("." not in name and _begins_with_object(found.head))
-        if is_json and not name.endswith(".jsonl") and _begins(found.head, b"["):
+        is_lines = name.endswith(".jsonl")
+        if is_json and (_is_one_object(found.head) or (not is_lines and _begins(found.head, b"["))):
             for number, value in enumerate(_json_list(file, found.stream), 1):
                 yield from _lines_of(_json_text(value, f"{file}, text {number}", text_field), tally)
             return
@@ -189,6 +192,12 @@ def _begins_with_object(head: bytes) -> bool:
         return isinstance(json.loads(head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")[0]), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _is_one_object(head: bytes) -> bool:
+    """Return whether the file seems to be one object: over several lines, or a table as pandas' to_json() writes it."""
+    first, _, rest = head.removeprefix(BYTE_ORDER_MARK).lstrip().partition(b"\n")
+    return first.rstrip() == b"{" or (bool(_TABLE.match(first)) and not rest.strip())
 
 
 def _begins(head: bytes, start: bytes) -> bool:
@@ -212,11 +221,16 @@ def _decoded(line: str, where: str) -> Any:
 
 
 def _json_list(file: Path, stream: IO[bytes]) -> list[Any]:
+    """Return the texts, or rows with texts, of a file that is one JSON value."""
     try:
-        values: list[Any] = json.load(stream)
+        value: Any = json.load(stream)
     except (ValueError, RecursionError) as error:
         raise ClueBenchError(f"{file}: not JSON: {error}", "write one list, or one JSON value a line") from error
-    return values
+    if isinstance(value, list):
+        return value
+    if (rows := rows_of_object(value)) is not None:
+        return rows
+    return [value]
 
 
 def _json_text(value: Any, where: str, text_field: str) -> str:

@@ -36,12 +36,12 @@ from torch import Tensor
 from clue_bench import files
 from clue_bench.cards import builtin_folder
 from clue_bench.doors.hub import HUB_ID, hub_copy
-from clue_bench.doors.records import CHECKPOINT, is_running, read_record, record_paths
+from clue_bench.doors.other_folders import of_a_library, what_it_is
+from clue_bench.doors.records import CHECKPOINT, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
-from clue_bench.numbers import article, counted
 from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
-from clue_bench.weights import CONFIG, WEIGHTS, hf_config, names
+from clue_bench.weights import CONFIG, PICKLE, WEIGHTS, hf_config, names
 from clue_bench.weights.as_bert import as_bert
 from clue_bench.weights.read import StoredType, read_config, read_object, read_weights, weight_files
 
@@ -247,7 +247,7 @@ def find_folder(model: str | Path) -> Path:
     if (path / CHECKPOINT / CONFIG).is_file():
         return path / CHECKPOINT
     if (path / CONFIG).is_file():
-        _refuse_uer(path)
+        _refuse_others(path)
         return path
     records = record_paths(path)
     if len(records) == 1 and read_record(records[0]).model.is_floor:
@@ -259,7 +259,7 @@ def find_folder(model: str | Path) -> Path:
             f"{path}: no {CONFIG}, so a TensorFlow checkpoint", f"run clue-bench convert {path} DST --from tf"
         )
     if path.exists() or path.with_name(f"{path.name}.index").is_file():
-        raise ClueBenchError(*_no_folder(path))
+        raise ClueBenchError(*what_it_is(path))
     if str(model) in (shipped := shipped_models()):
         return shipped[str(model)]
     if not HUB_ID.fullmatch(str(model)):
@@ -270,54 +270,21 @@ def find_folder(model: str | Path) -> Path:
     folder = hub_copy(str(model))
     if not (folder / CONFIG).is_file():
         raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
+    _refuse_others(folder)
     return folder
 
 
-def _refuse_uer(folder: Path) -> None:
-    """Raise ClueBenchError if a config.json is UER-py's, which names the width of embeddings in its own way."""
+def _refuse_others(folder: Path) -> None:
+    """Raise ClueBenchError if the config.json is UER-py's, which names a width its own way, or no weights PyTorch's."""
+    has_weights = any(path for name in (WEIGHTS, PICKLE) for path in folder.glob(f"{name}*"))
+    if not has_weights and (known := of_a_library(folder)):
+        raise ClueBenchError(*known)
     values = read_config(folder / CONFIG)
     if "emb_size" in values and "model_type" not in values:
         raise ClueBenchError(
             f"{folder}: a folder of UER-py, whose {CONFIG} has no model_type",
             f"run clue-bench convert {folder} {folder}-hf --from uer, then give {folder}-hf",
         )
-
-
-def _no_folder(path: Path) -> tuple[str, str]:
-    """Return message and hint for a path that is no checkpoint folder: what it seems to be, and how to open it."""
-    pickles = [path] if path.suffix in (".bin", ".pt", ".pth") else sorted(path.glob("*.bin"))
-    if path.is_file() and (path.parent / CONFIG).is_file():
-        return f"{path}: a file of a checkpoint, expected its folder", f"give {path.parent}"
-    if pickles:
-        what = f"{path}: weights of PyTorch without a {CONFIG}, as UER-py writes them"
-        convert = f"clue-bench convert {pickles[0]} converted --from uer --config CONFIG.json --vocab vocab.txt"
-        return what, f"run {convert}, then give converted"
-    if path.suffix == ".pdparams" or any(path.glob("*.pdparams")):
-        return f"{path}: weights of PaddleNLP", f"run clue-bench convert {path} converted --from paddle"
-    if path.name.endswith((".ckpt", ".ckpt.index", ".ckpt.meta")) or ".ckpt.data-" in path.name:
-        checkpoint = path.with_name(path.name.partition(".ckpt")[0] + ".ckpt")
-        return f"{path}: a TensorFlow checkpoint", f"run clue-bench convert {checkpoint} converted --from tf"
-    if path.is_file():
-        return f"{path}: a file, expected a checkpoint folder", "give the folder that holds config.json and the weights"
-    records = record_paths(path)
-    if len(records) == 1 and read_record(records[0]).status != "completed":
-        if is_running(path, read_record(records[0])):
-            return f"{path}: a run that is going on, without a checkpoint", "wait for its end"
-        status = read_record(records[0]).status
-        return (
-            f"{path}: {article(status)} run, without a checkpoint",
-            "type the command of that run again: it continues",
-        )
-    if len(records) == 1 and getattr(read_record(records[0]).results, "weights_dropped", False):
-        again = f"run clue-bench finetune with this run's settings and --out {path}, to train the same ones again"
-        return f"{path}: the weights of this run were dropped", again
-    runs = [each.parent.parent for each in sorted(path.glob(f"*/{CHECKPOINT}/{CONFIG}"))]
-    if runs:
-        return (
-            f"{path}: {counted(len(runs), 'folder of a run', 'folders of runs')}, and no checkpoint of its own",
-            f"give one of them, e.g. {runs[0]}",
-        )
-    return f"{path}: no {CONFIG}, so no checkpoint folder", "give the --out of a pretraining run"
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

@@ -76,7 +76,8 @@ def parse_table(raw: bytes, *, name: str, where: str) -> Table:
         )
     text, notes = decode_text(raw, where)
     if suffix in JSON_LINES:
-        found = list(_json_list(text, where) if text.lstrip().startswith("[") else _json_lines(text, where))
+        found, noted = _json(text, where)
+        notes += noted
         columns = list(dict.fromkeys(key for _, row in found for key in row))
         return Table(columns, [row for _, row in found], [place for place, _ in found], False, notes, where)
     delimiter, noted = _delimiter(text, DELIMITERS[suffix], where)
@@ -114,6 +115,47 @@ def _is_mostly_utf8(raw: bytes) -> bool:
     text = raw.decode("utf-8", errors="replace")
     bad = text.count("�")
     return sum(character > "\x7f" for character in text) > 3 * bad
+
+
+def _json(text: str, where: str) -> tuple[list[tuple[str, Row]], tuple[str, ...]]:
+    """Return the rows of JSON with their places: of a list, of lines, of one object, or of one that holds columns."""
+    if text.lstrip().startswith("["):
+        return list(_json_list(text, where)), ()
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return list(_json_lines(text, where)), ()
+    if (rows := rows_of_object(value)) is None:
+        return [("line 1", _object(value, f"{where}, line 1"))], ()
+    note = f"{where}: one object as pandas' to_json() writes it, read as {counted(len(rows), 'row')}"
+    return [(f"row {number}", row) for number, row in enumerate(rows)], (note,)
+
+
+def rows_of_object(value: Any) -> list[Row] | None:
+    """Return the rows of a whole table in one JSON object, None of any other value.
+
+    This is what pandas' to_json() writes: columns {"text": {"0": …}}, orient="index" {"0": {"text": …}},
+    orient="split" or "table". Numbers tell rows from columns; where both or neither are numbers, nothing is guessed.
+    """
+    if not isinstance(value, dict) or not value:
+        return None
+    if value.keys() == {"schema", "data"} and isinstance(value["data"], list):
+        return value["data"] if all(isinstance(each, dict) for each in value["data"]) else None
+    if value.keys() == {"columns", "index", "data"}:
+        columns, lines = value["columns"], value["data"]
+        is_split = (
+            isinstance(columns, list) and isinstance(lines, list) and all(isinstance(each, str) for each in columns)
+        )
+        if is_split and all(isinstance(cells, list) and len(cells) == len(columns) for cells in lines):
+            return [dict(zip(columns, cells, strict=True)) for cells in lines]
+        return None
+    inner = list(value.values())
+    if not all(isinstance(each, dict) and each.keys() == inner[0].keys() for each in inner) or not inner[0]:
+        return None
+    outer_counts, inner_counts = (all(key.isdecimal() for key in keys) for keys in (value, inner[0]))
+    if inner_counts and not outer_counts:
+        return [{column: cells[row] for column, cells in value.items()} for row in inner[0]]
+    return inner if outer_counts and not inner_counts else None
 
 
 def _json_lines(text: str, where: str) -> Iterator[tuple[str, Row]]:

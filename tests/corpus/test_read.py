@@ -372,10 +372,20 @@ def test_only_line_ends_end_lines_in_json_as_in_text(tmp_path: Path, separator: 
         ("a.json", '{"text": "一"}\n{"text": "二"}\n'),
         ("a.json.gz", '{"text": "一"}\n{"text": "二"}\n'),
         ("wiki_00", '{"text": "一"}\n{"text": "二"}\n'),
+        ("a.json", '{"text": {"0": "一", "1": "二"}, "id": {"0": 1, "1": 2}}'),
+        ("a.json", '{\n "text": {\n  "0": "一",\n  "1": "二"\n }\n}\n'),
+        ("a.jsonl", '{"0": {"text": "一"}, "1": {"text": "二"}}\n'),
+        ("a.json.gz", '{"columns": ["id", "text"], "index": [0, 1], "data": [[1, "一"], [2, "二"]]}'),
+        ("a.jsonl", '{"scores": {"1": 2}, "text": "一"}\n{"scores": {"1": 2}, "text": "二"}\n'),
     ],
 )
 def test_json_comes_as_lines_or_as_a_list_of_strings_or_objects(tmp_path: Path, name: str, data: str) -> None:
     assert documents(written(tmp_path / name, data.encode())) == [["一"], ["二"]]
+
+
+@pytest.mark.parametrize("data", ['{"n": {"1": 2}, "text": "一"}', '{\n "text": "一",\n "n": [1]\n}'])
+def test_one_object_of_json_is_one_document(tmp_path: Path, data: str) -> None:
+    assert documents(written(tmp_path / "a.json", data.encode())) == [["一"]]
 
 
 @pytest.mark.parametrize("suffix", [".parquet", ".arrow"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from clue_bench.api.vocabularies import vocabulary_path
 from clue_bench.doors.checkpoint import find_folder, model_name, read_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
@@ -167,6 +168,57 @@ def test_what_is_no_checkpoint_folder_leads_to_one(tmp_path: Path, names: list[s
     with pytest.raises(ClueBenchError) as caught:
         find_folder(tmp_path / given)
     assert hint.format(tmp_path) in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("files", "what", "hint"),
+    [
+        (
+            {"checkpoint-1000/config.json": "{}", "checkpoint-500/config.json": "{}", "training_args.bin": ""},
+            "a Trainer's output, 2 folders",
+            "give the newest: {}/checkpoint-1000",
+        ),
+        ({"checkpoint-5/adapter_config.json": "{}"}, "a Trainer's output, 1 folder of a step", "{}/checkpoint-5"),
+        (
+            {"modules.json": "[]", "0_Transformer/config.json": "{}", "1_Pooling/config.json": "{}"},
+            "a model of sentence-transformers",
+            "give {}/0_Transformer",
+        ),
+        ({"modules.json": "[]", "1_Pooling/config.json": "{}"}, "without a transformer", "give a model that has"),
+        (
+            {"adapter_config.json": '{"base_model_name_or_path": "bert-base-chinese"}', "adapter_model.bin": ""},
+            "an adapter of PEFT (LoRA or the like) for bert-base-chinese",
+            "from_pretrained('bert-base-chinese'), '{0}').merge_and_unload().save_pretrained('{0}-merged')",
+        ),
+        ({"adapter_config.json": '{"base_model_name_or_path": "a\'b"}'}, "for BASE", "'{}'"),
+        ({"tf_model.h5": ""}, "weights of TensorFlow", "copy config.json beside it; fetch the model's pytorch_model"),
+        (
+            {"tf_model.h5": "", "config.json": '{"architectures": ["TFBertForMaskedLM"]}'},
+            "weights of TensorFlow",
+            "import BertForMaskedLM as M; M.from_pretrained('{0}', from_tf=True).save_pretrained('{0}')",
+        ),
+        ({"flax_model.msgpack": "", "config.json": "{}"}, "weights of JAX", "import AutoModel as M; M.from_pretrained"),
+    ],
+)
+def test_what_another_library_left_is_named_and_leads_to_a_checkpoint(
+    tmp_path: Path, files: dict[str, str], what: str, hint: str
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    for reader in (find_folder, vocabulary_path):
+        if reader is vocabulary_path and (tmp_path / "config.json").exists():
+            continue  # it is no matter of the vocabulary then
+        with pytest.raises(ClueBenchError) as caught:
+            reader(tmp_path)
+        assert what in caught.value.message
+        assert hint.format(tmp_path) in caught.value.hint
+
+
+def test_weights_of_two_frameworks_are_read_as_pytorchs(tmp_path: Path) -> None:
+    for name in ("config.json", "model.safetensors", "tf_model.h5"):
+        (tmp_path / name).write_text("{}")
+    assert find_folder(tmp_path) == tmp_path
 
 
 def test_a_folder_of_uer_leads_to_its_conversion(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import codecs
 import datetime
+import json
 import zipfile
 
 import pandas as pd
@@ -72,6 +73,22 @@ def test_of_a_workbook_the_first_sheet_is_read_and_named(tmp_path):
     table = read((tmp_path / "a.xlsx").read_bytes(), "a.xlsx")
     assert table.rows == ROWS
     assert table.notes == ("a.xlsx: read sheet '评论', the first of 2",)
+
+
+@pytest.mark.parametrize("orient", ["columns", "index", "split", "table", "records"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_every_table_that_pandas_writes_as_one_value_is_read_and_said(orient, indent):
+    frame = pd.DataFrame({"text": ["甲", None, "丙"], "label": ["a", "b", "c"]}).iloc[[0, 1, 2]]
+    table = read(frame.to_json(orient=orient, indent=indent).encode(), "a.json")
+    assert [(row["text"], row["label"]) for row in table.rows] == [("甲", "a"), (None, "b"), ("丙", "c")]
+    assert orient == "records" or "read as 3 rows" in table.notes[0]
+
+
+def test_one_object_is_a_row_however_many_lines_it_takes_and_no_table_is_guessed():
+    for text in ('{"text": "甲", "n": {"1": 2}}', '{\n "text": "甲",\n "n": {"1": 2}\n}\n'):
+        assert read(text.encode(), "a.json").rows == [{"text": "甲", "n": {"1": 2}}]
+    for value in ({"1": {"2": "甲"}}, {"text": {"a": "甲"}}, {"text": {"0": "甲"}, "label": {"1": "b"}}, {"a": {}}):
+        assert read(json.dumps(value).encode(), "a.jsonl").rows == [value]
 
 
 def test_a_list_of_objects_and_another_delimiter_are_read():

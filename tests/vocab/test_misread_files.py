@@ -107,6 +107,11 @@ def test_ids_behind_the_tokens_are_left_out_as_ernies_authors_write_them(tmp_pat
     assert ".model" in caught.value.hint
 
 
+def test_one_token_on_two_lines_is_said_in_the_singular(tmp_path: Path) -> None:
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL_TOKENS, *"一丁一"]) + "\n", encoding="utf-8")
+    assert "1 token stands on two lines (一)" in read_vocabulary(tmp_path / "vocab.txt").notes[0]
+
+
 @pytest.mark.parametrize("name", ["tokenizer.json", "vocab.json", "model.safetensors"])
 def test_another_file_of_a_model_leads_to_its_folder(name: str, tmp_path: Path) -> None:
     file = tmp_path / name
