@@ -22,6 +22,7 @@ from rich.text import Text
 from clue_bench.errors import AGAIN, Interrupted
 from clue_bench.language import translated
 from clue_bench.layout import wrap
+from clue_bench.training.stopping import NOTICE, WORDS
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
 SECONDS_BETWEEN_UPDATES = 0.1  # of a notebook's bar
@@ -89,6 +90,7 @@ class Progress:
                 yield NotebookBar(what, total, start)
             elif can_redraw():
                 with rich:
+                    NOTICE.is_drawn = True
                     yield TerminalBar(what, total, start, rich)
             else:
                 yield LineBar(what, total, start, count=count)
@@ -96,6 +98,8 @@ class Progress:
             if isinstance(interruption, Interrupted):
                 raise
             raise Interrupted(f"{what}: interrupted", on_interrupt) from interruption
+        finally:
+            NOTICE.is_drawn = False
 
 
 class Bar:
@@ -150,6 +154,8 @@ class _Display(RichProgress):
             yield Text(translated(self.below), "dim")
         elif self.below is not None:
             yield self.below
+        if NOTICE.is_due:
+            yield Text(translated(WORDS))
 
 
 class TerminalBar(Bar):

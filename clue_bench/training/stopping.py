@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 SECONDS_OF_ONE_REQUEST = 1.0  # shells and torchrun pass on a signal that the process has had already
-WORDS = b"\nstopping after this step, and saving; Ctrl-C again stops at once and loses what is not saved\n"
+WORDS = "stopping after this step, and saving; Ctrl-C again stops at once and loses what is not saved"
 
 
 @dataclass
@@ -22,6 +22,17 @@ class StopRequest:
     """Whether a stop was asked for."""
 
     is_made: bool = False
+
+
+@dataclass
+class Notice:
+    """Whether `WORDS` are to be said, and whether a live display says them: it would draw over what is written."""
+
+    is_due: bool = False
+    is_drawn: bool = False
+
+
+NOTICE = Notice()
 
 
 @contextmanager
@@ -39,7 +50,9 @@ def stop_requests() -> Iterator[StopRequest]:
         if not request.is_made:
             request.is_made, first = True, now
             if number == signal.SIGINT:
-                os.write(2, WORDS)  # print could be interrupted in the middle of itself
+                NOTICE.is_due = True
+                if not NOTICE.is_drawn:
+                    os.write(2, f"\n{WORDS}\n".encode())  # print could be interrupted in the middle of itself
         elif now - first > SECONDS_OF_ONE_REQUEST and int(os.environ.get("WORLD_SIZE", "1")) == 1:
             raise KeyboardInterrupt
 
@@ -51,5 +64,6 @@ def stop_requests() -> Iterator[StopRequest]:
     try:
         yield request
     finally:
+        NOTICE.is_due = False
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -22,6 +22,7 @@ from clue_bench.numbers import scaled
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.train import Pretraining
+from clue_bench.training.stopping import stop_requests
 
 REPORT = TrainingReport(
     step=6500,
@@ -279,3 +280,14 @@ def test_a_terminal_reads_at_once_what_is_being_loaded_and_that_it_was_interrupt
     assert b"interrupted" in shown
     assert b"hint: type the same command again" in shown
     assert process.returncode == 130
+
+
+def test_what_ctrl_c_does_stays_whole_below_the_bar_of_a_narrow_terminal(monkeypatch, capfd):
+    console = Console(file=Screen(), force_terminal=True, width=40, height=30)
+    monkeypatch.setattr(progress, "stderr", console)
+    with progress.Progress(True).bar("pretrain", 10) as bar, stop_requests() as request:
+        os.kill(os.getpid(), signal.SIGINT)
+        bar._rich.refresh()
+        assert request.is_made
+    assert "what is not saved" in " ".join(console.file.getvalue().split())
+    assert "stopping" not in capfd.readouterr().err
