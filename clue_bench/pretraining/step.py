@@ -113,6 +113,11 @@ class Means(NamedTuple):
     bag: Mean | None = None
     tokens: int = 0
 
+    def loss(self, *, bag_weight: float) -> float:
+        """Return the sum of the heads' losses, that of bags by its weight."""
+        bag = bag_weight * self.bag.loss if self.bag else 0.0
+        return sum(head.loss for head in (self.lm, self.sop, self.pair) if head) + bag
+
 
 class Sums(NamedTuple):
     """Sums over a batch, on the device.

@@ -31,7 +31,7 @@ from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
 from clue_bench.pretraining.state import State, build_model, extend_positions, load_state, save_state
-from clue_bench.pretraining.step import Mean, Means, Processes, StepSums, Sums, evaluate, train_step
+from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool, RowDropout
@@ -222,9 +222,9 @@ class Pretraining:
             yield self._report(float(step.gradient_norm), started) if is_due else None
 
     def loss_so_far(self) -> float | None:
-        """Return the mean of all losses since the last report, of this process's rows. Waits for the device."""
-        found = [mean.loss for mean in self.since.sums.means() if isinstance(mean, Mean)]
-        return sum(found) if found else None
+        """Return the mean loss since the last report, of this process's rows. Waits for the device."""
+        means = self.since.sums.means()
+        return means.loss(bag_weight=self.recipe.bag_weight) if any(means[:4]) else None
 
     def leave(self) -> None:
         """Leave the other processes, after dropping the model's wrapper, whose threads use what is shut down."""
@@ -394,8 +394,7 @@ class Pretraining:
         return TrainingReport(
             step=self.step,
             stage=self.feeds.number,
-            loss=sum(mean.loss for mean in (means.lm, means.sop, means.pair) if mean)
-            + (self.recipe.bag_weight * means.bag.loss if means.bag else 0.0),
+            loss=means.loss(bag_weight=self.recipe.bag_weight),
             lm_loss=means.lm.loss,
             lm_accuracy=means.lm.accuracy,
             sop_loss=means.sop and means.sop.loss,

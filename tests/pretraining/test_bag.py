@@ -99,3 +99,11 @@ def test_a_run_reports_the_bags_loss_and_its_held_out_loss_is_of_masked_tokens_a
     assert bags.loss == pytest.approx(bags.lm_loss + WEIGHT * bags.bag_loss)
     # Nothing is learnt at such a rate, so that both runs evaluate the same weights.
     assert bags.held_out_loss == pytest.approx(plain.held_out_loss, abs=1e-5)
+
+
+def test_the_loss_between_two_reports_weighs_the_bags_as_the_reports_do(recipe_file, corpus_folder, tmp_path):
+    recipe = load_recipe(str(recipe_file), {"bag_weight": WEIGHT, "log_every": 2})
+    pretraining = Pretraining(recipe, Corpus.open(corpus_folder), tmp_path)
+    assert next(pretraining.moments()) is None
+    means = pretraining.since.sums.means()
+    assert pretraining.loss_so_far() == pytest.approx(means.lm.loss + WEIGHT * means.bag.loss)
