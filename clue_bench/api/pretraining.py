@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.table import Table
 from rich.text import Text
@@ -89,8 +89,8 @@ def pretrain(
 
     from clue_bench.doors.checkpoint import read_checkpoint
     from clue_bench.pretraining.continuation import continued_recipe, named_after
-    from clue_bench.pretraining.run import METRICS, completed_record, run_id, run_steps
-    from clue_bench.pretraining.trackers import pick_tracker, tracked
+    from clue_bench.pretraining.run import completed_record
+    from clue_bench.pretraining.trackers import pick_tracker
     from clue_bench.pretraining.train import Pretraining
 
     picked = pick_tracker(tracker)
@@ -127,15 +127,30 @@ def pretrain(
         "pairs": labelled and labelled.folder.name,
     }
     typed |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
-    this_run = run_id(pretraining)
-    moments = run_steps(pretraining, asked=typed, check=partial(_check_tokenizer, corpus=opened, show=show))
+    return _done(pretraining, typed, tracker=picked, corpus=opened, show=show)
+
+
+def _done(
+    pretraining: "Pretraining",
+    asked: dict[str, Any],
+    *,
+    tracker: Literal["none", "tensorboard", "trackio"],
+    corpus: "Corpus",
+    show: Progress,
+) -> Run:
+    """Do the steps that are missing, with a bar, and return the run."""
+    from clue_bench.pretraining.run import METRICS, run_id, run_steps
+    from clue_bench.pretraining.trackers import tracked
+
+    recipe, out, this_run = pretraining.recipe, pretraining.out, run_id(pretraining)
+    moments = run_steps(pretraining, asked=asked, check=partial(_check_tokenizer, corpus=corpus, show=show))
     next(moments)  # it has loaded the state of an interrupted run
     if pretraining.step:
-        show.note(f"continues at step {pretraining.step:,} of {loaded.total_steps:,}")
+        show.note(f"continues at step {pretraining.step:,} of {recipe.total_steps:,}")
     if pretraining.processes.is_first:
-        moments = tracked(moments, picked, out=out, metrics=out / METRICS, name=this_run, config=loaded.model_dump())
-    with show.bar(f"pretrain {loaded.name}", total_tokens(loaded), start=pretraining.tokens_seen) as bar:
-        watched = Watched(bar, loaded)
+        moments = tracked(moments, tracker, out=out, metrics=out / METRICS, name=this_run, config=recipe.model_dump())
+    with show.bar(f"pretrain {recipe.name}", total_tokens(recipe), start=pretraining.tokens_seen) as bar:
+        watched = Watched(bar, recipe)
         for report in moments:
             if show.is_shown:
                 watched.follow(pretraining, report)
