@@ -14,7 +14,7 @@ from hypothesis import settings
 
 # Every property with a few examples, the same each time; `make test-slow` tries many, and others each time.
 settings.register_profile("few", max_examples=25, deadline=None, derandomize=True)
-settings.register_profile("many", max_examples=300, deadline=None)
+settings.register_profile("many", max_examples=100, deadline=None)
 settings.load_profile("few")
 
 ROOT = Path(__file__).parent.parent

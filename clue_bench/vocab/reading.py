@@ -88,7 +88,10 @@ def _sentencepiece_refusal(folder: Path) -> str:
 def _read_wordpiece(file: Path) -> Vocabulary:
     refuse_impostor(file)
     if file.suffix in _OF_A_MODEL:
-        raise ClueBenchError(f"{file}: no list of tokens, but a part of a model", f"give its folder, {file.parent}")
+        raise ClueBenchError(
+            f"{file}: no list of tokens, but a part of a model",
+            f"give its folder, {file.parent}, or name a sentencepiece model so that it ends in .model",
+        )
     raw = file.read_bytes()
     try:
         text = raw.decode().removeprefix("\ufeff")

@@ -57,7 +57,7 @@ def test_a_loaded_run_predicts(runs):
     assert len(predictions) == 2
     assert set(predictions.labels) <= {"yes", "no"}
     assert list(predictions.to_dataframe().columns) == ["text", "id", "label", "description", "probability", "top"]
-    assert str(predictions).splitlines()[0].split() == ["text", "label", "description", "probability"]
+    assert str(predictions).splitlines()[0].split() == ["text", "label", "probability"]  # own labels have no other name
     assert model.predict("我们", progress=False)[0].label in {"yes", "no"}
     assert "Model(finetune-mine" in repr(model)
     for wrong in (None, [None], [1], pd.DataFrame({"text": ["我们"]}), [{"text": "我们"}]):

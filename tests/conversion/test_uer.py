@@ -94,6 +94,7 @@ def test_uers_own_checkpoint_gives_uers_own_logits(real_data, tmp_path):
     assert np.abs(logits - expected["logits"])[real].max() < 1e-5
 
 
+@pytest.mark.slow
 def test_a_word_model_keeps_its_sentencepiece_vocabulary(real_data, uer, tmp_path):
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 

@@ -63,6 +63,7 @@ def test_running_text_has_no_labels(corpus_folder):
     assert Corpus.open(corpus_folder).labels is None
 
 
+@pytest.mark.slow
 def test_no_row_of_afqmc_is_in_its_dev_or_test_set(real_data, tmp_path):
     from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task

@@ -474,7 +474,7 @@ def test_null_is_an_empty_text_and_other_values_are_named(tmp_path: Path) -> Non
     assert documents(file, tally=tally) == [["one"]]
     assert tally.empty_texts == 2
     written(file, b'{"text": ["one", "two"]}\n')
-    with pytest.raises(ClueBenchError, match="a list under the key 'text'"):
+    with pytest.raises(ClueBenchError, match="a list under"):
         documents(file)
 
 

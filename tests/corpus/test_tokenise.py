@@ -108,6 +108,7 @@ def test_any_documents_have_the_arrays_of_the_plain_loop(
         check(documents, VOCABULARY, encoder, words)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [None, "rjieba"])
 @pytest.mark.parametrize("name", ["google_zh_vocab_21128.txt", "clue_vocab_8021.txt", "cluecorpussmall_spm.model"])
 def test_real_text_has_the_arrays_of_the_plain_loop(real_data: Path, name: str, words: Segmenter | None) -> None:

@@ -46,7 +46,7 @@ def test_something_wrong_is_exit_code_1_with_the_report_on_stdout(capfd, monkeyp
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("clue/no-such-model", "no folder here, and the Hugging Face hub did not give it"),
+        ("clue/no-such-model", "no folder here, and the Hugging Face hub is switched off by HF_HUB_OFFLINE"),
         ("./no-such-folder", "no such folder, expected a checkpoint folder"),
     ],
 )

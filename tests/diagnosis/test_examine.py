@@ -166,6 +166,7 @@ def test_the_published_vocabularies_are_recognised(bert, real_data):
     assert "Google's Chinese vocabulary of 21,128 tokens" in examine(str(bert)).description
 
 
+@pytest.mark.slow
 def test_a_sentencepiece_vocabulary_wants_albert_tokenizer(bert, real_data):
     for name in ("vocab.txt", "tokenizer.json"):
         (bert / name).unlink()

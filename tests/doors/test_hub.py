@@ -46,7 +46,11 @@ def test_an_address_that_is_no_url_is_refused_with_one_that_is(given, monkeypatc
             *("ALL_PROXY", "socks://127.0.0.1:9", "export ALL_PROXY=http://HOST:PORT or socks5://"),
             marks=pytest.mark.slow,
         ),
-        ("HF_HUB_DOWNLOAD_TIMEOUT", "abc", "type unset HF_HUB_DOWNLOAD_TIMEOUT, or export it with a whole number"),
+        pytest.param(
+            *("HF_HUB_DOWNLOAD_TIMEOUT", "abc"),
+            "type unset HF_HUB_DOWNLOAD_TIMEOUT, or export it with a whole number",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_what_the_environment_says_wrong_is_an_error_in_words_and_no_bug(name, value, hint, tmp_path):

@@ -30,7 +30,10 @@ def one_thread():
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("name", CASES)
+FEWER = ("plain", "patience")  # their code is part of the others'
+
+
+@pytest.mark.parametrize("name", [pytest.param(c, marks=[pytest.mark.slow] * (c in FEWER)) for c in CASES])
 def test_interrupted_after_any_update_and_continued_a_run_is_the_same_bit_for_bit(tiny_run, tmp_path, name, one_thread):
     whole = tiny_run(**CASES[name])
     losses = [report.loss for report in whole.reports()]

@@ -217,7 +217,9 @@ def small_model(family, folder, vocabulary_file):
     return folder
 
 
-@pytest.mark.parametrize("family", ["albert", "roformer", "gpt2", "electra"])
+@pytest.mark.parametrize(
+    "family", ["albert", "gpt2", *(pytest.param(name, marks=pytest.mark.slow) for name in ("roformer", "electra"))]
+)
 def test_every_family_learns_repeats_itself_and_predicts_as_transformers(data, family, tmp_path, vocabulary_file):
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 

@@ -93,6 +93,7 @@ def without(planner, broken):
     return plan
 
 
+@pytest.mark.slow
 def test_every_point_runs_with_the_first_seed_and_only_the_best_with_the_others(planner, tmp_path):
     candidates = [{"learning_rate": 1e-9}, {"steps": 80, "epochs": 8, "learning_rate": 1e-2}, {"learning_rate": 1e-8}]
     swept, _ = do(planner, candidates, [1, 2, 3], tmp_path)

@@ -297,6 +297,7 @@ def test_test_data_of_another_size_than_the_official_is_refused(known, tmp_path)
         check_submission(write_zip(tmp_path / "submit.zip", [(WSC, GOOD)]), known=known, data=tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["afqmc", "tnews", "iflytek", "cmnli", "csl", "ocnli"])
 def test_official_test_files_ids_make_a_right_submission(known, real_data, tmp_path, task):
     from clue_bench.tasks.rows import read_split

@@ -126,6 +126,7 @@ def test_nothing_is_drawn_without_reports(tmp_path):
     assert not (tmp_path / "loss.svg").exists()
 
 
+@pytest.mark.slow
 def test_trackers_are_loaded_only_when_they_are_used():
     code = (
         "import sys, clue_bench.pretraining.run, clue_bench.pretraining.trackers\n"

@@ -46,6 +46,7 @@ def test_a_processes_rows_do_not_depend_on_how_many_there_are(recipe_file, corpu
         assert mine.labels_BC.tolist() == whole.labels_BC[part].tolist()
 
 
+@pytest.mark.slow
 def test_labels_are_learnt_recorded_and_leave_no_head_behind(recipe_file, corpus_folder, tmp_path, pairs):
     pretraining = start(
         recipe_file, corpus_folder, tmp_path, pairs, steps=120, global_batch=32, micro_batch=32, learning_rate=5e-3

@@ -33,7 +33,7 @@ OBJECTIVES = {
 TIMES = ("tokens_per_second", "model_flops_per_second", "mfu", "hardware_flops_per_second", "hfu", "seconds")
 
 
-MANY = ("mlm, albert", "mlm, texts", "wwm")  # share their code with the others
+MANY = ("mlm", "mlm, albert", "mlm, texts", "mlm, sentences", "wwm")  # share their code with the others
 
 
 @pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow) if name in MANY else name for name in OBJECTIVES])
@@ -185,6 +185,7 @@ def test_kill_9_in_stage_2_and_the_same_run_again(two_stage_file, corpus_folder,
     assert weights(killed) == weights(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [

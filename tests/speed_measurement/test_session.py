@@ -43,6 +43,7 @@ def records_of(folder: Path) -> list[SpeedRecord]:
     return sorted(read_records(folder), key=lambda record: results_of(record).position)
 
 
+@pytest.mark.slow
 def test_every_model_gets_a_record_of_one_session(session: tuple[Result, Path]) -> None:
     result, out = session
     assert result.exit_code == 0, result.output
@@ -62,6 +63,7 @@ def test_every_model_gets_a_record_of_one_session(session: tuple[Result, Path]) 
         assert record.effective["recipe"]["stage1"]["global_batch"] == 8
 
 
+@pytest.mark.slow
 def test_every_measurement_is_there_with_its_repetitions(session: tuple[Result, Path]) -> None:
     for record in read_records(session[1]):
         results = results_of(record)
@@ -87,6 +89,7 @@ def test_every_measurement_is_there_with_its_repetitions(session: tuple[Result, 
             assert part.memory.resident_mib > 50
 
 
+@pytest.mark.slow
 def test_a_recipe_gets_a_vocabulary_and_a_checkpoint_keeps_its_own(
     session: tuple[Result, Path], checkpoint_folder: Path
 ) -> None:
@@ -98,6 +101,7 @@ def test_a_recipe_gets_a_vocabulary_and_a_checkpoint_keeps_its_own(
     assert results_of(checkpoint).weights_mib == pytest.approx(weights)
 
 
+@pytest.mark.slow
 def test_stdout_is_one_json_object_with_the_table(session: tuple[Result, Path]) -> None:
     (table,) = json.loads(session[0].stdout)["tables"]
     assert [row["model"] for row in table["rows"]] == ["test", "test-2"]
@@ -105,12 +109,14 @@ def test_stdout_is_one_json_object_with_the_table(session: tuple[Result, Path]) 
     assert session[0].stderr.count("record: ") == 2
 
 
+@pytest.mark.slow
 def test_records_of_speed_are_listed(session: tuple[Result, Path]) -> None:
     listed = CliRunner().invoke(app, ["runs", "list", "--records", str(session[1])])
     assert listed.exit_code == 0, listed.output
     assert listed.stdout.count("rows/s") == 2
 
 
+@pytest.mark.slow
 def test_a_table_and_a_sentence_say_how_much_faster_a_model_is(session: tuple[Result, Path]) -> None:
     from clue_bench.leaderboards.speed.summary import speed_summary
     from clue_bench.leaderboards.speed.tables import speed_tables
@@ -179,6 +185,7 @@ def test_a_job_that_fails_says_what_and_how(corpus_folder: Path, checkpoint_fold
     assert caught.value.hint
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_an_error_that_names_it() -> None:
     with (
         Worker({"measurement": "training"}, "tiny") as worker,

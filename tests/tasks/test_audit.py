@@ -309,6 +309,7 @@ def share(audit: TaskAudit, first: str, second: str) -> tuple[Shared, Shared]:
     return pair.exact, pair.but_for_spaces
 
 
+@pytest.mark.slow
 def test_real_afqmc(real):
     audit = real("afqmc")
     assert audit.revision == "official"
@@ -320,6 +321,7 @@ def test_real_afqmc(real):
     assert [line.split(" is right")[0] for line in findings(audit)] == ["always answering '0'"]
 
 
+@pytest.mark.slow
 def test_real_tnews(real):
     audit = real("tnews")
     dev, test = audit.splits["dev"], audit.splits["test"]
@@ -345,6 +347,7 @@ def test_real_iflytek(real):
     assert share(audit, "train", "test")[0].first_rows == 175
 
 
+@pytest.mark.slow
 def test_real_cmnli(real):
     dev = real("cmnli").splits["dev"]
     assert dev.labels == {"contradiction": 4_038, "entailment": 4_277, "neutral": 3_926}
@@ -357,6 +360,7 @@ def test_real_csl_and_ocnli(real, name, train, dev, dropped):
     assert (splits["train"].rows, splits["dev"].rows, splits["dev"].file.dropped_rows) == (train, dev, dropped)
 
 
+@pytest.mark.slow
 def test_128_tokens_cut_most_of_the_real_iflytek(real_data):
     vocabulary = read_vocabulary(real_data / "vocab" / "google_zh_vocab_21128.txt")
     audit = audit_task(load_task("iflytek"), real_data / "clue", vocabulary=vocabulary)

@@ -130,6 +130,7 @@ def test_no_other_card_drops_rows():
     assert [name for name in CARDS if load_task(name).dropped_labels] == ["cmnli", "ocnli"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_the_real_files_of_every_card_are_read(real_data, name):
     task = load_task(name)
@@ -146,6 +147,7 @@ def test_the_real_files_of_every_card_are_read(real_data, name):
         assert classes == (set(range(len(task.labels))) if split in LABELLED_SPLITS else {UNLABELLED})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CARDS)
 def test_ids_of_real_test_sets_are_unlike_each_other(real_data, name):
     rows = read_rows(load_task(name), real_data / "clue")

@@ -21,7 +21,7 @@ from clue_bench.weights.read import open_files
 from .conftest import MAKE, PAGE, POINTER, damage
 
 CASES = 3_000
-FEW = 150
+FEW = 75
 
 
 def finetune(folder: Path) -> None:
