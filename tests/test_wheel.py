@@ -31,6 +31,7 @@ def test_the_wheel_holds_cards_published_scores_and_the_type_marker(wheel):
     assert "clue_bench/py.typed" in names
 
 
+@pytest.mark.slow
 def test_the_installed_command_works_away_from_the_checkout(wheel, tmp_path):
     environment = tmp_path / "environment"
     venv.create(environment, with_pip=False)

@@ -34,23 +34,14 @@ def test_an_address_that_is_no_url_is_refused_with_one_that_is(given, monkeypatc
     assert "export HF_ENDPOINT=https://hf" in caught.value.hint
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value", "hint"),
     [
         ("HF_ENDPOINT", "hf-mirror.com", "export HF_ENDPOINT=https://hf-mirror.com"),
-        pytest.param(  # a process each, of several seconds
-            *("ALL_PROXY", "socks5://127.0.0.1:9", "is the proxy right, ALL_PROXY=socks5://127.0.0.1:9?"),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            *("ALL_PROXY", "socks://127.0.0.1:9", "export ALL_PROXY=http://HOST:PORT or socks5://"),
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            *("HF_HUB_DOWNLOAD_TIMEOUT", "abc"),
-            "type unset HF_HUB_DOWNLOAD_TIMEOUT, or export it with a whole number",
-            marks=pytest.mark.slow,
-        ),
+        ("ALL_PROXY", "socks5://127.0.0.1:9", "is the proxy right, ALL_PROXY=socks5://127.0.0.1:9?"),
+        ("ALL_PROXY", "socks://127.0.0.1:9", "export ALL_PROXY=http://HOST:PORT or socks5://"),
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "abc", "type unset HF_HUB_DOWNLOAD_TIMEOUT, or export it with a whole number"),
     ],
 )
 def test_what_the_environment_says_wrong_is_an_error_in_words_and_no_bug(name, value, hint, tmp_path):

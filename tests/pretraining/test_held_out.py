@@ -64,6 +64,7 @@ def test_every_look_is_at_the_same_rows_with_the_same_masks(begin, overrides):
     assert (looks[0].targets_BK >= 0).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides", [pytest.param(KINDS[kind], id=kind, marks=[pytest.mark.slow] * (kind != "texts")) for kind in KINDS]
 )

@@ -73,7 +73,9 @@ def made_rows() -> Callable[..., tuple[Vocabulary, np.ndarray, np.ndarray]]:
     return make
 
 
-@pytest.fixture(scope="module", params=["made", pytest.param("wordpiece", marks=pytest.mark.slow), "rjieba"])
+@pytest.fixture(
+    scope="module", params=["made", *(pytest.param(name, marks=pytest.mark.slow) for name in ("wordpiece", "rjieba"))]
+)
 def masked(request, made_rows) -> tuple[Vocabulary, Chosen]:
     """A million tokens, masked: made words, and on real text WordPiece's and a segmenter's."""
     if request.param == "made":

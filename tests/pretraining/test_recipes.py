@@ -17,7 +17,8 @@ CARDS = sorted(path.stem for path in builtin_folder("pretrain").glob("*.toml"))
 # Cards that are the same run at debug size as another one but for rates: the others are slow tests.
 ALIKE = {
     *("albert-large", "roberta-large-clue", "roberta-large-pair", "roberta-tiny3l312-clue", "roberta-tiny3l768-clue"),
-    *("roberta-word-base", "roberta-word-medium", "roberta-word-mini", "roberta-word-small", "clue-bench-tiny"),
+    *("roberta-word-base", "roberta-word-medium", "roberta-word-mini", "roberta-word-small", "roberta-word-tiny"),
+    *("roberta-tiny-clue", "clue-bench-tiny"),
 }
 KEPT = (
     "family",

@@ -92,6 +92,7 @@ def test_a_run_broken_off_in_both_stages_and_between_them_continues_bit_for_bit(
     assert weights(broken) == weights(whole)
 
 
+@pytest.mark.slow
 def test_a_run_killed_between_a_stage_s_checkpoint_and_its_state_makes_the_same_again(begin, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     finish(begin(whole))

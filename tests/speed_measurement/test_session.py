@@ -178,6 +178,7 @@ def test_without_a_model_there_is_nothing_to_measure() -> None:
         measure([])
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_says_what_and_how(corpus_folder: Path, checkpoint_folder: Path) -> None:
     job = {"measurement": "prediction", "task": "afqmc", "data": "missing", "model": "x", "seconds": 0.01}
     with Worker(job, "tiny") as worker, pytest.raises(ClueBenchError, match="tiny, prediction: ") as caught:

@@ -68,6 +68,7 @@ def files_of(directory: Path) -> dict[str, bytes]:
     return {str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_same_seed_gives_identical_bytes(data: Path, tmp_path: Path) -> None:
     write_tasks(tmp_path, seed=1, labels=LABELS)
     assert files_of(tmp_path) == files_of(data)
