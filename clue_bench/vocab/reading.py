@@ -9,7 +9,6 @@ from pathlib import Path
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import refuse_impostor
-from clue_bench.numbers import counted
 from clue_bench.vocab.rules import CONFIG, JSON, SPECIAL_TOKENS, read_object, read_tokenizer_files
 from clue_bench.vocab.sentencepieces import read_pieces, why_not_exported
 from clue_bench.vocab.vocabulary import EXACT, SENTENCEPIECE_FILE, WORDPIECE_FILE, Vocabulary
@@ -107,8 +106,11 @@ def _read_wordpiece(file: Path) -> Vocabulary:
     tokens, repeated = _last_lines_count(tokens)
     if repeated:
         shown = ", ".join(repeated[:3]) + (", …" if len(repeated) > 3 else "")
-        tokens_stand = counted(len(repeated), "token stands", "tokens stand")
-        notes.append(f"{tokens_stand} on two lines ({shown}): the last one counts, as in transformers")
+        notes.append(
+            f"1 token stands on two lines ({shown}): the last one counts, as in transformers"
+            if len(repeated) == 1
+            else f"{len(repeated):,} tokens stand on two lines ({shown}): the last one counts, as in transformers"
+        )
     return replace(_checked(tokens, file), notes=tuple(f"{file}: {note}" for note in notes))
 
 
