@@ -125,7 +125,8 @@ class PairTests(NamedTuple):
         """Return the test of one pair."""
         difference, margin = float(self.difference[one, other]), float(self.margins()[one, other])
         name = "Welch" if np.isnan(self.exact[one, other]) else "McNemar"
-        interval = ConfidenceInterval(difference - margin, difference + margin, LEVEL)
+        # With two seeds, few degrees of freedom make the margin exceed what two shares can differ by.
+        interval = ConfidenceInterval(max(difference - margin, -1.0), min(difference + margin, 1.0), LEVEL)
         return PairedTest(name, float(self.p_values[one, other]), difference, interval)
 
 

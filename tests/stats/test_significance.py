@@ -82,6 +82,13 @@ def test_equal_runs_do_not_differ() -> None:
     assert paired_test(np.stack([one, ~one]), np.stack([one, ~one])).p_value == 1.0
 
 
+def test_the_interval_of_a_difference_stays_within_what_two_shares_can_differ_by() -> None:
+    drawn = np.random.default_rng(2)
+    rows = np.ones((2, 12), dtype=bool), drawn.random((2, 12)) < [[0.9], [0.1]]  # two seeds far apart
+    interval = paired_test(*rows).interval
+    assert (interval.low >= -1.0, interval.high) == (True, 1.0)
+
+
 def test_an_interval_over_nothing_is_an_error() -> None:
     with pytest.raises(ClueBenchError, match="no rows"):
         accuracy_interval(np.array([], dtype=np.bool_))
