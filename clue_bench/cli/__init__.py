@@ -1,7 +1,7 @@
 """The command line: it parses, calls the verbs in `clue_bench.api`, and prints what they return.
 
 Exit codes: 0 success, 1 an error that the user can fix (one line what, one line how), 2 wrong usage, 3 a bug in
-clue-bench.
+clue-bench, 130 stopped by Ctrl-C or SIGTERM: the same command continues.
 Results go to stdout, as a plain table or with --json as one JSON object; progress and messages go to stderr.
 torch, transformers and pandas are imported inside commands, so that --help answers at once.
 """
@@ -28,6 +28,9 @@ from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
 from clue_bench.language import Language, is_chinese, language_of_locale, translated, using
+
+
+STOPPED = 130  # exit code, as shells have it for SIGINT, so that a job's script can tell a stop from an error
 
 
 @contextmanager
@@ -79,10 +82,10 @@ class _Commands(Group):
                 return super().invoke(ctx)
         except Interrupted as interruption:
             _complain("", interruption.message, interruption.hint)
-            raise typer.Exit(1) from interruption
+            raise typer.Exit(STOPPED) from interruption
         except KeyboardInterrupt as interruption:  # before there was anything to keep, such as while torch is imported
             _complain("", "interrupted", "type the same command again")
-            raise typer.Exit(130) from interruption
+            raise typer.Exit(STOPPED) from interruption
 
 
 app = typer.Typer(

@@ -190,7 +190,7 @@ def test_ctrl_c_ends_the_command_at_once_and_leaves_nothing(tmp_path, cards):
             server.ended.set()
             server.shutdown()
             thread.join()
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert "interrupted" in err
     assert "hint: type the same command again" in err
     assert server.asked == ["/first.zip"]
@@ -206,7 +206,7 @@ def test_ctrl_c_while_the_bar_moves_does_not_go_on_to_the_next_task(capfd, monke
 
     monkeypatch.setattr(requests.Response, "iter_content", press)
     code, _, err = run(capfd, monkeypatch, *asked(cards), "--data", tmp_path / "data", "--mirror", mirror)
-    assert code == 1
+    assert code == 130
     assert "first: first.zip: interrupted" in err
     assert "second" not in err
     assert list((tmp_path / "data").iterdir()) == []
