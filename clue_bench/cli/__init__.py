@@ -29,7 +29,6 @@ from clue_bench.errors import ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
 from clue_bench.language import Language, is_chinese, language_of_locale, translated, using
 
-
 STOPPED = 130  # exit code, as shells have it for SIGINT, so that a job's script can tell a stop from an error
 
 
