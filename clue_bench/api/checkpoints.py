@@ -150,10 +150,15 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
 
     `texts` are sentences with [MASK], or for GPT2 sentences to continue. Raises ClueBenchError without a checkpoint.
     """
-    Progress(True).import_torch()
+    show = Progress(True)
+    show.import_torch()
     from clue_bench.diagnosis.examine import examine
+    from clue_bench.doors.checkpoint import find_folder
 
-    return examine(str(as_reference(model, "model")), texts=list(texts))
+    name = str(as_reference(model, "model"))
+    find_folder(name)  # a download has bars of its own
+    with show.status("examining the checkpoint"):
+        return examine(name, texts=list(texts))
 
 
 @dataclass(frozen=True, repr=False)

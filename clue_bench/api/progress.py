@@ -9,7 +9,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module
 from typing import Any
 
@@ -58,8 +58,14 @@ class Progress:
         """Import torch, and say so on a terminal while it lasts: seconds, on a busy machine half a minute."""
         if "torch" in sys.modules or not (self.is_shown and can_redraw()):
             return  # whoever needs it imports it
-        with stderr.status(translated("loading PyTorch")):
+        with self.status("loading PyTorch"):
             import_module("torch")
+
+    @contextmanager
+    def status(self, what: str) -> Iterator[None]:
+        """Say on a terminal what is being done while the block runs, where nobody knows how much of it is left."""
+        with stderr.status(translated(what)) if self.is_shown and can_redraw() else nullcontext():
+            yield
 
     @contextmanager
     def bar(

@@ -14,6 +14,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+import clue_bench as cb
 from clue_bench.api import pretraining, progress, run_tables
 from clue_bench.cli import main
 from clue_bench.doors.results import PretrainResults
@@ -280,6 +281,13 @@ def test_a_terminal_reads_at_once_what_is_being_loaded_and_that_it_was_interrupt
     assert b"interrupted" in shown
     assert b"hint: type the same command again" in shown
     assert process.returncode == 130
+
+
+def test_a_terminal_says_that_a_checkpoint_is_being_examined(monkeypatch, checkpoint_folder):
+    screen = Screen()
+    monkeypatch.setattr(progress, "stderr", Console(file=screen, force_terminal=True, width=80))
+    cb.doctor(checkpoint_folder)
+    assert "examining the checkpoint" in screen.getvalue()
 
 
 def test_what_ctrl_c_does_stays_whole_below_the_bar_of_a_narrow_terminal(monkeypatch, capfd):
