@@ -77,7 +77,7 @@ class Bench:
 
 def losses(run: Pretraining, steps: int) -> np.ndarray:
     """Return the losses of the next steps."""
-    sums = [run._advance().sums.heads_33.cpu() for _ in range(steps)]
+    sums = [run._advance().sums.heads_43.cpu() for _ in range(steps)]
     return np.array([float((each[:, 0] / each[:, 2].clamp(min=1)).sum()) for each in sums])
 
 

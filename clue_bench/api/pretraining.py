@@ -206,6 +206,7 @@ class Watched:
             parts += [f"accuracy {percent(report.lm_accuracy, 1)}"]
         if self._evaluated is not None and self._evaluated.held_out_loss is not None:
             parts += [f"held-out {self._evaluated.held_out_loss:.3f}", f"perplexity {_perplexity(self._evaluated)}"]
+        parts += [] if report.loss_scale is None else [f"loss scale {report.loss_scale:,.0f}"]
         parts += [f"skipped {report.skipped}"] if report.skipped else []
         parts += [f"{report.tokens_per_second:,.0f} tokens/s", f"MFU {percent(report.mfu, 0)}"]
         parts += [f"HFU {percent(report.hfu, 0)}"] if report.hfu is not None else []
@@ -269,11 +270,10 @@ class Watched:
         ]
 
     def _health(self, report: "TrainingReport") -> list[str]:
-        return [
-            f"learning rate {_rate(report)}",
-            f"gradient norm {report.gradient_norm:.2f}",
-            f"{counted(report.skipped, 'step')} skipped",
-        ]
+        steps = [f"{counted(report.skipped, 'step')} skipped"]
+        if report.loss_scale is not None:  # in fp16 steps are skipped to find the scale
+            steps = [f"loss scale {report.loss_scale:,.0f}", f"{report.step - report.skipped:,} good steps", *steps]
+        return [f"learning rate {_rate(report)}", f"gradient norm {report.gradient_norm:.2f}", *steps]
 
 
 def total_tokens(recipe: "Recipe") -> int:

@@ -281,11 +281,13 @@ PRETRAINING: dict[str, tuple[str, Callable[[float], str]]] = {
     "held_out_accuracy": ("held-out accuracy, tokens", _percent),
     "held_out_sop_accuracy": ("held-out accuracy, order", _percent),
     "skipped": ("steps skipped", count),
+    "loss_scale": ("loss scale, fp16", count),
     "seconds": ("training time", duration),
     "mean_tokens_per_second": ("tokens per second", count),
     "matrix_product_flops_per_second": ("matrix products reach", lambda number: f"{scaled(number)}FLOP/s"),
     "mfu": ("MFU, of that", _percent),
     "hfu": ("HFU, computed of that", _percent),
     "peak_memory_mib": ("peak memory", lambda mib: f"{mib:,} MiB"),
+    "peak_gpu_memory_mib": ("peak memory of the GPU", lambda mib: f"{mib:,} MiB"),
 }
 """Results by key: their display names, and how their values are formatted. Results that are None are left out."""

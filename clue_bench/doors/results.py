@@ -117,6 +117,7 @@ class PretrainResults(Results):
     mfu: float | None = None  # of the model's nominal FLOPs
     hardware_flops_per_second: float | None = None
     hfu: float | None = None  # of what is computed; neither is in older records
+    loss_scale: float | None = None  # the last one, in fp16
     seconds: float
     epochs: float
     mean_tokens_per_second: float
@@ -273,6 +274,9 @@ class FinetuneResults(TaskResults):
     evaluation_rows_per_second: float | None = None
     train_rows_per_second: float | None = None
     truncated_train_rows: int | None = None
+    skipped: int | None = None  # updates that were not finite, in fp16
+    loss_scale: float | None = None
+    peak_gpu_memory_mib: int | None = None  # on a GPU
     weights_dropped: bool = False  # the checkpoint was deleted on purpose; weights_sha256 is what it had
 
 

@@ -166,7 +166,7 @@ def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
         pad=tokeniser.layout.pad,
         dropout=DropoutPool(plan.settings.dropout, seed=derive(plan.seed, "dropout pool"), device=device),
         device=device,
-        autocast=torch.bfloat16 if precision == "bf16" else None,
+        autocast=hardware.autocast_type(precision),
         cuda_graphs=plan.cuda_graphs,
     )
 
@@ -348,6 +348,7 @@ def _results(
     def scores(evaluation: Evaluation) -> DevScores:
         return dev_scores(plan.task, evaluation.scores, loss=evaluation.dev_loss)
 
+    gpu_memory, scale = hardware.peak_gpu_memory_mib(), finetuning.loss_scale
     return FinetuneResults(
         dev=scores(best),
         best_step=best.step,
@@ -366,4 +367,6 @@ def _results(
         **predicted._asdict(),
         weights_sha256=weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),
+        **({} if gpu_memory is None else {"peak_gpu_memory_mib": gpu_memory}),
+        **({} if scale is None else {"skipped": finetuning.skipped, "loss_scale": float(scale.factor)}),
     )

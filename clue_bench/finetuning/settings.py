@@ -5,7 +5,7 @@ every default is written to the run's record.
 """
 
 import math
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import pydantic
 from pydantic import Field
@@ -15,6 +15,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Sizes
 from clue_bench.numbers import typed
 from clue_bench.tasks.task import Task, load_task
+from clue_bench.training import hardware
 
 OFF = {
     "patience": 0,
@@ -69,7 +70,7 @@ class Settings(Card):
         ge=0.0, description="adversarial step at the word embeddings, e.g. 0.5; 0: off; 2 × time"
     )
     r_drop_alpha: float = Field(ge=0.0, description="R-Drop's weight, e.g. 1; 0: off; 2 × time")
-    precision: Literal["auto", "bf16", "fp32"] = Field(description="of matrix products; auto: bf16 where it is fast")
+    precision: hardware.Asked = Field(description=hardware.PRECISIONS)
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:

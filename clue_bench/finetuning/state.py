@@ -29,6 +29,7 @@ def save_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
         "counters": finetuning.counters,
         "model": finetuning.model.state_dict(),
         "optimizer": finetuning.optimizer.state_dict(),
+        "loss_scale": finetuning.loss_scale and finetuning.loss_scale.state(),
         "average": finetuning.average and finetuning.average.state,
         "evaluations": [_plain(evaluation) for evaluation in finetuning.evaluations],
         "best": best and finetuning.evaluations.index(best),
@@ -59,6 +60,8 @@ def load_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
 def _restore(finetuning: Finetuning, state: dict[str, Any]) -> None:
     finetuning.model.load_state_dict(state["model"])
     finetuning.load_moments(state["optimizer"])
+    if finetuning.loss_scale is not None:
+        finetuning.loss_scale.load(state["loss_scale"])
     if state["average"] is not None:
         finetuning.start_average().load(state["average"])
     finetuning.counters = state["counters"]

@@ -32,6 +32,7 @@ from clue_bench.numbers import typed
 from clue_bench.training.counter_rng import derive, row_keys
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
+    LossScale,
     Updates,
     adamw,
     apply_gradients,
@@ -39,12 +40,13 @@ from clue_bench.training.optim import (
     divergence,
     linear_schedule,
     load_moments,
+    loss_scale_for,
 )
 
 GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of this many positions, so that there are few shapes
 UNREAD_ON_GPU = 10  # updates
 
-COUNTERS = ("last_step", "stopped_early", "train_seconds", "trained_rows", "evaluation_seconds", "losses")
+COUNTERS = ("last_step", "stopped_early", "train_seconds", "trained_rows", "evaluation_seconds", "losses", "skipped")
 """Plain values that grow with a run."""
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
@@ -111,11 +113,14 @@ class Finetuning:
     trained_rows: int = 0
     evaluation_seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # since the last evaluation
+    skipped: int = 0  # updates, in fp16
     unread: list[Tensor] = field(default_factory=list)  # losses that are on the device yet
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: Updates = field(init=False)
+    loss_scale: LossScale | None = field(init=False)
 
     def __post_init__(self) -> None:
+        self.loss_scale = loss_scale_for(self.autocast, self.device)
         self.optimizer = adamw(
             self.model,
             learning_rate=self.settings.learning_rate,
@@ -188,7 +193,7 @@ class Finetuning:
     @counters.setter
     def counters(self, values: dict[str, Any]) -> None:
         for name in COUNTERS:
-            setattr(self, name, values[name])
+            setattr(self, name, values.get(name, getattr(self, name)))  # older states do not count skipped updates
 
     def start_average(self) -> WeightAverage:
         """Begin to average the weights, before the first update."""
@@ -231,15 +236,15 @@ class Finetuning:
         )
 
     def _update(self, step: int, rows: np.ndarray) -> Tensor:
-        """Make update `step` (0-based) on `rows`; return its loss and gradient norm, on the device."""
+        """Make update `step` (0-based) on `rows`; return what `_learn` does."""
         width = self._recorded_width(rows) if self.cuda_graphs else None
         batch = collate(self.train, rows, pad=self.pad, device=self.device, width=width)
         if self.model.draws_own_dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
-        loss_and_norm: Tensor = self.updates(step, (batch, torch.full_like(batch.rows_B, step)))
+        learned: Tensor = self.updates(step, (batch, torch.full_like(batch.rows_B, step)))
         if self.average is not None:
             self.average.update(self.model)
-        return loss_and_norm
+        return learned
 
     def _recorded_width(self, rows: np.ndarray) -> int:
         """Return how many positions a recorded batch of `rows` has."""
@@ -247,22 +252,30 @@ class Finetuning:
         return min(-(-longest // GRAPH_LENGTHS) * GRAPH_LENGTHS, self.settings.max_length)
 
     def _learn(self, given: tuple[TaskBatch, Tensor]) -> Tensor:
-        """Train on a batch, given each row's step; return the loss and the gradient's norm.
+        """Train on a batch, given each row's step; return the loss, the gradient's norm, and whether it was skipped.
 
         Nothing in here may depend on the step except through `given` (`Updates`).
         """
         batch, steps_B = given
         settings = self.settings
         loss = self._loss(batch, steps_B)
-        torch.autograd.backward(loss)
+        torch.autograd.backward(self._scaled(loss))
         if settings.fgm_epsilon:
             with moved_embedding(self.model.word_embedding(), epsilon=settings.fgm_epsilon) as is_moved:
                 if is_moved:
                     logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
                     again = classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
-                    torch.autograd.backward(again)
-        norm, _ = apply_gradients(self.optimizer, self.model.parameters(), clip_norm=settings.clip_norm)
-        return torch.stack((loss.detach(), norm))
+                    torch.autograd.backward(self._scaled(again))
+        scale = self.loss_scale
+        norm, skipped = apply_gradients(
+            self.optimizer, self.model.parameters(), clip_norm=settings.clip_norm, loss_scale=scale
+        )
+        if scale is not None:  # an update that is skipped to find the scale is no divergence
+            norm = torch.where(skipped & ~scale.is_exhausted, 0.0, norm)
+        return torch.stack((loss.detach(), norm, skipped.to(norm.dtype)))
+
+    def _scaled(self, loss: Tensor) -> Tensor:
+        return loss if self.loss_scale is None else loss * self.loss_scale.factor
 
     def read_losses(self) -> list[float]:
         """Read the losses that are on the device yet, the last `last_step`'s; return those since the last evaluation.
@@ -271,11 +284,12 @@ class Finetuning:
         """
         values = torch.stack(self.unread).tolist() if self.unread else []
         self.unread = []
-        for number, (loss, norm) in enumerate(values, self.last_step - len(values) + 1):
+        for number, (loss, norm, skipped) in enumerate(values, self.last_step - len(values) + 1):
             if not math.isfinite(loss + norm):
                 found = f"the loss is {loss} at step {number}, the gradient's norm {norm}"
                 raise divergence(found, hint=self._slower)
-        self.losses += [loss for loss, _ in values]
+            self.skipped += int(skipped)
+        self.losses += [loss for loss, *_ in values]
         return self.losses
 
     @property

@@ -8,11 +8,10 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from clue_bench.doors.checkpoint import PROVENANCE
 from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, read_record, record_paths
@@ -92,12 +91,13 @@ class Predictor:
         task: Task | None,
         classifier: Classifier,
         tokeniser: Tokeniser,
-        precision: hardware.Precision | Literal["auto"],
+        precision: hardware.Asked,
     ) -> None:
         self.folder, self.description, self.task = folder, description, task
         self._device = hardware.pick_device()
-        picked = hardware.pick_precision(precision, self._device)
-        self._autocast = torch.bfloat16 if picked == "bf16" else None
+        if self._device.type == "cpu" and precision in ("fp16", "tf32"):  # a GPU's, where the model was trained
+            precision = "auto"
+        self._autocast = hardware.autocast_type(hardware.pick_precision(precision, self._device))
         self._classifier = classifier.to(self._device).eval()
         self._tokeniser = tokeniser
         self._turn = threading.Lock()

@@ -15,6 +15,7 @@ from pydantic import Field
 from clue_bench.cards import Card, Key, Name, decode, described_keys, explain_unknown_key, find_card, load_card
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Activation, Family, ModelConfig
+from clue_bench.training import hardware
 
 PositiveInt = pydantic.PositiveInt
 
@@ -86,7 +87,7 @@ class Recipe(Card):
     weight_decay: float = Field(ge=0.0, description="AdamW's, on matrices")
     clip_norm: float = Field(ge=0.0, description="largest norm of a gradient; 0 clips nothing")
     # Run
-    precision: Literal["auto", "bf16", "fp32"] = Field(description="of matrix products; auto: bf16 where it is fast")
+    precision: hardware.Asked = Field(description=hardware.PRECISIONS)
     seed: int = Field(ge=0, description="seed of weights, order, masks and dropout")
     # Of each shard's tokens, whole documents.
     held_out_share: float = Field(ge=0.0, lt=1.0, description="share of the text that is never trained on")

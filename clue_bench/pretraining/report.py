@@ -17,7 +17,7 @@ class TrainingReport:
     included; `useful_share` is the share that is not padding. `mfu` and `hfu` are shares of what matrix products reach
     on this machine: `model_flops_per_second` are the model's nominal FLOPs, every layer in full, and
     `hardware_flops_per_second` those computed (None, as `hfu`, in older metrics). `seconds` is the training time so
-    far, without evaluations.
+    far, without evaluations. `loss_scale` is what losses are multiplied by in fp16, None elsewhere.
     """
 
     step: int
@@ -44,6 +44,7 @@ class TrainingReport:
     seconds: float
     hardware_flops_per_second: float | None = None
     hfu: float | None = None
+    loss_scale: float | None = None
 
     @property
     def held_out_perplexity(self) -> float | None:

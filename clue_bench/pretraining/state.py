@@ -76,6 +76,7 @@ class State(NamedTuple):
     """The state after `step` steps of all stages and `seconds` of training. `identity` says which run this is.
 
     `since` is what the next report will be made of, if the state was saved between two reports; older ones lack it.
+    `loss_scale` is that of fp16.
     """
 
     step: int
@@ -85,6 +86,7 @@ class State(NamedTuple):
     model: dict[str, Any]
     optimizer: dict[str, Any]
     since: dict[str, Any] | None = None
+    loss_scale: dict[str, float] | None = None
 
 
 def save_state(path: Path, state: State) -> None:

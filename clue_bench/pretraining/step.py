@@ -27,7 +27,7 @@ from clue_bench.pretraining.objectives import PretrainingBatch
 from clue_bench.pretraining.rows import IGNORED
 from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
 from clue_bench.training.dropout import RowDropout
-from clue_bench.training.optim import apply_gradients
+from clue_bench.training.optim import LossScale, apply_gradients
 
 Drops = Callable[[slice], RowDropout | None]
 """The dropout masks of some of the batch's rows."""
@@ -165,15 +165,17 @@ def train_step(
     clip_norm: float,
     autocast: torch.dtype | None,
     bag_weight: float = 0.0,
+    loss_scale: LossScale | None = None,
 ) -> StepSums:
     """Accumulate the gradient of the mean losses over the whole batch, clip it (0: do not), and update.
 
     The losses of tokens, order, labels and bags are each a mean over all of their predictions, and are summed, that of
     bags by `bag_weight`. `autocast` is the type of matrix products, None for the weights' own. An update whose gradient
-    is not finite is skipped.
+    is not finite is skipped. In fp16 the gradient is one of losses times `loss_scale`.
     """
     scales = _loss_scales(batch)
     scales[-1] *= bag_weight
+    scales = scales if loss_scale is None else scales * loss_scale.factor
     sums = Sums.zero(batch.ids_BS.device)
     starts = range(0, len(batch.ids_BS), micro_batch)
     for start in starts:
@@ -183,7 +185,7 @@ def train_step(
             scaled = [loss * scale for loss, scale in zip(losses, scales, strict=True) if loss is not None]
             torch.autograd.backward(torch.stack(scaled).sum())
         sums = sums.plus(part)
-    norm, skipped = apply_gradients(optimizer, model.parameters(), clip_norm=clip_norm)
+    norm, skipped = apply_gradients(optimizer, model.parameters(), clip_norm=clip_norm, loss_scale=loss_scale)
     heads_43 = torch.where(skipped, 0.0, sums.heads_43)  # a sum of losses that are not finite is not finite either
     return StepSums(sums._replace(heads_43=heads_43), norm, skipped)
 

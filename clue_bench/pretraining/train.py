@@ -43,6 +43,7 @@ from clue_bench.training.optim import (
     drop_bias_correction,
     linear_schedule,
     load_moments,
+    loss_scale_for,
     muon,
 )
 from clue_bench.training.state_file import FILE
@@ -110,6 +111,7 @@ class Pretraining:
         self.frozen_parameters = 0 if frozen_layers is None else freeze(self.model, frozen_layers)
         self.wrapped = self.processes.wrap(self.model)
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
+        self.loss_scale = loss_scale_for(self._autocast, self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         self.since = self._nothing()
         self._enter_stage(1)
@@ -174,6 +176,8 @@ class Pretraining:
         state = load_state(self.out / FILE, identity=self.identity, device=self.device)
         self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
         self.model.load_state_dict(state.model)
+        if self.loss_scale is not None and state.loss_scale:
+            self.loss_scale.load(state.loss_scale)
         if state.since and self.processes.is_first:  # the sums are those of all processes
             since = state.since
             sums, skipped = Sums(*since["sums"]), self.since.skipped + since["skipped"]
@@ -199,7 +203,8 @@ class Pretraining:
             return
         half = {"sums": sums, "skipped": int(since.skipped), "steps": since.steps, "seconds": since.seconds}
         weights, moments = self.model.state_dict(), self.optimizer.state_dict()
-        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, half)
+        scale = self.loss_scale and self.loss_scale.state()
+        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, half, scale)
         save_state(self.out / FILE, state)
 
     def reports(self) -> Iterator[TrainingReport]:
@@ -285,7 +290,7 @@ class Pretraining:
 
     @property
     def _autocast(self) -> torch.dtype | None:
-        return torch.bfloat16 if self.precision == "bf16" else None
+        return hardware.autocast_type(self.precision)
 
     def _advance(self) -> StepSums:
         """Make the next step; reading its sums waits for the device."""
@@ -311,6 +316,7 @@ class Pretraining:
             clip_norm=self.recipe.clip_norm,
             autocast=self._autocast,
             bag_weight=self.recipe.bag_weight,
+            loss_scale=self.loss_scale,
         )
 
     def _learning_rate(self, step: int) -> float:
@@ -371,7 +377,8 @@ class Pretraining:
         since, self.since = self.since, self._nothing()
         skipped = int(since.skipped)
         elapsed = since.seconds + time.perf_counter() - started
-        if skipped == since.steps < MANY_SKIPPED and not self.ended_stage:
+        has_diverged = since.steps >= MANY_SKIPPED and (self.loss_scale is None or bool(self.loss_scale.is_exhausted))
+        if skipped == since.steps and not has_diverged and not self.ended_stage:
             self.since = replace(since, seconds=elapsed)
             return None
         means = Sums(*map(self.processes.summed, since.sums)).means()
@@ -416,6 +423,7 @@ class Pretraining:
             seconds=self.seconds,
             hardware_flops_per_second=computed,
             hfu=computed / ceiling,
+            loss_scale=self.loss_scale and float(self.loss_scale.factor),
         )
 
 

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from clue_bench.errors import ClueBenchError
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -20,7 +22,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Precision = Literal["bf16", "fp32"]
+Precision = Literal["bf16", "fp16", "tf32", "fp32"]
+Asked = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
+PRECISIONS = "of matrix products: bf16, fp16 (losses are scaled), tf32 (GPUs), fp32; auto: what is fast here"
+
+TENSOR_CORES, TF32_CORES = (7, 0), (8, 0)  # compute capabilities that multiply fp16 and TF32 in hardware
 
 # Instruction sets that multiply bfloat16 matrices in hardware. Without them oneDNN emulates bf16, slower than fp32.
 BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
@@ -60,22 +66,39 @@ def wait_for(device: "torch.device") -> None:
         torch.cuda.synchronize(device)
 
 
-def pick_precision(asked: Literal["auto", "bf16", "fp32"], device: "torch.device") -> Precision:
-    """Return the precision of matrix products: bf16 where the hardware has it, fp32 elsewhere, or what was asked.
+def pick_precision(asked: Asked, device: "torch.device") -> Precision:
+    """Return the precision of matrix products: what was asked, or bf16 where the hardware has it.
 
-    Master weights, optimizer state, normalisations and losses are fp32 either way.
+    Else fp16 on GPUs that have it (V100, T4, RTX 20) and fp32 elsewhere. TF32 is switched on or off with it. Master
+    weights, optimizer state, normalisations and losses are fp32 either way. Raises ClueBenchError for tf32 without it.
     """
     import torch
 
-    if device.type == "cuda":
+    is_gpu = device.type == "cuda"
+    capability = torch.cuda.get_device_capability(device) if is_gpu else (0, 0)
+    if is_gpu:
         has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         has_bf16 = bool(BF16_CPU_FLAGS & _cpu_flags())
-    if asked == "bf16" and not has_bf16:
-        log.warning("bf16 is emulated on this %s, several times slower than fp32", device.type.upper())
+    if asked == "tf32" and capability < TF32_CORES:
+        found = "this GPU" if is_gpu else "the CPU"
+        raise ClueBenchError(f"precision = tf32: {found} has no TF32", "give --set precision=auto")
+    if (asked == "bf16" and not has_bf16) or (asked == "fp16" and capability < TENSOR_CORES):
+        log.warning("%s is emulated on this %s, several times slower than fp32", asked, device.type.upper())
+    if is_gpu:
+        torch.backends.cuda.matmul.allow_tf32 = asked == "tf32"
     if asked != "auto":
         return asked
-    return "bf16" if has_bf16 else "fp32"
+    if has_bf16:
+        return "bf16"
+    return "fp16" if capability >= TENSOR_CORES else "fp32"
+
+
+def autocast_type(precision: Precision) -> "torch.dtype | None":
+    """Return the type of matrix products under autocast; None where they are in the weights' own."""
+    import torch
+
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
 
 
 def keep_freed_memory() -> None:
@@ -117,7 +140,7 @@ def _matrix_products(device: "torch.device", precision: Precision) -> float:
     import torch
 
     size, largest = (2048, 8192) if device.type == "cuda" else (256, 2048)
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    dtype = autocast_type(precision) or torch.float32
     generator = torch.Generator(device).manual_seed(1)  # of its own: training's draws stay as they are
     best = 0.0
     while True:

@@ -15,6 +15,8 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.training.cuda_graphs import CudaRecorder, Function, Recorder, Replayed
 from clue_bench.training.muon import Muon
 
+FIRST_SCALE, GROWTH = 2.0**16, 2_000  # of losses in fp16, and finite updates after which it doubles: torch's
+
 UNCORRECTED = 2.0**20
 """Updates after which beta^t is 0 for every beta of the cards; far from 2^24, where fp32 no longer counts."""
 
@@ -125,6 +127,44 @@ def load_moments(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Non
     optimizer.load_state_dict({"state": state["state"], "param_groups": optimizer.state_dict()["param_groups"]})
 
 
+class LossScale:
+    """What losses are multiplied by in fp16, in which most gradients would be 0 otherwise.
+
+    It halves with every update that is not finite and doubles after GROWTH finite ones, as torch's GradScaler has it,
+    but waits for nothing: it lies on the device, and a recorded update goes on changing it.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.factor = torch.full((), FIRST_SCALE, dtype=torch.float32, device=device)
+        self._good = torch.zeros((), dtype=torch.int64, device=device)  # finite updates in a row
+
+    def follow(self, skipped: Tensor) -> None:
+        """Change with an update that was `skipped`, or not."""
+        self._good.copy_(torch.where(skipped, 0, self._good + 1))
+        grows = self._good == GROWTH
+        self.factor.mul_(torch.where(skipped, 0.5, torch.where(grows, 2.0, 1.0)))
+        self._good.masked_fill_(grows, 0)
+
+    @property
+    def is_exhausted(self) -> Tensor:
+        """Return whether it has fallen so low that the fault is the model's, not the type's."""
+        return self.factor < 1
+
+    def state(self) -> dict[str, float]:
+        """Return plain values."""
+        return {"factor": float(self.factor), "good": int(self._good)}
+
+    def load(self, state: dict[str, float]) -> None:
+        """Take values of `state`, in place: a recorded update reads them where they are."""
+        self.factor.fill_(state["factor"])
+        self._good.fill_(state["good"])
+
+
+def loss_scale_for(precision: torch.dtype | None, device: torch.device) -> LossScale | None:
+    """Return a loss scale where matrix products are in fp16, None elsewhere."""
+    return LossScale(device) if precision is torch.float16 else None
+
+
 class Applied(NamedTuple):
     """What became of a gradient: its norm before clipping, and whether the update was skipped as not finite."""
 
@@ -132,17 +172,28 @@ class Applied(NamedTuple):
     skipped: Tensor
 
 
-def apply_gradients(optimizer: Any, parameters: Iterable[nn.Parameter], *, clip_norm: float) -> Applied:
+def apply_gradients(
+    optimizer: Any,
+    parameters: Iterable[nn.Parameter],
+    *,
+    clip_norm: float,
+    loss_scale: LossScale | None = None,
+) -> Applied:
     """Clip the gradient to `clip_norm` (0: do not), update, and clear it. Nothing waits for the device.
 
     An update whose gradient is not finite leaves weights and moments as they are: the fused kernels read the flag that
-    loss scaling uses.
+    loss scaling uses. The gradient is one of losses times `loss_scale`, which then follows what became of it.
     """
     trained = [parameter for parameter in parameters if parameter.grad is not None]
-    norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in trained], foreach=True)  # type: ignore[misc]
+    gradients = [parameter.grad for parameter in trained]
+    if loss_scale is not None:
+        torch._foreach_mul_(gradients, 1 / loss_scale.factor)  # type: ignore[arg-type]
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)  # type: ignore[arg-type]
     if clip_norm:
         torch.nn.utils.clip_grads_with_norm_(trained, clip_norm, norm, foreach=True)
     skipped = ~norm.isfinite()
+    if loss_scale is not None:
+        loss_scale.follow(skipped)
     optimizer.found_inf = skipped.float()
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)

@@ -105,6 +105,14 @@ def test_the_table_shows_a_report_in_full():
     ]
 
 
+def test_in_fp16_good_and_skipped_steps_and_the_scale_of_losses_are_shown():
+    line, table = shown(replace(REPORT, skipped=3, loss_scale=32768.0))[1:]
+    assert table[-1] == (
+        "learning rate 1.25e-4 · gradient norm 0.99 · loss scale 32,768 · 6,497 good steps · 3 steps skipped"
+    )
+    assert "loss scale 32,768  skipped 3" in line
+
+
 def test_steps_between_two_reports_are_shown_from_the_second_on_with_their_seconds(
     recipe_file, corpus_folder, tmp_path
 ):

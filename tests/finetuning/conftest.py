@@ -86,7 +86,13 @@ def tiny_run() -> Callable[..., Finetuning]:
     """Make a run from settings; `is_foreign` trains a model of transformers, which draws its own dropout."""
 
     def make(
-        *, is_foreign: bool = False, seed: int = 1, metric: str = "accuracy", dev_rows: int = 40, **settings: Any
+        *,
+        is_foreign: bool = False,
+        seed: int = 1,
+        metric: str = "accuracy",
+        dev_rows: int = 40,
+        autocast: torch.dtype | None = None,
+        **settings: Any,
     ) -> Finetuning:
         values = Settings(**{**PLAIN, **settings})
         torch.manual_seed(seed)
@@ -101,7 +107,7 @@ def tiny_run() -> Callable[..., Finetuning]:
             pad=0,
             dropout=DropoutPool(values.dropout, seed=seed, device=torch.device("cpu")),
             device=torch.device("cpu"),
-            autocast=None,
+            autocast=autocast,
         )
 
     return make

@@ -115,3 +115,20 @@ def test_a_gradient_that_is_not_finite_and_weights_that_are_not_are_divergences(
     run = tiny_run(learning_rate=3e38, steps=1, warmup_share=0.0)
     with pytest.raises(ClueBenchError, match="not finite after step 1"):
         list(run.reports())
+
+
+def test_in_fp16_updates_that_overflow_are_skipped_and_counted_and_the_others_learn(tiny_run):
+    plain, half = tiny_run(epochs=6), tiny_run(epochs=6, autocast=torch.float16)
+    half.loss_scale.factor.fill_(2.0**30)
+    list(plain.reports())
+    list(half.reports())
+    assert 0 < half.skipped < half.total_steps / 2
+    assert float(half.loss_scale.factor) == 2.0 ** (30 - half.skipped)
+    assert half.evaluations[-1].loss < half.evaluations[0].loss
+    assert plain.skipped == 0
+    half.loss_scale.factor.fill_(1.0)
+    with torch.no_grad():
+        next(half.model.parameters()).fill_(math.inf)
+    half.last_step = 0
+    with pytest.raises(ClueBenchError, match="the run has diverged"):
+        list(half.reports())

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
+from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.step import Processes
 from clue_bench.training import hardware
 
@@ -70,6 +71,31 @@ def test_bf16_is_picked_where_the_processor_has_it_and_warned_of_elsewhere(monke
     assert not caplog.messages
     assert hardware.pick_precision("bf16", torch.device("cpu")) == "bf16"
     assert ("emulated" in caplog.text) is warned
+
+
+@pytest.mark.parametrize(
+    ("card", "capability", "has_bf16", "picked"),
+    [("H200", (9, 0), True, "bf16"), ("V100", (7, 0), False, "fp16"), ("T4", (7, 5), False, "fp16"),
+     ("P100", (6, 0), False, "fp32")],
+)  # fmt: skip
+def test_a_gpu_without_bf16_takes_fp16_where_it_has_tensor_cores(monkeypatch, card, capability, has_bf16, picked):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    assert hardware.pick_precision("auto", torch.device("cuda", 0)) == picked
+    assert hardware.autocast_type(picked) is {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": None}[picked]
+
+
+def test_tf32_is_on_only_where_it_was_asked_for_and_refused_where_it_is_not(monkeypatch):
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
+    for capability, asked, is_on in (((8, 0), "tf32", True), ((8, 0), "fp32", False), ((9, 0), "auto", False)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        hardware.pick_precision(asked, gpu)
+        assert torch.backends.cuda.matmul.allow_tf32 is is_on
+    for device, capability in ((gpu, (7, 5)), (torch.device("cpu"), (0, 0))):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        with pytest.raises(ClueBenchError, match="has no TF32"):
+            hardware.pick_precision("tf32", device)
 
 
 def test_peak_memory_of_a_gpu_is_that_of_tensors_and_none_without_one(monkeypatch):

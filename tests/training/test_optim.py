@@ -8,6 +8,8 @@ from torch import nn
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.training.optim import (
+    GROWTH,
+    LossScale,
     Updates,
     adamw,
     apply_gradients,
@@ -126,6 +128,34 @@ def test_gradients_are_clipped_to_a_norm_and_zero_clips_nothing_without_a_pass_o
     assert all(parameter.grad is None for parameter in models[1].parameters())
     for got, wanted in zip(models[1].parameters(), models[0].parameters(), strict=True):
         assert torch.equal(got, wanted)
+
+
+def test_a_loss_scale_follows_what_overflows_as_torchs_does():
+    scale = LossScale(torch.device("cpu"))
+    factor, good = torch.full((), 2.0**16), torch.zeros((), dtype=torch.int32)
+    for step in range(2 * GROWTH + 10):
+        skipped = torch.tensor(step in (0, 1, 2500))
+        scale.follow(skipped)
+        torch._amp_update_scale_(factor, good, skipped.float(), 2.0, 0.5, GROWTH)
+        assert float(scale.factor) == float(factor), step
+    assert float(factor) == 2.0**14
+    restored = LossScale(torch.device("cpu"))
+    restored.load(scale.state())
+    assert restored.state() == scale.state()
+
+
+def test_gradients_of_scaled_losses_are_unscaled_before_they_are_clipped():
+    norms, weights = [], []
+    for loss_scale in (None, LossScale(torch.device("cpu"))):
+        model = module().float()
+        factor = 1.0 if loss_scale is None else float(loss_scale.factor)
+        for parameter in model.parameters():
+            parameter.grad = torch.full_like(parameter, 0.5 * factor)
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0, fused=True)
+        norms.append(apply_gradients(optimizer, model.parameters(), clip_norm=0.5, loss_scale=loss_scale).norm)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert torch.equal(*norms)
+    assert torch.equal(*weights)
 
 
 def test_running_out_of_memory_names_the_step_and_the_repair():
