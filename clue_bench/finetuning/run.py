@@ -348,7 +348,11 @@ def _results(
     def scores(evaluation: Evaluation) -> DevScores:
         return dev_scores(plan.task, evaluation.scores, loss=evaluation.dev_loss)
 
-    gpu_memory, scale = hardware.peak_gpu_memory_mib(), finetuning.loss_scale
+    more: dict[str, Any] = {}
+    if (gpu_memory := hardware.peak_gpu_memory_mib()) is not None:
+        more["peak_gpu_memory_mib"] = gpu_memory
+    if finetuning.loss_scale is not None:
+        more |= {"skipped": finetuning.skipped, "loss_scale": float(finetuning.loss_scale.factor)}
     return FinetuneResults(
         dev=scores(best),
         best_step=best.step,
@@ -367,6 +371,5 @@ def _results(
         **predicted._asdict(),
         weights_sha256=weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),
-        **({} if gpu_memory is None else {"peak_gpu_memory_mib": gpu_memory}),
-        **({} if scale is None else {"skipped": finetuning.skipped, "loss_scale": float(scale.factor)}),
+        **more,
     )

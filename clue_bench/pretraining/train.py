@@ -203,7 +203,7 @@ class Pretraining:
             return
         half = {"sums": sums, "skipped": int(since.skipped), "steps": since.steps, "seconds": since.seconds}
         weights, moments = self.model.state_dict(), self.optimizer.state_dict()
-        scale = self.loss_scale and self.loss_scale.state()
+        scale = None if self.loss_scale is None else self.loss_scale.state()
         state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, half, scale)
         save_state(self.out / FILE, state)
 
@@ -423,7 +423,7 @@ class Pretraining:
             seconds=self.seconds,
             hardware_flops_per_second=computed,
             hfu=computed / ceiling,
-            loss_scale=self.loss_scale and float(self.loss_scale.factor),
+            loss_scale=None if self.loss_scale is None else float(self.loss_scale.factor),
         )
 
 
