@@ -1,14 +1,17 @@
 """Write files completely or not at all, and lock folders.
 
 Input: a path. Output: the finished file under that name, on disk (fsync) before it becomes visible. A crash at any
-moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` beside it.
+moment leaves the previous file, and at most a stray `.NAME.<process>.tmp` beside it, which whoever writes the file next
+removes.
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +27,7 @@ _IMPOSTORS = (
     (rb"^version https://git-lfs", "a Git LFS pointer", "run git lfs pull, or download the file itself"),
     (rb"(?i)^\s*<(!doctype|html|head|\?xml)", "a web page", "download the file itself, not the page that shows it"),
 )
+_TEMPORARY = re.compile(r"\..+\.(\d{1,9})\.tmp")
 BEGINNING = 256  # bytes that show what a file is
 _TORCH_WRITER = re.compile(r"PytorchStreamWriter|inline_container")
 ATTEMPTS, SECONDS_BETWEEN_ATTEMPTS = 3, 0.02  # to lock: who asks whether a file is held holds it for a moment
@@ -38,7 +42,7 @@ def replacing(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, expected a file", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = temporary_beside(path)
     try:
         yield temporary
         sync(temporary)
@@ -46,6 +50,52 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+@contextmanager
+def staging(folder: Path) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `folder`, to be renamed to it or not; what is left of it is removed."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = temporary_beside(folder)
+    remove(temporary)
+    temporary.mkdir()
+    try:
+        yield temporary
+    finally:
+        remove(temporary)  # or it would keep a full disk full
+
+
+def temporary_beside(path: Path) -> Path:
+    """Return where to write what becomes `path`, file or folder; what dead processes left of it there is removed."""
+    for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if (process := is_temporary(stray)) and not _is_alive(int(process[1])):
+            remove(stray)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def is_temporary(path: Path) -> re.Match[str] | None:
+    """Return whether `path` has the name of something half written, and the number of its process."""
+    return _TEMPORARY.fullmatch(path.name)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with all that is in it, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _is_alive(process: int) -> bool:
+    """Return whether there is such a process here; True where that cannot be asked (Windows) without ending it."""
+    try:
+        if os.name != "nt":
+            os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.files import held, is_held, name_part, replacing, write_json, write_text, writing
+from clue_bench.files import held, is_held, name_part, replacing, staging, write_json, write_text, writing
 
 
 def files(folder: Path) -> list[str]:
@@ -42,6 +44,20 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(
         raise error("midway")
     assert path.read_bytes() == b"old"
     assert files(tmp_path) == ["file"]
+
+
+def test_what_a_dead_process_left_half_written_is_removed_and_what_a_living_one_writes_is_not(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    parts = [tmp_path / f".file.{number}.tmp" for number in (process.pid, 1)]
+    folders = [tmp_path / f".folder.{number}.tmp" for number in (process.pid, 1)]
+    for file, folder in zip(parts, folders, strict=True):
+        file.write_bytes(b"half")
+        (folder / "inside").mkdir(parents=True)
+    write_text(tmp_path / "file", "whole")
+    with staging(tmp_path / "folder") as temporary:
+        temporary.rename(tmp_path / "folder")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".file.1.tmp", ".folder.1.tmp", "file", "folder"]
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:

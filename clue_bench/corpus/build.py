@@ -168,12 +168,10 @@ def _claim(out: Path, vocab: Vocabulary, inputs: list[Path], **settings: str | N
             )
         if differing:  # a build that ended before its first shard, as for want of --text-field
             files.write_json(path, plan)
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+    elif out.exists() and (not out.is_dir() or not all(map(files.is_temporary, out.iterdir()))):
         raise ClueBenchError(f"{out} is not empty and no corpus folder", "give another --out")
     else:
         files.write_json(path, plan)
-    for stray in out.glob(".*.tmp"):  # of a build that was killed
-        stray.unlink()
 
 
 def _read_plan(path: Path) -> dict[str, Any]:

@@ -23,7 +23,6 @@ of the Hugging Face hub. BERT weights whose config.json says roberta (hub models
 """
 
 import re
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -180,10 +179,8 @@ def fill_folder(
     `fill` writes everything but provenance.json into the folder that it is given; `weights` is the file's name where it
     is not one of the Hugging Face layout.
     """
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
+    previous = folder.with_name(f".{folder.name}.previous")
+    with files.staging(folder) as temporary:
         with files.writing(folder):
             fill(temporary)
         written = weight_files(temporary) if weights is None else [temporary / weights]
@@ -193,17 +190,11 @@ def fill_folder(
         for path in temporary.iterdir():
             path.chmod(0o644)  # safetensors makes its files readable by their owner only
             files.sync(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # or it would keep a full disk full
-        raise
-    if folder.exists():
-        previous = folder.with_name(f".{folder.name}.previous")
-        shutil.rmtree(previous, ignore_errors=True)
-        folder.rename(previous)
+        if folder.exists():
+            files.remove(previous)
+            folder.rename(previous)
         temporary.rename(folder)
-        shutil.rmtree(previous)
-    else:
-        temporary.rename(folder)
+    files.remove(previous)  # also one that a crash has left
     return sha256
 
 

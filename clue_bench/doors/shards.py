@@ -336,7 +336,7 @@ class Corpus:
         if damaged := self.damaged_files():
             raise ClueBenchError(
                 f"{damaged[0]}: damaged: its sha256 is not that of the manifest",
-                "copy the corpus again, or build itbuild the corpus again, or copy it again",
+                "copy the corpus again, or build it again",
             )
 
     @property

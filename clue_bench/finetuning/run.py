@@ -51,6 +51,7 @@ from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool
 from clue_bench.training.state_file import FILE as STATE
+from clue_bench.training.state_file import remove_state
 from clue_bench.training.stopping import StopRequest, stop_requests
 
 SECONDS_BETWEEN_SAVES = 60.0
@@ -205,8 +206,6 @@ def run(
     claim_folder(out, plan.run_id)
     if not finetuning.last_step:
         resume(plan, finetuning, out=out)
-    for stray in out.glob(f".{STATE}.*.tmp"):  # of a run that was killed
-        stray.unlink()
     started = time.perf_counter() - finetuning.train_seconds - finetuning.evaluation_seconds
     record = _record(plan, asked)
     try:
@@ -221,7 +220,7 @@ def run(
     seconds = time.perf_counter() - started
     ended = {"status": "completed", "finished_at": versions.now(), "wall_seconds": seconds}
     write_record(out, record.model_copy(update={**ended, **completed}))
-    (out / STATE).unlink(missing_ok=True)
+    remove_state(out / STATE)
 
 
 def _trained(

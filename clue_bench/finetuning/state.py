@@ -44,12 +44,12 @@ def load_state(path: Path, finetuning: Finetuning, *, run_id: str) -> None:
 
     A state that is damaged or of another run or precision is left aside with a warning: the run starts over.
     """
-    if not path.is_file():
-        return
     try:
         state = read_state(path, device=finetuning.device)
     except ClueBenchError as error:
         log.warning("%s: starting over", error.message)
+        return
+    if state is None:
         return
     if (state.get("run_id"), state.get("autocast")) != (run_id, str(finetuning.autocast)):
         log.warning("%s: of another run or precision: starting over", path)

@@ -6,7 +6,7 @@
 3. Draw loss.svg now and then and at the end, also if the run fails or is interrupted.
 4. Write the checkpoint, then the completed record.
 
-`out` holds checkpoint/ (door 2), state.pt, metrics.jsonl, loss.svg and the run record (door 3).
+`out` holds checkpoint/ (door 2), state.pt and the state before it, metrics.jsonl, loss.svg and the run record (door 3).
 """
 
 import json
@@ -127,9 +127,6 @@ def _run_with_files(
     check: Callable[[Path], dict[str, Any]] | None,
 ) -> Iterator[TrainingReport | None]:
     out = pretraining.out
-    for stray in out.glob(".*.tmp"):  # half-written files of a run that was killed
-        if stray.is_file():
-            stray.unlink()
     _forget_reports_after(out / METRICS, pretraining.step)
     record = _record(pretraining, asked)
     path = record_path(out, record.run_id)

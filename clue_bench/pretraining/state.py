@@ -94,20 +94,22 @@ def save_state(path: Path, state: State) -> None:
     write_state(path, state._asdict())
 
 
-def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) -> State:
-    """Read the state at `path`.
+def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) -> State | None:
+    """Read the state at `path`, None if there is none.
 
     Raises ClueBenchError if it is damaged, or belongs to a run with another recipe or corpus.
     """
+    if (found := read_state(path, device=device)) is None:
+        return None
     try:
-        state = State(**read_state(path, device=device))
+        state = State(**found)
     except TypeError as error:
         raise ClueBenchError(f"{path}: damaged: {error}", "delete the file to start over") from error
     for key, asked in identity.items():
-        found = state.identity.get(key)
-        if found != asked:
+        value = state.identity.get(key)
+        if value != asked:
             raise ClueBenchError(
-                f"{path.parent} holds a run with {key} = {found!r}; asked for {asked!r}",
+                f"{path.parent} holds a run with {key} = {value!r}; asked for {asked!r}",
                 "give another --out, or the settings of that run to continue it",
             )
     return state

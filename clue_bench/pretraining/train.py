@@ -171,9 +171,9 @@ class Pretraining:
 
     def resume(self) -> None:
         """Load the training state, if there is one."""
-        if not (self.out / FILE).is_file():
-            return
         state = load_state(self.out / FILE, identity=self.identity, device=self.device)
+        if state is None:
+            return
         self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
         self.model.load_state_dict(state.model)
         if self.loss_scale is not None and state.loss_scale:

@@ -8,7 +8,6 @@ with the card's row counts, it is taken as another revision; anything else is re
 
 import hashlib
 import shutil
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -195,13 +194,12 @@ def fetch_task(
         return _announced(_present(request), request)
     _refuse_other_data_sets(task, data)
     watch.note(reason)
-    data.mkdir(parents=True, exist_ok=True)
     passed_over: list[tuple[str, str]] = []
     for name, get in _sources(request, mirrors, patience=patience, load_hub=load_hub):
         watch.note(f"{task.name}: asking {name}")
-        with tempfile.TemporaryDirectory(prefix=f".{task.name}.", suffix=".tmp", dir=data) as staging:
+        with files.staging(data / task.name) as staging:
             try:
-                return _announced(replace(get(Path(staging)), passed_over=tuple(passed_over)), request)
+                return _announced(replace(get(staging), passed_over=tuple(passed_over)), request)
             except NotServed as failure:
                 passed_over.append((name, failure.reason))
     raise _no_source(request, passed_over)

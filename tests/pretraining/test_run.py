@@ -216,6 +216,25 @@ def test_a_damaged_state_is_named(recipe_file, corpus_folder, tmp_path):
             finish(start(recipe_file, corpus_folder, tmp_path))
 
 
+def test_where_the_state_is_damaged_the_one_before_it_goes_on_to_the_same_end(
+    recipe_file, corpus_folder, tmp_path, caplog
+):
+    finish(start(recipe_file, corpus_folder, tmp_path / "whole", steps=10))
+    reports = run(start(recipe_file, corpus_folder, tmp_path / "broken", steps=10), asked={})
+    for _ in range(4):
+        next(reports)
+    reports.close()
+    state = tmp_path / "broken" / "state.pt"
+    state.write_bytes(state.read_bytes()[:-1000] + bytes(1000))
+    pretraining = start(recipe_file, corpus_folder, tmp_path / "broken", steps=10)
+    pretraining.resume()
+    assert pretraining.step == 4
+    assert "going on from the state before" in caplog.text
+    finish(start(recipe_file, corpus_folder, tmp_path / "broken", steps=10))
+    assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
+    assert weights(tmp_path / "broken") == weights(tmp_path / "whole")
+
+
 def test_damaged_metrics_are_left_out_aloud_and_the_run_goes_on(recipe_file, corpus_folder, tmp_path, caplog):
     break_off(recipe_file, corpus_folder, tmp_path)
     metrics = tmp_path / "metrics.jsonl"
