@@ -99,6 +99,22 @@ _OTHER_MEASURE = ("warmup_share", "micro_batch", "precision", "steps", "objectiv
 """Keys whose value is not that of their names elsewhere: a share of the steps, say, not their number."""
 
 
+_EXPECTED = {
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing", "finite_number"), "a number"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(("dict_type", "model_type"), "a table"),
+    "string_type": "a text",
+    "bool_type": "true, false",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "literal_error": "one of {expected}",
+}
+"""What is expected of a value, by what pydantic calls another one."""
+
+
 def builtin_folder(name: str) -> Path:
     """Return the built-in folder `tasks`, `pretrain` or `leaderboards/published`, in the wheel or in the checkout."""
     package = Path(__file__).parent
@@ -232,10 +248,10 @@ def _explain(source: str, model: type[Card], error: ErrorDetails, overridden: Co
         return f"{where}: {error['msg'].removeprefix('Value error, ')}", "change the value"
     meaning = _meanings(inner).get(keys[-1], "") if keys else ""
     hint = f"give --set {'.'.join(keys)}=… ({meaning})" if meaning and source == "--set" else "change the value"
-    return (
-        f"{where}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}",
-        hint,
-    )
+    if error["type"] not in _EXPECTED:
+        return f"{where}: found {error['input']!r}; {error['msg'][0].lower()}{error['msg'][1:]}", hint
+    expected = _EXPECTED[error["type"]].format(**error.get("ctx", {}))
+    return f"{where}: found {error['input']!r}, expected {expected.replace(' or ', ', ')}", hint
 
 
 def explain_unknown_key(

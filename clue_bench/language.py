@@ -1,11 +1,11 @@
 """Results and reports in Chinese: one table of English texts and their Chinese, used where text leaves the program.
 
-Input: a finished text for people. Output: its Chinese from `language.zh.toml` or `language.help.zh.toml`, or the text
-itself where neither has it, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number,
-"{w}" for a word, and "(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}"
-for what is a text of ours in its turn. Of a text that is not in the table, its lines, or parts between wide gaps or
-dots, are looked up one by one; and the parts of a list, if all of them are there. Values, JSON, CSV and records stay as
-they are.
+Input: a finished text for people. Output: its Chinese from the `language.*.zh.toml` here, or the text itself where none
+has it, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, "{w}" for a word, and
+"(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}" for what is a text of
+ours in its turn. Of a text that is not in the table, its lines, or parts between wide gaps or dots, are looked up one
+by one; the parts of a list, if all of them are there; and what stands before and behind the first colon. Values, JSON,
+CSV and records stay as they are.
 """
 
 import os
@@ -20,7 +20,7 @@ from typing import Literal, get_args
 from clue_bench.errors import ClueBenchError
 
 Language = Literal["en", "zh"]
-TABLES = ("language.zh.toml", "language.help.zh.toml")  # of results; of help pages and what is said of words typed
+TABLES = ("language.zh.toml", "language.help.zh.toml", "language.errors.zh.toml")
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts, as everywhere
 JOINTS = ("\n", "  ", " · ")  # between texts that stand side by side
 LISTS = {"; ": "；", ", ": "，"}
@@ -73,7 +73,9 @@ def translated(text: str) -> str:
         parts = [_whole(part) for part in text.split(joint)]
         if len(parts) > 1 and None not in parts:
             return chinese.join(map(str, parts))
-    return text
+    where, _, what = text.partition(": ")
+    found = [_whole(part) if " " in part else None for part in (where, what)]
+    return f"{found[0] or where}：{found[1] or what}" if any(found) else text
 
 
 def _whole(text: str) -> str | None:
@@ -124,8 +126,9 @@ def _chinese(words: str) -> str | None:
     table = _table()
     if words in table:
         return table[words]
-    for pattern, chinese in _patterns():
-        if match := pattern.fullmatch(words):
+    for begin, longest, end, english, chinese in _with_places():
+        may_be = words.startswith(begin) and words.endswith(end) and longest in words
+        if may_be and (match := _pattern(english).fullmatch(words)):
             return chinese.format(*map(_Part, match.groups()))
     return None
 
@@ -147,15 +150,23 @@ def _english() -> dict[str, str]:
 
 
 @cache
-def _patterns() -> list[tuple[re.Pattern[str], str]]:
-    """Return the entries with places for anything, the longest first."""
-    found = sorted((each for each in _table().items() if PLACE.search(each[0])), key=lambda each: -len(each[0]))
-    return [(re.compile(_pattern(english)), chinese) for english, chinese in found]
+def _with_places() -> list[tuple[str, str, str, str, str]]:
+    """Return the entries with places for anything, the longest first.
+
+    Each stands behind how it begins, its longest part and how it ends, which are looked for before its pattern is made.
+    """
+    found = []
+    for english, chinese in _table().items():
+        begin, *others = PLACE.sub("\0", english).split("\0")
+        if others:
+            found.append((begin, max(begin, *others, key=len), others[-1], english, chinese))
+    return sorted(found, key=lambda each: -len(each[3]))
 
 
-def _pattern(english: str) -> str:
+@cache
+def _pattern(english: str) -> re.Pattern[str]:
     meant = {"{}": "(.+?)", "{#}": r"([-+\d][\d.,]*)", "{w}": r"([\w-]+)", "(s)": "s?"}
     first, *others = filter(None, PLACE.split(english))
     # At the beginning, "anything" does not reach from one part of a list into the next.
     begin = "((?:(?!; ).)+?)" if first == "{}" else meant.get(first, re.escape(first))
-    return begin + "".join(meant.get(part, re.escape(part)) for part in others)
+    return re.compile(begin + "".join(meant.get(part, re.escape(part)) for part in others))

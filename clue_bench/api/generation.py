@@ -9,6 +9,7 @@ from clue_bench.api.models import beside_columns, check_writable
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article
 from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -161,7 +162,7 @@ def _rows(prompts: str | Sequence[str] | Path, column: str | None) -> "InputRows
     given = [prompts] if isinstance(prompts, str) else prompts
     wrong = next((each for each in given if not isinstance(each, str)), None) if isinstance(given, list | tuple) else 0
     if wrong is not None or not given:
-        found = "none" if wrong is None else f"a {type(prompts if wrong == 0 else wrong).__name__}"
+        found = "none" if wrong is None else article(type(prompts if wrong == 0 else wrong).__name__)
         raise ClueBenchError(f"prompts: found {found}, expected a text or a list of them", 'give ["今天"], for example')
     return InputRows([(each,) for each in given], list(range(len(given))), [None] * len(given))
 

@@ -85,7 +85,7 @@ class Run(Shown):
         results = self.record.results
         if not isinstance(results, TaskResults):
             raise ClueBenchError(
-                f"{self.run_id}: {article(self.record.status)} {self.record.kind} run has no scores on dev",
+                f"{self.run_id}: no scores on dev: kind {self.record.kind}, status {self.record.status}",
                 "give a completed run of finetune, bench or floor",
             )
         return results.dev

@@ -58,7 +58,7 @@ def read_huggingface(path: Path, *, config: Path | None, vocabulary: Vocabulary)
             if values.get("vocab_size") != len(words):
                 notes.append(f"vocab_size in config.json corrected from {values.get('vocab_size')} to {len(words)}")
                 values["vocab_size"] = len(words)
-    built = build(claimed_class(values), values, where=f"config.json of {folder}")
+    built = build(claimed_class(values), values, where=str(folder / CONFIG))
     copies, more = _second_copies(tensors, built)
     values.pop("torch_dtype", None)
     values["dtype"] = "float32"  # what is written
@@ -98,7 +98,7 @@ def _choose_class(values: dict[str, Any], family: Family, found: Mapping[str, Te
     fitting = names.class_of(family, heads)
     note = f"config.json names no class: written as {fitting}"
     if claimed:
-        built = build(claimed, values, where=f"config.json of {where}")
+        built = build(claimed, values, where=f"{where}, its configuration")
         tied = built.all_tied_weights_keys
         lacking = [n for n in shapes_of(built) if n not in found and n not in tied and _HEADS.match(n)]
         if not lacking:

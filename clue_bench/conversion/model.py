@@ -154,7 +154,7 @@ def verify(model: Model, built: PreTrainedModel | None = None) -> None:
     Raises ClueBenchError for a tensor that is missing, left over, of another shape, or holds NaN or infinity.
     """
     where, name = str(model.source.files[0]), claimed_class(model.config)
-    built = built or build(name, model.config, where=f"the configuration of {where}")
+    built = built or build(name, model.config, where=f"{where}, its configuration")
     wanted, tied = shapes_of(built), dict(built.all_tied_weights_keys)
     for one, shape in wanted.items():
         found = model.tensors.get(one, model.tensors.get(tied.get(one, "")))

@@ -132,7 +132,7 @@ def from_tensorflow(arrays: Arrays, stated: Mapping[str, Any], *, source: Source
         values["vocab_size"] = len(words)
     heads = names.heads_of(family, hf)
     config = hugging_face_config(
-        model_config(values, where=f"configuration of {where}"),
+        model_config(values, where=f"{where}, its configuration"),
         architecture=names.class_of(family, heads),
         pad=vocabulary.pad,
         start=vocabulary.start,

@@ -275,7 +275,7 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
             texts = [each.name for each in schema if str(each.type) in ("string", "large_string")]
             raise ClueBenchError(
                 f"{file}: no column '{text_field}', found {', '.join(schema.names)}",
-                f"give --text-field {texts[0] if len(texts) == 1 else 'with its name'}",
+                f"give --text-field {texts[0] if len(texts) == 1 else 'COLUMN'}",
             )
         for batch in batches:
             done += batch.num_rows

@@ -341,7 +341,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
     wrong = [key for key, kind in kinds.items() if key in values and not isinstance(values[key], kind)]
     if wrong or not is_sound:
         key = wrong[0] if wrong else "earlier"
-        raise ClueBenchError(f"{path}: {key} is {values[key]!r}", "copy the file again, or remove it")
+        raise ClueBenchError(f"{path}: {key} is {values[key]!r}, no value for it", "copy the file again, or remove it")
     return values
 
 

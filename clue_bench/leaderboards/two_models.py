@@ -190,7 +190,7 @@ def compare_two_models(records: Iterable[RunRecord], a: str, b: str) -> ModelCom
                 only.append(f"{column.name} ({column.revision}): only {'A' if cells[0] else 'B'}")
     if not shared:
         raise ClueBenchError(
-            f"{a} and {b} have no task in common" + f": {'; '.join(only)}" * bool(only),
+            f"{a} and {b} have no task in common" + (f": {'; '.join(only)}" if only else ""),
             f"run clue-bench bench --model {a} --model {b} first, on the same --data",
         )
     return ModelComparison(models[0], models[1], _adjusted(shared), tuple(only), _of_mean(shared))

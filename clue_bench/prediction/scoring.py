@@ -68,7 +68,7 @@ class Scored:
 
 def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
     """Score predicted labels against a split of a classification task. Raises ClueBenchError."""
-    what = f"{split} of {task.name}"
+    what = f"{task.name} {split}"
     if split not in task.splits:
         raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
     with data_folder(task, data) as folder:
@@ -151,7 +151,7 @@ def _refuse(given: GivenPredictions, unknown: "Counter[str]", known: str, hint: 
 def score_questions(path: Path, task: str, split: str, data: Path) -> Scored:
     """Score predicted answers against a split of CMRC2018, DRCD, C3 or CHID. Raises ClueBenchError."""
     questions = read_questions(task, split, data)
-    what = f"{split} of {task}"
+    what = f"{task} {split}"
     if not questions.has_answers:
         raise ClueBenchError(f"{what}: no answers to score against", "give --split dev")
     given = read_given(path)

@@ -100,10 +100,10 @@ def check_vocabulary(start: Checkpoint, vocabulary: Vocabulary) -> None:
             f"run clue-bench vocab extend {start.folder} --token '{vocabulary.tokens[first]}' … --out EXTENDED, "
             "build the corpus with --vocab EXTENDED, and give --from EXTENDED"
         )
-    both = " and ".join(f"'{v.tokens[first]}'" if first < len(v) else "none" for v in (theirs, vocabulary))
+    there, here = (f"'{v.tokens[first]}'" if first < len(v) else "none" for v in (theirs, vocabulary))
     raise ClueBenchError(
         f"{start.folder}: its vocabulary ({len(theirs):,} tokens) and the corpus's ({len(vocabulary):,}) differ in "
-        f"{counted(len(differing), 'token')}, first id {first}: {both}",
+        f"{counted(len(differing), 'token')}, first id {first}: {there} there, {here} in the corpus",
         build,
     )
 

@@ -70,10 +70,8 @@ def parse_table(raw: bytes, *, name: str, where: str) -> Table:
     if suffix == ".xlsx":
         return _excel(raw, where)
     if suffix not in SUFFIXES:
-        also = ": in Excel, save it as .xlsx" if suffix == ".xls" else ""
-        raise ClueBenchError(
-            f"{where}: '{name}' ends in none of {', '.join(SUFFIXES)}", f"save it as one of these{also}"
-        )
+        hint = "save it as .xlsx, in Excel" if suffix == ".xls" else "save it as one of these"
+        raise ClueBenchError(f"{where}: '{name}' ends in none of {', '.join(SUFFIXES)}", hint)
     text, notes = decode_text(raw, where)
     if suffix in JSON_LINES:
         found, noted = _json(text, where)

@@ -241,7 +241,7 @@ class Updates:
 
 def divergence(found: str, *, hint: str) -> ClueBenchError:
     """Return the error of a run whose numbers are no longer finite."""
-    return ClueBenchError(f"{found}: the run has diverged", hint)
+    return ClueBenchError(f"the run has diverged: {found}", hint)
 
 
 def check_weights(model: nn.Module, *, step: int, hint: str) -> None:

@@ -61,7 +61,7 @@ def _read_folder(folder: Path) -> Vocabulary:
                 f"give a model with a {WORDPIECE_FILE} or {SENTENCEPIECE_FILE}; finetune and generate take this one",
             )
         raise ClueBenchError(
-            f"{folder}: no such vocabulary: neither {WORDPIECE_FILE}, {SENTENCEPIECE_FILE} nor {JSON}",
+            f"{folder}: neither {WORDPIECE_FILE}, {SENTENCEPIECE_FILE} nor {JSON}",
             "give a folder that holds one of them",
         )
     alone = _read_wordpiece(wordpiece) if wordpiece.is_file() else None

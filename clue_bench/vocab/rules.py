@@ -102,7 +102,9 @@ def read_tokenizer_files(folder: Path, tokens: list[str] | None) -> TokenizerFil
             )
     if sorted(ids) != list(range(len(ids))):
         gap = next(index for index in range(len(ids)) if index not in ids)
-        raise ClueBenchError(f"{folder}: no token has id {gap}", "copy the tokenizer's files again, all of one folder")
+        raise ClueBenchError(
+            f"{folder}: no token has id {gap}", "copy the tokenizer's files again, all of them from one folder"
+        )
     joined = [ids[index] for index in range(len(ids))]
     if tokens is not None and in_json is not None:
         _compare(tokens, joined, folder)

@@ -88,7 +88,7 @@ def test_rows_in_another_order_are_matched_by_id_and_said(data, tmp_path):
         ([{**row, "label": "105"} if row["id"] < 2 else row for row in submission()], "2 predictions are none"),
         ([{"id": n, "label": None} for n in range(60)], "'' (60)"),
         ([{"label": label} for label in PREDICTED], "no column 'id'"),
-        ([{**row, "gold": "102"} for row in submission()], "not those of dev of tnews in 40 of 60 rows"),
+        ([{**row, "gold": "102"} for row in submission()], "not those of tnews dev in 40 of 60 rows"),
     ],
 )
 def test_what_cannot_be_scored_is_refused_in_one_line_with_counts(rows, expected, data, tmp_path):

@@ -43,7 +43,7 @@ def open_pretrained(model: str | Path) -> Pretrained:
     refuse_nezha(values, (), where=folder)
     if not any((folder / name).is_file() for name in TOKENIZER_FILES):
         raise ClueBenchError(
-            f"{folder}: no tokenizer: neither vocab.txt, spiece.model nor tokenizer.json",
+            f"{folder}: neither vocab.txt, spiece.model nor tokenizer.json",
             "copy the tokenizer beside the weights",
         )
     if _runs_here(folder, values):
