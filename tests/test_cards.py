@@ -128,7 +128,7 @@ def test_a_wrong_value_names_file_key_and_what_was_found(
     card: Path, line: str, wrong: str, key: str, found: str
 ) -> None:
     card.write_text(GOOD.replace(line, wrong), encoding="utf-8")
-    assert complaint(card).startswith(f"{card}: {key}: found {found}; ")
+    assert complaint(card).startswith(f"{card}: {key}: found {found}, expected ")
 
 
 def test_values_that_do_not_fit_together_name_the_file(card: Path) -> None:
@@ -156,9 +156,9 @@ def test_overrides_lie_over_the_card(card: Path) -> None:
     ("setting", "expected"),
     [
         ("stepz=1", "--set: stepz: unknown key; did you mean 'steps'?"),
-        ("steps=1e3", "--set: steps: found 1000.0; "),
-        ("objective=rtd", "--set: objective: found 'rtd'; "),
-        ("vocab_size=text", "--set: vocab_size: found 'text'; "),
+        ("steps=1e3", "--set: steps: found 1000.0, expected "),
+        ("objective=rtd", "--set: objective: found 'rtd', expected "),
+        ("vocab_size=text", "--set: vocab_size: found 'text', expected "),
     ],
 )
 def test_mistakes_in_overrides_are_those_of_set_not_of_the_file(card: Path, setting: str, expected: str) -> None:

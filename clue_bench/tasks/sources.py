@@ -246,6 +246,6 @@ def _label(value: Any, names: list[str] | None, task: Task, *, where: str) -> st
     if names is not None and isinstance(value, int) and 0 <= value < len(names):
         value = names[value]
     if not isinstance(value, str) or value not in {*task.labels, *task.dropped_labels}:
-        one = f"one of the card's {len(task.labels)} labels"
-        raise NotServed(f"{where}: label {value!r}, expected {one if names else f'the name of {one}'}")
+        expected = f"one of the card's {len(task.labels)} labels{'' if names else ', by name'}"
+        raise NotServed(f"{where}: label {value!r}, expected {expected}")
     return value

@@ -128,7 +128,7 @@ def test_invalid_utf8_names_file_and_byte(tmp_path: Path, start: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])
 def test_a_missing_vocabulary_is_an_error(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ClueBenchError, match="no such vocabulary|neither"):
+    with pytest.raises(ClueBenchError, match=r"no such vocabulary|neither"):
         read_vocabulary(tmp_path / name)
 
 
