@@ -74,8 +74,8 @@ def translated(text: str) -> str:
         if len(parts) > 1 and None not in parts:
             return chinese.join(map(str, parts))
     where, _, what = text.partition(": ")
-    found = [_whole(part) if " " in part else None for part in (where, what)]
-    return f"{found[0] or where}：{found[1] or what}" if any(found) else text
+    both = [_whole(part) if " " in part else None for part in (where, what)]
+    return f"{both[0] or where}：{both[1] or what}" if any(both) else text
 
 
 def _whole(text: str) -> str | None:

@@ -181,9 +181,7 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str) -> OwnRows:
     if not dev:
         if len(groups) > 1:
             _check_classes({name: sum(map(len, group.values())) for name, group in groups.items()}, label)
-        raise Refused(
-            f"{counted(len(rows), 'row has', 'rows have')} too few different texts to hold out dev", GIVE_SPLITS
-        )
+        raise Refused(f"{counted(len(rows), 'row')}: too few different texts to hold out dev", GIVE_SPLITS)
 
     def part(numbers: list[int]) -> RowSource:
         return train._replace(

@@ -16,7 +16,7 @@ from clue_bench import numbers
 
 ANYTHING = "7"  # fits every place of a table: a text, a word, a number
 MOST = 60  # ways that an expression is followed
-ERRORS = ("ClueBenchError", "FolderInUseError", "Interrupted", "NotServed", "ValueError", "TypeError")
+ERRORS = ("ClueBenchError", "Interrupted", "NotServed", "ValueError", "TypeError")  # and what is derived of these
 Texts = list[Any]  # str, or tuple of such
 
 
@@ -28,11 +28,13 @@ class Source:
         self._functions: dict[str, list[Any]] = defaultdict(list)
         self._calls: dict[str, list[ast.Call]] = defaultdict(list)
         self._constants: dict[str, list[Any]] = defaultdict(list)
+        self._bases: dict[str, set[str]] = {}  # of classes
         self._known: dict[ast.AST, Texts] = {}
         for path in sorted(folder.rglob("*.py")):
             if "Error" in (text := path.read_text(encoding="utf-8")):
                 self._read(ast.parse(text), None, path)
-        self.said = [call for name in ERRORS for call in self._calls[name]]
+        derived = [name for name, bases in self._bases.items() if bases & {*ERRORS}]
+        self.said = [call for name in (*ERRORS, *derived) for call in self._calls[name]]
 
     def texts(self, call: ast.Call) -> Iterator[str]:
         """Yield what the arguments of an error may say."""
@@ -44,6 +46,8 @@ class Source:
         node.function, node.path = function, path
         if isinstance(node, ast.Call):
             self._calls[_called(node)].append(node)
+        elif isinstance(node, ast.ClassDef):
+            self._bases[node.name] = set(map(ast.unparse, node.bases))
         elif isinstance(node, ast.FunctionDef):
             self._functions[node.name].append(node)
             node.set_here = defaultdict(list)
