@@ -19,6 +19,8 @@ TYPE_CHECKING = False  # editors and mypy read what follows; importing typing wo
 if TYPE_CHECKING:
     from clue_bench.analysis.comparison import Comparison as Comparison
     from clue_bench.analysis.pretraining_runs import PretrainingComparison as PretrainingComparison
+    from clue_bench.api.bench_commands import BenchPlan as BenchPlan
+    from clue_bench.api.bench_commands import plan_bench as plan_bench
     from clue_bench.api.benchmark import bench as bench
     from clue_bench.api.boards import compare as compare
     from clue_bench.api.boards import compare_models as compare_models
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
+    "api.bench_commands": ("BenchPlan", "plan_bench"),
     "api.benchmark": ("bench",),
     "api.checkpoints": ("Speeds", "convert", "doctor", "exchange_vocabulary", "extend_vocabulary", "speed"),
     "api.boards": ("compare", "compare_models", "leaderboard"),

@@ -86,7 +86,7 @@ class SweepBar:
     bar: Bar
     show: Progress
     work: dict[tuple[int, str], float]
-    failed_before: frozenset[str]
+    failed: set[str]  # runs that are known to have failed
     shares: dict[tuple[int, str], float] = field(default_factory=dict)  # done, of 1
     ended: set[tuple[int, str]] = field(default_factory=set)
     started: float | None = None  # of the first run, before its model is loaded and its data tokenised
@@ -110,7 +110,8 @@ class SweepBar:
         """
         report, ended = moment.report, moment.ended
         run = (number, moment.plan.run_id)
-        if ended is not None and ended.status == "failed" and ended.run_id not in self.failed_before:
+        if ended is not None and ended.status == "failed" and ended.run_id not in self.failed:
+            self.failed.add(ended.run_id)
             self.show.note(f"failed: {ended.run_id}: {ended.error}")
         if report is not None:
             self.started = self.started or monotonic()
@@ -158,9 +159,9 @@ class SweepBar:
 def sweep_bar(sweeps: Sequence[PlannedSweep], *, retry_failed: bool, show: Progress) -> Iterator[SweepBar]:
     """Show one bar over the runs that are to be done, if there are any."""
     work: dict[tuple[int, str], float] = {}
-    failed = set()
+    failed = set[str]()
     for number, each in enumerate(sweeps):
-        for place, (plan, status) in enumerate(each.runs):
+        for place, (plan, status, _) in enumerate(each.runs):
             if status == "failed" and not retry_failed:
                 failed.add(plan.run_id)
             elif status != "completed":
@@ -168,4 +169,4 @@ def sweep_bar(sweeps: Sequence[PlannedSweep], *, retry_failed: bool, show: Progr
                 work[number, plan.run_id if is_known else str(place)] = estimated_work(plan)
     shown = show if work else Progress(False)
     with shown.bar("bench", sum(work.values()), on_interrupt=AGAIN) as bar:
-        yield SweepBar(bar, show, work, frozenset(failed))
+        yield SweepBar(bar, show, work, failed)

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -289,41 +289,52 @@ def bench(
     ] = None,
     steps: Steps = None,
     settings: Set = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Print a command for each run that is missing, and run nothing.")
+    ] = False,
     wide: Wide = False,
     json: Json = False,
 ) -> None:
     """Fine-tune models on tasks over several seeds: means, intervals, and paired tests against the baselines.
 
     Complete runs are not repeated, so the same command continues an interrupted one. A run that fails is recorded with
-    its error and the others continue; --retry-failed repeats it. A run that another process is doing at the moment is
-    an error. Each run in the table gets a report.html in its folder.
+    its error and the others continue; --retry-failed repeats it. Runs that another process is doing come last, so
+    several of these commands share the work. Each run in the table gets a report.html in its folder.
 
     Example: clue-bench bench --model runs/tiny --data clue --seeds 3
 
     Example: clue-bench bench --model runs/tiny --task tnews --grid learning_rate=1e-4,3e-4,1e-3 --grid dropout=0,0.1
 
     Example: clue-bench bench --model runs/tiny --untrained --task ocnli --intermediate cmnli --json
+
+    Example: clue-bench bench --model runs/tiny --data clue --plan > runs.txt
     """
     from clue_bench.api.benchmark import run_benchmark
     from clue_bench.finetuning.grid import parse_grid
 
+    given: dict[str, Any] = {
+        "data": data,
+        "text": columns(text, text2),
+        "label": label,
+        "out": out,
+        "seeds": seeds,
+        "settings": overrides(settings, steps),
+        "search": search,
+        "grid": parse_grid(grid or []),
+        "retry_failed": retry_failed,
+        "model_names": name or (),
+    }
+    if plan:
+        _print_plan(model, names(task), is_whole=not (untrained or intermediate), as_json=json, **given)
+        return
     done = run_benchmark(
         model,
         names(task),
-        data=data,
-        text=columns(text, text2),
-        label=label,
-        out=out,
-        seeds=seeds,
-        settings=overrides(settings, steps),
-        search=search,
-        grid=parse_grid(grid or []),
         untrained=untrained,
         intermediate=intermediate or None,
         floor=floor,
-        retry_failed=retry_failed,
         keep=keep,
-        model_names=name or (),
+        **given,
     )
     show(done, as_json=json, wide=wide)
     for note in done.notes:
@@ -336,6 +347,24 @@ def bench(
         typed("clue-bench", "runs", "list", "--records", out),
         as_json=json,
     )
+
+
+def _print_plan(models: list[str], tasks: list[str], *, is_whole: bool, as_json: bool, **given: Any) -> None:
+    """Print a command for each missing run, a line each."""
+    from clue_bench.api.bench_commands import plan_bench
+    from clue_bench.errors import ClueBenchError
+
+    if not is_whole:
+        raise ClueBenchError(
+            "--plan: no single command does a run of --untrained or --intermediate",
+            "leave out --plan and start the same command several times: they share the runs",
+        )
+    found = plan_bench(models, tasks, **given)
+    if as_json:
+        print_json(found.to_json())
+    else:
+        for command in found.commands:
+            typer.echo(command)
 
 
 def floor(

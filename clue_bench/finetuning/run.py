@@ -55,17 +55,26 @@ from clue_bench.training.state_file import remove_state
 from clue_bench.training.stopping import StopRequest, stop_requests
 
 SECONDS_BETWEEN_SAVES = 60.0
+SECONDS_BETWEEN_LOOKS = 1.0  # at a folder that another process has locked
 SAVED_SHARE = 20.0  # at most a twentieth of the time is spent on states
 
 
 @contextmanager
-def held_folder(out: Path) -> Iterator[None]:
-    """Lock a run's folder while the block runs. Raises FolderInUseError if another process has locked it."""
+def held_folder(out: Path, *, waits: bool = False) -> Iterator[None]:
+    """Lock a run's folder while the block runs.
+
+    Where another process has locked it, waits for that, or raises FolderInUseError.
+    """
     with ExitStack() as stack:
-        try:
-            stack.enter_context(files.held(out / LOCK))
-        except ClueBenchError as error:
-            raise folder_in_use(out) from error
+        is_locked = False
+        while not is_locked:
+            try:
+                stack.enter_context(files.held(out / LOCK))
+                is_locked = True
+            except ClueBenchError as error:
+                if not waits:
+                    raise folder_in_use(out) from error
+                time.sleep(SECONDS_BETWEEN_LOOKS)
         yield
 
 

@@ -8,9 +8,10 @@ Input: what determines a run, a grid, seeds. Output: a folder per run, and the s
 A run that is complete is not repeated, one that was interrupted continues. One that failed stays a record with its
 error, and is repeated only when asked; the sweep goes on without it. Where even the record cannot be written (a full
 disk, a folder that holds something else), the run has failed all the same, and nothing there is touched. A run that
-another process is doing at the moment ends the sweep with an error, since its result is not there yet.
+another process is doing at the moment comes last: the sweep waits for its result, and does what is left of it.
 """
 
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.grid import Point
 from clue_bench.finetuning.run import (
+    SECONDS_BETWEEN_LOOKS,
     Plan,
     completed_record,
     drop_weights,
@@ -61,13 +63,14 @@ class Moment(NamedTuple):
     """The progress of a sweep: the run of `plan` has reached `report` (None: not begun), and `done` others are done.
 
     `done` counts finished runs, and fractions of those that run in parallel with this one. `ended` is the record of a
-    run that has ended with this moment, whatever the outcome.
+    run that has ended with this moment, whatever the outcome. `waits`: nothing goes on but in another process.
     """
 
     done: float
     plan: Plan
     report: FinetuningReport | None
     ended: FinetuneRecord | None = None
+    waits: bool = False
 
 
 class Planned(NamedTuple):
@@ -75,14 +78,19 @@ class Planned(NamedTuple):
 
     plan: Plan
     status: str
+    point: Point
 
 
 @dataclass
 class Sweep:
-    """The runs of one model on one task. `best` is None as long as no point of the grid is complete."""
+    """The runs of one model on one task. `best` is None as long as no point of the grid is complete.
+
+    `held` are runs that another process is doing, where the sweep has not waited for them: it is not complete then.
+    """
 
     trials: list[Trial] = field(default_factory=list)
     best: Point | None = None
+    held: list[str] = field(default_factory=list)
 
     @property
     def of_best(self) -> list[Trial]:
@@ -112,7 +120,7 @@ def planned(
     for point in candidates:
         plan = planner(point, seeds[0])
         records.append(_record_there(plan, out, keep))
-        runs.append(Planned(plan, records[-1].status if records[-1] else ""))
+        runs.append(Planned(plan, records[-1].status if records[-1] else "", point))
     complete = [
         Trial(point, seeds[0], record, out)
         for point, record in zip(candidates, records, strict=True)
@@ -123,7 +131,7 @@ def planned(
     for seed in seeds[1:]:
         plan = planner(best, seed)
         record = _record_there(plan, out, keep) if is_known or len(candidates) == 1 else None
-        runs.append(Planned(plan, record.status if record else ""))
+        runs.append(Planned(plan, record.status if record else "", best))
     return runs
 
 
@@ -145,14 +153,15 @@ def sweep(
     retry_failed: bool = False,
     keep: Keep | None = None,
     workers: int | None = None,
+    waits: bool = True,
 ) -> Generator[Moment, None, Sweep]:
     """Do the missing runs; yield the progress after every update, and return the whole sweep.
 
     `asked` is the part of the command that records keep. With several `workers` (None: as many as pay off,
     `num_workers`) runs are done in parallel, each with its share of the threads, which changes sums in their last bits.
     `keep` drops weights as soon as it is clear that they are not wanted; with "all", a run that has lost them is
-    repeated, and None leaves things as they are.
-    Raises ClueBenchError if a run cannot be planned, and FolderInUseError if another process is doing one of the runs.
+    repeated, and None leaves things as they are. Unless it `waits` for runs that another process is doing, the sweep
+    ends without them. Raises ClueBenchError if a run cannot be planned.
     """
     done, encodings, weights = Sweep(), Encodings(), _Weights(keep)
 
@@ -163,8 +172,8 @@ def sweep(
             typed = {**asked, "seed": seed, "settings": point}
             requests.append(RunRequest(plan, out / plan.run_id, typed, retry_failed, keep == "all"))
         number = workers or num_workers([request.plan for request in requests])
-        before = float(len(done.trials))
-        moments = _side_by_side(requests, before, number) if number > 1 else _one_by_one(requests, before, encodings)
+        before, held = float(len(done.trials)), list[RunRequest]()
+        moments = _all(requests, held, before=before, workers=number, encodings=encodings, waits=waits)
         order = {request.plan.run_id: len(done.trials) + at for at, request in enumerate(requests)}
         ended: dict[str, FinetuneRecord] = {}
         for moment in moments:
@@ -173,13 +182,17 @@ def sweep(
                 ended[run_id] = moment.ended
                 weights.after_run(out / run_id, moment.ended, order=order[run_id])
             yield moment
+        done.held += [request.plan.run_id for request in held]
         for (point, seed), request in zip(wanted, requests, strict=True):
-            done.trials.append(Trial(point, seed, ended[request.plan.run_id], request.folder))
+            if request not in held:
+                done.trials.append(Trial(point, seed, ended[request.plan.run_id], request.folder))
 
     yield from runs([(point, seeds[0]) for point in candidates])
     complete = [trial for trial in done.trials if trial.is_complete]
-    if complete:
-        done.best = max(complete, key=_rank).point
+    if done.held and len(candidates) > 1:  # it is not known which is best
+        return done
+    if complete or done.held:
+        done.best = max(complete, key=_rank).point if complete else candidates[0]
         yield from runs([(done.best, seed) for seed in seeds[1:]])
     done.trials = [trial._replace(record=weights.changed.get(trial.folder, trial.record)) for trial in done.trials]
     return done
@@ -256,20 +269,50 @@ def _failed(plan: Plan, folder: Path, asked: dict[str, Any], error: str) -> Fine
     return failed_record(plan, asked=asked, error=error)
 
 
-def _one_by_one(requests: Sequence[RunRequest], before: float, encodings: Encodings) -> Iterator[Moment]:
+def _all(
+    requests: Sequence[RunRequest],
+    held: list[RunRequest],
+    *,
+    before: float,
+    workers: int,
+    encodings: Encodings,
+    waits: bool,
+) -> Iterator[Moment]:
+    """Do the requests, those that another process holds last; without `waits` they are left in `held`."""
+    if workers > 1:
+        yield from _side_by_side(requests, before, workers, held)
+    else:
+        yield from _one_by_one(requests, before, encodings, held)
+    while held and waits:
+        yield Moment(before + len(requests) - len(held), held[0].plan, None, waits=True)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+        again = held.copy()
+        held.clear()
+        yield from _one_by_one(again, before + len(requests) - len(again), encodings, held)
+
+
+def _one_by_one(
+    requests: Sequence[RunRequest], before: float, encodings: Encodings, held: list[RunRequest]
+) -> Iterator[Moment]:
     ended: list[FinetuneRecord] = []
 
     def done(request: RunRequest) -> Iterator[FinetuningReport]:
         ended.append((yield from attempt(request, encodings)))
 
-    for number, request in enumerate(requests):
-        yield Moment(before + number, request.plan, None)
-        for report in done(request):
-            yield Moment(before + number, request.plan, report)
-        yield Moment(before + number, request.plan, None, ended[-1])
+    for request in requests:
+        yield Moment(before + len(ended), request.plan, None)
+        try:
+            for report in done(request):
+                yield Moment(before + len(ended), request.plan, report)
+        except FolderInUseError:
+            held.append(request)
+            continue
+        yield Moment(before + len(ended) - 1, request.plan, None, ended[-1])
 
 
-def _side_by_side(requests: Sequence[RunRequest], before: float, workers: int) -> Iterator[Moment]:
+def _side_by_side(
+    requests: Sequence[RunRequest], before: float, workers: int, held: list[RunRequest]
+) -> Iterator[Moment]:
     shares: dict[int, float] = {}
     missing: list[RunRequest] = []
     for request in requests:
@@ -290,7 +333,8 @@ def _side_by_side(requests: Sequence[RunRequest], before: float, workers: int) -
             continue
         shares.pop(number, None)
         if isinstance(what, FolderInUseError):
-            raise what
+            held.append(request)
+            continue
         if isinstance(what, ClueBenchError):
             what = _failed(request.plan, request.folder, request.asked, one_line(what))
         yield Moment(before + sum(shares.values()), request.plan, None, what)

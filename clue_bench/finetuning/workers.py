@@ -19,7 +19,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from clue_bench.doors.records import FinetuneRecord
+from clue_bench.doors.records import FinetuneRecord, FolderInUseError
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.finetuning.base_models.pretrained import Untrained
 from clue_bench.finetuning.encode import Encodings
@@ -128,7 +128,7 @@ def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> 
                 yield message
                 if isinstance(message.what, FinetuningReport):
                     continue
-                has_died = isinstance(message.what, ClueBenchError)
+                has_died = isinstance(message.what, ClueBenchError) and not isinstance(message.what, FolderInUseError)
                 if has_died or not waiting:
                     del busy[connection]
                 else:

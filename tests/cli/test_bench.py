@@ -4,12 +4,15 @@ import hashlib
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from clue_bench.cli import main
 from clue_bench.doors.checkpoint import find_folder
 from clue_bench.doors.records import read_record
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.run import SECONDS_BETWEEN_LOOKS
 
 FAST = ["--set", "batch_size=16", "--set", "precision=fp32", "--set", "learning_rate=5e-3"]
 
@@ -431,15 +435,98 @@ def test_a_model_that_is_given_twice_counts_once_and_is_said_aloud(bench, checkp
     assert "test: given twice" in err
 
 
-def test_a_run_of_another_process_is_an_error_and_no_failure(bench, tmp_path):
-    bench("--seeds", 1, "--no-floor", out="whole")
-    (run_id,) = [record.run_id for record in records(tmp_path / "whole")]
-    with files.held(tmp_path / "runs" / run_id / ".lock"):
-        code, out, err = bench("--seeds", 1, "--no-floor")
-    assert (code, out) == (1, "")
-    assert err.splitlines()[-2].endswith(f"{run_id}: another process is doing this run")
-    assert records(tmp_path / "runs") == []
-    assert bench("--seeds", 1, "--no-floor")[0] == 0
+def test_a_run_of_another_process_comes_last_and_is_waited_for(bench, tmp_path, monkeypatch):
+    bench("--seeds", 2, "--no-floor", out="whole")
+    first, second = [record.run_id for record in records(tmp_path / "whole")]
+    with ExitStack() as stack:
+        stack.enter_context(files.held(tmp_path / "runs" / first / ".lock"))
+        looks = {SECONDS_BETWEEN_LOOKS: stack.close}
+        monkeypatch.setattr(time, "sleep", lambda seconds: looks.get(seconds, bool)())
+        code, _, err = bench("--seeds", 2, "--no-floor")
+    assert code == 0
+    assert f"{first}: another process is doing it; the others first" in err
+    ended = {record.run_id: record.finished_at for record in records(tmp_path / "runs")}
+    assert ended[second] <= ended[first]
+
+
+@pytest.fixture
+def run_line(monkeypatch, capfd):
+    """Return what runs a line of a plan as a shell does."""
+
+    def run(command):
+        words = shlex.split(command)
+        assert words[0] == "clue-bench"
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+        capfd.readouterr()
+
+    return run
+
+
+def test_a_plan_has_a_command_for_each_missing_run_and_bench_finds_what_they_have_done(bench, run_line, tmp_path):
+    bench("--seeds", 1, "--no-floor", "--name", "mine")
+    code, out, err = bench("--seeds", 2, "--plan", "--name", "mine", tasks="afqmc,ocnli")
+    commands = out.splitlines()
+    assert (code, len(commands)) == (0, 3)
+    assert "4 runs: 1 model × 2 tasks, seeds 1, 2" in err
+    with files.held(tmp_path / "runs" / Path(shlex.split(commands[0])[-1]).name / ".lock"):
+        assert bench("--seeds", 2, "--plan", "--name", "mine", tasks="afqmc,ocnli")[1].splitlines() == commands[1:]
+    for command in commands:
+        run_line(command)
+    before = contents(tmp_path / "runs")
+    assert bench("--seeds", 2, "--plan", "--name", "mine", tasks="afqmc,ocnli")[1] == ""
+    code, _, err = bench("--seeds", 2, "--no-floor", "--name", "mine", tasks="afqmc,ocnli")
+    assert (code, "4 complete already" in err) == (0, True)
+    after = contents(tmp_path / "runs")
+    assert {name: after[name] for name in before} == before
+
+
+def test_the_other_seeds_of_a_searched_setting_are_planned_once_it_is_known(bench, run_line):
+    grid = ["--seeds", 2, "--grid", "dropout=0,0.1234567", "--plan"]
+    code, out, _ = bench(*grid, "--json")
+    plan = json.loads(out)
+    assert (code, plan["is_complete"], [run["settings"]["dropout"] for run in plan["runs"]]) == (
+        0,
+        False,
+        [0, 0.1234567],
+    )
+    for run in plan["runs"]:
+        run_line(run["command"])
+    plan = json.loads(bench(*grid, "--json")[1])
+    assert (plan["is_complete"], [run["seed"] for run in plan["runs"]]) == (True, [2])
+    (run,) = plan["runs"]
+    assert (run["status"], run["run_id"] in run["command"]) == ("", True)
+
+
+def test_a_plan_of_runs_that_no_command_does_alone_is_refused(bench):
+    code, _, err = bench("--plan", "--untrained")
+    assert (code, "start the same command several times" in err) == (1, True)
+
+
+@pytest.mark.slow
+def test_two_commands_at_once_share_the_runs_and_print_the_same_table(bench, data, checkpoint_folder, tmp_path):
+    typed = ["bench", "--model", checkpoint_folder, "--task", "afqmc,ocnli", "--data", data, "--out", tmp_path / "runs"]
+    command = [
+        sys.executable,
+        "-c",
+        "from clue_bench.cli import main; main()",
+        *typed,
+        *FAST,
+        "--steps",
+        30,
+        "--seeds",
+        2,
+    ]
+    both = [
+        subprocess.Popen([*map(str, command), "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    tables = [process.communicate(timeout=600) for process in both]
+    assert [process.returncode for process in both] == [0, 0], tables
+    assert json.loads(tables[0][0]) == json.loads(tables[1][0])
+    assert len(records(tmp_path / "runs", "-test-")) == 4
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends other signals")
@@ -455,8 +542,7 @@ def test_stopped_in_the_middle_it_continues_to_the_table_of_an_uninterrupted_swe
         wait_for_second_run(process, tmp_path / "runs")
         process.send_signal(signal.SIGSTOP)  # or it might end while the others look
         if how == signal.SIGINT:
-            busy = bench(*more, steps=120)
-            assert "another process is doing this run" in busy[2]
+            assert json.loads(bench(*more, "--plan", steps=120)[1])["runs"] == []  # it is being done
         process.send_signal(how)
         process.send_signal(signal.SIGCONT)
         out, err = process.communicate(timeout=300)

@@ -4,6 +4,8 @@ import hashlib
 import json
 import multiprocessing
 import shutil
+import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +13,12 @@ import pytest
 import torch
 
 from clue_bench import files
-from clue_bench.doors.records import LOCK, FolderInUseError, read_record, record_path
+from clue_bench.doors.records import LOCK, read_record, record_path
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.finetuning import workers
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import Encodings
-from clue_bench.finetuning.run import Plan, prepare, run
+from clue_bench.finetuning.run import SECONDS_BETWEEN_LOOKS, Plan, prepare, run
 from clue_bench.finetuning.settings import make_settings
 from clue_bench.finetuning.sweep import num_runs, sweep
 from clue_bench.finetuning.workers import num_workers
@@ -251,17 +253,40 @@ def test_a_folder_that_cannot_be_written_fails_its_run_only_and_stays_as_it_is(p
     assert [path.read_text() for path in files] == ["in the way" if obstacle == "a file" else "{"]
 
 
-def test_a_run_of_another_process_ends_the_sweep_and_is_not_called_failed(planner, tmp_path):
-    folder = tmp_path / planner({}, 2).run_id
-    with (
-        files.held(folder / LOCK),
-        pytest.raises(FolderInUseError, match="another process") as caught,
-    ):
-        do(planner, [{}], [1, 2], tmp_path)
-    assert "type the same command again" in caught.value.hint
-    assert not list(folder.glob("*.json"))
-    swept, updates = do(planner, [{}], [1, 2], tmp_path)
-    assert (updates, len(swept.of_best)) == (4, 2)
+@pytest.fixture
+def released(monkeypatch):
+    """Return a lock that another process lets go of at the sweep's first look."""
+    with ExitStack() as stack:
+
+        def hold(folder):
+            looks = {SECONDS_BETWEEN_LOOKS: stack.close}
+            monkeypatch.setattr(time, "sleep", lambda seconds: looks.get(seconds, bool)())
+            stack.enter_context(files.held(folder / LOCK))
+
+        yield hold
+
+
+def test_a_run_of_another_process_is_done_last_and_is_not_called_failed(planner, tmp_path, released):
+    released(tmp_path / planner({}, 1).run_id)
+    moments = list(sweep(planner, [{}, {"learning_rate": 1e-3}], [1], out=tmp_path, asked={}, workers=1))
+    (wait,) = [at for at, moment in enumerate(moments) if moment.waits]
+    assert [moment.ended.status for moment in moments[:wait] if moment.ended] == ["completed"]
+    assert [(moment.done, moment.plan.run_id) for moment in moments if moment.ended] == [
+        (0, planner({"learning_rate": 1e-3}, 1).run_id),
+        (1, planner({}, 1).run_id),
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_sweep_that_does_not_wait_ends_without_what_another_process_does(planner, tmp_path, workers):
+    two = [{}, {"learning_rate": 1e-3}]
+    with files.held(tmp_path / planner({}, 1).run_id / LOCK):
+        swept, updates = do(planner, two, [1, 2], tmp_path, workers=workers, waits=False)
+        assert (swept.held, updates, swept.best) == ([planner({}, 1).run_id], 4, None)  # which is best is not known yet
+        swept, updates = do(planner, [{}], [1, 2], tmp_path, workers=1, waits=False)
+        assert (swept.held, updates) == ([planner({}, 1).run_id], 4)  # where nothing is searched, other seeds go on
+    swept, updates = do(planner, two, [1, 2], tmp_path)
+    assert (swept.held, len(swept.of_best)) == ([], 2)
 
 
 def test_a_run_holds_its_folder_as_long_as_it_lasts(planner, tmp_path):
@@ -304,13 +329,10 @@ def test_side_by_side_a_model_keeps_the_name_that_it_was_given(planner, tmp_path
 
 
 @pytest.mark.slow
-def test_side_by_side_a_diverged_run_is_a_record_and_a_run_of_another_process_ends_the_sweep(planner, tmp_path):
+def test_side_by_side_a_diverged_run_is_a_record(planner, tmp_path):
     swept, _ = do(planner, [DIVERGES, {}], [1], tmp_path, workers=2)
     assert [trial.record.status for trial in swept.trials] == ["failed", "completed"]
     assert "diverged" in swept.trials[0].record.error
-    held = tmp_path / "held"
-    with files.held(held / planner({}, 1).run_id / LOCK), pytest.raises(FolderInUseError, match="another process"):
-        do(planner, [{}, {"learning_rate": 1e-3}], [1], held, workers=2)
 
 
 def test_splits_are_tokenised_once_for_all_runs_of_a_sweep(planner):
