@@ -22,7 +22,7 @@ PROGRAMS = {
     "scontrol": "echo localhost",
     "sbatch": "exit 0",
 }
-SETTINGS = "--set=sentence_order=texts --set=global_batch=8 --set=micro_batch=2 --set=log_every=1"
+SETTINGS = "--set=sentence_order=texts --set=global_batch=8 --set=micro_batch=2 --set=log_every=1 --steps=200"
 FAST = "--steps 3 --set batch_size=16 --set precision=fp32"
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="job files are for Linux")]
@@ -62,7 +62,7 @@ def job(folder, two_stage_file):
         found = found.replace("roberta-word-base", f"{two_stage_file} {SETTINGS}").replace(
             "bench --model runs/base", f"bench --model model {FAST} --seeds 2"
         )
-        return found.replace("nproc_per_node 8", "nproc_per_node 2").replace("in 0 1 2 3 4 5 6 7", "0 1")
+        return found.replace("nproc_per_node 8", "nproc_per_node 2").replace("in 0 1 2 3 4 5 6 7", "in 0 1")
 
     def start(script, **variables):
         path = f"{folder / 'bin'}:{os.environ['PATH']}"
@@ -107,7 +107,7 @@ def test_a_run_of_four_processes_that_are_killed_goes_on_with_two(job, folder, w
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    assert 6 <= max(losses(out)) < 16
+    assert 6 <= max(losses(out)) < 200
     job(command)
     assert losses(out) == pytest.approx(whole, abs=1e-5)
     (record,) = read_records(out)
