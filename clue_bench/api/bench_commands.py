@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clue_bench import files
 from clue_bench.api.bench_plan import PlannedSweep, plan_lines
-from clue_bench.api.benchmark import Asked, cells_of, opened, planned_sweep
+from clue_bench.api.bench_request import Asked, cells_of, opened, planned_sweep
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
