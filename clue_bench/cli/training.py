@@ -307,7 +307,7 @@ def bench(
 
     Example: clue-bench bench --model runs/tiny --untrained --task ocnli --intermediate cmnli --json
 
-    Example: clue-bench bench --model runs/tiny --data clue --plan > runs.txt
+    Example: clue-bench bench --model runs/tiny --data clue --plan
     """
     from clue_bench.api.benchmark import run_benchmark
     from clue_bench.finetuning.grid import parse_grid
