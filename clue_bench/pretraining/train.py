@@ -165,9 +165,9 @@ class Pretraining:
         """Return the FLOP/s that matrix products reach on this machine at this precision."""
         return self.measure_ceiling(max_age=float("inf"))
 
-    def measure_ceiling(self, *, max_age: float) -> float:
-        """Do the same, and measure again what is older than `max_age` seconds."""
-        return hardware.measure_matrix_products(self.device, self.precision, max_age=max_age)
+    def measure_ceiling(self, *, max_age: float, at_least: float = 0.0) -> float:
+        """Do the same, and measure again what is older than `max_age` seconds, or less than was reached since."""
+        return hardware.measure_matrix_products(self.device, self.precision, max_age=max_age, at_least=at_least)
 
     def resume(self) -> None:
         """Load the training state, if there is one."""
@@ -397,7 +397,8 @@ class Pretraining:
         positions = since.steps * stage.global_batch * stage.max_length
         rate = positions / elapsed
         flops, computed = rate * self._flops_per_token, rate * self._hardware_flops_per_token
-        ceiling = self.measure_ceiling(max_age=SECONDS_BETWEEN_CEILINGS) * self.processes.size
+        size = self.processes.size
+        ceiling = self.measure_ceiling(max_age=SECONDS_BETWEEN_CEILINGS, at_least=computed / size) * size
         return TrainingReport(
             step=self.step,
             stage=self.feeds.number,

@@ -64,6 +64,15 @@ def test_a_ceiling_that_was_measured_low_is_mended_by_a_later_measurement_and_th
     assert hardware.measure_matrix_products(device, "fp32", max_age=50) == 1e30
 
 
+def test_the_ceiling_is_never_below_what_a_model_has_reached(monkeypatch):
+    device, key = torch.device("cpu"), ("cpu", "fp32")
+    monkeypatch.setitem(hardware._reached, key, (1.0, time.monotonic()))  # measured while the machine was busy
+    assert hardware.measure_matrix_products(device, "fp32", at_least=0.5) == 1.0
+    again = hardware.measure_matrix_products(device, "fp32", at_least=2.0)
+    assert again > 1e8  # measured
+    assert hardware.measure_matrix_products(device, "fp32", at_least=1e30) == 1e30
+
+
 @pytest.mark.parametrize(("flags", "picked", "warned"), [({"avx512_bf16"}, "bf16", False), ({"avx2"}, "fp32", True)])
 def test_bf16_is_picked_where_the_processor_has_it_and_warned_of_elsewhere(monkeypatch, caplog, flags, picked, warned):
     monkeypatch.setattr(hardware, "_cpu_flags", lambda: flags)
