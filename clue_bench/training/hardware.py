@@ -122,8 +122,8 @@ def measure_matrix_products(
     """Return the FLOP/s that large matrix products reach here: the ceiling that a model's FLOP/s are compared with.
 
     Measured once per process, and again where the last time is more than `max_age` seconds ago; the best counts: what
-    else runs on a shared machine makes a measurement low, and every share of it too high. `at_least` is what a model has
-    computed in a second: where that is more than was measured, the machine was busier then, and is measured again.
+    else runs on a shared machine makes a measurement low, and every share of it too high. `at_least` is the FLOP/s that
+    a model has reached: where that is more than was measured, the machine was busier then, and is measured again.
     """
     key, now = (str(device), precision), time.monotonic()
     best, measured_at = _reached.get(key, (0.0, -float("inf")))
