@@ -19,6 +19,10 @@ def predict(
     text_pair: Annotated[
         list[str] | None, typer.Option(metavar="TEXT", help="The second text of a pair, one for each --text.")
     ] = None,
+    choice: Annotated[
+        list[str] | None,
+        typer.Option(metavar="TEXT", help="A choice of the question --text-pair on the passage --text; repeatable."),
+    ] = None,
     file: Annotated[
         Path | None,
         typer.Option(
@@ -61,11 +65,16 @@ def predict(
         raise ClueBenchError(
             f"{len(text)} --text and {len(text_pair)} --text-pair", "give one --text-pair for each --text"
         )
+    if choice and len(text or []) != 1:
+        raise ClueBenchError(
+            f"--choice with {len(text or [])} --text", "give one --text, its --text-pair and its choices"
+        )
     if out is not None:
         check_writable(out)
     loaded = load_model(model, task=task)
     if text:
-        predicted = loaded.predict(list(zip(text, text_pair, strict=True)) if text_pair else text, top=top)
+        rows = [*zip(text, *([text_pair] if text_pair else []), *([each] for each in choice or []), strict=True)]
+        predicted = loaded.predict(rows, top=top)
     elif file is not None:
         predicted = loaded.predict_file(file, top=top)
     else:

@@ -11,6 +11,9 @@ For pairs, a bag of the n-grams of both texts says little: what matters is what 
 blocks, the n-grams in both (the smaller of the two weights), the rest of the first and the rest of the second, and six
 numbers: cosine, shared weight over all and over either side's, and the log ratio of lengths with its absolute value.
 
+For questions with choices, the linear model scores each choice by its overlap with the passage, with the question and
+with both, six numbers each, and learns from the differences between the right choice and the others.
+
 C and the temperature that turns margins into probabilities are chosen on dev, like a fine-tuned model's checkpoint and
 settings: without that advantage, a baseline would be easier to beat than it looks. It has no other advantage.
 """
@@ -18,10 +21,12 @@ settings: without that advantage, a baseline would be easier to beat than it loo
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from clue_bench import versions
 from clue_bench.doors import records
@@ -175,7 +180,8 @@ def _record(
 def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
     if kind == "majority":
         return fit_majority(rows, num_classes=len(task.labels))
-    return fit_tfidf(rows, num_classes=len(task.labels), metric=task.metric, seed=seed)
+    featurized = featurize_choices(rows, num_choices=len(task.labels)) if task.kind == "choice" else featurize(rows)
+    return fit_tfidf(rows, featurized, num_classes=len(task.labels), metric=task.metric, seed=seed)
 
 
 def _results(
@@ -207,32 +213,38 @@ def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:
     return Fitted(log_shares, parameters=0, weights_sha256=hashlib.sha256(counts.tobytes()).hexdigest(), choices={})
 
 
-def fit_tfidf(rows: dict[str, Rows], *, num_classes: int, metric: str, seed: int) -> Fitted:
+class Features(NamedTuple):
+    """Of train, what the linear model is fitted on; of other splits, what its margins are computed from."""
+
+    train: Any
+    labels: Classes
+    others: dict[str, Any]
+    exists: dict[str, npt.NDArray[np.bool_]] | None = None  # (rows, choices), of questions with choices
+
+
+def fit_tfidf(rows: dict[str, Rows], features: Features, *, num_classes: int, metric: str, seed: int) -> Fitted:
     """Train the linear model with the C that does best on dev by `metric`; among equals, the smallest C.
 
     Raises ClueBenchError if train holds one class only, or texts without a repeated n-gram.
     """
     from sklearn.svm import LinearSVC
 
-    labels, gold = rows["train"].labels, rows["dev"].labels
+    labels, gold = features.labels, rows["dev"].labels
     if len(set(labels.tolist())) < 2:
         raise ClueBenchError(
             "train holds rows of one class only; a linear model needs two",
             "run clue-bench data audit to examine the data",
         )
-    features = featurize(rows)
     tried, best, best_value = [], None, -1.0
     for c in CHOICES_OF_C:
-        model = LinearSVC(C=c, tol=TOLERANCE, random_state=seed).fit(features["train"], labels)
-        chosen = margins(model, features["dev"], num_classes=num_classes).argmax(axis=1)
+        model = LinearSVC(C=c, tol=TOLERANCE, random_state=seed).fit(features.train, labels)
+        chosen = _margins(model, features, "dev", num_classes=num_classes).argmax(axis=1)
         scores, right = score(gold, chosen), RowBits.pack(chosen == gold)
         tried.append({"C": c, "accuracy": scores.accuracy, "macro_f1": scores.macro_f1, "right": right})
         if (value := float(getattr(scores, metric))) > best_value:
             best, best_value = model, value
     assert best is not None
-    outside = {
-        split: margins(best, part, num_classes=num_classes) for split, part in features.items() if split != "train"
-    }
+    outside = {split: _margins(best, features, split, num_classes=num_classes) for split in features.others}
     losses = [log_loss(log_softmax(outside["dev"] / t), gold) for t in TEMPERATURES]
     temperature = float(TEMPERATURES[int(np.argmin(losses))])
     return Fitted(
@@ -243,28 +255,75 @@ def fit_tfidf(rows: dict[str, Rows], *, num_classes: int, metric: str, seed: int
     )
 
 
-def featurize(rows: dict[str, Rows]) -> dict[str, Any]:
+def featurize(rows: dict[str, Rows]) -> Features:
     """Return sparse features (rows, features) by split; n-grams and their weights are those of train.
 
     Raises ClueBenchError if no n-gram of train stands in two texts.
     """
+    # All first texts, then all second ones.
+    sides = {split: [text for side in zip(*part.texts, strict=True) for text in side] for split, part in rows.items()}
+    found = {
+        split: matrix if len(sides[split]) == len(rows[split]) else pair_features(matrix, rows[split].texts)
+        for split, matrix in _weighted(sides).items()
+    }
+    return Features(found.pop("train"), rows["train"].labels, found)
+
+
+def featurize_choices(rows: dict[str, Rows], *, num_choices: int) -> Features:
+    """Return features of choices: how each overlaps with the texts before it, apart and together.
+
+    Train has the differences between the right choice and each other one, and these differences turned round.
+    """
+    whole = {split: [(*each, "".join(each)) for each in _asked(part)] for split, part in rows.items()}
+    choices = {
+        split: [(n, c) for n, row in enumerate(part.texts) for c in row[part.choices_from :]]
+        for split, part in rows.items()
+    }
+    weighted = _weighted(
+        {split: [*(c for _, c in choices[split]), *(t for each in whole[split] for t in each)] for split in rows}
+    )
+    found, exists = {}, {}
+    for split, part in rows.items():
+        of_choices, owners = weighted[split][: len(choices[split])], np.array([n for n, _ in choices[split]])
+        texts = weighted[split][len(choices[split]) :]
+        kinds = len(whole[split][0])
+        blocks = [
+            _measures(
+                of_choices,
+                texts[owners * kinds + kind],
+                [(choice, whole[split][owner][kind]) for owner, choice in choices[split]],
+            )
+            for kind in range(kinds)
+        ]
+        sizes = np.array([len(row) - part.choices_from for row in part.texts])
+        exists[split] = np.arange(num_choices) < sizes[:, None]
+        full = np.zeros((len(part), num_choices, 6 * kinds), dtype=np.float32)
+        full[exists[split]] = np.concatenate(blocks, axis=1)
+        found[split] = full
+    train, there = found.pop("train"), exists.pop("train")
+    right = rows["train"].labels
+    others = there & (np.arange(num_choices) != right[:, None])
+    differences = (train[np.arange(len(right)), right][:, None] - train)[others]
+    signs = np.repeat([1, 0], len(differences))
+    return Features(np.concatenate([differences, -differences]), signs, found, exists)
+
+
+def _asked(part: Rows) -> list[tuple[str, ...]]:
+    return [row[: part.choices_from] for row in part.texts]
+
+
+def _weighted(texts: dict[str, list[str]]) -> dict[str, Any]:
+    """Return the TF-IDF weights (texts, n-grams) of each split's texts, those of train first."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(
         analyzer="char", ngram_range=NGRAMS, min_df=MIN_DF, sublinear_tf=True, dtype=np.float32
     )
-    features = {}
-    for split in ("train", *(split for split in rows if split != "train")):
-        texts = rows[split].texts
-        sides = [text for side in zip(*texts, strict=True) for text in side]  # all first texts, then all second ones
-        try:
-            matrix = vectorizer.fit_transform(sides) if split == "train" else vectorizer.transform(sides)
-        except ValueError as error:  # scikit-learn raises it if no n-gram is left
-            raise ClueBenchError(
-                f"train: no features: {error}", "run clue-bench data audit to examine the data"
-            ) from error
-        features[split] = matrix if len(sides) == len(texts) else pair_features(matrix, texts)
-    return features
+    try:
+        found = {"train": vectorizer.fit_transform(texts["train"])}
+    except ValueError as error:  # scikit-learn raises it if no n-gram is left
+        raise ClueBenchError(f"train: no features: {error}", "run clue-bench data audit to examine the data") from error
+    return found | {split: vectorizer.transform(each) for split, each in texts.items() if split != "train"}
 
 
 def pair_features(matrix: Any, texts: list[tuple[str, ...]]) -> Any:
@@ -272,6 +331,14 @@ def pair_features(matrix: Any, texts: list[tuple[str, ...]]) -> Any:
     from scipy import sparse
 
     first, second = matrix[: len(texts)], matrix[len(texts) :]
+    both = first.minimum(second)
+    return sparse.hstack(
+        [both, first - both, second - both, sparse.csr_matrix(_measures(first, second, texts))], format="csr"
+    )
+
+
+def _measures(first: Any, second: Any, texts: Sequence[tuple[str, ...]]) -> npt.NDArray[np.float32]:
+    """Return the six numbers (pairs, 6) that say how much of two texts is the same; `first` and `second` weigh them."""
     both = first.minimum(second)
     of_first, of_second, of_both = (np.asarray(part.sum(axis=1)).ravel() for part in (first, second, both))
     lengths = np.array([[len(text) + 1 for text in pair] for pair in texts], dtype=np.float32)
@@ -285,8 +352,15 @@ def pair_features(matrix: Any, texts: list[tuple[str, ...]]) -> Any:
         ratio,
         np.abs(ratio),
     ]
-    measures = sparse.csr_matrix(np.stack(numbers, axis=1).astype(np.float32))
-    return sparse.hstack([both, first - both, second - both, measures], format="csr")
+    return np.stack(numbers, axis=1).astype(np.float32)
+
+
+def _margins(model: Any, features: Features, split: str, *, num_classes: int) -> Floats:
+    """Return a margin per row and class of a split; a choice that a question does not have gets none that counts."""
+    part = features.others[split]
+    if features.exists is None:
+        return margins(model, part, num_classes=num_classes)
+    return np.where(features.exists[split], part @ model.coef_[0].astype(np.float64), -1e9)
 
 
 def margins(model: Any, features: Any, *, num_classes: int) -> Floats:

@@ -3,10 +3,13 @@
 Input: rows, and a tokeniser: an encoder of texts, and the layout of special tokens around them. Output: flat token ids
 with offsets, and padded tensors of rows of similar length.
 
+Most rows are one sequence of tokens. A question with choices is one for each of them, passage, question and choice,
+and they stay together in whatever batch it is.
+
 Training: each epoch is a permutation of all rows; within pools of POOL_BATCHES batches rows are sorted by length, cut
 into batches, and the batches are permuted. Prediction: rows sorted by length, batches of about equal token counts.
 
-Legend: B rows, S positions (of the longest row in the batch).
+Legend: B sequences, S positions (of the longest one in the batch), Q questions, N choices.
 """
 
 from collections.abc import Iterator
@@ -28,6 +31,7 @@ from clue_bench.vocab import Vocabulary
 
 ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
 POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ
+NO_CHOICE = -1e4  # logit
 TEXT = -1
 """The place of a text in a template."""
 
@@ -41,6 +45,14 @@ class Layout(NamedTuple):
     single: Template
     pair: Template
     pad: int
+
+    def template(self, num_texts: int) -> Template:
+        """Return the template of a row; a third text follows the second one as that does the first, in its segment."""
+        if num_texts < 3:
+            return self.single if num_texts == 1 else self.pair
+        first, second = (place for place, (token, _) in enumerate(self.pair) if token == TEXT)
+        between = [(token, self.pair[second][1]) for token, _ in self.pair[first + 1 : second]]
+        return (*self.pair[: second + 1], *between, *self.pair[second:])
 
 
 class IdEncoder(Protocol):
@@ -58,13 +70,17 @@ class Tokeniser(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Token ids of a split. Row i is `ids[offsets[i]:offsets[i+1]]`; `segments` has the same shape."""
+    """Token ids of a split. Sequence i is `ids[offsets[i]:offsets[i+1]]`; `segments` has the same shape.
+
+    Sequence i is row i, unless rows have choices: then row i is sequences `firsts[i]` to `firsts[i+1]`.
+    """
 
     ids: npt.NDArray[np.int32]
     segments: npt.NDArray[np.int8]
     offsets: npt.NDArray[np.int64]
     labels: npt.NDArray[np.int64]
     truncated: npt.NDArray[np.bool_]  # (rows,)
+    firsts: npt.NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,8 +92,19 @@ class Encoded:
 
     @cached_property  # needed for every batch
     def lengths(self) -> npt.NDArray[np.int64]:
-        """Return the number of tokens of each row."""
-        return np.diff(self.offsets)
+        """Return the number of tokens of each row, of its longest sequence."""
+        lengths = np.diff(self.offsets)
+        return lengths if self.firsts is None else np.maximum.reduceat(lengths, self.firsts[:-1])
+
+    @property
+    def positions(self) -> npt.NDArray[np.int64]:
+        """Return the number of positions that each row takes in a batch of its own."""
+        return self.lengths if self.firsts is None else self.lengths * np.diff(self.firsts)
+
+    @property
+    def num_choices(self) -> int:
+        """Return the most choices of a row, 0 if rows have none."""
+        return 0 if self.firsts is None else int(np.diff(self.firsts).max())
 
 
 def bert_layout(vocabulary: Vocabulary, *, has_segments: bool) -> Layout:
@@ -105,8 +132,9 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
     run_lengths: list[int] = []
     run_segments: list[int] = []
     truncated: list[bool] = []
-    for tokens in _tokenised(rows.texts, tokeniser.encoder):
-        template = tokeniser.layout.single if len(tokens) == 1 else tokeniser.layout.pair
+    counts: list[int] = []
+    for tokens in _sequences(_tokenised(rows.texts, tokeniser.encoder), rows.choices_from, counts):
+        template = tokeniser.layout.template(len(tokens))
         budget = max_length - (len(template) - len(tokens))
         if budget < 0:
             raise ClueBenchError(
@@ -123,14 +151,17 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
             run_segments.append(segment)
         if not row:
             raise ClueBenchError(
-                f"row {len(row_ids)}: no tokens: the text is empty to this model's tokenizer", "leave the row out"
+                f"row {len(counts) - 1}: no tokens: the text is empty to this model's tokenizer", "leave the row out"
             )
         row_ids.append(row)
     lengths = np.array([len(row) for row in row_ids], dtype=np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     flat = np.fromiter(chain.from_iterable(row_ids), dtype=np.int32, count=int(offsets[-1]))
     segments = np.repeat(np.array(run_segments, dtype=np.int8), run_lengths)
-    return Encoded(flat, segments, offsets, rows.labels, np.array(truncated, dtype=np.bool_))
+    firsts = np.concatenate([[0], np.cumsum(counts)]) if rows.choices_from else None
+    cut = np.array(truncated, dtype=np.bool_)
+    cut = cut if firsts is None else np.logical_or.reduceat(cut, firsts[:-1])
+    return Encoded(flat, segments, offsets, rows.labels, cut, firsts)
 
 
 class Encodings:
@@ -149,13 +180,18 @@ class Encodings:
 
 
 class TaskBatch(NamedTuple):
-    """One padded batch. `rows_B` are the rows' numbers in the split; `keep_BS` is None where nothing is padded."""
+    """One padded batch. `rows_B` are the sequences' numbers in the split; `keep_BS` is None where nothing is padded.
+
+    Of rows with choices, `labels_B` has one for each question, and `choices_QN` its sequences in the batch, -1 where
+    it has fewer choices than others.
+    """
 
     rows_B: Tensor
     ids_BS: Tensor
     segments_BS: Tensor
     keep_BS: Tensor | None
     labels_B: Tensor
+    choices_QN: Tensor | None = None
 
 
 def training_batches(lengths: Int64s, *, batch_size: int, seed: int, epoch: int) -> list[Int64s]:
@@ -187,7 +223,13 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
 
     With a width there is always a `keep_BS`, so that batches of one width differ only in their values.
     """
-    lengths_B = split.lengths[rows]
+    labels_B, choices_QN = split.labels[rows], None
+    if split.firsts is not None:
+        numbers_QN = split.firsts[rows][:, None] + np.arange(split.num_choices)
+        there_QN = numbers_QN < split.firsts[rows + 1][:, None]
+        choices_QN = np.where(there_QN, there_QN.cumsum().reshape(there_QN.shape) - 1, -1)
+        rows = numbers_QN[there_QN]
+    lengths_B = split.offsets[rows + 1] - split.offsets[rows]
     columns_S = np.arange(width or lengths_B.max())
     keep_BS = columns_S[None, :] < lengths_B[:, None]
     at_BS = np.where(keep_BS, split.offsets[rows][:, None] + columns_S, 0)
@@ -200,8 +242,20 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
         ids_BS=tensor(split.ids, pad),
         segments_BS=tensor(split.segments, 0),
         keep_BS=None if keep_BS.all() and width is None else on_device(keep_BS, device),
-        labels_B=on_device(split.labels[rows], device),
+        labels_B=on_device(labels_B, device),
+        choices_QN=None if choices_QN is None else on_device(choices_QN, device),
     )
+
+
+def scores_of_rows(logits_BC: Tensor, batch: TaskBatch) -> Tensor:
+    """Return the logits of the batch's rows: (B, C), or (Q, N) of questions whose choices have one logit each.
+
+    A choice that a question does not have gets one that no softmax sees.
+    """
+    if batch.choices_QN is None:
+        return logits_BC
+    logits_QN = logits_BC[:, 0].float()[batch.choices_QN.clamp(min=0)]
+    return logits_QN.masked_fill(batch.choices_QN < 0, NO_CHOICE)
 
 
 def _tokenised(texts: list[tuple[str, ...]], encoder: IdEncoder) -> Iterator[list[list[int]]]:
@@ -213,13 +267,22 @@ def _tokenised(texts: list[tuple[str, ...]], encoder: IdEncoder) -> Iterator[lis
             yield [next(ids) for _ in row]
 
 
+def _sequences(tokenised: Iterator[list[list[int]]], choices_from: int, counts: list[int]) -> Iterator[list[list[int]]]:
+    """Yield the texts of each sequence, one for each choice of a row; append the number of each row's to `counts`."""
+    for texts in tokenised:
+        choices = [[choice] for choice in texts[choices_from:]] if choices_from else [texts]
+        counts.append(len(choices))
+        yield from ([*texts[:choices_from], *choice] for choice in choices)
+
+
 def _longest_first(lengths: list[int], budget: int) -> list[int]:
-    """Return how many tokens of each text (one or two) to keep within `budget`, taking from the longer one first."""
-    if len(lengths) == 1:
-        return [min(lengths[0], budget)]
-    shorter, longer = (0, 1) if lengths[0] <= lengths[1] else (1, 0)
+    """Return how many tokens of each text to keep within `budget`, taking from the longest one first.
+
+    What cannot be divided evenly is the longest one's, as in `transformers`; of equally long ones, the last one's.
+    """
     kept = list(lengths)
-    if sum(kept) > budget:
-        kept[shorter] = min(lengths[shorter], budget // 2)
-        kept[longer] = budget - kept[shorter]
+    shortest_first = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for place, number in enumerate(shortest_first):
+        kept[number] = min(lengths[number], budget // (len(lengths) - place))
+        budget -= kept[number]
     return kept

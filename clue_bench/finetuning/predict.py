@@ -8,7 +8,7 @@ import numpy.typing as npt
 import torch
 
 from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.encode import Encoded, collate, prediction_batches
+from clue_bench.finetuning.encode import Encoded, collate, prediction_batches, scores_of_rows
 
 CPU_TOKENS = 2048  # positions in a batch: their activations in a layer stay in the processor's cache
 GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
@@ -18,17 +18,17 @@ GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
 def predict_logits(
     model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
 ) -> npt.NDArray[np.float32]:
-    """Return logits (rows, classes) in the split's order; leave the model in the mode that it was in."""
+    """Return logits (rows, classes), or (rows, choices), in the split's order; leave the model in its mode."""
     was_training = model.training
     model.eval()
-    logits = np.empty((len(split), model.num_classes), dtype=np.float32)
+    logits = np.empty((len(split), split.num_choices or model.num_classes), dtype=np.float32)
     with torch.autocast(
         device.type, dtype=autocast, enabled=autocast is not None
     ):  # keeps the cast weights until the block ends
-        for rows in prediction_batches(split.lengths, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
+        for rows in prediction_batches(split.positions, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
             batch = collate(split, rows, pad=pad, device=device)
             logits_BC = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
-            logits[rows] = logits_BC.float().cpu().numpy()
+            logits[rows] = scores_of_rows(logits_BC, batch).float().cpu().numpy()
     model.train(was_training)
     return logits
 

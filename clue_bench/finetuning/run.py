@@ -46,7 +46,7 @@ from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.state import load_state, save_state
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
 from clue_bench.tasks.rows import Rows, describe_rows
-from clue_bench.tasks.task import Task
+from clue_bench.tasks.task import Kind, Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool
@@ -119,11 +119,6 @@ class Plan:
         """Return the number of updates in the whole run."""
         return planned_steps(self.settings, train_rows=len(self.rows["train"]))
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Return the names of the classes."""
-        return tuple(self.task.labels)
-
 
 def completed_record(plan: Plan, out: Path, *, needs_weights: bool = True) -> FinetuneRecord | None:
     """Return the record of this very run if `out` holds it, complete, with its checkpoint and predictions.
@@ -163,9 +158,9 @@ def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
     precision = hardware.pick_precision(plan.settings.precision, device)
     tokeniser, length = plan.start.tokeniser, plan.settings.max_length
     torch.manual_seed(derive(plan.seed, "head"))
-    model = plan.start.classifier(plan.labels, dropout=plan.settings.dropout).to(device)
+    model = plan.start.classifier(plan.task.outputs, dropout=plan.settings.dropout).to(device)
     if plan.cuda_graphs:
-        check_recordable(model, plan.settings, device)
+        check_recordable(model, plan.settings, device, kind=plan.task.kind)
     return Finetuning(
         model=model,
         train=encodings.encode(plan.rows["train"], tokeniser, max_length=length),
@@ -181,11 +176,14 @@ def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
     )
 
 
-def check_recordable(model: Classifier, settings: Settings, device: torch.device) -> None:
-    """Raise ClueBenchError if an update needs the host, or there is no GPU."""
+def check_recordable(
+    model: Classifier, settings: Settings, device: torch.device, *, kind: Kind = "classification"
+) -> None:
+    """Raise ClueBenchError if an update needs the host, its shapes hardly ever come again, or there is no GPU."""
     expected = {
         "no CUDA device": device.type == "cuda",
         "this model is one of transformers', which draws its own dropout": not model.draws_own_dropout,
+        "batches of questions have too many shapes": kind == "classification",
         "fgm_epsilon asks the host for a norm in every update": not settings.fgm_epsilon,
     }
     for found, is_fine in expected.items():
@@ -263,7 +261,8 @@ def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings)
     weights = plan.start.write(
         out / CHECKPOINT,
         finetuning.model,
-        labels=plan.labels,
+        labels=plan.task.outputs,
+        kind=plan.task.kind,
         provenance=provenance_after(
             plan.start,
             task=plan.task.name,

@@ -119,6 +119,10 @@ def make_settings(task: Task, sizes: Sizes, overrides: dict[str, Any], *, train_
     """Return the default settings, updated by `overrides`. Raises ClueBenchError that names the bad key."""
     defaults = default_settings(task, sizes, train_rows=train_rows)
     settings = decode(Settings, defaults, where="settings", overrides=overrides)
+    if settings.label_smoothing and task.kind != "classification":
+        raise ClueBenchError(
+            f"--set label_smoothing: {task.name} has no classes that every row shares", "leave out label_smoothing"
+        )
     if settings.max_length > sizes.max_positions:
         raise ClueBenchError(
             f"--set max_length: {settings.max_length} exceeds the model's {sizes.max_positions} positions",

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from clue_bench.doors.results import RowBits
 from clue_bench.finetuning.base_models.heads import Classifier
-from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, training_batches
+from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, scores_of_rows, training_batches
 from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.score import Scores, score
 from clue_bench.finetuning.settings import Settings
@@ -311,14 +311,14 @@ class Finetuning:
         )
 
     def _logits(self, batch: TaskBatch, steps_B: Tensor, *, purpose: str) -> Tensor:
-        """Return logits (B, C) under the dropout masks of this step and purpose."""
+        """Return the rows' logits under the dropout masks of this step and purpose."""
         drop: RowDropout | None = None
         if not self.model.draws_own_dropout:
             keys_B = row_keys(steps_B, batch.rows_B, seed=self.seed, purpose=purpose)
             drop = self.dropout.masks(keys_B, sites=self.model.dropout_sites)
         with torch.autocast(self.device.type, dtype=self.autocast, enabled=self.autocast is not None):
             logits_BC: Tensor = self.model(batch.ids_BS, batch.segments_BS, batch.keep_BS, drop)
-        return logits_BC
+        return scores_of_rows(logits_BC, batch)
 
     @property
     def evaluated(self) -> Classifier:

@@ -17,11 +17,13 @@ from clue_bench.tasks.columns import guess_label, guess_texts
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
 from clue_bench.tasks.own import data_folder
+from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import (
     UNLABELLED,
     check_header,
     has_label,
     id_of,
+    label_of,
     read_split,
     spelled,
     text_at,
@@ -65,7 +67,7 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputR
     if suffix == PLAIN:
         rows = _lines(raw, num_texts, str(path))
     else:
-        rows = _fields(parse_table(raw, name=path.name, where=str(path)), task, num_texts)
+        rows = _fields(question_table(raw, name=path.name, where=str(path)), task, num_texts)
     if not rows.texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
     return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest())
@@ -112,7 +114,7 @@ def _raw(path: Path) -> tuple[bytes, str]:
 
 def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:
     rows, strange = InputRows([], [], [], table.rows, list(table.notes)), list[str]()
-    fields = task.text_fields if task is not None else _guessed(table, num_texts) if table.rows else []
+    fields = task.fields if task is not None else _guessed(table, num_texts) if table.rows else []
     if task is None:
         rows.notes.append(f"{table.called}: texts are read from {' and '.join(fields)}")
     else:
@@ -126,6 +128,8 @@ def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows
             continue
         rows.texts.append(texts_of(row, task, where))
         label = spelled(value_at(row, task.label_field)) if has_label(row, task) else None
+        if label is not None and task.kind == "choice":
+            label = label_of(row, task, where)
         rows.gold.append(label if label in task.labels else None)
         if label is not None and label not in (*task.labels, *task.dropped_labels):
             strange.append(f"'{label}' in {place}")

@@ -1,11 +1,12 @@
 """A fine-tuned model in memory, which scores the labels of texts.
 
-Input: the folder of a run or a checkpoint; rows of one or two texts. Output: for every row the labels, the most
-probable first. The meaning of the labels and the number of texts in a row come from the task's card, if it is found.
+Input: the folder of a run or a checkpoint; rows of one or two texts, or of a passage, a question and its choices.
+Output: for every row the labels, or the numbers of the choices, the most probable first. The meaning of the labels and
+the number of texts in a row come from the task's card, if it is found.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -18,7 +19,7 @@ from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, read_record,
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
-from clue_bench.finetuning.base_models.pretrained import nameless_labels, output_names
+from clue_bench.finetuning.base_models.pretrained import kind_of_model, nameless_labels, output_names
 from clue_bench.finetuning.encode import Tokeniser, encode
 from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
 from clue_bench.numbers import counted
@@ -78,6 +79,7 @@ class Description:
     max_length: int  # tokens
     pretrained_length: int  # tokens
     is_multi_label: bool = False
+    choices_from: int = 0  # the texts of a row from this number on are its choices; 0: it has none
 
 
 class Predictor:
@@ -122,25 +124,27 @@ class Predictor:
                 f'write them into {base.folder / CONFIG} in the order of its training, as in "id2label": '
                 f'{{"0": "{card.labels[0]}", "1": "{card.labels[1]}", …}}, or leave out --task',
             )
-        if card is not None and sorted(card.labels) != sorted(labels):
+        if card is not None and sorted(card.outputs) != sorted(labels):
             raise ClueBenchError(
-                f"{base.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.labels)}",
+                f"{base.folder}: labels {_short(labels)}, but {card.name}'s card has {_short(card.outputs)}",
                 "give the card that the model was fine-tuned with: --task CARD.toml",
             )
         settings = base.provenance.get("settings", {})
         length = settings.get("max_length", card.max_length if card else MAX_LENGTH)
         meanings = dict(zip(card.labels, card.label_descriptions, strict=True)) if card else {}
+        is_choice = kind_of_model(base.folder) == "choice"
         description = Description(
             run_id=_run_id(base.folder) or base.name,
             model=base.name,
             task=card.name if card else str(base.provenance.get("task", "")),
             title=card.title if card else "",
-            labels=labels,
-            descriptions=tuple(meanings.get(label, "") for label in labels),
-            num_texts=len(card.text_fields) if card else None,
+            labels=tuple(card.labels) if card else labels,
+            descriptions=tuple(meanings.get(label, "") for label in (card.labels if card else labels)),
+            num_texts=len(card.text_fields) if card and not is_choice else None,
             max_length=min(length, base.sizes.max_positions),
             pretrained_length=base.pretrained_length,
             is_multi_label=kind == MULTI_LABEL,
+            choices_from=(len(card.text_fields) if card else 2) if is_choice else 0,
         )
         return cls(
             folder=base.folder,
@@ -169,7 +173,13 @@ class Predictor:
                 raise ClueBenchError(
                     f"row {number}: found {type(texts).__name__}, expected a list of texts", "put the texts into a list"
                 )
-            if len(texts) != wanted if wanted else len(texts) not in (1, 2):
+            least = self.description.choices_from + 2
+            if least > 2 and len(texts) < least:
+                raise ClueBenchError(
+                    f"row {number}: {counted(len(texts), 'text')}, expected {least} or more",
+                    f"give {counted(least - 2, 'text')} and two choices or more: (passage, question, choice, choice)",
+                )
+            if least == 2 and (len(texts) != wanted if wanted else len(texts) not in (1, 2)):
                 raise ClueBenchError(
                     f"row {number}: {counted(len(texts), 'text')}, expected {wanted or '1 or 2'}", self._hint()
                 )
@@ -182,7 +192,9 @@ class Predictor:
         with self._turn:
             facts = FileFacts(rows=len(rows), md5="", expected_rows=None, expected_md5=None)
             labels = np.full(len(rows), UNLABELLED, dtype=np.int64)
-            unlabelled = Rows([tuple(texts) for texts in rows], labels, list(range(len(rows))), facts)
+            choices_from = self.description.choices_from
+            given = [tuple(texts) for texts in rows]
+            unlabelled = Rows(given, labels, list(range(len(rows))), facts, choices_from=choices_from)
             encoded = encode(unlabelled, self._tokeniser, max_length=self.description.max_length)
             logits = predict_logits(
                 self._classifier, encoded, pad=self._tokeniser.layout.pad, device=self._device, autocast=self._autocast
@@ -191,13 +203,14 @@ class Predictor:
             message = f"{self.description.run_id}: outputs that are no numbers"
             raise ClueBenchError(message, "check the weights: clue-bench doctor --model DIR")
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
-        scores = [self._scores(shares) for shares in shares_of(logits)]
+        shares = shares_of(logits)
+        if choices_from:
+            choices = [texts[choices_from:] for texts in given]
+            scores = [_ranked(map(str, range(len(c))), c, s) for c, s in zip(choices, shares, strict=True)]
+        else:
+            labelled = self.description.labels, self.description.descriptions
+            scores = [_ranked(*labelled, each) for each in shares]
         return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist())
-
-    def _scores(self, shares: npt.NDArray[np.float64]) -> RowScores:
-        labels, descriptions = self.description.labels, self.description.descriptions
-        order = np.argsort(-shares, kind="stable")  # the first of equals, as argmax takes it
-        return tuple(LabelScore(labels[n], descriptions[n], round(float(shares[n]), 6)) for n in order)
 
     def _hint(self) -> str:
         task = self.description.task
@@ -206,6 +219,15 @@ class Predictor:
             if task
             else "give one text or a pair a row"
         )
+
+
+def _ranked(labels: Iterable[str], descriptions: Iterable[str], shares: npt.NDArray[np.float64]) -> RowScores:
+    """Return labels with their probabilities, the most probable first, and of equals the first, as argmax takes it."""
+    found = [
+        LabelScore(label, description, round(float(share), 6))
+        for label, description, share in zip(labels, descriptions, shares.tolist(), strict=False)
+    ]
+    return tuple(sorted(found, key=lambda each: -each.probability))
 
 
 def _check_text(text: object, where: str) -> None:
@@ -219,6 +241,8 @@ def _check_text(text: object, where: str) -> None:
 
 def _refuse_regression(folder: Path, labels: tuple[str, ...]) -> str:
     """Return what config.json says that the outputs are. Raises ClueBenchError if they are numbers, not labels."""
+    if kind_of_model(folder) == "choice":
+        return ""
     kind = str(read_object(folder / CONFIG).get("problem_type") or "")
     if kind == "regression" or len(labels) == 1:
         raise ClueBenchError(

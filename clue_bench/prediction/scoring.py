@@ -5,9 +5,9 @@ what is scored without looking at the rows: the majority class, or chance.
 
     classification   the card's metric, accuracy or macro-F1, the other one, and the accuracy on rows that training does
                      not repeat, where it repeats some and is at hand
-    cmrc2018, drcd   exact match, which is CLUE's score, and F1, both by the official definition
-    c3, chid         accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
+    choice, chid     accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
                      that a number up to 3 that names no choice is wrong, and counted
+    cmrc2018, drcd   exact match, which is CLUE's score, and F1, both by the official definition
 
 Intervals are over rows, of questions over whole passages: another sample of the same size.
 """
@@ -15,13 +15,13 @@ Intervals are over rows, of questions over whole passages: another sample of the
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.metrics.spans import span_score
-from clue_bench.finetuning.score import score
+from clue_bench.finetuning.score import Classes, score
 from clue_bench.numbers import count, percent
 from clue_bench.prediction.given_predictions import GivenPredictions, in_order, read_given
 from clue_bench.stats.score_intervals import grouped_interval, macro_f1_interval
@@ -89,21 +89,30 @@ def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
     places, notes = in_order(given, expected, what=what, left_out=left_out)
     gold = rows.labels[is_known]
     _check_gold(given, places, [task.labels[each] for each in gold], what)
-    predicted = _classes(given, places, task)
+    predicted = rows.first_equal(_classes(given, places, task, rows.labels))[is_known]
     found = score(gold, predicted)
     right = predicted == gold
     clean = right[~repeated_rows(by_split, split)[is_known]] if has_train else right
-    is_macro = task.metric == "macro_f1"
-    metrics = [
-        Metric("accuracy", "accuracy", found.accuracy, accuracy_interval(right)),
-        Metric("macro-F1", "macro_f1", found.macro_f1, macro_f1_interval(gold, predicted) if is_macro else None),
-    ]
-    metrics = metrics[::-1] if is_macro else metrics
+    if rows.choices_from:
+        of_passages = grouped_interval(right.astype(np.float64), rows.passages[is_known])
+        metrics = [Metric("accuracy", "accuracy", found.accuracy, of_passages)]
+    else:
+        is_macro = task.metric == "macro_f1"
+        metrics = [
+            Metric("accuracy", "accuracy", found.accuracy, accuracy_interval(right)),
+            Metric("macro-F1", "macro_f1", found.macro_f1, macro_f1_interval(gold, predicted) if is_macro else None),
+        ]
+        metrics = metrics[::-1] if is_macro else metrics
     if 0 < len(clean) < len(right):
         name = f"on the {count(len(clean))} rows not in training"
         metrics.append(Metric(name, "clean_accuracy", float(clean.mean()), accuracy_interval(clean)))
     majority = Guess(task.labels[found.majority_class], found.majority_share)
-    if found.hits_majority:
+    if rows.choices_from:
+        choices = np.array([len(texts) - rows.choices_from for texts in rows.texts])[is_known]
+        beyond = int((predicted >= choices).sum())
+        notes += [f"{path}: choices that the question does not have, which are wrong: {beyond:,}"] * bool(beyond)
+        majority = Guess(None, float((1 / choices).mean()))
+    elif found.hits_majority:
         top, share = task.labels[found.top_class], percent(found.top_share, 1)
         notes.append(
             f"warning: majority class: {share} of the predictions are '{top}', and "
@@ -116,7 +125,7 @@ def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
         tuple(metrics),
         majority,
         facts.revision,
-        {task.splits[split].file: rows.facts.md5},
+        {"+".join([task.splits[split].file, *task.splits[split].more_files]): rows.facts.md5},
         [*rows.notes, *notes],
     )
 
@@ -134,15 +143,20 @@ def _check_gold(given: GivenPredictions, places: list[int], gold: list[str], wha
         )
 
 
-def _classes(given: GivenPredictions, places: list[int], task: Task) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+def _classes(given: GivenPredictions, places: list[int], task: Task, gold: Classes) -> Classes:
+    """Return the predicted classes of all rows; those without a gold label are left as they are."""
     number_of = {label: number for number, label in enumerate(task.labels)}
     answers = [given.answers[place] for place in places]
     if unknown := Counter(answer for answer in answers if answer not in number_of):
+        if task.kind == "choice":
+            _refuse(given, unknown, f"the numbers 0 to {len(task.labels) - 1}", "give the choice's number, from 0")
         _refuse(given, unknown, f"{task.name}'s {len(task.labels)} labels", task.labels_hint)
-    return np.array([number_of[answer] for answer in answers], dtype=np.int64)
+    classes = gold.copy()
+    classes[gold != UNLABELLED] = [number_of[answer] for answer in answers]
+    return classes
 
 
-def _refuse(given: GivenPredictions, unknown: "Counter[str]", known: str, hint: str) -> None:
+def _refuse(given: GivenPredictions, unknown: "Counter[str]", known: str, hint: str) -> NoReturn:
     named = ", ".join(f"'{label}' ({times:,})" for label, times in unknown.most_common(MAX_NAMED))
     more = ", …" if len(unknown) > MAX_NAMED else ""
     raise ClueBenchError(f"{given.path}: {unknown.total():,} predictions are none of {known}: {named}{more}", hint)

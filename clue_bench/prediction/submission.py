@@ -4,8 +4,9 @@ Input: folders of fine-tuning runs (their record and predictions), or any zip. O
 or an error that names file, line, what was found and what was expected.
 
 Format (clue_submit_examples, 2021-09-04): JSON Lines {"id": 0, "label": "0"} in the order of the test file, since the
-score server reads only `label`, line by line. The names of the files are those of the task cards (`submission`); any
-subset of tasks may be sent. A file under another name silently scores 0 (CLUE#104, #113: ocnli_predict.json).
+score server reads only `label`, line by line; of C3 the number of the choice, {"id": 0, "label": 0}.
+The names of the files are those of the task cards (`submission`); any subset of tasks may be sent. A file under another
+name silently scores 0 (CLUE#104, #113: ocnli_predict.json).
 """
 
 import json
@@ -42,13 +43,15 @@ FIRST_IDS = {
     "cmnli_predict.json": 0,
     "ocnli_50k_predict.json": 0,
     "cluewsc10_predict.json": 1,
+    "c311_predict.json": 0,
+    "c310_predict.json": 0,
 }
 """First id of the official test files whose ids are contiguous, counted on the files. CSL's are not; 1.1 of CLUEWSC and
 files of own tasks are not known: their ids are compared with --data only."""
 
 OF_NO_CARD = (
     "ocnli_30k_predict.json",
-    *(f"{task}{version}_predict.json" for task in ("c3", "chid") for version in ("10", "11")),
+    *(f"chid{version}_predict.json" for version in ("10", "11")),
 )
 """Official file names of test sets without a built-in card."""
 
@@ -69,7 +72,7 @@ class SubmissionLine(NamedTuple):
     """One line of a submission."""
 
     id: int | str
-    label: str
+    label: str | int
 
 
 @dataclass(frozen=True)
@@ -169,12 +172,13 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
             check_as_written(folder, slot.split, record.completed_results)
             lines = read_predictions(predictions_path(folder, slot.split))
             _check_official(folder, slot, len(lines))
-            lines_of[slot.name] = [SubmissionLine(line.id, line.label) for line in lines]
+            is_number = slot.task.kind == "choice"
+            lines_of[slot.name] = [SubmissionLine(e.id, int(e.label) if is_number else e.label) for e in lines]
     if not lines_of:
         splits = ", ".join(slot.split for slot in test_sets)
         raise ClueBenchError(
             f"{folder}: predicted {', '.join(predicted) or 'nothing'}, expected {splits}",
-            "fine-tune with --data that holds the test files",
+            f"fine-tune with --data that holds {' or '.join(slot.task.splits[slot.split].file for slot in test_sets)}",
         )
     return RunSubmission(folder, record, task, lines_of)
 
@@ -371,7 +375,8 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
 
 def _identity(line: str, slot: Slot, where: str) -> int | str:
     """Return a line's id. Raises ClueBenchError if it is not {"id": …, "label": …} with a label of the task."""
-    example = f'{{"id": 0, "label": "{slot.task.labels[0]}"}}'
+    is_number = slot.task.kind == "choice"
+    example = json.dumps({"id": 0, "label": 0 if is_number else slot.task.labels[0]}, ensure_ascii=False)
     if not line.strip():
         raise ClueBenchError(f"{where}: an empty line, expected {example}", COMPLETE)
     try:
@@ -393,9 +398,12 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
     identity, label = row["id"], row["label"]
     if isinstance(identity, bool) or not isinstance(identity, int | str):
         raise ClueBenchError(f"{where}: id {identity!r}, expected a number or a string", "use the ids of the test file")
-    if not isinstance(label, str) or label not in slot.task.labels:
+    if type(label) is not (int if is_number else str) or str(label) not in slot.task.labels:
+        expected = (
+            f"one of {slot.task.name}'s {len(slot.task.labels)} labels, as a {'number' if is_number else 'string'}"
+        )
         raise ClueBenchError(
-            f"{where}: label {label!r}, expected one of {slot.task.name}'s {len(slot.task.labels)} labels, as a string",
+            f"{where}: label {label!r}, expected {expected}",
             f"run clue-bench tasks show {slot.task.name}",
         )
     return identity

@@ -63,6 +63,18 @@ def find(task: Task, split: str, data: Path) -> Found:
     return found
 
 
+def find_all(task: Task, split: str, data: Path) -> list[Found]:
+    """Return the files of `split`: most have one. Raises ClueBenchError as `find` does."""
+    first = find(task, split, data)
+    found = [first]
+    for name in task.splits[split].more_files:
+        more = named_file(task.name, (name,), archive_name(task), data)
+        if more is None:
+            raise ClueBenchError(f"{data}: {first.name} of {task.name}, but no {name}", "copy both files")
+        found.append(more)
+    return found
+
+
 def _lacks(task: Task, split: str, data: Path) -> tuple[str, str]:
     """Return message and hint for a split of an own task without a file, which nothing can fetch."""
     train = locate(task, "train", data) if split != "train" and "train" in task.splits else None

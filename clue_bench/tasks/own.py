@@ -23,7 +23,8 @@ from clue_bench.cards import as_name, card_paths, decode
 from clue_bench.doors.records import HeldOut
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article, counted, percent
-from clue_bench.tasks.columns import Columns, as_names, find_columns
+from clue_bench.tasks.choices import LETTERS, choices_of
+from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.files import MARKER, Found, content, find, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, parse_table, suffix_of
@@ -45,6 +46,7 @@ from clue_bench.tasks.task import Task, load_task
 DEV_SHARE = 0.1  # of each label's training rows, where there is no dev split
 SPLIT_SEED = 1  # not the runs' seed: all seeds of a sweep are scored on the same rows
 MAX_LENGTH = 128  # tokens, of a task without a card
+QUESTION_LENGTH = 512  # tokens, with the passage
 MAX_CLASSES = 1_000
 KEPT = "data"  # in a run's folder: the predicted rows
 MAX_LABELS_SHOWN = 12
@@ -110,8 +112,10 @@ def name_of(path: Path) -> str:
     return f"own-{name}" if name in card_paths("tasks") else name
 
 
-def own_rows(data: Any, texts: Sequence[str], label: str) -> OwnRows:
+def own_rows(data: Any, texts: Sequence[str], label: str, *, are_questions: bool = False) -> OwnRows:
     """Return rows by split: those of `data`, or one table, which its column `split` divides; dev held out if missing.
+
+    Of questions, whole passages are held out, which are the first of `texts`.
 
     Raises NotServed naming what does not fit.
     """
@@ -135,7 +139,7 @@ def own_rows(data: Any, texts: Sequence[str], label: str) -> OwnRows:
         given = OwnRows({"train": source} if split is None else _by_split(source, split), True, None)
         if "train" not in given.splits:
             raise Refused(f"column split: no train rows; found {', '.join(given.splits)}", "write train in some rows")
-    return given if "dev" in given.splits else _held_out(given, texts, label)
+    return given if "dev" in given.splits else _held_out(given, texts, label, by_passage=are_questions)
 
 
 def _by_split(source: RowSource, column: str) -> dict[str, RowSource]:
@@ -157,8 +161,11 @@ def _by_split(source: RowSource, column: str) -> dict[str, RowSource]:
     }
 
 
-def _held_out(given: OwnRows, texts: Sequence[str], label: str) -> OwnRows:
-    """Return the rows with a share of each label's training rows as dev. Rows of the same texts stay together."""
+def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: bool) -> OwnRows:
+    """Return the rows with a share of each label's training rows as dev. Rows of the same texts stay together.
+
+    With `by_passage` labels do not count, and rows of the same first text stay together.
+    """
     train = given.splits["train"]
     if not train.num_rows:
         raise no_rows(train.called or "train")
@@ -169,9 +176,9 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str) -> OwnRows:
     for number, (row, place) in enumerate(zip(rows, train.places, strict=True)):
         value = value_at(row, label)
         where = f"{train.called}, {place}" if train.called else place
-        named = label_name(value, f"{where}: {label}")
+        named = "" if by_passage else label_name(value, f"{where}: {label}")
         # Texts that differ in case or blanks only, and a pair and its mirror, are the same to a model.
-        plain = sorted("".join(str(value_at(row, text)).lower().split()) for text in texts)
+        plain = sorted("".join(str(value_at(row, text)).lower().split()) for text in texts[: 1 if by_passage else None])
         key = json.dumps(plain, ensure_ascii=False)
         groups.setdefault(label_of.setdefault(key, named), {}).setdefault(key, []).append(number)
     dev: set[int] = set()
@@ -237,7 +244,12 @@ def own_task_of(
     try:
         split = name_in("train", rows) if isinstance(rows, Mapping) else None
         source = source_of(rows if split is None else rows[split], str(label))
-        columns = find_columns(source.columns, text=text, label=label, where=source.called or called)
+        where = source.called or called
+        questions = find_questions(source.columns, where=where) if text is None and label is None else None
+        if questions is not None:
+            by_split = own_rows(rows, [*questions.texts, *questions.choices], questions.label, are_questions=True)
+            return _own_questions(called, by_split, questions), by_split, [questions.note, *by_split.notes]
+        columns = find_columns(source.columns, text=text, label=label, where=where)
         by_split = own_rows(rows, columns.texts, columns.label)
     except NotServed as error:
         raise ClueBenchError(f"{called}: {error.reason}", getattr(error, "hint", "give such rows")) from error
@@ -256,10 +268,11 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
     if held_out is not None:
         share = percent(held_out.share, 0)
-        found.append(
-            f"{called}: dev was held out: {share} of the texts of each label, with seed {held_out.seed}; "
-            "a column 'split' (train, dev, test) decides otherwise"
-        )
+        decides = f"with seed {held_out.seed}; a column 'split' (train, dev, test) decides otherwise"
+        if task.kind == "classification":
+            found.append(f"{called}: dev was held out: {share} of the texts of each label, {decides}")
+        else:
+            found.append(f"{called}: dev was held out: {share} of the passages, {decides}")
     alike: dict[str, list[str]] = {}
     for label in task.labels:
         alike.setdefault(unicodedata.normalize("NFKC", label).lower(), []).append(label)
@@ -287,7 +300,7 @@ def data_folder(task: Task, data: Any) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="clue-bench-rows-") as scratch:
         try:
-            rows = own_rows(data, task.text_fields, task.label_field)
+            rows = own_rows(data, task.fields, task.label_field, are_questions=task.kind != "classification")
             write_splits(task, rows.splits, Path(scratch) / task.name, by_name=False)
         except NotServed as error:
             hint = getattr(error, "hint", "give rows with the fields and labels of the card")
@@ -355,6 +368,32 @@ def own_task(name: str, data: Any, *, text: Columns, label: str | int) -> Task:
         "label_descriptions": labels,
         "metric": "accuracy",
         "max_length": MAX_LENGTH,
+        "splits": {split: {"file": f"{split}.json"} for split in SPLIT_NAMES if split in rows.splits},
+    }
+    return decode(Task, values, where=f"the task '{name}' of these rows")
+
+
+def _own_questions(name: str, rows: OwnRows, columns: QuestionColumns) -> Task:
+    """Return a card for questions with choices: as many labels as the question with the most choices has."""
+    most = 2
+    for split, source in rows.splits.items():
+        for place, row in zip(source.places, source.rows, strict=True):
+            values = [value_at(dict(row), field) for field in columns.choices]
+            most = max(most, len(choices_of(values, most=len(LETTERS), where=f"{source.called or split}, {place}")))
+    numbers = [str(number) for number in range(most)]
+    values = {
+        "name": name,
+        "kind": "choice",
+        "title": name,
+        "column": name,
+        "text_fields": columns.texts,
+        "list_separator": "\n",
+        "choice_fields": columns.choices,
+        "label_field": columns.label,
+        "labels": numbers,
+        "label_descriptions": list(LETTERS[:most]),
+        "metric": "accuracy",
+        "max_length": QUESTION_LENGTH,
         "splits": {split: {"file": f"{split}.json"} for split in SPLIT_NAMES if split in rows.splits},
     }
     return decode(Task, values, where=f"the task '{name}' of these rows")

@@ -7,8 +7,8 @@ that count what is wrong with the answers. Formats:
                CLUE's dev, 200 of 9,657 answers do not stand where answer_start says, 193 nowhere in their passage.
                Test sets have FAKE_ANSWER_1 and the like for answers: these questions have no right answer here.
     drcd       the same; traditional characters, or simplified ones in CLUE's copy.
-    c3         two files, dialogues (d-) and then the others (m-), each a list of [sentences, questions, id]; a question
-               has question, choice and answer, the right choice's text. An id is the question's number over both files.
+    c3         a list of [sentences, questions, id]; a question has question, choice and answer, the right choice's
+               text. `question_table` makes rows of it, which `rows` reads by the card.
     chid       lines of content (passages) and candidates (ten idioms), and an object of the number of the right one for
                each blank, such as "#idiom577157#", which is a question here. CHID's test sets come without answers.
 """
@@ -22,18 +22,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import DAMAGED, Found, content, named_file
-from clue_bench.tasks.formats import parse_table
+from clue_bench.tasks.files import DAMAGED, content, named_file
+from clue_bench.tasks.formats import JSON_LINES, Table, parse_table, suffix_of
 
 FILES: dict[str, dict[str, tuple[str, ...]]] = {
     "cmrc2018": {split: (f"{split}.json",) for split in ("train", "dev", "trial", "test")},
     "drcd": {split: (f"{split}.json",) for split in ("train", "dev", "test")},
-    "c3": {split: (f"d-{split}.json", f"m-{split}.json") for split in ("train", "dev", "test")},
     "chid": {split: (f"{split}.json", f"{split}_answer.json") for split in ("train", "dev")},
 }
 """The files of each split, in their order."""
 
 FAKE = "FAKE_ANSWER"
+_NESTED = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
 BLANK = re.compile(r"#idiom[0-9]+#")
 
 
@@ -65,6 +65,27 @@ class Questions:
         return all(question.answers for question in self.questions)
 
 
+def question_table(raw: bytes, *, name: str, where: str) -> Table:
+    """Return the rows of a file of questions: those of C3's layout, one a question, or those of any file of rows.
+
+    Raises ClueBenchError naming the place of what is wrong.
+    """
+    if suffix_of(name) not in JSON_LINES or not _NESTED.match(raw):
+        return parse_table(raw, name=name, where=where)
+    passages = _parsed(raw, name, where)
+    rows, places = [], []
+    for number in range(len(passages)):
+        here = f"passage {number}"
+        passage = _at(passages, number, list, where)
+        sentences = _at(passage, 0, list, f"{where}, {here}")
+        for place, each in enumerate(_at(passage, 1, list, f"{where}, {here}")):
+            if not isinstance(each, dict):
+                raise ClueBenchError(f"{where}, {here}: question {place} is no object", DAMAGED)
+            rows.append({"passage": sentences, **each})
+            places.append(f"{here}, question {place}")
+    return Table(["passage", "question", "choice", "answer"], rows, places, False, (), where)
+
+
 def read_questions(task: str, split: str, data: Path) -> Questions:
     """Read a split of one of the tasks in FILES. Raises ClueBenchError naming the file, and what is wrong with it."""
     if split not in FILES[task]:
@@ -78,9 +99,9 @@ def read_questions(task: str, split: str, data: Path) -> Questions:
                 f"{data}: no {task}/{name}, {task}/{name}.gz or {task}_public.zip",
                 "give --data the folder of the tasks",
             )
-        files.append((found.where, _parsed(found)))
+        files.append((found.where, _parsed(content(found), found.name, found.where)))
         md5[name] = hashlib.md5(content(found), usedforsecurity=False).hexdigest()
-    read = {"c3": _choices, "chid": _blanks}.get(task, _spans)
+    read = _blanks if task == "chid" else _spans
     passages, questions, notes = read(files, f"{split} of {task}")
     if not questions:
         raise ClueBenchError(f"{files[0][0]}: no questions", DAMAGED)
@@ -92,14 +113,13 @@ def read_questions(task: str, split: str, data: Path) -> Questions:
     return Questions(passages, questions, tuple(notes), md5)
 
 
-def _parsed(found: Found) -> Any:
-    raw = content(found)
+def _parsed(raw: bytes, name: str, where: str) -> Any:
     try:
         return json.loads(raw)
     except (ValueError, RecursionError) as error:
         if raw.count(b"\n{"):
-            return parse_table(raw, name=found.name, where=found.where).rows
-        raise ClueBenchError(f"{found.where}: not JSON: {error}", DAMAGED) from error
+            return parse_table(raw, name=name, where=where).rows
+        raise ClueBenchError(f"{where}: not JSON: {error}", DAMAGED) from error
 
 
 def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
@@ -145,30 +165,6 @@ def _paragraphs(files: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
             here = f"{where}, article {number}"
             for paragraph in _at(article, "paragraphs", list, here):
                 yield here, paragraph
-
-
-def _choices(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:
-    passages: list[str] = []
-    questions: list[Question] = []
-    repeated = strangers = 0
-    for where, parsed in files:
-        if not isinstance(parsed, list):
-            raise ClueBenchError(f"{where}: a {type(parsed).__name__}, expected a list of passages", DAMAGED)
-        for place in range(len(parsed)):
-            here = f"{where}, passage {place}"
-            passage = _at(parsed, place, list, where)
-            for each in _at(passage, 1, list, here):
-                choices = tuple(_at(each, "choice", list, here))
-                answer = _at(each, "answer", str, here)
-                repeated += len(set(choices)) < len(choices)
-                strangers += bool(answer) and answer not in choices
-                right = (answer,) if answer in choices else ()
-                text = _at(each, "question", str, here)
-                questions.append(Question(str(len(questions)), len(passages), text, right, choices))
-            passages.append("\n".join(map(str, _at(passage, 0, list, here))))
-    notes = [f"{what}: questions with the same choice twice, either of which is right: {repeated:,}"] * bool(repeated)
-    notes += [f"{what}: answers that are none of the choices: {strangers:,}"] * bool(strangers)
-    return passages, questions, notes
 
 
 def _blanks(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:

@@ -20,8 +20,10 @@ import numpy.typing as npt
 from clue_bench.doors.records import DataFacts, FileFacts
 from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find
-from clue_bench.tasks.formats import Table, parse_table
+from clue_bench.tasks.choices import choices_of, right_choice
+from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find_all
+from clue_bench.tasks.formats import Table
+from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.task import Span, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
@@ -30,14 +32,26 @@ _ABSENT = object()
 
 
 def texts_of(row: dict[str, Any], task: Task, where: str) -> tuple[str, ...]:
-    """Return the row's texts: lists joined, spans marked. `where` names file and line in errors."""
-    return tuple(_text(row, name, task, where) for name in task.text_fields)
+    """Return the row's texts: lists joined, spans marked; then its choices. `where` names file and line in errors."""
+    texts = tuple(_text(row, name, task, where) for name in task.text_fields)
+    return (*texts, *_choices(row, task, where)) if task.kind == "choice" else texts
+
+
+def _choices(row: dict[str, Any], task: Task, where: str) -> list[str]:
+    values = [_at(row, field, where) for field in task.choice_fields]
+    named = ", ".join(task.choice_fields)
+    return [_clean(each, named, where) for each in choices_of(values, most=len(task.labels), where=f"{where}: {named}")]
 
 
 def label_of(row: dict[str, Any], task: Task, where: str) -> str:
-    """Return the row's label as the card spells it; 0, 1.0 and true are taken as "0", "1" and "true"."""
-    value = _at(row, task.label_field, where)
-    return _clean(spelled(value), task.label_field, where)
+    """Return the row's label as the card spells it; 0, 1.0 and true are taken as "0", "1" and "true".
+
+    That of a question with choices is the number of the right one.
+    """
+    label = _clean(spelled(_at(row, task.label_field, where)), task.label_field, where)
+    if task.kind != "choice":
+        return label
+    return task.labels[right_choice(label, _choices(row, task, where), where=f"{where}: {task.label_field}")]
 
 
 def spelled(label: Any) -> Any:
@@ -191,7 +205,8 @@ LABELLED_SPLITS = ("train", "dev")
 class Rows:
     """The rows of a split: texts (one or two per row), class numbers (or UNLABELLED, in test sets), and ids as given.
 
-    `notes` say what was recognised in the file, e.g. another encoding.
+    `notes` say what was recognised in the file, e.g. another encoding. Of a question with choices, those are the texts
+    from number `choices_from` on, and its class is the number of the right one.
     """
 
     texts: list[tuple[str, ...]]
@@ -200,9 +215,24 @@ class Rows:
     facts: FileFacts
     notes: tuple[str, ...] = ()
     dropped_ids: tuple[int | str, ...] = ()  # of rows with a dropped label
+    choices_from: int = 0  # 0: none has choices
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    @property
+    def passages(self) -> npt.NDArray[np.int64]:
+        """Return (rows,) the number of each question's passage: what is asked of one text goes together."""
+        number: dict[str, int] = {}
+        return np.array([number.setdefault(texts[0], len(number)) for texts in self.texts], dtype=np.int64)
+
+    def first_equal(self, classes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return chosen classes, each as the first choice of the same text: of two equal ones, either is right."""
+        if not self.choices_from:
+            return classes
+        choices = [texts[self.choices_from :] for texts in self.texts]
+        pairs = zip(choices, classes.tolist(), strict=True)
+        return np.array([each.index(each[n]) if 0 <= n < len(each) else n for each, n in pairs], dtype=np.int64)
 
 
 def read_rows(task: Task, data: Path) -> dict[str, Rows]:
@@ -227,8 +257,9 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
 
     Raises ClueBenchError if there is no such file, or naming file, line and what is wrong with it.
     """
-    found = find(task, split, data)
-    raw = content(found)
+    found = find_all(task, split, data)
+    raws = [content(each) for each in found]
+    tables = [question_table(raw, name=each.name, where=each.where) for raw, each in zip(raws, found, strict=True)]
     card = task.splits[split]
     classes = {label: number for number, label in enumerate(task.labels)}
     texts: list[tuple[str, ...]] = []
@@ -236,12 +267,15 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     ids: list[int | str] = []
     dropped: list[int | str] = []
     count = 0
-    table = parse_table(raw, name=found.name, where=found.where)
     is_labelled = split in LABELLED_SPLITS
-    spans = [field for span in task.spans for field in (span.start, span.text)]
-    check_header(table, [*task.text_fields, *spans, *([task.label_field] if is_labelled else [])], found.where)
-    for place, row in zip(table.places, table.rows, strict=True):
-        where = f"{found.where}, {place}"
+    for table, each in zip(tables, found, strict=True):
+        check_header(table, [*task.fields, *([task.label_field] if is_labelled else [])], each.where)
+    placed = [
+        (f"{each.where}, {place}", row)
+        for table, each in zip(tables, found, strict=True)
+        for place, row in zip(table.places, table.rows, strict=True)
+    ]
+    for where, row in placed:
         count += 1
         # Labels of an official test set, if any, are never looked at.
         if is_labelled or (card.submission is None and has_label(row, task)):
@@ -259,7 +293,15 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         texts.append(texts_of(row, task, where))
         ids.append(id_of(row, task, count - 1, where))
     if not texts:
-        raise ClueBenchError(f"{found.where}: no rows", DAMAGED)
-    md5 = hashlib.md5(raw, usedforsecurity=False).hexdigest()
+        raise ClueBenchError(f"{found[0].where}: no rows", DAMAGED)
+    md5 = hashlib.md5(b"".join(raws), usedforsecurity=False).hexdigest()
     facts = FileFacts(rows=count, md5=md5, expected_rows=card.rows, expected_md5=card.md5, dropped_rows=len(dropped))
-    return Rows(texts, np.array(labels, dtype=np.int64), ids, facts, table.notes, tuple(dropped))
+    choices_from = len(task.text_fields) if task.kind == "choice" else 0
+    twice = sum(len(set(each[choices_from:])) < len(each[choices_from:]) for each in texts) if choices_from else 0
+    notes = [note for table in tables for note in table.notes]
+    if twice:
+        notes.append(
+            f"{split} of {task.name}: questions with the same choice twice, either of which is right: {twice:,}"
+        )
+    classes_of = np.array(labels, dtype=np.int64)
+    return Rows(texts, classes_of, ids, facts, tuple(notes), tuple(dropped), choices_from)

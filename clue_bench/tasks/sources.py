@@ -21,6 +21,7 @@ from clue_bench.tasks.rows import (
     column_of,
     has_label,
     is_missing,
+    label_of,
     lacking,
     plain_id,
     spelled,
@@ -125,8 +126,7 @@ def write_splits(
 
 def _flat(row: dict[str, Any], task: Task) -> dict[str, Any]:
     """Return a row for a table, whose columns have the fields' full names."""
-    spans = [field for span in task.spans for field in (span.start, span.text)]
-    texts = {field: value_at(row, field) for field in (*task.text_fields, *spans)}
+    texts = {field: value_at(row, field) for field in task.fields}
     return {key: row[key] for key in (task.id_field, task.label_field) if key in row} | texts
 
 
@@ -195,7 +195,7 @@ class _Batches:
 def _rows(task: Task, source: RowSource, *, split: str, name: str, by_name: bool) -> Iterator[dict[str, Any]]:
     """Yield the rows of a split with keys in the order in which CLUE's files have them."""
     labelled = split in LABELLED_SPLITS
-    paths = [*task.text_fields, *(path for span in task.spans for path in (span.start, span.text))]
+    paths = task.fields
     columns = source.columns
     require([*paths, *([task.label_field] if labelled else [])], source, name)
     texts = list(dict.fromkeys(column_of(path, columns) for path in paths))
@@ -210,6 +210,9 @@ def _rows(task: Task, source: RowSource, *, split: str, name: str, by_name: bool
         ids = {} if labelled else {task.id_field: _id(row, id_column, number, where)}
         if labelled or (not by_name and task.splits[split].submission is None and has_label(dict(row), task)):
             value = value_at(dict(row), task.label_field)
+            if task.kind == "choice":
+                yield {**ids, **fields, task.label_field: _answer(dict(row), task, where)}
+                continue
             if not by_name and (source.names is None or is_missing(value)):
                 value = label_name(value, f"{where}: {task.label_field}")
             yield {**ids, **_labelled(fields, _label(value, source.names, task, where=where), task)}
@@ -232,6 +235,15 @@ def label_name(value: Any, where: str) -> str:
     if is_missing(value):
         raise Refused(f"{where} is {value!r}, expected a label", "label the row, or leave it out")
     return str(spelled(value))
+
+
+def _answer(row: dict[str, Any], task: Task, where: str) -> str:
+    """Return the answer of a question, checked."""
+    try:
+        label_of(row, task, where)
+    except ClueBenchError as error:
+        raise Refused(error.message, error.hint or "change the value") from error
+    return str(spelled(value_at(row, task.label_field)))
 
 
 def _labelled(fields: dict[str, Any], label: str, task: Task) -> dict[str, Any]:

@@ -5,7 +5,7 @@ Input: a card's name or path. Output: a frozen, checked `Task`.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -19,9 +19,29 @@ MAX_LABELS_NAMED = 20  # in a hint
 
 _MD5 = "^[0-9a-f]{32}$"
 
+Kind = Literal["classification", "choice"]
+"""What a model is asked for: a label of one or two texts; which of a question's choices is right."""
 
-class Split(Card):
+
+CHOICE = "choice"
+"""What the one output of a model of choices is called: the score of a choice."""
+
+
+class LateKeys(Card):
+    """A card with keys that came later: they are written only where they say something, so that hashes stay."""
+
+    late_keys: ClassVar[dict[str, Any]]  # with what they say by default
+
+    @pydantic.model_serializer(mode="wrap")
+    def _without_late_keys(self, serialize: pydantic.SerializerFunctionWrapHandler) -> dict[str, Any]:
+        values: dict[str, Any] = serialize(self)
+        return {key: value for key, value in values.items() if value != self.late_keys.get(key, ...)}
+
+
+class Split(LateKeys):
     """One file of a task, as officially released: `rows` before dropping, `md5` of the uncompressed file.
+
+    `more_files` are read behind it; `md5` is then of all of them, joined.
 
     Both are None where nothing official is known; a file that they are not known for is never official.
     """
@@ -33,6 +53,9 @@ class Split(Card):
     rows: pydantic.PositiveInt | None = None
     md5: str | None = pydantic.Field(default=None, pattern=_MD5)
     submission: str | None = None  # official name of the predictions, for splits without labels
+    more_files: list[str] = pydantic.Field(default_factory=list)
+
+    late_keys: ClassVar[dict[str, Any]] = {"more_files": []}
 
 
 class Archive(Card):
@@ -55,15 +78,17 @@ class Span(Card):
     after: str
 
 
-class Task(Card):
-    """A classification task over one or two texts."""
+class Task(LateKeys):
+    """A task over one or two texts: a label for them; or a passage and a question, and which choice answers it."""
 
     name: Name
+    kind: Kind = "classification"
     title: str
     column: str  # heading in tables
     text_fields: list[str] = pydantic.Field(min_length=1, max_length=2)
     list_separator: str = " "  # between the parts of a text that is a list of strings
     spans: list[Span] = pydantic.Field(default_factory=list)
+    choice_fields: list[str] = pydantic.Field(default_factory=list)  # one that lists the choices, or one for each
     id_field: str = "id"
     label_field: str
     label_description_field: str = ""  # "" if rows carry none
@@ -76,6 +101,8 @@ class Task(Card):
     max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
     splits: dict[str, Split]
     archive: Archive | None = None
+
+    late_keys: ClassVar[dict[str, Any]] = {"kind": "classification", "choice_fields": []}
 
     @pydantic.field_validator("column")
     @classmethod
@@ -97,9 +124,22 @@ class Task(Card):
         if missing:
             raise ValueError(f"splits lack {', '.join(sorted(missing))}")
         strangers = {span.field for span in self.spans} - set(self.text_fields)
+        if (self.kind == "choice") != bool(self.choice_fields):
+            raise ValueError('choice_fields belong to kind = "choice", which needs them')
         if strangers:
             raise ValueError(f"spans stand in {', '.join(sorted(strangers))}, which is not one of text_fields")
         return self
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Return the names of a model's outputs: the classes, or the score of a choice."""
+        return (CHOICE,) if self.kind == "choice" else tuple(self.labels)
+
+    @property
+    def fields(self) -> list[str]:
+        """Return the fields that a row must have: texts, marked words and choices."""
+        spans = [field for span in self.spans for field in (span.start, span.text)]
+        return [*self.text_fields, *spans, *self.choice_fields]
 
     @property
     def facts(self) -> TaskFacts:

@@ -44,14 +44,21 @@ KEYS: dict[Family, dict[str, str]] = {
 _ACTIVATION_KEY = {family: "activation_function" if family == "gpt2" else "hidden_act" for family in KEYS}
 
 
+_CHOICE = ("bert", "albert")
+
+
 def pretraining_class(family: Family, *, sentence_order: bool) -> str:
     """Return the class of `transformers` that holds every head of a pretrained model (RoFormer has none with SOP)."""
     return class_of(family, {"lm"} if family == "gpt2" else {"mlm", "sp"} if sentence_order else {"mlm"})
 
 
-def classifier_class(family: Family) -> str:
-    """Return the class of `transformers` that holds a fine-tuned classifier of `family`."""
-    return class_of(family, {"cls"})
+def classifier_class(family: Family, *, is_choice: bool = False) -> str:
+    """Return the class of `transformers` that holds a fine-tuned classifier of `family`.
+
+    That of multiple choice has the same head with one output; RoFormer's has another one, and GPT2 has none.
+    """
+    name = class_of(family, {"cls"})
+    return name.replace("SequenceClassification", "MultipleChoice") if is_choice and family in _CHOICE else name
 
 
 def claimed_class(values: Mapping[str, Any]) -> str:

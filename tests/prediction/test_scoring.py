@@ -306,5 +306,3 @@ def test_the_real_data_have_the_faults_that_are_known(real_data, tmp_path):
     path = tmp_path / "gold.json"
     path.write_text(json.dumps(answers), encoding="utf-8")
     assert [m.value for m in cb.score(path, task="cmrc2018", data=real_data / "clue").scored.metrics] == [1, 1]
-    assert len(read_questions("c3", "dev", real_data / "clue").questions) == 3_816
-    assert not read_questions("c3", "test", real_data / "clue").has_answers

@@ -17,6 +17,8 @@ from clue_bench.tasks.task import load_task
 
 OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "afqmc_predict.json": 3_861,
+    "c310_predict.json": 1_625,
+    "c311_predict.json": 3_892,
     "cluewsc10_predict.json": 290,
     "cluewsc11_predict.json": 2_574,
     "cmnli_predict.json": 13_880,
@@ -104,6 +106,18 @@ def test_every_test_set_of_a_run_is_written_under_its_official_name(known, tmp_p
         (name, OFFICIAL[name]) for name in (WSC, "tnews10_predict.json", "tnews11_predict.json")
     ]
     assert report.missing == [name for name in OFFICIAL if not name.startswith(("cluewsc10", "tnews"))]
+
+
+def test_choices_are_written_as_numbers(known, tmp_path):
+    run = write_run(tmp_path / "c3", "c3", {"test": range(3_892)})
+    out = tmp_path / "submit.zip"
+    write_submission(out, [read_run(run, known)], known=known, data=None)
+    assert lines_of(out, "c311_predict.json")[1] == '{"id": 1, "label": 1}'
+    for label, expected in (('"1"', "as a number"), ("4", "4 labels"), ("true", "as a number")):
+        lines = [f'{{"id": {n}, "label": {label}}}' for n in range(3_892)]
+        path = write_zip(tmp_path / "submit_bad.zip", [("c311_predict.json", "\n".join(lines))])
+        with pytest.raises(ClueBenchError, match=expected):
+            check_submission(path, known=known, data=None)
 
 
 def test_the_same_answers_give_the_same_bytes(known, tmp_path, wsc_run):

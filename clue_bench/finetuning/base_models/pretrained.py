@@ -33,6 +33,7 @@ from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes
 from clue_bench.numbers import article
+from clue_bench.tasks.task import CHOICE, Kind
 from clue_bench.weights import CONFIG, hf_config
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.positions import MIN_UNUSED, trained_rows
@@ -112,7 +113,13 @@ class Pretrained(ABC):
 
     @abstractmethod
     def write(
-        self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
+        self,
+        folder: Path,
+        classifier: Classifier,
+        *,
+        labels: tuple[str, ...],
+        provenance: Mapping[str, Any],
+        kind: Kind = "classification",
     ) -> str:
         """Write a classifier of this model as a checkpoint folder; return the sha256 of its weights."""
 
@@ -160,7 +167,13 @@ class NativeModel(Pretrained):
         return classifier_from(self.checkpoint, self.checkpoint.config, num_classes, keep_head=True)
 
     def write(
-        self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
+        self,
+        folder: Path,
+        classifier: Classifier,
+        *,
+        labels: tuple[str, ...],
+        provenance: Mapping[str, Any],
+        kind: Kind = "classification",
     ) -> str:
         """Write a classifier of this model as a checkpoint folder; return the sha256 of its weights."""
         assert isinstance(classifier, NativeClassifier)
@@ -168,7 +181,7 @@ class NativeModel(Pretrained):
         return write_checkpoint(
             folder,
             classifier.checkpoint_state(),
-            architecture=hf_config.classifier_class(config.family),
+            architecture=hf_config.classifier_class(config.family, is_choice=kind == "choice"),
             config=config,
             vocabulary=self.checkpoint.vocabulary,
             labels=labels,
@@ -225,15 +238,24 @@ def nameless_labels(number: int) -> list[str]:
     return [f"LABEL_{place}" for place in range(number)]
 
 
-_OTHER_HEADS = ("ForTokenClassification", "ForMultipleChoice", "ForQuestionAnswering", "ForNextSentencePrediction")
+_OTHER_HEADS = ("ForTokenClassification", "ForQuestionAnswering", "ForNextSentencePrediction")
+
+
+def kind_of_model(folder: Path) -> Kind:
+    """Return what kind of task a fine-tuned model is for, as its config.json says."""
+    values = read_config(folder / CONFIG)
+    is_choice = claimed_class(values).endswith("ForMultipleChoice") or values.get("id2label") == {"0": CHOICE}
+    return "choice" if is_choice else "classification"
 
 
 def output_names(folder: Path) -> tuple[str, ...]:
-    """Return the names of a classifier's outputs from config.json.
+    """Return the names of a classifier's outputs from config.json; a model of choices has one.
 
     transformers leaves the names of two nameless classes out, LABEL_0 and LABEL_1. Raises ClueBenchError if the folder
     holds no classifier.
     """
+    if kind_of_model(folder) == "choice":
+        return (CHOICE,)
     values = read_config(folder / CONFIG)
     names = values.get("id2label")
     kinds = values.get("architectures")

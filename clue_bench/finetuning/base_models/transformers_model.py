@@ -22,6 +22,7 @@ from clue_bench.finetuning.base_models.heads import Classifier, TransformersClas
 from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import TEXT, Tokeniser
+from clue_bench.tasks.task import Kind
 from clue_bench.weights.hf_classes import explained, quiet
 from clue_bench.weights.read import open_weights
 
@@ -96,7 +97,13 @@ class TransformersModel(Pretrained):
         return self._checked(model)
 
     def write(
-        self, folder: Path, classifier: Classifier, *, labels: tuple[str, ...], provenance: Mapping[str, Any]
+        self,
+        folder: Path,
+        classifier: Classifier,
+        *,
+        labels: tuple[str, ...],
+        provenance: Mapping[str, Any],
+        kind: Kind = "classification",
     ) -> str:
         """Write a classifier of this model as a checkpoint folder; return the sha256 of its weights."""
         assert isinstance(classifier, TransformersClassifier)
