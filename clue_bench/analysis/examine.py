@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
+from clue_bench.errors import ClueBenchError
 from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, accuracy_interval
 from clue_bench.tasks.own import data_folder, kept_data
 from clue_bench.tasks.task import Task, carried_task, load_task
@@ -153,6 +154,11 @@ def examine(folder: Path, data: Path | None = None, *, card: Task | None = None)
     run = read_run(folder, SPLIT)
     facts = run.task
     task = card or carried_task(facts.name, facts.card, where=str(folder)) or load_task(facts.name)
+    if task.kind == "span":
+        raise ClueBenchError(
+            f"{folder}: answers found in passages have no classes to analyse",
+            "see its predictions, or compare two runs: clue-bench compare",
+        )
     with data_folder(task, data or kept_data(folder, task.name) or Path("data")) as rows_folder:
         rows = rows_of(run, task, rows_folder)
     number_of = {label: number for number, label in enumerate(task.labels)}

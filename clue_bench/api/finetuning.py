@@ -96,7 +96,8 @@ def finetune(
                 for report in run(plan, finetuning, out=folder, asked=typed):
                     if report.evaluation is not None:
                         scores = report.evaluation.scores
-                        detail = f"  dev accuracy {scores.accuracy:.4f}  macro-F1 {scores.macro_f1:.4f}"
+                        names = ("exact match", "F1") if card.kind == "span" else ("accuracy", "macro-F1")
+                        detail = f"  dev {names[0]} {scores.accuracy:.4f}  {names[1]} {scores.macro_f1:.4f}"
                     pace = duration((time.monotonic() - began) / (report.step - at))
                     bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{detail}")
         keep_rows(given, folder)

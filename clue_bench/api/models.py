@@ -42,11 +42,21 @@ class PredictedRow:
     gold: str | None = None
     columns: Mapping[str, Any] | None = None
     taken: frozenset[str] = frozenset()  # names of columns in any row of the file
+    answers: tuple[str, ...] = ()  # every right one of a question on a passage
 
     @property
     def label(self) -> str:
         """Return the predicted label."""
         return self.scores[0].label
+
+    @property
+    def is_right(self) -> bool:
+        """Return whether the label is right; an answer is compared as the official script does."""
+        if self.answers:
+            from clue_bench.finetuning.metrics.spans import span_score
+
+            return span_score(self.label, self.answers).exact == 1
+        return self.label == self.gold
 
     @property
     def description(self) -> str:
@@ -64,10 +74,10 @@ class PredictedRow:
         A row of a file keeps every column, and gets "predicted", "probability" and, where labels have a meaning besides
         their name, "predicted_description".
         """
-        top = {"top": [score._asdict() for score in self.scores]} if len(self.scores) > 1 else {}
+        top = {"top": [score.to_json() for score in self.scores]} if len(self.scores) > 1 else {}
         if self.columns is not None:
             return self._beside_columns(top)
-        row = {"id": self.id, **self.scores[0]._asdict()}
+        row = {"id": self.id, **self.scores[0].to_json()}
         return row | ({} if self.gold is None else {"gold": self.gold}) | top
 
     def to_cells(self) -> dict[str, Any]:
@@ -89,6 +99,7 @@ class PredictedRow:
         best = self.scores[0]
         answer: dict[str, Any] = {"predicted": best.label}
         answer |= {"predicted_description": best.description} if best.description not in ("", best.label) else {}
+        answer |= {} if best.start is None else {"start": best.start}
         answer |= {"probability": best.probability, **more}
         return beside_columns(self.columns or {}, answer, taken=self.taken)
 
@@ -136,7 +147,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
     @property
     def accuracy(self) -> float | None:
         """Return the share of right labels among the rows with a known label, None if there are none."""
-        right = [row.label == row.gold for row in self.rows if row.gold is not None]
+        right = [row.is_right for row in self.rows if row.gold is not None]
         return sum(right) / len(right) if right else None
 
     @property
@@ -158,7 +169,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
     def summary(self) -> dict[str, Any]:
         """Return model, task and counts."""
         found = {"model": self.model, "task": self.task, "num_rows": len(self), "truncated_rows": self.truncated_rows}
-        right = [row.label == row.gold for row in self.rows if row.gold is not None]
+        right = [row.is_right for row in self.rows if row.gold is not None]
         counts = {"labelled_rows": len(right), "correct": sum(right), "accuracy": self.accuracy}
         return {**found, **(counts if right else {})}
 
@@ -175,8 +186,11 @@ class Predictions(Shown, Sequence[PredictedRow]):
         for row in self.rows:
             for number, score in enumerate(row.scores):
                 text, probability = "" if number else " | ".join(row.texts), f"{score.probability:.4f}"
-                lines.append((text, score.label, *[score.description] * is_described, probability))
-        return [make_table("", ["text", "label", *["description"] * is_described, "probability"], lines)]
+                place = [] if score.start is None else [str(score.start)]
+                lines.append((text, score.label, *[score.description] * is_described, *place, probability))
+        is_found = any(score.start is not None for row in self.rows for score in row.scores)
+        columns = ["text", "label", *["description"] * is_described, *["at character"] * is_found, "probability"]
+        return [make_table("", columns, lines)]
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a pandas frame, one line per row."""
@@ -283,8 +297,10 @@ class Model:
         columns = rows.columns if rows.columns is not None else [None] * len(rows)
         taken = frozenset(key for row in columns if row is not None for key in row)
         predicted = tuple(
-            PredictedRow(each, texts, scores[:top], gold, cells, taken)
-            for each, texts, scores, gold, cells in zip(rows.ids, rows.texts, scored, rows.gold, columns, strict=True)
+            PredictedRow(each, texts, scores[:top], gold, cells, taken, answers)
+            for each, texts, scores, gold, cells, answers in zip(
+                rows.ids, rows.texts, scored, rows.gold, columns, rows.answers or [()] * len(rows), strict=True
+            )
         )
         return Predictions(
             about.run_id,

@@ -49,7 +49,8 @@ def result_table(record: RunRecord, folder: Path) -> Table:
         if dev.is_constant and results.evaluations:
             other = results.non_constant
             rows += [("best that is not constant", percent(other.accuracy) if other else "no evaluation")]
-        rows += [("majority class", f"{percent(dev.majority_share)} of dev is '{dev.majority_label}'")]
+        usual = "most frequent answer" if metric == "exact_match" else "majority class"
+        rows += [(usual, f"{percent(dev.majority_share)} of dev is '{dev.majority_label}'")]
         if results.total_steps:
             rows += [("best step", f"{count(results.best_step)} of {count(results.total_steps)}")]
         rows += [("data", f"{record.data.name}, revision {record.data.revision}")]
@@ -63,6 +64,8 @@ def result_table(record: RunRecord, folder: Path) -> Table:
 
 def score_rows(split: str, scores: DevScores, metric: str) -> list[tuple[str, str]]:
     """Return the scores of a split, that of the task's metric first."""
+    if metric == "exact_match":
+        return [(f"{split} exact match", percent(scores.accuracy)), (f"{split} F1", percent(scores.macro_f1))]
     rows = [(f"{split} accuracy", percent(scores.accuracy)), (f"{split} macro-F1", percent(scores.macro_f1))]
     return rows[::-1] if metric == "macro_f1" else rows
 

@@ -7,6 +7,8 @@ Format. JSON Lines, UTF-8, in the order of the split's rows (those of dropped la
     probability       of that label
     gold              the right label, where it is known
     gold_probability  of the right label, where it is known
+    start             of an answer found in a passage, which is the label: the place of its first character
+    is_exact          of such an answer: whether it is right as the official script compares it, with any right one
 
 The run's record has the sha256 of each file. Writer: `write_predictions`. Reader: `read_predictions`, which refuses
 anything else. No tensors, no torch.
@@ -36,11 +38,13 @@ class Prediction(pydantic.BaseModel):
     probability: float = pydantic.Field(ge=0.0, le=1.0)
     gold: str | None = None
     gold_probability: float | None = pydantic.Field(default=None, ge=0.0, le=1.0)
+    start: int | None = None
+    is_exact: bool | None = None
 
     @property
     def is_right(self) -> bool:
         """Return whether the label is right; False if the right one is unknown."""
-        return self.label == self.gold
+        return self.label == self.gold if self.is_exact is None else self.is_exact
 
 
 def predictions_path(run: Path, split: str) -> Path:

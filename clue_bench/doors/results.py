@@ -170,7 +170,8 @@ class RowBits(Facts):
 class DevScores(Facts):
     """Scores on dev, or on a labelled test set.
 
-    `top_label` is the most predicted one, `majority_label` the most frequent one among the rows.
+    `top_label` is the most predicted one, `majority_label` the most frequent one among the rows. Of answers found in
+    passages, labels are their texts, the accuracy is their exact match, and macro-F1 the mean of their F1.
     """
 
     model_config = pydantic.ConfigDict(strict=True)
@@ -184,6 +185,11 @@ class DevScores(Facts):
     top_share: float = Share
     majority_label: str
     majority_share: float = Share
+
+    @property
+    def exact_match(self) -> float:
+        """Return the share of answers found in passages that are right as a whole: their accuracy."""
+        return self.accuracy
 
     @property
     def is_constant(self) -> bool:

@@ -14,13 +14,18 @@ numbers: cosine, shared weight over all and over either side's, and the log rati
 For questions with choices, the linear model scores each choice by its overlap with the passage, with the question and
 with both, six numbers each, and learns from the differences between the right choice and the others.
 
+For spans of a passage, nothing is trained: the answer is the sentence with the largest cosine to the question; and the
+majority class is the answer that is the most frequent one in train, whatever the passage says.
+
 C and the temperature that turns margins into probabilities are chosen on dev, like a fine-tuned model's checkpoint and
 settings: without that advantage, a baseline would be easier to beat than it looks. It has no other advantage.
 """
 
 import hashlib
 import json
+import re
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +39,17 @@ from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
 from clue_bench.doors.results import BaselineResults, RowBits
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions, score
+from clue_bench.finetuning.score import (
+    Answered,
+    Classes,
+    Floats,
+    FoundClasses,
+    FoundSpans,
+    SavedPredictions,
+    save_predictions,
+    score,
+)
+from clue_bench.finetuning.windows import FoundAnswer
 from clue_bench.tasks.rows import Rows, describe_rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
@@ -45,6 +60,7 @@ TOLERANCE = 0.01  # of liblinear, whose time is most of a baseline's
 # TNEWS, CMNLI and CSL do best inside the range. Nothing is lost at its edges: IFLYTEK, best at 1, falls from 57.95 to
 # 57.71 % at 3; AFQMC, best at 0.1, rises below that to the majority class's score and no higher.
 CHOICES_OF_C = (0.1, 0.3, 1.0)
+SENTENCE_TEMPERATURE = 0.1  # of cosines, for probabilities of sentences
 TEMPERATURES = np.geomspace(0.01, 10.0, 61)
 NOT_THIS_CLASS = -1.0  # margin on the far side of a support vector machine
 
@@ -68,15 +84,20 @@ FLOORS = ("majority", "tfidf")
 
 
 class Fitted(NamedTuple):
-    """A trained baseline: log-probabilities (rows, classes) by split, and what it took.
+    """A trained baseline: its answers by split, and what it took.
 
     `parameters` counts coefficients and intercepts; `choices` holds what was tried and chosen.
     """
 
-    log_shares: dict[str, Floats]
+    answers: dict[str, Answered]
     parameters: int
     weights_sha256: str
     choices: dict[str, Any]
+
+
+def _by_class(log_shares: dict[str, Floats]) -> dict[str, Answered]:
+    """Return the answers that log-probabilities (rows, classes) of each split mean."""
+    return {split: FoundClasses(shares.argmax(axis=1), np.exp(shares)) for split, shares in log_shares.items()}
 
 
 def floor_run_id(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> str:
@@ -119,8 +140,7 @@ def run_floor(
     try:
         fitted = _fit(task, rows, kind=kind, seed=seed)
         train_seconds = time.perf_counter() - started
-        found = ((split, shares.argmax(axis=1), np.exp(shares)) for split, shares in fitted.log_shares.items())
-        predicted = save_predictions(out, task, rows, found)
+        predicted = save_predictions(out, task, rows, fitted.answers.items())
         results, hits_majority = _results(task, rows, fitted, train_seconds, predicted)
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
@@ -178,6 +198,8 @@ def _record(
 
 
 def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
+    if task.kind == "span":
+        return find_usual(rows) if kind == "majority" else find_sentences(rows)
     if kind == "majority":
         return fit_majority(rows, num_classes=len(task.labels))
     featurized = featurize_choices(rows, num_choices=len(task.labels)) if task.kind == "choice" else featurize(rows)
@@ -188,10 +210,9 @@ def _results(
     task: Task, rows: dict[str, Rows], fitted: Fitted, train_seconds: float, predicted: SavedPredictions
 ) -> tuple[BaselineResults, bool]:
     """Return the record's results, and whether dev is no better than the majority class."""
-    gold, log_shares = rows["dev"].labels, fitted.log_shares["dev"]
-    scores = score(gold, log_shares.argmax(axis=1))
+    dev = fitted.answers["dev"].scores(rows["dev"], task)
     results = BaselineResults(
-        dev=dev_scores(task, scores, loss=log_loss(log_shares, gold)),
+        dev=dev,
         best_step=0,  # no steps: scored once, when trained
         best_epoch=0,
         total_steps=0,
@@ -202,7 +223,7 @@ def _results(
         train_seconds=train_seconds,
         **predicted._asdict(),
     )
-    return results, scores.hits_majority
+    return results, dev.hits_majority
 
 
 def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:
@@ -210,7 +231,57 @@ def fit_majority(rows: dict[str, Rows], *, num_classes: int) -> Fitted:
     counts = np.bincount(rows["train"].labels, minlength=num_classes) + 1.0
     row = np.log(counts / counts.sum())
     log_shares = {split: np.tile(row, (len(part), 1)) for split, part in rows.items() if split != "train"}
-    return Fitted(log_shares, parameters=0, weights_sha256=hashlib.sha256(counts.tobytes()).hexdigest(), choices={})
+    sha256 = hashlib.sha256(counts.tobytes()).hexdigest()
+    return Fitted(_by_class(log_shares), parameters=0, weights_sha256=sha256, choices={})
+
+
+def find_usual(rows: dict[str, Rows]) -> Fitted:
+    """Answer every question by the most frequent answer of train, where it first stands, or at the beginning."""
+    counts = Counter(right[0].text for right in rows["train"].answers)
+    text, times = counts.most_common(1)[0]
+    share = times / counts.total()
+    answers: dict[str, Answered] = {
+        split: FoundSpans([(FoundAnswer(text, max(texts[0].find(text), 0), share),) for texts in part.texts])
+        for split, part in rows.items()
+        if split != "train"
+    }
+    return Fitted(answers, parameters=0, weights_sha256=hashlib.sha256(text.encode()).hexdigest(), choices={})
+
+
+_SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;]?")
+
+
+def find_sentences(rows: dict[str, Rows]) -> Fitted:
+    """Answer every question by the sentence of the passage with the largest cosine to it, without its full stop.
+
+    Raises ClueBenchError if no n-gram of train stands in two texts.
+    """
+    passages = {texts[0] for part in rows.values() for texts in part.texts}
+    sentences = {text: list(_SENTENCE.finditer(text)) or list(re.finditer("(?s).*", text))[:1] for text in passages}
+    asked = {split: [texts[1] for texts in part.texts] for split, part in rows.items()}
+    listed = {
+        split: [found[0] for texts in part.texts for found in sentences[texts[0]]] for split, part in rows.items()
+    }
+    weighted = _weighted({split: [*asked[split], *listed[split]] for split in rows})
+    answers: dict[str, Answered] = {}
+    for split, part in rows.items():
+        if split == "train":
+            continue
+        found, begin = [], len(part)
+        for number, texts in enumerate(part.texts):
+            choices = sentences[texts[0]]
+            cosines = (weighted[split][begin : begin + len(choices)] @ weighted[split][number].T).toarray()[:, 0]
+            begin += len(choices)
+            shares = np.exp(log_softmax(cosines[None].astype(np.float64) / SENTENCE_TEMPERATURE))[0]
+            order = np.argsort(-shares, kind="stable")
+            found.append(tuple(_sentence(choices[n], float(shares[n])) for n in order))
+        answers[split] = FoundSpans(found)
+    return Fitted(answers, parameters=0, weights_sha256=hashlib.sha256(b"").hexdigest(), choices={})
+
+
+def _sentence(found: re.Match[str], share: float) -> FoundAnswer:
+    text = found[0].rstrip("。！？!?；; ")
+    return FoundAnswer(text.lstrip(), found.start() + len(text) - len(text.lstrip()), round(share, 6))
 
 
 class Features(NamedTuple):
@@ -248,7 +319,7 @@ def fit_tfidf(rows: dict[str, Rows], features: Features, *, num_classes: int, me
     losses = [log_loss(log_softmax(outside["dev"] / t), gold) for t in TEMPERATURES]
     temperature = float(TEMPERATURES[int(np.argmin(losses))])
     return Fitted(
-        log_shares={split: log_softmax(part / temperature) for split, part in outside.items()},
+        _by_class({split: log_softmax(part / temperature) for split, part in outside.items()}),
         parameters=int(best.coef_.size + best.intercept_.size),
         weights_sha256=hashlib.sha256(best.coef_.tobytes() + best.intercept_.tobytes()).hexdigest(),
         choices={"tried": tried, "C": best.C, "temperature": temperature, "num_features": int(best.coef_.shape[1])},

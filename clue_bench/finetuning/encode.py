@@ -4,7 +4,8 @@ Input: rows, and a tokeniser: an encoder of texts, and the layout of special tok
 with offsets, and padded tensors of rows of similar length.
 
 Most rows are one sequence of tokens. A question with choices is one for each of them, passage, question and choice,
-and they stay together in whatever batch it is.
+and they stay together in whatever batch it is. A question on a passage is one for each window of it (`windows`), and
+each of these is a row of its own.
 
 Training: each epoch is a permutation of all rows; within pools of POOL_BATCHES batches rows are sorted by length, cut
 into batches, and the batches are permuted. Prediction: rows sorted by length, batches of about equal token counts.
@@ -12,8 +13,8 @@ into batches, and the batches are permuted. Prediction: rows sorted by length, b
 Legend: B sequences, S positions (of the longest one in the batch), Q questions, N choices.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import NamedTuple, Protocol
@@ -24,16 +25,21 @@ import torch
 from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.windows import Place, Windows, cut, placed_by
+from clue_bench.tasks.answers import NOWHERE
 from clue_bench.tasks.rows import Rows
+from clue_bench.tasks.task import Task
 from clue_bench.training.counter_rng import Int64s, derive, permuted
 from clue_bench.training.hardware import on_device
 from clue_bench.vocab import Vocabulary
 
 ROWS_PER_CALL = 4096  # bounds the Rust tokenizer's results, which are larger than the texts
 POOL_BATCHES = 64  # wide enough that hardly any padding is left, narrow enough that epochs differ
-NO_CHOICE = -1e4  # logit
+NOTHING = -1e4  # logit of what is not there
 TEXT = -1
 """The place of a text in a template."""
+
+Int32s, Int8s = npt.NDArray[np.int32], npt.NDArray[np.int8]
 
 Template = tuple[tuple[int, int], ...]
 """Token ids, or TEXT for a text, and their segments, in the order of a row."""
@@ -62,17 +68,19 @@ class IdEncoder(Protocol):
 
 
 class Tokeniser(NamedTuple):
-    """Turns rows into ids."""
+    """Turns rows into ids. `place` says where the tokens of a text stand, which spans of passages need."""
 
     encoder: IdEncoder
     layout: Layout
+    place: Place | None = None
 
 
 @dataclass(frozen=True)
 class Encoded:
     """Token ids of a split. Sequence i is `ids[offsets[i]:offsets[i+1]]`; `segments` has the same shape.
 
-    Sequence i is row i, unless rows have choices: then row i is sequences `firsts[i]` to `firsts[i+1]`.
+    Sequence i is row i, unless rows have choices: then row i is sequences `firsts[i]` to `firsts[i+1]`. With `windows`,
+    each of them is a row, and its labels (rows, 2) are the places of its answer's first and last token.
     """
 
     ids: npt.NDArray[np.int32]
@@ -81,9 +89,15 @@ class Encoded:
     labels: npt.NDArray[np.int64]
     truncated: npt.NDArray[np.bool_]  # (rows,)
     firsts: npt.NDArray[np.int64] | None = None
+    windows: Windows | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def num_rows(self) -> int:
+        """Return the number of rows of the data: of questions, not of their windows."""
+        return len(self) if self.windows is None else len(self.windows.rows)
 
     @property
     def truncated_rows(self) -> int:
@@ -116,7 +130,49 @@ def bert_layout(vocabulary: Vocabulary, *, has_segments: bool) -> Layout:
 
 def bert_tokeniser(vocabulary: Vocabulary, *, has_segments: bool = True) -> Tokeniser:
     """Return the tokeniser of native models. "[MASK]" written in a text is the token, as in `transformers`."""
-    return Tokeniser(vocabulary.encoder(special_tokens=True), bert_layout(vocabulary, has_segments=has_segments))
+    return Tokeniser(
+        vocabulary.encoder(special_tokens=True),
+        bert_layout(vocabulary, has_segments=has_segments),
+        placed_by(vocabulary.encoder(special_tokens=False)),
+    )
+
+
+def encode_windows(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task) -> Encoded:
+    """Tokenise questions on passages; a window without the answer has [CLS] for it, the first token.
+
+    Raises ClueBenchError for a tokeniser that does not say where its tokens stand.
+    """
+    if tokeniser.place is None:
+        raise ClueBenchError(
+            f"{task.name}: this model's tokenizer does not say where its tokens stand",
+            "give a model with tokenizer.json",
+        )
+    template = tokeniser.layout.pair
+    found = cut(rows, tokeniser.place, room=max_length - (len(template) - 2), task=task)
+    second = max(place for place, (token, _) in enumerate(template) if token == TEXT)
+    at_W = np.array([second - 1 + len(question) for question, _ in found.texts], dtype=np.int64)
+    labels_W2 = np.where(found.labels_W2 == NOWHERE, 0, found.labels_W2 + at_W[:, None])
+    flat = _flat(found.texts, tokeniser.layout)
+    return Encoded(*flat, labels_W2, found.shortened, windows=replace(found.windows, at_W=at_W))
+
+
+def _flat(texts: Iterable[list[list[int]]], layout: Layout) -> tuple[Int32s, Int8s, Int64s]:
+    """Return ids, segments and offsets of sequences that are given as the tokens of their texts."""
+    sequences: list[list[int]] = []
+    run_lengths: list[int] = []
+    run_segments: list[int] = []
+    for tokens in texts:
+        parts = iter(tokens)
+        sequence: list[int] = []
+        for token, segment in layout.template(len(tokens)):
+            part = next(parts) if token == TEXT else [token]
+            sequence += part
+            run_lengths.append(len(part))
+            run_segments.append(segment)
+        sequences.append(sequence)
+    offsets = np.concatenate([[0], np.cumsum([len(each) for each in sequences], dtype=np.int64)])
+    flat = np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=int(offsets[-1]))
+    return flat, np.repeat(np.array(run_segments, dtype=np.int8), run_lengths), offsets
 
 
 def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) -> Encoded:
@@ -128,40 +184,32 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
     """
     if isinstance(tokeniser, Vocabulary):
         tokeniser = bert_tokeniser(tokeniser)
-    row_ids: list[list[int]] = []
-    run_lengths: list[int] = []
-    run_segments: list[int] = []
     truncated: list[bool] = []
     counts: list[int] = []
-    for tokens in _sequences(_tokenised(rows.texts, tokeniser.encoder), rows.choices_from, counts):
-        template = tokeniser.layout.template(len(tokens))
-        budget = max_length - (len(template) - len(tokens))
-        if budget < 0:
-            raise ClueBenchError(
-                f"max_length {max_length} has no room for text", f"give --set max_length={len(template)} or more"
-            )
-        kept = _longest_first([len(part) for part in tokens], budget)
-        truncated.append(sum(kept) < sum(map(len, tokens)))
-        parts = iter([part[:length] for part, length in zip(tokens, kept, strict=True)])
-        row: list[int] = []
-        for token, segment in template:
-            part = next(parts) if token == TEXT else [token]
-            row += part
-            run_lengths.append(len(part))
-            run_segments.append(segment)
-        if not row:
-            raise ClueBenchError(
-                f"row {len(counts) - 1}: no tokens: the text is empty to this model's tokenizer", "leave the row out"
-            )
-        row_ids.append(row)
-    lengths = np.array([len(row) for row in row_ids], dtype=np.int64)
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    flat = np.fromiter(chain.from_iterable(row_ids), dtype=np.int32, count=int(offsets[-1]))
-    segments = np.repeat(np.array(run_segments, dtype=np.int8), run_lengths)
+
+    def kept() -> Iterator[list[list[int]]]:
+        for tokens in _sequences(_tokenised(rows.texts, tokeniser.encoder), rows.choices_from, counts):
+            num_special = len(tokeniser.layout.template(len(tokens))) - len(tokens)
+            budget = max_length - num_special
+            if budget < 0:
+                needed = num_special + len(tokens)
+                raise ClueBenchError(
+                    f"max_length {max_length} has no room for text", f"give --set max_length={needed} or more"
+                )
+            lengths = _longest_first([len(part) for part in tokens], budget)
+            truncated.append(sum(lengths) < sum(map(len, tokens)))
+            if not num_special + sum(lengths):
+                raise ClueBenchError(
+                    f"row {len(counts) - 1}: no tokens: the text is empty to this model's tokenizer",
+                    "leave the row out",
+                )
+            yield [part[:length] for part, length in zip(tokens, lengths, strict=True)]
+
+    flat = _flat(kept(), tokeniser.layout)
     firsts = np.concatenate([[0], np.cumsum(counts)]) if rows.choices_from else None
-    cut = np.array(truncated, dtype=np.bool_)
-    cut = cut if firsts is None else np.logical_or.reduceat(cut, firsts[:-1])
-    return Encoded(flat, segments, offsets, rows.labels, cut, firsts)
+    cut_rows = np.array(truncated, dtype=np.bool_)
+    cut_rows = cut_rows if firsts is None else np.logical_or.reduceat(cut_rows, firsts[:-1])
+    return Encoded(*flat, rows.labels, cut_rows, firsts)
 
 
 class Encodings:
@@ -170,20 +218,28 @@ class Encodings:
     def __init__(self) -> None:
         self._found: dict[tuple[int, int, Layout, int], tuple[Rows, IdEncoder, Encoded]] = {}
 
-    def encode(self, rows: Rows, tokeniser: Tokeniser, *, max_length: int) -> Encoded:
-        """Return the result of the function `encode`, computed once."""
+    def encode(self, rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task) -> Encoded:
+        """Return the result of the function `encode`, or `encode_windows` for spans, computed once."""
         key = (id(rows), id(tokeniser.encoder), tokeniser.layout, max_length)
         if key not in self._found:
+            encoded = encode_task(rows, tokeniser, max_length=max_length, task=task)
             # Rows and encoder are kept with the result, so that no other object gets their ids.
-            self._found[key] = (rows, tokeniser.encoder, encode(rows, tokeniser, max_length=max_length))
+            self._found[key] = (rows, tokeniser.encoder, encoded)
         return self._found[key][2]
+
+
+def encode_task(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task) -> Encoded:
+    """Tokenise rows as the kind of their task wants it. Raises ClueBenchError."""
+    if task.kind == "span":
+        return encode_windows(rows, tokeniser, max_length=max_length, task=task)
+    return encode(rows, tokeniser, max_length=max_length)
 
 
 class TaskBatch(NamedTuple):
     """One padded batch. `rows_B` are the sequences' numbers in the split; `keep_BS` is None where nothing is padded.
 
     Of rows with choices, `labels_B` has one for each question, and `choices_QN` its sequences in the batch, -1 where
-    it has fewer choices than others.
+    it has fewer choices than others. Of windows, it has two for each, one after the other.
     """
 
     rows_B: Tensor
@@ -223,7 +279,7 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
 
     With a width there is always a `keep_BS`, so that batches of one width differ only in their values.
     """
-    labels_B, choices_QN = split.labels[rows], None
+    labels_B, choices_QN = split.labels[rows].reshape(-1), None
     if split.firsts is not None:
         numbers_QN = split.firsts[rows][:, None] + np.arange(split.num_choices)
         there_QN = numbers_QN < split.firsts[rows + 1][:, None]
@@ -247,15 +303,20 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
     )
 
 
-def scores_of_rows(logits_BC: Tensor, batch: TaskBatch) -> Tensor:
-    """Return the logits of the batch's rows: (B, C), or (Q, N) of questions whose choices have one logit each.
+def scores_of_rows(logits: Tensor, batch: TaskBatch) -> Tensor:
+    """Return what a softmax over the last axis is taken of, one line for each label of the batch.
 
-    A choice that a question does not have gets one that no softmax sees.
+    That is the logits (B, C) themselves; (Q, N) of questions whose choices have one logit each; and (2 B, S) of windows
+    whose tokens have two, (B, S, 2). What is not there, a choice or a token, gets one that no softmax sees.
     """
+    if logits.dim() == 3:
+        if batch.keep_BS is not None:
+            logits = logits.float().masked_fill(~batch.keep_BS[:, :, None], NOTHING)
+        return logits.transpose(1, 2).flatten(0, 1)
     if batch.choices_QN is None:
-        return logits_BC
-    logits_QN = logits_BC[:, 0].float()[batch.choices_QN.clamp(min=0)]
-    return logits_QN.masked_fill(batch.choices_QN < 0, NO_CHOICE)
+        return logits
+    logits_QN = logits[:, 0].float()[batch.choices_QN.clamp(min=0)]
+    return logits_QN.masked_fill(batch.choices_QN < 0, NOTHING)
 
 
 def _tokenised(texts: list[tuple[str, ...]], encoder: IdEncoder) -> Iterator[list[list[int]]]:

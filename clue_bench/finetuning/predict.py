@@ -18,17 +18,25 @@ GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
 def predict_logits(
     model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
 ) -> npt.NDArray[np.float32]:
-    """Return logits (rows, classes), or (rows, choices), in the split's order; leave the model in its mode."""
+    """Return logits (rows, classes), or (rows, choices), in the split's order; leave the model in its mode.
+
+    Of windows they are (tokens, 2), in the order of `split.ids`.
+    """
     was_training = model.training
     model.eval()
-    logits = np.empty((len(split), split.num_choices or model.num_classes), dtype=np.float32)
+    has_windows = split.windows is not None
+    logits = np.empty((len(split.ids if has_windows else split), split.num_choices or model.num_classes), np.float32)
     with torch.autocast(
         device.type, dtype=autocast, enabled=autocast is not None
     ):  # keeps the cast weights until the block ends
         for rows in prediction_batches(split.positions, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS):
             batch = collate(split, rows, pad=pad, device=device)
-            logits_BC = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
-            logits[rows] = scores_of_rows(logits_BC, batch).float().cpu().numpy()
+            found = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
+            if has_windows:
+                places = np.concatenate([np.arange(*split.offsets[row : row + 2]) for row in rows])
+                logits[places] = (found.flatten(0, 1) if batch.keep_BS is None else found[batch.keep_BS]).float().cpu()
+            else:
+                logits[rows] = scores_of_rows(found, batch).float().cpu().numpy()
     model.train(was_training)
     return logits
 

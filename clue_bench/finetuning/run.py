@@ -40,8 +40,9 @@ from clue_bench.errors import AGAIN, ClueBenchError, Interrupted
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
 from clue_bench.finetuning.encode import Encodings
-from clue_bench.finetuning.predict import predict_logits, probabilities
-from clue_bench.finetuning.score import Classes, Floats, SavedPredictions, dev_scores, save_predictions
+from clue_bench.finetuning.judge import answered
+from clue_bench.finetuning.predict import predict_logits
+from clue_bench.finetuning.score import Answered, SavedPredictions, dev_scores, save_predictions
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.state import load_state, save_state
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
@@ -158,13 +159,13 @@ def prepare(plan: Plan, encodings: Encodings | None = None) -> Finetuning:
     precision = hardware.pick_precision(plan.settings.precision, device)
     tokeniser, length = plan.start.tokeniser, plan.settings.max_length
     torch.manual_seed(derive(plan.seed, "head"))
-    model = plan.start.classifier(plan.task.outputs, dropout=plan.settings.dropout).to(device)
+    model = plan.start.classifier(plan.task.outputs, dropout=plan.settings.dropout, kind=plan.task.kind).to(device)
     if plan.cuda_graphs:
         check_recordable(model, plan.settings, device, kind=plan.task.kind)
     return Finetuning(
         model=model,
-        train=encodings.encode(plan.rows["train"], tokeniser, max_length=length),
-        dev=encodings.encode(plan.rows["dev"], tokeniser, max_length=length),
+        train=encodings.encode(plan.rows["train"], tokeniser, max_length=length, task=plan.task),
+        dev=encodings.encode(plan.rows["dev"], tokeniser, max_length=length, task=plan.task),
         settings=plan.settings,
         metric=plan.task.metric,
         seed=plan.seed,
@@ -214,7 +215,7 @@ def run(
     if not finetuning.last_step:
         resume(plan, finetuning, out=out)
     started = time.perf_counter() - finetuning.train_seconds - finetuning.evaluation_seconds
-    record = _record(plan, asked)
+    record = _record(plan, asked, steps=finetuning.total_steps)
     try:
         with stop_requests() as request:
             write_record(out, record)
@@ -303,7 +304,8 @@ def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> FinetuneR
     return _record(plan, asked).model_copy(update=ended)
 
 
-def _record(plan: Plan, asked: dict[str, Any]) -> FinetuneRecord:
+def _record(plan: Plan, asked: dict[str, Any], *, steps: int | None = None) -> FinetuneRecord:
+    """Return the record of a run that has begun; `steps` are those of the whole run, where windows were counted."""
     start = plan.start
     precision = hardware.pick_precision(plan.settings.precision, hardware.pick_device())
     return FinetuneRecord(
@@ -311,7 +313,7 @@ def _record(plan: Plan, asked: dict[str, Any]) -> FinetuneRecord:
         status="interrupted",
         started_at=versions.now(),
         asked=asked,
-        effective={**plan.settings.model_dump(), **ADAM, "steps": plan.total_steps, "precision": precision}
+        effective={**plan.settings.model_dump(), **ADAM, "steps": steps or plan.total_steps, "precision": precision}
         | plan.recording,
         seed=plan.seed,
         task=plan.task.facts,
@@ -331,22 +333,24 @@ def _record(plan: Plan, asked: dict[str, Any]) -> FinetuneRecord:
     )
 
 
-def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iterator[tuple[str, Classes, Floats]]:
-    """Yield split, chosen classes and probabilities of dev and every test split."""
+def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iterator[tuple[str, Answered]]:
+    """Yield dev and every test split with the model's answers."""
     assert finetuning.best_logits is not None
     for split, rows in plan.rows.items():
         if split == "train":
             continue
-        logits = finetuning.best_logits  # of dev: those of the best evaluation
+        logits, encoded = finetuning.best_logits, finetuning.dev  # of dev: those of the best evaluation
         if split != "dev":
+            length, tokeniser = plan.settings.max_length, plan.start.tokeniser
+            encoded = encodings.encode(rows, tokeniser, max_length=length, task=plan.task)
             logits = predict_logits(
                 finetuning.model,
-                encodings.encode(rows, plan.start.tokeniser, max_length=plan.settings.max_length),
+                encoded,
                 pad=finetuning.pad,
                 device=finetuning.device,
                 autocast=finetuning.autocast,
             )
-        yield split, logits.argmax(axis=1), probabilities(logits)
+        yield split, answered(encoded, logits)
 
 
 def _results(

@@ -1,11 +1,13 @@
 """Score predictions and save both, for fine-tuned models and no-pretraining baselines alike. No torch.
 
-Input: class numbers, gold and predicted, and their probabilities. Output: accuracy and macro-F1, the very numbers of
+Input: class numbers, gold and predicted, and their probabilities; or answers found in passages, and the right ones.
+Output: accuracy and macro-F1, the very numbers of
 scikit-learn, which takes as long to import as torch; the score of the majority class alone; the run's files of
 predictions. `metrics/clue_classification.py` offers the same scores to the `evaluate` library.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +17,8 @@ import numpy.typing as npt
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
 from clue_bench.doors.results import CONSTANT_SHARE, CleanScores, DevScores, RowBits
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.metrics.spans import SpanScore, span_score
+from clue_bench.finetuning.windows import FoundAnswer
 from clue_bench.tasks.rows import UNLABELLED, Rows, repeated_rows
 from clue_bench.tasks.task import Task
 
@@ -23,7 +27,11 @@ Floats = npt.NDArray[np.float64]
 
 
 class Scores(NamedTuple):
-    """Scores on one split, as shares of 1. `top_class` is the most predicted one, `top_share` its share."""
+    """Scores on one split, as shares of 1. `top_class` is the most predicted one, `top_share` its share.
+
+    Answers found in passages have no classes: `answers` are then the most frequent one and the most frequent right one,
+    and macro-F1 is the mean of the answers' F1, as SQuAD calls it.
+    """
 
     rows: int
     correct: int
@@ -33,6 +41,12 @@ class Scores(NamedTuple):
     top_share: float
     majority_class: int
     majority_share: float
+    answers: tuple[str, str] | None = None
+
+    @property
+    def exact_match(self) -> float:
+        """Return the share of answers that are right as a whole, the accuracy of spans."""
+        return self.accuracy
 
     @property
     def is_constant(self) -> bool:
@@ -71,17 +85,122 @@ def score(gold: Classes, predicted: Classes) -> Scores:
     )
 
 
+class FoundClasses(NamedTuple):
+    """Chosen classes (rows,) and the probabilities of all (rows, classes)."""
+
+    classes: Classes
+    probabilities: Floats
+
+    def right(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Return which rows are right."""
+        found: npt.NDArray[np.bool_] = self.classes == rows.labels
+        return found
+
+    def scores(self, rows: Rows, task: Task) -> DevScores:
+        """Return the scores on the rows whose label is known, as a record keeps them."""
+        known = rows.labels != UNLABELLED
+        gold = rows.labels[known]
+        shares = np.maximum(self.probabilities[known][np.arange(len(gold)), gold], np.finfo(np.float64).tiny)
+        return dev_scores(task, score(gold, self.classes[known]), loss=float(-np.log(shares).mean()))
+
+    def predictions(self, rows: Rows, task: Task) -> Iterator[Prediction]:
+        """Yield a prediction for each row, in the rows' order."""
+        for number, best in enumerate(self.classes):
+            gold = int(rows.labels[number])
+            is_known = gold != UNLABELLED
+            yield Prediction(
+                id=rows.ids[number],
+                label=task.labels[best],
+                probability=round(float(self.probabilities[number, best]), 6),
+                gold=task.labels[gold] if is_known else None,
+                gold_probability=round(float(self.probabilities[number, gold]), 6) if is_known else None,
+            )
+
+
+class FoundSpans(NamedTuple):
+    """The answers found to each question, the best first."""
+
+    answers: list[tuple[FoundAnswer, ...]]
+
+    def right(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Return which answers are right as a whole; none where no right one is known."""
+        return np.array([each is not None and each.exact == 1 for each in self._each(rows)], dtype=np.bool_)
+
+    def score(self, rows: Rows) -> Scores:
+        """Return the scores on the questions whose answers are known."""
+        return span_scores(
+            [best[0].text for best, right in zip(self.answers, rows.answers, strict=True) if right],
+            [[each.text for each in right] for right in rows.answers if right],
+        )
+
+    def scores(self, rows: Rows, task: Task) -> DevScores:
+        """Return the scores as a record keeps them; the loss is of the best answers' probabilities alone."""
+        shares = [
+            sum(each.probability for each in best if each.text in {one.text for one in right})
+            for best, right in zip(self.answers, rows.answers, strict=True)
+            if right
+        ]
+        return dev_scores(task, self.score(rows), loss=float(-np.log(np.maximum(shares, 1e-6)).mean()))
+
+    def predictions(self, rows: Rows, task: Task) -> Iterator[Prediction]:
+        """Yield a prediction for each row, in the rows' order."""
+        for identity, best, right, exact in zip(rows.ids, self.answers, rows.answers, self._each(rows), strict=True):
+            yield Prediction(
+                id=identity,
+                label=best[0].text,
+                probability=best[0].probability,
+                start=best[0].start,
+                gold=right[0].text if right else None,
+                is_exact=None if exact is None else exact.exact == 1,
+            )
+
+    def _each(self, rows: Rows) -> list[SpanScore | None]:
+        return [
+            span_score(best[0].text, [each.text for each in right]) if right else None
+            for best, right in zip(self.answers, rows.answers, strict=True)
+        ]
+
+
+Answered = FoundClasses | FoundSpans
+"""The answers to every row of a split."""
+
+
+def span_scores(predicted: Sequence[str], right: Sequence[Sequence[str]]) -> Scores:
+    """Return the official scores of answers: exact match as accuracy, the mean F1 as macro-F1.
+
+    Raises ClueBenchError if there is nothing to score.
+    """
+    found = [span_score(text, answers) for text, answers in zip(predicted, right, strict=True)]
+    if not found:
+        raise ClueBenchError("no answers to score against", "give a split whose answers are known")
+    top, times = Counter(predicted).most_common(1)[0]
+    usual = Counter(answers[0] for answers in right).most_common(1)[0][0]
+    correct = int(sum(each.exact for each in found))
+    return Scores(
+        rows=len(found),
+        correct=correct,
+        accuracy=correct / len(found),
+        macro_f1=float(np.mean([each.f1 for each in found])),
+        top_class=0,
+        top_share=times / len(found),
+        majority_class=0,
+        majority_share=float(np.mean([span_score(usual, answers).exact for answers in right])),
+        answers=(top, usual),
+    )
+
+
 def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
     """Return `scores` on dev as a record keeps them."""
+    top, majority = scores.answers or (task.labels[scores.top_class], task.labels[scores.majority_class])
     return DevScores(
         rows=scores.rows,
         correct=scores.correct,
         accuracy=scores.accuracy,
         macro_f1=scores.macro_f1,
         loss=loss,
-        top_label=task.labels[scores.top_class],
+        top_label=top,
         top_share=scores.top_share,
-        majority_label=task.labels[scores.majority_class],
+        majority_label=majority,
         majority_share=scores.majority_share,
     )
 
@@ -100,40 +219,21 @@ class SavedPredictions(NamedTuple):
 
 
 def save_predictions(
-    run: Path, task: Task, rows: dict[str, Rows], predicted: Iterable[tuple[str, Classes, Floats]]
+    run: Path, task: Task, rows: dict[str, Rows], predicted: Iterable[tuple[str, Answered]]
 ) -> SavedPredictions:
-    """Write the predictions of every split, given as name, classes (rows,) and probabilities (rows, classes)."""
+    """Write the predictions of every split, given by name."""
     files, hashes, dev_correct, dev_clean = {}, {}, None, None
     test: dict[str, DevScores] = {}
-    for split, classes, probabilities in predicted:
+    for split, found in predicted:
         path = predictions_path(run, split)
         if split == "dev":
-            right = classes == rows[split].labels
+            right = found.right(rows[split])
             dev_correct, clean = RowBits.pack(right), right[~repeated_rows(rows)]
             if len(clean):
                 num_right = int(clean.sum())
                 dev_clean = CleanScores(rows=len(clean), correct=num_right, accuracy=num_right / len(clean))
-        elif (is_known := rows[split].labels != UNLABELLED).any():
-            test[split] = _scores_of(task, rows[split].labels[is_known], classes[is_known], probabilities[is_known])
-        hashes[split] = write_predictions(path, _predictions(task, rows[split], classes, probabilities))
+        elif (rows[split].labels != UNLABELLED).any():
+            test[split] = found.scores(rows[split], task)
+        hashes[split] = write_predictions(path, found.predictions(rows[split], task))
         files[split] = str(path.relative_to(run))
     return SavedPredictions(files, hashes, dev_correct, dev_clean, test)
-
-
-def _scores_of(task: Task, gold: Classes, classes: Classes, probabilities: Floats) -> DevScores:
-    shares = np.maximum(probabilities[np.arange(len(gold)), gold], np.finfo(np.float64).tiny)
-    return dev_scores(task, score(gold, classes), loss=float(-np.log(shares).mean()))
-
-
-def _predictions(task: Task, rows: Rows, classes: Classes, probabilities: Floats) -> Iterator[Prediction]:
-    """Yield a prediction for each row, in the rows' order."""
-    for number, best in enumerate(classes):
-        gold = int(rows.labels[number])
-        is_known = gold != UNLABELLED
-        yield Prediction(
-            id=rows.ids[number],
-            label=task.labels[best],
-            probability=round(float(probabilities[number, best]), 6),
-            gold=task.labels[gold] if is_known else None,
-            gold_probability=round(float(probabilities[number, gold]), 6) if is_known else None,
-        )

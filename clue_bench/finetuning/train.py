@@ -18,14 +18,14 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from clue_bench.doors.results import RowBits
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, scores_of_rows, training_batches
+from clue_bench.finetuning.judge import judge
 from clue_bench.finetuning.predict import predict_logits
-from clue_bench.finetuning.score import Scores, score
+from clue_bench.finetuning.score import Scores
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
 from clue_bench.numbers import typed
@@ -156,7 +156,7 @@ class Finetuning:
     @property
     def evaluation_rows_per_second(self) -> float:
         """Return the number of rows of dev per second of prediction, over all evaluations so far."""
-        return len(self.dev) * len(self.evaluations) / self.evaluation_seconds
+        return self.dev.num_rows * len(self.evaluations) / self.evaluation_seconds
 
     def reports(self) -> Iterator[FinetuningReport]:
         """Train from `last_step` to the end, or until patience runs out; yield a report after every update."""
@@ -332,14 +332,14 @@ class Finetuning:
         check_weights(model, step=step, hint=self._slower)
         logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
         self.evaluation_seconds += time.perf_counter() - started
-        gold, chosen = torch.from_numpy(self.dev.labels), logits.argmax(axis=1)
+        judged = judge(self.dev, logits)
         evaluation = Evaluation(
             step=step,
             epoch=step / self.steps_per_epoch,
             loss=loss,
-            dev_loss=float(F.cross_entropy(torch.from_numpy(logits), gold)),
-            scores=score(self.dev.labels, chosen),
-            right=RowBits.pack(chosen == self.dev.labels),
+            dev_loss=judged.loss,
+            scores=judged.scores,
+            right=judged.right,
         )
         self.evaluations.append(evaluation)
         if self.best is None or self._rank(evaluation) > self._rank(self.best):

@@ -20,6 +20,7 @@ from clue_bench.tasks.own import data_folder
 from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import (
     UNLABELLED,
+    answers_of,
     check_header,
     has_label,
     id_of,
@@ -44,6 +45,7 @@ class InputRows:
     ids: list[int | str]
     gold: list[str | None]
     columns: list[dict[str, Any]] | None = None
+    answers: list[tuple[str, ...]] | None = None  # every right one of questions on passages
     notes: list[str] = field(default_factory=list)
     md5: str = ""  # of the file
 
@@ -57,8 +59,12 @@ def split_rows(task: Task, split: str, data: Path) -> InputRows:
         raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
     with data_folder(task, data) as folder:
         rows = read_split(task, split, folder)
-    gold = [None if label == UNLABELLED else task.labels[label] for label in rows.labels]
-    return InputRows(rows.texts, rows.ids, gold, notes=list(rows.notes))
+    if task.kind == "span":
+        gold = [right[0].text if right else None for right in rows.answers]
+    else:
+        gold = [None if label == UNLABELLED else task.labels[label] for label in rows.labels]
+    answers = [tuple(each.text for each in right) for right in rows.answers] if task.kind == "span" else None
+    return InputRows(rows.texts, rows.ids, gold, answers=answers, notes=list(rows.notes))
 
 
 def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputRows:
@@ -96,7 +102,7 @@ def prompt_rows(path: Path, *, column: str | None) -> InputRows:
     if not texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
     notes = [*table.notes, *([] if column else [f"{path}: prompts are read from '{found[0]}'"])]
-    return InputRows(texts, list(range(len(texts))), [None] * len(texts), table.rows, notes)
+    return InputRows(texts, list(range(len(texts))), [None] * len(texts), table.rows, notes=notes)
 
 
 def _raw(path: Path) -> tuple[bytes, str]:
@@ -113,7 +119,9 @@ def _raw(path: Path) -> tuple[bytes, str]:
 
 
 def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:
-    rows, strange = InputRows([], [], [], table.rows, list(table.notes)), list[str]()
+    answers: list[tuple[str, ...]] = []
+    asked = answers if task is not None and task.kind == "span" else None
+    rows, strange = InputRows([], [], [], table.rows, asked, list(table.notes)), list[str]()
     fields = task.fields if task is not None else _guessed(table, num_texts) if table.rows else []
     if task is None:
         rows.notes.append(f"{table.called}: texts are read from {' and '.join(fields)}")
@@ -127,6 +135,12 @@ def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows
             rows.ids.append(len(rows.ids))
             continue
         rows.texts.append(texts_of(row, task, where))
+        if task.kind == "span":
+            right = answers_of(row, task, where).right
+            rows.gold.append(right[0].text if right else None)
+            answers.append(tuple(each.text for each in right))
+            rows.ids.append(id_of(row, task, len(rows.ids), where))
+            continue
         label = spelled(value_at(row, task.label_field)) if has_label(row, task) else None
         if label is not None and task.kind == "choice":
             label = label_of(row, task, where)
@@ -160,7 +174,7 @@ def _lines(raw: bytes, num_texts: int | None, called: str) -> InputRows:
     if text.count("\r") - text.count("\r\n") > text.count("\n"):
         text, notes = text.replace("\r\n", "\n").replace("\r", "\n"), (*notes, f"{called}: lines end with CR alone")
     columns: list[dict[str, Any]] = []
-    rows = InputRows([], [], [], columns, list(notes))
+    rows = InputRows([], [], [], columns, notes=list(notes))
     for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], 1):
         line = line.removesuffix("\r")
         if not line.strip():

@@ -1,8 +1,8 @@
 """A fine-tuned model in memory, which scores the labels of texts.
 
 Input: the folder of a run or a checkpoint; rows of one or two texts, or of a passage, a question and its choices.
-Output: for every row the labels, or the numbers of the choices, the most probable first. The meaning of the labels and
-the number of texts in a row come from the task's card, if it is found.
+Output: for every row the labels, the numbers of the choices, or the answers found, the most probable first. The meaning
+of the labels and the number of texts in a row come from the task's card, if it is found.
 """
 
 import threading
@@ -20,11 +20,12 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import kind_of_model, nameless_labels, output_names
-from clue_bench.finetuning.encode import Tokeniser, encode
+from clue_bench.finetuning.encode import Encoded, Tokeniser, encode, encode_task
 from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
+from clue_bench.finetuning.windows import Windows
 from clue_bench.numbers import counted
 from clue_bench.tasks.rows import UNLABELLED, Rows
-from clue_bench.tasks.task import Task, carried_task
+from clue_bench.tasks.task import Task, carried_task, load_task
 from clue_bench.training import hardware
 from clue_bench.weights import CONFIG
 from clue_bench.weights.read import read_object
@@ -36,11 +37,19 @@ Texts = tuple[str, ...]
 
 
 class LabelScore(NamedTuple):
-    """A label, what it means ("" if no card says), and its probability."""
+    """A label, what it means ("" if no card says), and its probability.
+
+    Of a question on a passage the label is the answer, which begins at character `start` of the passage.
+    """
 
     label: str
     description: str
     probability: float
+    start: int | None = None
+
+    def to_json(self) -> dict[str, str | float]:
+        """Return the fields as plain values; only an answer has a start."""
+        return {key: value for key, value in self._asdict().items() if value is not None}
 
 
 RowScores = tuple[LabelScore, ...]
@@ -133,13 +142,15 @@ class Predictor:
         length = settings.get("max_length", card.max_length if card else MAX_LENGTH)
         meanings = dict(zip(card.labels, card.label_descriptions, strict=True)) if card else {}
         is_choice = kind_of_model(base.folder) == "choice"
+        if kind_of_model(base.folder) == "span":
+            card = card or load_task("cmrc2018")  # of a model that names no task: its windows and longest answers
         description = Description(
             run_id=_run_id(base.folder) or base.name,
             model=base.name,
             task=card.name if card else str(base.provenance.get("task", "")),
             title=card.title if card else "",
-            labels=tuple(card.labels) if card else labels,
-            descriptions=tuple(meanings.get(label, "") for label in (card.labels if card else labels)),
+            labels=tuple(card.labels or labels) if card else labels,
+            descriptions=tuple(meanings.get(label, "") for label in (card.labels or labels if card else labels)),
             num_texts=len(card.text_fields) if card and not is_choice else None,
             max_length=min(length, base.sizes.max_positions),
             pretrained_length=base.pretrained_length,
@@ -195,13 +206,21 @@ class Predictor:
             choices_from = self.description.choices_from
             given = [tuple(texts) for texts in rows]
             unlabelled = Rows(given, labels, list(range(len(rows))), facts, choices_from=choices_from)
-            encoded = encode(unlabelled, self._tokeniser, max_length=self.description.max_length)
+            length = self.description.max_length
+            if self.task is not None:
+                encoded = encode_task(unlabelled, self._tokeniser, max_length=length, task=self.task)
+            else:
+                encoded = encode(unlabelled, self._tokeniser, max_length=length)
             logits = predict_logits(
                 self._classifier, encoded, pad=self._tokeniser.layout.pad, device=self._device, autocast=self._autocast
             )
         if not np.isfinite(logits).all():
             message = f"{self.description.run_id}: outputs that are no numbers"
             raise ClueBenchError(message, "check the weights: clue-bench doctor --model DIR")
+        if encoded.windows is not None:
+            answers = encoded.windows.best_answers(logits, encoded.offsets)
+            scores = [tuple(LabelScore(e.text, "", e.probability, e.start) for e in each) for each in answers]
+            return Scores(scores, *_of_rows(encoded.windows, encoded))
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
         shares = shares_of(logits)
         if choices_from:
@@ -219,6 +238,15 @@ class Predictor:
             if task
             else "give one text or a pair a row"
         )
+
+
+def _of_rows(windows: Windows, encoded: Encoded) -> tuple[list[bool], list[int]]:
+    """Return of each question whether it was cut, and the tokens of its longest window."""
+    truncated, lengths = [False] * len(windows.rows), [0] * len(windows.rows)
+    for row, is_cut, length in zip(windows.row_W, encoded.truncated, encoded.lengths, strict=True):
+        truncated[row] |= bool(is_cut)
+        lengths[row] = max(lengths[row], int(length))
+    return truncated, lengths
 
 
 def _ranked(labels: Iterable[str], descriptions: Iterable[str], shares: npt.NDArray[np.float64]) -> RowScores:
@@ -241,7 +269,7 @@ def _check_text(text: object, where: str) -> None:
 
 def _refuse_regression(folder: Path, labels: tuple[str, ...]) -> str:
     """Return what config.json says that the outputs are. Raises ClueBenchError if they are numbers, not labels."""
-    if kind_of_model(folder) == "choice":
+    if kind_of_model(folder) != "classification":
         return ""
     kind = str(read_object(folder / CONFIG).get("problem_type") or "")
     if kind == "regression" or len(labels) == 1:

@@ -7,7 +7,7 @@ what is scored without looking at the rows: the majority class, or chance.
                      not repeat, where it repeats some and is at hand
     choice, chid     accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
                      that a number up to 3 that names no choice is wrong, and counted
-    cmrc2018, drcd   exact match, which is CLUE's score, and F1, both by the official definition
+    span             exact match, which is CLUE's score, and F1, both by the official definition
 
 Intervals are over rows, of questions over whole passages: another sample of the same size.
 """
@@ -19,9 +19,10 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from clue_bench.doors.records import DataFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.metrics.spans import span_score
-from clue_bench.finetuning.score import Classes, score
+from clue_bench.finetuning.score import Classes, Floats, score
 from clue_bench.numbers import count, percent
 from clue_bench.prediction.given_predictions import GivenPredictions, in_order, read_given
 from clue_bench.stats.score_intervals import grouped_interval, macro_f1_interval
@@ -29,7 +30,7 @@ from clue_bench.stats.significance import ConfidenceInterval, accuracy_interval
 from clue_bench.tasks.files import describe, locate
 from clue_bench.tasks.own import data_folder
 from clue_bench.tasks.questions import Questions, read_questions
-from clue_bench.tasks.rows import UNLABELLED, read_split, repeated_rows
+from clue_bench.tasks.rows import UNLABELLED, Rows, read_split, repeated_rows
 from clue_bench.tasks.task import Task
 
 CHOICES = 4  # in CLUE's C3, filled up where there are fewer
@@ -66,8 +67,8 @@ class Scored:
     notes: list[str] = field(default_factory=list)
 
 
-def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
-    """Score predicted labels against a split of a classification task. Raises ClueBenchError."""
+def score_task(path: Path, task: Task, split: str, data: Path) -> Scored:
+    """Score predicted labels or answers against a split of a task with a card. Raises ClueBenchError."""
     what = f"{task.name} {split}"
     if split not in task.splits:
         raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")
@@ -78,8 +79,11 @@ def score_classes(path: Path, task: Task, split: str, data: Path) -> Scored:
         by_split = {"train": read_split(task, "train", folder), split: rows} if has_train else {}
     is_known = rows.labels != UNLABELLED
     if not is_known.any():
-        raise ClueBenchError(f"{what}: no labels to score against", "give --split dev")
+        missing = "answers" if task.kind == "span" else "labels"
+        raise ClueBenchError(f"{what}: no {missing} to score against", "give --split dev")
     given = read_given(path)
+    if task.kind == "span":
+        return _score_answers(given, rows, task, split, facts)
     ids = [str(each) for each in rows.ids]
     if len(set(ids)) != len(ids):
         twice = next(each for each, times in Counter(ids).items() if times > 1)
@@ -162,8 +166,28 @@ def _refuse(given: GivenPredictions, unknown: "Counter[str]", known: str, hint: 
     raise ClueBenchError(f"{given.path}: {unknown.total():,} predictions are none of {known}: {named}{more}", hint)
 
 
-def score_questions(path: Path, task: str, split: str, data: Path) -> Scored:
-    """Score predicted answers against a split of CMRC2018, DRCD, C3 or CHID. Raises ClueBenchError."""
+def _score_answers(given: GivenPredictions, rows: Rows, task: Task, split: str, facts: DataFacts) -> Scored:
+    """Score answers to questions on passages. Raises ClueBenchError."""
+    asked = np.flatnonzero(rows.labels != UNLABELLED)
+    expected = [str(rows.ids[row]) for row in asked]
+    left_out = [str(each) for row, each in enumerate(rows.ids) if rows.labels[row] == UNLABELLED]
+    places, notes = in_order(given, expected, what=f"{task.name} {split}", left_out=left_out)
+    answers = [given.answers[place] for place in places]
+    right = [[each.text for each in rows.answers[row]] for row in asked]
+    shares = np.array([span_score(*each) for each in zip(answers, right, strict=True)])
+    passages = rows.passages[asked]
+    metrics = tuple(
+        Metric(name, key, float(column.mean()), grouped_interval(column, passages))
+        for (name, key), column in zip([("exact match", "exact_match"), ("F1", "f1")], shares.T, strict=True)
+    )
+    empty = sum(not answer for answer in answers)
+    faults = [f"{given.path}: empty answers: {empty:,}"] * bool(empty)
+    md5 = {task.splits[split].file: rows.facts.md5}
+    return Scored(task.name, split, len(asked), metrics, None, facts.revision, md5, [*rows.notes, *notes, *faults])
+
+
+def score_blanks(path: Path, task: str, split: str, data: Path) -> Scored:
+    """Score predicted answers against a split of CHID. Raises ClueBenchError."""
     questions = read_questions(task, split, data)
     what = f"{task} {split}"
     if not questions.has_answers:
@@ -171,28 +195,14 @@ def score_questions(path: Path, task: str, split: str, data: Path) -> Scored:
     given = read_given(path)
     places, notes = in_order(given, [question.id for question in questions.questions], what=what)
     passages = np.array([question.passage for question in questions.questions])
-    if questions.questions[0].choices:
-        shares, faults = _choices(given, places, questions)
-        named, guess = [("accuracy", "accuracy")], Guess(None, _chance(questions))
-    else:
-        answers = [given.answers[place] for place in places]
-        pairs = zip(answers, questions.questions, strict=True)
-        shares = np.array([span_score(answer, question.answers) for answer, question in pairs])
-        empty = sum(not answer for answer in answers)
-        faults = [f"{path}: empty answers: {empty:,}"] * bool(empty)
-        named, guess = [("exact match", "exact_match"), ("F1", "f1")], None
-    metrics = tuple(
-        Metric(name, key, float(column.mean()), grouped_interval(column, passages))
-        for (name, key), column in zip(named, shares.T, strict=True)
-    )
-    rows = len(questions.questions)
-    return Scored(task, split, rows, metrics, guess, "", questions.md5, [*questions.notes, *notes, *faults])
+    shares, faults = _choices(given, places, questions)
+    metric = Metric("accuracy", "accuracy", float(shares.mean()), grouped_interval(shares, passages))
+    guess, rows = Guess(None, _chance(questions)), len(questions.questions)
+    return Scored(task, split, rows, (metric,), guess, "", questions.md5, [*questions.notes, *notes, *faults])
 
 
-def _choices(
-    given: GivenPredictions, places: list[int], questions: Questions
-) -> "tuple[np.ndarray[tuple[int, int], np.dtype[np.float64]], list[str]]":
-    """Return which choices are right (questions, 1), and a note on numbers that name none."""
+def _choices(given: GivenPredictions, places: list[int], questions: Questions) -> tuple[Floats, list[str]]:
+    """Return which choices are right (questions,), and a note on numbers that name none."""
     answers = [given.answers[place] for place in places]
     most = max(CHOICES, *(len(question.choices) for question in questions.questions))
     if unknown := Counter(each for each in answers if each not in map(str, range(most))):
@@ -201,7 +211,7 @@ def _choices(
     right = [n < len(question.choices) and question.choices[n] in question.answers for n, question in chosen]
     beyond = sum(n >= len(question.choices) for n, question in chosen)
     note = f"{given.path}: choices that the question does not have, which are wrong: {beyond:,}"
-    return np.array(right, dtype=np.float64)[:, None], [note] * bool(beyond)
+    return np.array(right, dtype=np.float64), [note] * bool(beyond)
 
 
 def _chance(questions: Questions) -> float:

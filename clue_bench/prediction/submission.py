@@ -4,9 +4,9 @@ Input: folders of fine-tuning runs (their record and predictions), or any zip. O
 or an error that names file, line, what was found and what was expected.
 
 Format (clue_submit_examples, 2021-09-04): JSON Lines {"id": 0, "label": "0"} in the order of the test file, since the
-score server reads only `label`, line by line; of C3 the number of the choice, {"id": 0, "label": 0}.
-The names of the files are those of the task cards (`submission`); any subset of tasks may be sent. A file under another
-name silently scores 0 (CLUE#104, #113: ocnli_predict.json).
+score server reads only `label`, line by line; of C3 the number of the choice, {"id": 0, "label": 0}; of CMRC2018 one
+object, {"TEST_0_QUERY_0": "answer"}. The names of the files are those of the task cards (`submission`); any subset of
+tasks may be sent. A file under another name silently scores 0 (CLUE#104, #113: ocnli_predict.json).
 """
 
 import json
@@ -25,7 +25,7 @@ from clue_bench.doors.records import TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tasks.rows import read_split
-from clue_bench.tasks.task import Task, load_task
+from clue_bench.tasks.task import Kind, Task, load_task
 
 EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip can state; no clock, so that the same predictions give the same bytes
 UNIX = 3  # the system that a zip says it was made on, whatever it was
@@ -233,8 +233,9 @@ def write_submission(
         other = of_task.setdefault(run.task, run)
         if other is not run:
             raise ClueBenchError(f"{other.folder} and {run.folder} are both runs of {run.task}", "give one of them")
+    texts = {name: _text(lines, known[name].task.kind) for run in runs for name, lines in run.files.items()}
     with files.replacing(out) as temporary:
-        _write_zip(temporary, {name: lines for run in runs for name, lines in run.files.items()})
+        _write_zip(temporary, texts)
         try:
             return check_submission(temporary, known=known, data=data, called=out)
         except ClueBenchError as error:
@@ -264,13 +265,19 @@ def _finetuned(folder: Path) -> TaskRecord:
     return record
 
 
-def _write_zip(path: Path, lines_of: dict[str, list[SubmissionLine]]) -> None:
+def _text(lines: Sequence[SubmissionLine], kind: Kind) -> str:
+    """Return a file of the submission: JSON Lines, or one object of answers found in passages."""
+    if kind == "span":
+        return json.dumps({str(line.id): line.label for line in lines}, ensure_ascii=False) + "\n"
+    return "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
+
+
+def _write_zip(path: Path, texts: dict[str, str]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(lines_of):
+        for name, text in sorted(texts.items()):
             member = zipfile.ZipInfo(name, date_time=EARLIEST)
             member.compress_type, member.create_system = zipfile.ZIP_DEFLATED, UNIX
             member.external_attr = 0o644 << 16
-            text = "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines_of[name])
             archive.writestr(member, text.encode())
 
 
@@ -285,7 +292,7 @@ def check_submission(
     try:
         with zipfile.ZipFile(path) as archive:
             names = _checked_names(archive, known, called)
-            files = [_checked_file(_lines(archive, name, called), known[name], called, data) for name in names]
+            files = [_checked_file(_content(archive, name, called), known[name], called, data) for name in names]
     except FileNotFoundError as error:
         raise ClueBenchError(f"{called}: no such file", "check the path") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
@@ -319,7 +326,7 @@ def _checked_names(archive: zipfile.ZipFile, known: dict[str, Slot], called: Pat
     return sorted(names)
 
 
-def _lines(archive: zipfile.ZipFile, name: str, called: Path) -> list[str]:
+def _content(archive: zipfile.ZipFile, name: str, called: Path) -> str:
     size = archive.getinfo(name).file_size
     if size > LARGEST_FILE:
         raise ClueBenchError(
@@ -334,12 +341,29 @@ def _lines(archive: zipfile.ZipFile, name: str, called: Path) -> list[str]:
         text = raw.decode()
     except UnicodeDecodeError as error:
         raise ClueBenchError(f"{called}:{name}: invalid UTF-8 at byte {error.start}", "save it as UTF-8") from error
-    return text.removesuffix("\n").split("\n") if text else []
+    return text
 
 
-def _checked_file(lines: list[str], slot: Slot, called: Path, data: Path | None) -> CheckedFile:
+def _answers(text: str, where: str, order: Sequence[int | str]) -> list[str]:
+    """Return one object of ids and answers as lines, in the order of the test file where that is known."""
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except (ValueError, RecursionError) as error:
+        raise ClueBenchError(f"{where}: not JSON ({error})", "write one object of ids and answers") from error
+    if not isinstance(pairs, list) or not all(isinstance(each, tuple) for each in pairs):
+        raise ClueBenchError(f"{where}: no JSON object of ids and answers", 'write {"TEST_0_QUERY_0": "…", …}')
+    place_of = {str(identity): place for place, identity in enumerate(order)}
+    pairs.sort(key=lambda pair: place_of.get(pair[0], -1))
+    return [json.dumps({"id": identity, "label": answer}, ensure_ascii=False) for identity, answer in pairs]
+
+
+def _checked_file(text: str, slot: Slot, called: Path, data: Path | None) -> CheckedFile:
     where = f"{called}:{slot.name}"
     expected = _expected(slot, data)
+    if slot.task.kind == "span":
+        lines = _answers(text, where, expected.ids)
+    else:
+        lines = text.removesuffix("\n").split("\n") if text else []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         found = _identity(line, slot, f"{where}, line {number}")
@@ -376,7 +400,8 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
 def _identity(line: str, slot: Slot, where: str) -> int | str:
     """Return a line's id. Raises ClueBenchError if it is not {"id": …, "label": …} with a label of the task."""
     is_number = slot.task.kind == "choice"
-    example = json.dumps({"id": 0, "label": 0 if is_number else slot.task.labels[0]}, ensure_ascii=False)
+    label = 0 if is_number else [*slot.task.labels, "…"][0]
+    example = json.dumps({"id": 0, "label": label}, ensure_ascii=False)
     if not line.strip():
         raise ClueBenchError(f"{where}: an empty line, expected {example}", COMPLETE)
     try:
@@ -398,6 +423,8 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
     identity, label = row["id"], row["label"]
     if isinstance(identity, bool) or not isinstance(identity, int | str):
         raise ClueBenchError(f"{where}: id {identity!r}, expected a number or a string", "use the ids of the test file")
+    if slot.task.kind == "span" and isinstance(label, str):
+        return identity
     if type(label) is not (int if is_number else str) or str(label) not in slot.task.labels:
         expected = (
             f"one of {slot.task.name}'s {len(slot.task.labels)} labels, as a {'number' if is_number else 'string'}"

@@ -260,9 +260,10 @@ def audit_task(
 
 
 def _audit_split(task: Task, split: str, rows: Rows, index: Index, vocabulary: Vocabulary | None) -> SplitAudit:
-    together, of_fields = characters_of(rows.texts)
+    texts = [row[: task.num_texts] for row in rows.texts]  # of choices, a row has as many as it likes
+    together, of_fields = characters_of(texts)
     labels = None
-    if split in LABELLED_SPLITS:
+    if split in LABELLED_SPLITS and task.labels:
         counts = np.bincount(rows.labels, minlength=len(task.labels)).tolist()
         labels = dict(zip(task.labels, counts, strict=True))
     return SplitAudit(
@@ -272,7 +273,7 @@ def _audit_split(task: Task, split: str, rows: Rows, index: Index, vocabulary: V
         empty_rows=sum(not all(text.strip() for text in texts) for texts in rows.texts),
         characters=together,
         characters_of_fields=dict(zip(task.text_fields, of_fields, strict=True)),
-        tokens=None if vocabulary is None else tokens_of(rows.texts, vocabulary, max_length=task.max_length),
+        tokens=None if vocabulary is None else tokens_of(texts, vocabulary, max_length=task.max_length),
         labels=labels,
         duplicates=index.duplicates(),
     )

@@ -25,7 +25,7 @@ _PAIRS += (("句子1", "句子2"), ("文本1", "文本2"), ("问题1", "问题2"
 _LABELS = ("label", "labels", "class", "category", "target", "sentiment", "标签", "类别", "分类", "类型", "情感")
 _PASSAGES = ("passage", "context", "article", "content", "text", "文章", "短文", "材料", "原文", "正文")
 _QUESTIONS = ("question", "query", "问题", "题目", "题干")
-_ANSWERS = ("answer", "label", "答案", "正确答案")
+_ANSWERS = ("answer", "answers", "label", "答案", "正确答案")
 _CHOICE_LISTS = ("choices", "choice", "options", "选项")
 _CHOICE_NAMES = ("{a}", "choice_{a}", "option_{a}", "选项{a}", "choice{n}", "choice_{n}", "option{n}", "选项{n}")
 _OTHERS = ("", "id", "idx", "index", "unnamed: 0", "split", "序号", "编号")
@@ -74,7 +74,7 @@ _NO_HEADER = "; or write a header as the first line: text,label"
 
 
 class QuestionColumns(NamedTuple):
-    """The columns of questions with choices: passage and question, or the question alone; choices; the answer."""
+    """The columns of questions: passage and question, or the question alone; choices, if any; the answer."""
 
     texts: list[str]
     choices: list[str]
@@ -83,19 +83,23 @@ class QuestionColumns(NamedTuple):
 
 
 def find_questions(columns: Sequence[str], *, where: str) -> QuestionColumns | None:
-    """Return the columns of questions with choices if their names are obvious, None if they are not."""
+    """Return the columns of questions if their names are obvious, None if they are not.
+
+    Without choices, there must be a passage that the answer is found in, and no column of labels.
+    """
     names = {_plain(column): column for column in columns}
     lists = [names[name] for name in _CHOICE_LISTS if name in names]
     each = next((found for name in _CHOICE_NAMES if len(found := _lettered(names, name)) > 1), [])
     choices = lists if len(lists) == 1 else each
     questions, answers = ([names[name] for name in known if name in names] for known in (_QUESTIONS, _ANSWERS))
     passages = [names[name] for name in _PASSAGES if name in names]
-    if not choices or len(questions) != 1 or len(answers) != 1 or len(passages) > 1 or (lists and each):
+    if len(questions) != 1 or len(answers) != 1 or len(passages) > 1 or (lists and each):
+        return None
+    if not choices and (not passages or _plain(answers[0]) in _LABELS):
         return None
     called = ", ".join([*passages, *questions, *choices, *answers])
-    return QuestionColumns(
-        [*passages, *questions], choices, answers[0], f"{where}: questions with choices, read from {called}"
-    )
+    kind = "questions with choices" if choices else "questions whose answers stand in a passage"
+    return QuestionColumns([*passages, *questions], choices, answers[0], f"{where}: {kind}, read from {called}")
 
 
 def _lettered(names: dict[str, str], name: str) -> list[str]:

@@ -27,7 +27,8 @@ from clue_bench.tasks.choices import LETTERS, choices_of
 from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.files import MARKER, Found, content, find, md5_of
-from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, parse_table, suffix_of
+from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
+from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
 from clue_bench.tasks.sources import (
     GIVE_SPLITS,
@@ -99,7 +100,7 @@ def _read(path: Path) -> Table:
             f"{path}: a file that ends in none of {', '.join(SUFFIXES)}", "save it as one of these, e.g. as .csv"
         )
     found = Found(path, None, path.name)
-    table = parse_table(content(found), name=path.name, where=str(path))
+    table = question_table(content(found), name=path.name, where=str(path))
     if not table.rows:
         raise ClueBenchError(f"{path}: no rows", "write a header, and one row a line")
     return replace(table, md5=md5_of(found))
@@ -263,16 +264,12 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     for part in rows.values():
         counts += np.bincount(part.labels[part.labels != UNLABELLED], minlength=len(task.labels))
     splits = ", ".join(f"{split} {len(part):,}" for split, part in rows.items())
+    if task.kind == "span":
+        return [f"{called}: rows: {splits}", *_about_held_out(called, task, held_out)]
     shown = [f"{label} {count:,}" for label, count in zip(task.labels, counts, strict=True)]
     more = ", …" if len(shown) > MAX_LABELS_SHOWN else ""
     found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
-    if held_out is not None:
-        share = percent(held_out.share, 0)
-        decides = f"with seed {held_out.seed}; a column 'split' (train, dev, test) decides otherwise"
-        if task.kind == "classification":
-            found.append(f"{called}: dev was held out: {share} of the texts of each label, {decides}")
-        else:
-            found.append(f"{called}: dev was held out: {share} of the passages, {decides}")
+    found += _about_held_out(called, task, held_out)
     alike: dict[str, list[str]] = {}
     for label in task.labels:
         alike.setdefault(unicodedata.normalize("NFKC", label).lower(), []).append(label)
@@ -285,6 +282,16 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     if lost:
         found.append(f"warning: {called}: {counted(lost, 'text has', 'texts have')} U+FFFD where characters were lost")
     return found
+
+
+def _about_held_out(called: str, task: Task, held_out: HeldOut | None) -> list[str]:
+    if held_out is None:
+        return []
+    share = percent(held_out.share, 0)
+    decides = f"with seed {held_out.seed}; a column 'split' (train, dev, test) decides otherwise"
+    if task.kind == "classification":
+        return [f"{called}: dev was held out: {share} of the texts of each label, {decides}"]
+    return [f"{called}: dev was held out: {share} of the passages, {decides}"]
 
 
 @contextmanager
@@ -374,29 +381,34 @@ def own_task(name: str, data: Any, *, text: Columns, label: str | int) -> Task:
 
 
 def _own_questions(name: str, rows: OwnRows, columns: QuestionColumns) -> Task:
-    """Return a card for questions with choices: as many labels as the question with the most choices has."""
-    most = 2
-    for split, source in rows.splits.items():
-        for place, row in zip(source.places, source.rows, strict=True):
-            values = [value_at(dict(row), field) for field in columns.choices]
-            most = max(most, len(choices_of(values, most=len(LETTERS), where=f"{source.called or split}, {place}")))
-    numbers = [str(number) for number in range(most)]
-    values = {
+    """Return a card for questions; of those with choices, as many labels as the one with the most choices has."""
+    values: dict[str, Any] = {
         "name": name,
-        "kind": "choice",
         "title": name,
         "column": name,
         "text_fields": columns.texts,
         "list_separator": "\n",
-        "choice_fields": columns.choices,
         "label_field": columns.label,
-        "labels": numbers,
-        "label_descriptions": list(LETTERS[:most]),
-        "metric": "accuracy",
         "max_length": QUESTION_LENGTH,
         "splits": {split: {"file": f"{split}.json"} for split in SPLIT_NAMES if split in rows.splits},
     }
-    return decode(Task, values, where=f"the task '{name}' of these rows")
+    if not columns.choices:
+        span = {"kind": "span", "metric": "exact_match"}
+        return decode(Task, {**values, **span}, where=f"the task '{name}' of these rows")
+    most = 2
+    for split, source in rows.splits.items():
+        for place, row in zip(source.places, source.rows, strict=True):
+            listed = [value_at(dict(row), field) for field in columns.choices]
+            most = max(most, len(choices_of(listed, most=len(LETTERS), where=f"{source.called or split}, {place}")))
+    numbers = [str(number) for number in range(most)]
+    choice: dict[str, Any] = {
+        "kind": "choice",
+        "choice_fields": columns.choices,
+        "labels": numbers,
+        "label_descriptions": list(LETTERS[:most]),
+        "metric": "accuracy",
+    }
+    return decode(Task, {**values, **choice}, where=f"the task '{name}' of these rows")
 
 
 def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, of: Iterable[str]) -> list[str]:

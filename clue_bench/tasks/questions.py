@@ -16,7 +16,6 @@ that count what is wrong with the answers. Formats:
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,14 +25,12 @@ from clue_bench.tasks.files import DAMAGED, content, named_file
 from clue_bench.tasks.formats import JSON_LINES, Table, parse_table, suffix_of
 
 FILES: dict[str, dict[str, tuple[str, ...]]] = {
-    "cmrc2018": {split: (f"{split}.json",) for split in ("train", "dev", "trial", "test")},
-    "drcd": {split: (f"{split}.json",) for split in ("train", "dev", "test")},
     "chid": {split: (f"{split}.json", f"{split}_answer.json") for split in ("train", "dev")},
 }
 """The files of each split, in their order."""
 
-FAKE = "FAKE_ANSWER"
-_NESTED = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
+_C3 = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
+_SQUAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*\"(?:version|data)\"")
 BLANK = re.compile(r"#idiom[0-9]+#")
 
 
@@ -66,13 +63,35 @@ class Questions:
 
 
 def question_table(raw: bytes, *, name: str, where: str) -> Table:
-    """Return the rows of a file of questions: those of C3's layout, one a question, or those of any file of rows.
+    """Return the rows of a file of questions, one a question: SQuAD's layout, C3's, or that of any file of rows.
 
     Raises ClueBenchError naming the place of what is wrong.
     """
-    if suffix_of(name) not in JSON_LINES or not _NESTED.match(raw):
-        return parse_table(raw, name=name, where=where)
-    passages = _parsed(raw, name, where)
+    is_json = suffix_of(name) in JSON_LINES
+    if is_json and _C3.match(raw):
+        return _c3_table(_parsed(raw, name, where), where)
+    if is_json and _SQUAD.match(raw) and isinstance(parsed := _parsed(raw, name, where), dict):
+        articles = parsed.get("data")
+        if isinstance(articles, list) and all(isinstance(each, dict) and "paragraphs" in each for each in articles):
+            return _squad_table(articles, where)
+    return parse_table(raw, name=name, where=where)
+
+
+def _squad_table(articles: list[Any], where: str) -> Table:
+    rows, places = [], []
+    for number, article in enumerate(articles):
+        for paragraph in _at(article, "paragraphs", list, f"{where}, article {number}"):
+            context = _at(paragraph, "context", str, f"{where}, article {number}")
+            for place, each in enumerate(_at(paragraph, "qas", list, f"{where}, article {number}")):
+                here = f"article {number}, question {place}"
+                question = _at(each, "question", str, f"{where}, {here}")
+                key = {"id": each["id"]} if "id" in each else {}
+                rows.append({**key, "context": context, "question": question, "answers": each.get("answers")})
+                places.append(here)
+    return Table(["id", "context", "question", "answers"], rows, places, False, (), where)
+
+
+def _c3_table(passages: Any, where: str) -> Table:
     rows, places = [], []
     for number in range(len(passages)):
         here = f"passage {number}"
@@ -101,8 +120,7 @@ def read_questions(task: str, split: str, data: Path) -> Questions:
             )
         files.append((found.where, _parsed(content(found), found.name, found.where)))
         md5[name] = hashlib.md5(content(found), usedforsecurity=False).hexdigest()
-    read = _blanks if task == "chid" else _spans
-    passages, questions, notes = read(files, f"{split} of {task}")
+    passages, questions, notes = _blanks(files, f"{split} of {task}")
     if not questions:
         raise ClueBenchError(f"{files[0][0]}: no questions", DAMAGED)
     seen: set[str] = set()
@@ -131,40 +149,6 @@ def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
     if not isinstance(part, kind) or isinstance(part, bool):
         raise ClueBenchError(f"{where}: {key} is a {type(part).__name__}, expected a {kind.__name__}", DAMAGED)
     return part
-
-
-def _spans(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:
-    passages: list[str] = []
-    questions: list[Question] = []
-    answers = misplaced = absent = 0
-    for where, paragraph in _paragraphs(files):
-        context = _at(paragraph, "context", str, where)
-        for number, each in enumerate(_at(paragraph, "qas", list, where)):
-            here = f"{where}, question {number}"
-            texts = []
-            for answer in _at(each, "answers", list, here):
-                text, start = _at(answer, "text", str, here), _at(answer, "answer_start", int, here)
-                if text.startswith(FAKE):
-                    continue
-                texts.append(text)
-                answers += 1
-                misplaced += start < 0 or context[start : start + len(text)] != text
-                absent += text not in context
-            key = str(_at(each, "id", str, here))
-            questions.append(Question(key, len(passages), _at(each, "question", str, here), tuple(texts)))
-        passages.append(context)
-    faults = f"{what}: of {answers:,} answers, {misplaced:,} do not stand at their answer_start, "
-    faults += f"{absent:,} of these nowhere in their passage; scores look at the texts alone"
-    return passages, questions, [faults] * bool(misplaced)
-
-
-def _paragraphs(files: list[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
-    """Yield each paragraph, with the place of its article for errors."""
-    for where, parsed in files:
-        for number, article in enumerate(_at(parsed, "data", list, where)):
-            here = f"{where}, article {number}"
-            for paragraph in _at(article, "paragraphs", list, here):
-                yield here, paragraph
 
 
 def _blanks(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:

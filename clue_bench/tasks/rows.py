@@ -9,7 +9,7 @@ import hashlib
 import numbers
 import re
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import numpy.typing as npt
 from clue_bench.doors.records import DataFacts, FileFacts
 from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.answers import NOWHERE, Answer, Answers, find_answers
 from clue_bench.tasks.choices import choices_of, right_choice
 from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find_all
 from clue_bench.tasks.formats import Table
@@ -35,6 +36,12 @@ def texts_of(row: dict[str, Any], task: Task, where: str) -> tuple[str, ...]:
     """Return the row's texts: lists joined, spans marked; then its choices. `where` names file and line in errors."""
     texts = tuple(_text(row, name, task, where) for name in task.text_fields)
     return (*texts, *_choices(row, task, where)) if task.kind == "choice" else texts
+
+
+def answers_of(row: dict[str, Any], task: Task, where: str) -> Answers:
+    """Return the right answers of a question on a passage, the first of its texts; none where they are unknown."""
+    context = _text(row, task.text_fields[0], task, where)
+    return find_answers(value_at(row, task.label_field), context, f"{where}: {task.label_field}")
 
 
 def _choices(row: dict[str, Any], task: Task, where: str) -> list[str]:
@@ -77,6 +84,8 @@ def value_at(row: dict[str, Any], field: str) -> Any:
 def has_label(row: dict[str, Any], task: Task) -> bool:
     """Return whether a row has a label at all: it is not missing, and not -1, which the hub's test sets have."""
     value = value_at(row, task.label_field)
+    if isinstance(value, list | dict):
+        return bool(value)
     return not is_missing(value) and (spelled(value) != "-1" or "-1" in task.labels)
 
 
@@ -206,7 +215,8 @@ class Rows:
     """The rows of a split: texts (one or two per row), class numbers (or UNLABELLED, in test sets), and ids as given.
 
     `notes` say what was recognised in the file, e.g. another encoding. Of a question with choices, those are the texts
-    from number `choices_from` on, and its class is the number of the right one.
+    from number `choices_from` on, and its class is the number of the right one. Of a question on a passage there are
+    right `answers`, of which some may have no place; it has no class, 0 stands for one that is known.
     """
 
     texts: list[tuple[str, ...]]
@@ -216,6 +226,7 @@ class Rows:
     notes: tuple[str, ...] = ()
     dropped_ids: tuple[int | str, ...] = ()  # of rows with a dropped label
     choices_from: int = 0  # 0: none has choices
+    answers: tuple[tuple[Answer, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -260,28 +271,46 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     found = find_all(task, split, data)
     raws = [content(each) for each in found]
     tables = [question_table(raw, name=each.name, where=each.where) for raw, each in zip(raws, found, strict=True)]
+    is_labelled = split in LABELLED_SPLITS
+    placed: list[tuple[str, dict[str, Any]]] = []
+    for table, each in zip(tables, found, strict=True):
+        check_header(table, [*task.fields, *([task.label_field] if is_labelled else [])], each.where)
+        placed += [(f"{each.where}, {place}", row) for place, row in zip(table.places, table.rows, strict=True)]
+    rows = (_with_answers if task.kind == "span" else _with_classes)(placed, task, split)
+    if not rows.texts:
+        raise ClueBenchError(f"{found[0].where}: no rows", DAMAGED)
     card = task.splits[split]
+    facts = FileFacts(
+        rows=len(placed),
+        md5=hashlib.md5(b"".join(raws), usedforsecurity=False).hexdigest(),
+        expected_rows=card.rows,
+        expected_md5=card.md5,
+        dropped_rows=len(rows.dropped_ids),
+    )
+    return replace(rows, facts=facts, notes=(*(note for table in tables for note in table.notes), *rows.notes))
+
+
+_NO_FILE = FileFacts(rows=0, md5="", expected_rows=None, expected_md5=None)
+
+
+def _has_labels(task: Task, split: str) -> bool:
+    """Return whether labels of a split are looked at: those of an official test set, if any, never are."""
+    return split in LABELLED_SPLITS or task.splits[split].submission is None
+
+
+def _with_classes(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, split: str) -> Rows:
+    """Return rows with their classes; `placed` has each with its place in words."""
     classes = {label: number for number, label in enumerate(task.labels)}
     texts: list[tuple[str, ...]] = []
     labels: list[int] = []
     ids: list[int | str] = []
     dropped: list[int | str] = []
-    count = 0
     is_labelled = split in LABELLED_SPLITS
-    for table, each in zip(tables, found, strict=True):
-        check_header(table, [*task.fields, *([task.label_field] if is_labelled else [])], each.where)
-    placed = [
-        (f"{each.where}, {place}", row)
-        for table, each in zip(tables, found, strict=True)
-        for place, row in zip(table.places, table.rows, strict=True)
-    ]
-    for where, row in placed:
-        count += 1
-        # Labels of an official test set, if any, are never looked at.
-        if is_labelled or (card.submission is None and has_label(row, task)):
+    for number, (where, row) in enumerate(placed):
+        if is_labelled or (_has_labels(task, split) and has_label(row, task)):
             label = label_of(row, task, where)
             if is_labelled and label in task.dropped_labels:
-                dropped.append(id_of(row, task, count - 1, where))
+                dropped.append(id_of(row, task, number, where))
                 continue
             if label not in classes and label not in task.dropped_labels:
                 raise ClueBenchError(
@@ -291,17 +320,38 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         else:
             labels.append(UNLABELLED)
         texts.append(texts_of(row, task, where))
-        ids.append(id_of(row, task, count - 1, where))
-    if not texts:
-        raise ClueBenchError(f"{found[0].where}: no rows", DAMAGED)
-    md5 = hashlib.md5(b"".join(raws), usedforsecurity=False).hexdigest()
-    facts = FileFacts(rows=count, md5=md5, expected_rows=card.rows, expected_md5=card.md5, dropped_rows=len(dropped))
-    choices_from = len(task.text_fields) if task.kind == "choice" else 0
+        ids.append(id_of(row, task, number, where))
+    choices_from = task.num_texts if task.kind == "choice" else 0
     twice = sum(len(set(each[choices_from:])) < len(each[choices_from:]) for each in texts) if choices_from else 0
-    notes = [note for table in tables for note in table.notes]
-    if twice:
+    note = f"{split} of {task.name}: questions with the same choice twice, either of which is right: {twice:,}"
+    numbers = np.array(labels, dtype=np.int64)
+    return Rows(texts, numbers, ids, _NO_FILE, (note,) * bool(twice), tuple(dropped), choices_from)
+
+
+def _with_answers(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, split: str) -> Rows:
+    """Return questions on passages with their answers; without a place for any, none is trained on."""
+    rows = Rows([], np.empty(0, dtype=np.int64), [], _NO_FILE)
+    answers: list[tuple[Answer, ...]] = []
+    dropped: list[int | str] = []
+    num_answers = misplaced = absent = 0
+    for number, (where, row) in enumerate(placed):
+        right, wrong_places = answers_of(row, task, where) if _has_labels(task, split) else ((), 0)
+        num_answers += len(right)
+        misplaced += wrong_places
+        absent += sum(each.start == NOWHERE for each in right)
+        if split == "train" and all(each.start == NOWHERE for each in right):
+            dropped.append(id_of(row, task, number, where))
+            continue
+        answers.append(right)
+        rows.texts.append(texts_of(row, task, where))
+        rows.ids.append(id_of(row, task, number, where))
+    notes = []
+    if misplaced or absent:
         notes.append(
-            f"{split} of {task.name}: questions with the same choice twice, either of which is right: {twice:,}"
+            f"{split} of {task.name}: of {num_answers:,} answers, {misplaced:,} do not stand at their answer_start, "
+            f"{absent:,} of these nowhere in their passage; scores look at the texts alone"
         )
-    classes_of = np.array(labels, dtype=np.int64)
-    return Rows(texts, classes_of, ids, facts, tuple(notes), tuple(dropped), choices_from)
+    if dropped:
+        notes.append(f"{split} of {task.name}: left out, since no answer stands in the passage: {len(dropped):,}")
+    labels = np.array([0 if right else UNLABELLED for right in answers], dtype=np.int64)
+    return replace(rows, labels=labels, notes=tuple(notes), dropped_ids=tuple(dropped), answers=tuple(answers))

@@ -18,6 +18,7 @@ from clue_bench.tasks.download import NotServed, Patience, reach
 from clue_bench.tasks.formats import JSON_LINES, Table, suffix_of, write_rows
 from clue_bench.tasks.rows import (
     LABELLED_SPLITS,
+    answers_of,
     column_of,
     has_label,
     is_missing,
@@ -210,8 +211,9 @@ def _rows(task: Task, source: RowSource, *, split: str, name: str, by_name: bool
         ids = {} if labelled else {task.id_field: _id(row, id_column, number, where)}
         if labelled or (not by_name and task.splits[split].submission is None and has_label(dict(row), task)):
             value = value_at(dict(row), task.label_field)
-            if task.kind == "choice":
-                yield {**ids, **fields, task.label_field: _answer(dict(row), task, where)}
+            if task.kind != "classification":
+                key = {task.id_field: _id(row, id_column, number, where)} if id_column else {}
+                yield {**key, **ids, **fields, task.label_field: _answer(dict(row), task, where)}
                 continue
             if not by_name and (source.names is None or is_missing(value)):
                 value = label_name(value, f"{where}: {task.label_field}")
@@ -237,9 +239,12 @@ def label_name(value: Any, where: str) -> str:
     return str(spelled(value))
 
 
-def _answer(row: dict[str, Any], task: Task, where: str) -> str:
+def _answer(row: dict[str, Any], task: Task, where: str) -> Any:
     """Return the answer of a question, checked."""
     try:
+        if task.kind == "span":
+            answers_of(row, task, where)
+            return value_at(row, task.label_field)
         label_of(row, task, where)
     except ClueBenchError as error:
         raise Refused(error.message, error.hint or "change the value") from error

@@ -19,12 +19,16 @@ MAX_LABELS_NAMED = 20  # in a hint
 
 _MD5 = "^[0-9a-f]{32}$"
 
-Kind = Literal["classification", "choice"]
-"""What a model is asked for: a label of one or two texts; which of a question's choices is right."""
+Kind = Literal["classification", "choice", "span"]
+"""What a model is asked for: a label of one or two texts; which of a question's choices is right; which words of a
+passage answer a question."""
 
 
 CHOICE = "choice"
 """What the one output of a model of choices is called: the score of a choice."""
+
+SPAN = ("start", "end")
+"""What the two outputs of a model of spans are called: the scores of a token as the first and last of the answer."""
 
 
 class LateKeys(Card):
@@ -79,7 +83,7 @@ class Span(Card):
 
 
 class Task(LateKeys):
-    """A task over one or two texts: a label for them; or a passage and a question, and which choice answers it."""
+    """A task over one or two texts: a label for them; or a passage, a question, and its answer, chosen or cut out."""
 
     name: Name
     kind: Kind = "classification"
@@ -92,17 +96,24 @@ class Task(LateKeys):
     id_field: str = "id"
     label_field: str
     label_description_field: str = ""  # "" if rows carry none
-    labels: list[str] = pydantic.Field(min_length=2)  # as they stand in the files; position = class number
-    label_descriptions: list[str]
+    labels: list[str] = pydantic.Field(default_factory=list)  # as they stand in the files; position = class number
+    label_descriptions: list[str] = pydantic.Field(default_factory=list)
     dropped_labels: list[str] = pydantic.Field(
         default_factory=list
     )  # rows of train and dev that are left out, and counted
-    metric: Literal["accuracy", "macro_f1"]  # chooses the best dev checkpoint
+    metric: Literal["accuracy", "macro_f1", "exact_match"]  # chooses the best dev checkpoint
     max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
+    stride: int = pydantic.Field(default=128, ge=0)  # tokens that neighbouring windows of a passage share
+    max_answer: int = pydantic.Field(default=50, ge=1)  # tokens
     splits: dict[str, Split]
     archive: Archive | None = None
 
-    late_keys: ClassVar[dict[str, Any]] = {"kind": "classification", "choice_fields": []}
+    late_keys: ClassVar[dict[str, Any]] = {
+        "kind": "classification",
+        "choice_fields": [],
+        "stride": 128,
+        "max_answer": 50,
+    }
 
     @pydantic.field_validator("column")
     @classmethod
@@ -113,6 +124,10 @@ class Task(LateKeys):
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:
+        if (self.kind == "span") != (not self.labels) or len(self.labels) == 1:
+            raise ValueError(f"{len(self.labels)} labels, expected 2 or more, and none for spans of a passage")
+        if (self.kind == "span") != (self.metric == "exact_match") or (self.kind == "span" and self.num_texts != 2):
+            raise ValueError("exact_match is the metric of spans, and passage and question are their text_fields")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels repeat themselves")
         if len(self.labels) != len(self.label_descriptions):
@@ -132,8 +147,13 @@ class Task(LateKeys):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Return the names of a model's outputs: the classes, or the score of a choice."""
-        return (CHOICE,) if self.kind == "choice" else tuple(self.labels)
+        """Return the names of a model's outputs: the classes, the score of a choice, or those of an answer's ends."""
+        return {"choice": (CHOICE,), "span": SPAN}.get(self.kind, tuple(self.labels))
+
+    @property
+    def num_texts(self) -> int:
+        """Return how many texts a row has, choices left out."""
+        return len(self.text_fields)
 
     @property
     def fields(self) -> list[str]:

@@ -52,13 +52,14 @@ def pretraining_class(family: Family, *, sentence_order: bool) -> str:
     return class_of(family, {"lm"} if family == "gpt2" else {"mlm", "sp"} if sentence_order else {"mlm"})
 
 
-def classifier_class(family: Family, *, is_choice: bool = False) -> str:
-    """Return the class of `transformers` that holds a fine-tuned classifier of `family`.
+def classifier_class(family: Family, kind: str = "classification") -> str:
+    """Return the class of `transformers` that holds a fine-tuned classifier of `family` for a kind of task.
 
-    That of multiple choice has the same head with one output; RoFormer's has another one, and GPT2 has none.
+    That of multiple choice has the head of classes with one output; RoFormer's has another one, and GPT2 has none.
     """
-    name = class_of(family, {"cls"})
-    return name.replace("SequenceClassification", "MultipleChoice") if is_choice and family in _CHOICE else name
+    name = class_of(family, {"qa" if kind == "span" else "cls"})
+    is_choice = kind == "choice" and family in _CHOICE
+    return name.replace("SequenceClassification", "MultipleChoice") if is_choice else name
 
 
 def claimed_class(values: Mapping[str, Any]) -> str:

@@ -23,8 +23,8 @@ from clue_bench.models.config import Family, ModelConfig
 from clue_bench.numbers import article
 
 Layout = Literal["ours", "hf", "uer"]
-Head = Literal["", "mlm", "sp", "lm", "cls"]
-"""What a parameter serves: "" all, or one head: masked tokens, sentence pairs, the next token, classes of texts."""
+Head = Literal["", "mlm", "sp", "lm", "cls", "qa"]
+"""What a parameter serves: "" all, or one head: masked tokens, sentence pairs, the next token, classes, spans."""
 
 
 class Row(NamedTuple):
@@ -78,6 +78,7 @@ _BERT_HEAD = (
     ("transform_norm", "transform.LayerNorm", "target.mlm.layer_norm"),
     ("decoder", "decoder", "target.mlm.linear_2"),
 )
+_SPANS = Row("qa", "qa_outputs", "qa_outputs", "")
 TABLES: dict[Family, list[Row]] = {
     "bert": [
         *_rows(*_EMBEDDINGS, hf="bert."),
@@ -88,6 +89,7 @@ TABLES: dict[Family, list[Row]] = {
         Row("sp", "order", "cls.seq_relationship", "target.sp.linear_2"),
         Row("cls", "pooler.dense", "bert.pooler.dense", "output_layer_1"),
         Row("cls", "classifier", "classifier", "output_layer_2"),
+        _SPANS,
     ],
     "roformer": [
         *_rows(*((ours, hf, "") for ours, hf, _ in _EMBEDDINGS), hf="roformer."),
@@ -100,6 +102,7 @@ TABLES: dict[Family, list[Row]] = {
         Row("cls", "classifier", "classifier", ""),  # of tokens
         Row("cls", "classifier.dense", "classifier.dense", ""),
         Row("cls", "classifier.out_proj", "classifier.out_proj", ""),
+        _SPANS,
     ],
     "albert": [
         *_rows(*_EMBEDDINGS, hf="albert."),
@@ -120,6 +123,7 @@ TABLES: dict[Family, list[Row]] = {
         Row("sp", "order", "sop_classifier.classifier", "target.sp.linear_2"),
         Row("cls", "pooler.dense", "albert.pooler", "output_layer_1"),
         Row("cls", "classifier", "classifier", "output_layer_2"),
+        _SPANS,
     ],
     "gpt2": [
         Row("", "word", "transformer.wte", "embedding.word.embedding"),
@@ -138,6 +142,7 @@ UER_WORDS, UER_POSITIONS, UER_SEGMENTS = (f"embedding.{table}.embedding.weight" 
 _CLASSES: dict[Family, tuple[tuple[set[Head], str], ...]] = {
     "bert": (
         ({"cls"}, "BertForSequenceClassification"),
+        ({"qa"}, "BertForQuestionAnswering"),
         ({"mlm", "sp"}, "BertForPreTraining"),
         ({"mlm"}, "BertForMaskedLM"),
         ({"sp"}, "BertForNextSentencePrediction"),
@@ -145,12 +150,14 @@ _CLASSES: dict[Family, tuple[tuple[set[Head], str], ...]] = {
     ),
     "albert": (
         ({"cls"}, "AlbertForSequenceClassification"),
+        ({"qa"}, "AlbertForQuestionAnswering"),
         ({"mlm", "sp"}, "AlbertForPreTraining"),
         ({"mlm"}, "AlbertForMaskedLM"),
         (set(), "AlbertModel"),
     ),
     "roformer": (
         ({"cls"}, "RoFormerForSequenceClassification"),
+        ({"qa"}, "RoFormerForQuestionAnswering"),
         ({"mlm"}, "RoFormerForMaskedLM"),
         (set(), "RoFormerModel"),
     ),
@@ -390,5 +397,9 @@ def from_hugging_face(state: Mapping[str, Tensor], config: ModelConfig, *, where
     Raises ClueBenchError for a name that the family does not have, or a projection that is missing.
     """
     named = {todays(name, config.family): tensor for name, tensor in state.items()}
-    live = {name: tensor for name, tensor in named.items() if is_ours(name, tied_head=config.tied_head)}
+    live = {
+        name: tensor
+        for name, tensor in named.items()
+        if is_ours(name, tied_head=config.tied_head) or (name.startswith(_SPANS.hf) and config.family != "gpt2")
+    }
     return translate(live, config.family, source="hf", target="ours", where=where)

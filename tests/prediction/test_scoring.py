@@ -219,9 +219,9 @@ def test_the_fake_answers_of_a_test_set_are_none(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[]", "no 'data'"),
+        ("[]", "no rows"),
         ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "context is a int"),
-        ('{"data": []}', "no questions"),
+        ('{"data": []}', "no rows"),
         ("{", "not JSON"),
     ],
 )
@@ -295,14 +295,16 @@ def test_a_choice_that_no_question_has_is_refused(c3):
         cb.score(write_lines(c3 / "mine.jsonl", rows), task="c3", data=c3)
 
 
+@pytest.mark.slow
 def test_the_real_data_have_the_faults_that_are_known(real_data, tmp_path):
-    from clue_bench.tasks.questions import read_questions
+    from clue_bench.tasks.rows import read_split
+    from clue_bench.tasks.task import load_task
 
-    questions = read_questions("cmrc2018", "dev", real_data / "clue")
-    assert (len(questions.passages), len(questions.questions)) == (848, 3_219)
-    assert "of 9,657 answers, 200 do not" in questions.notes[0]
-    assert "193 of these nowhere" in questions.notes[0]
-    answers = {question.id: question.answers[0] for question in questions.questions}
+    rows = read_split(load_task("cmrc2018"), "dev", real_data / "clue")
+    assert (len(set(rows.passages.tolist())), len(rows)) == (848, 3_219)
+    assert "of 9,657 answers, 200 do not" in rows.notes[0]
+    assert "193 of these nowhere" in rows.notes[0]
+    answers = {str(each): right[0].text for each, right in zip(rows.ids, rows.answers, strict=True)}
     path = tmp_path / "gold.json"
     path.write_text(json.dumps(answers), encoding="utf-8")
     assert [m.value for m in cb.score(path, task="cmrc2018", data=real_data / "clue").scored.metrics] == [1, 1]

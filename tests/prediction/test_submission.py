@@ -22,6 +22,7 @@ OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "cluewsc10_predict.json": 290,
     "cluewsc11_predict.json": 2_574,
     "cmnli_predict.json": 13_880,
+    "cmrc2018_predict.json": 2_000,
     "csl_predict.json": 3_000,
     "iflytek_predict.json": 2_600,
     "ocnli_50k_predict.json": 3_000,
@@ -45,7 +46,8 @@ def write_run(folder, task, ids_of_split, *, status="completed", label=None, cor
     dev = {**RESULTS["dev"], "rows": 100, "correct": correct, "accuracy": correct / 100}
     card = load_task(task)
     for split, ids in ids_of_split.items():
-        labels = [label or card.labels[n % len(card.labels)] for n in range(len(ids))]
+        names = card.labels or ["答案", ""]
+        labels = [label or names[n % len(names)] for n in range(len(ids))]
         rows = [Prediction(id=i, label=each, probability=0.5) for i, each in zip(ids, labels, strict=True)]
         write_predictions(predictions_path(folder, split), rows)
     record = (BaselineRecord if is_floor else FinetuneRecord)(
@@ -118,6 +120,39 @@ def test_choices_are_written_as_numbers(known, tmp_path):
         path = write_zip(tmp_path / "submit_bad.zip", [("c311_predict.json", "\n".join(lines))])
         with pytest.raises(ClueBenchError, match=expected):
             check_submission(path, known=known, data=None)
+
+
+def questions(number=2_000):
+    return [f"TEST_{n}_QUERY_0" for n in range(number)]
+
+
+def test_answers_found_in_passages_are_one_object(known, tmp_path):
+    run = write_run(tmp_path / "cmrc2018", "cmrc2018", {"test": questions()})
+    out = tmp_path / "submit.zip"
+    write_submission(out, [read_run(run, known)], known=known, data=None)
+    (line,) = lines_of(out, "cmrc2018_predict.json")
+    assert list(json.loads(line).items())[:2] == [("TEST_0_QUERY_0", "答案"), ("TEST_1_QUERY_0", "")]
+
+
+GIVEN = dict.fromkeys(questions(), "答案")
+BROKEN = {
+    "lines": ("\n".join(json.dumps({"id": each, "label": "答案"}) for each in questions()), "not JSON"),
+    "a list": (json.dumps(["答案"] * 2_000), "no JSON object"),
+    "cut short": (json.dumps(GIVEN)[:-9], "not JSON"),
+    "one missing": (json.dumps(dict(list(GIVEN.items())[1:])), "1,999 lines, expected 2,000"),
+    "one twice": (json.dumps(GIVEN)[:-1] + ', "TEST_0_QUERY_0": "答"}', "again, which line 1 has"),
+    "a number": (json.dumps({**GIVEN, "TEST_3_QUERY_0": 1}), "line 4: label 1"),
+    "a list of answers": (json.dumps({**GIVEN, "TEST_3_QUERY_0": ["答案"]}), "line 4: label"),
+    "empty": ("{}", "0 lines, expected 2,000"),
+}
+
+
+@pytest.mark.parametrize(("content", "expected"), BROKEN.values(), ids=BROKEN.keys())
+def test_broken_files_of_answers_are_refused(content, expected, known, tmp_path):
+    path = write_zip(tmp_path / "submit_bad.zip", [("cmrc2018_predict.json", content)])
+    with pytest.raises(ClueBenchError) as caught:
+        check_submission(path, known=known, data=None)
+    assert expected in caught.value.message
 
 
 def test_the_same_answers_give_the_same_bytes(known, tmp_path, wsc_run):

@@ -37,6 +37,9 @@ OFFICIAL = {
     ("cluewsc2020", "dev"): (304, "bad8cd6fa0916fc37ac96b8ce316714a"),
     ("cluewsc2020", "test"): (2_574, "27614454cc26be6fcab5bbd9a45967ff"),
     ("cluewsc2020", "test1.0"): (290, "0e9e8ffd8ee90ddf1f58d6dc2e02de7b"),
+    **{("cmrc2018", split): (rows, None) for split, rows in {"train": 10_142, "dev": 3_219, "trial": 1_002}.items()},
+    ("cmrc2018", "test"): (2_000, None),
+    **{("drcd", split): (rows, None) for split, rows in {"train": 26_936, "dev": 3_524, "test": 3_493}.items()},
     ("c3", "train"): (11_869, None),
     ("c3", "dev"): (3_816, None),
     ("c3", "test"): (3_892, None),
@@ -62,6 +65,7 @@ SUBMISSIONS = {
     ("csl", "test"): "csl_predict.json",
     ("cluewsc2020", "test"): "cluewsc11_predict.json",
     ("cluewsc2020", "test1.0"): "cluewsc10_predict.json",
+    ("cmrc2018", "test"): "cmrc2018_predict.json",
     ("c3", "test"): "c311_predict.json",
     ("c3", "test1.0"): "c310_predict.json",
 }
@@ -74,9 +78,10 @@ REAL = {
     "ocnli": ({"train": 21_572, "dev": 3_000, "test": 3_000}, {"dev", "test"}),
     "csl": ({"train": 160, "dev": 3_000, "test": 3_000}, set()),
     "cluewsc2020": ({"train": 1_244, "dev": 304, "test1.0": 290}, {"train", "dev", "test1.0"}),
+    "cmrc2018": ({"train": 10_142, "dev": 3_219, "trial": 1_002, "test": 2_000}, set()),
     "c3": ({"train": 11_869, "dev": 3_816, "nlpdata": 3_892}, set()),
 }
-MD5_UNKNOWN = {"c3"}
+MD5_UNKNOWN = {"c3", "cmrc2018", "drcd"}
 DROPPED = {("ocnli", "dev"): 50}
 
 
@@ -140,7 +145,7 @@ def test_no_other_card_drops_rows():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", sorted(REAL))
 def test_the_real_files_of_every_card_are_read(real_data, name):
     task = load_task(name)
     rows = read_rows(task, real_data / "clue")
@@ -151,13 +156,16 @@ def test_the_real_files_of_every_card_are_read(real_data, name):
         assert read.facts.dropped_rows == DROPPED.get((name, split), 0)
         assert len(read) == counts[split] - read.facts.dropped_rows == len(read.texts) == len(read.labels)
         assert {len(texts) for texts in read.texts} == ({4, 5, 6} if name == "c3" else {len(task.text_fields)})
+        if task.kind == "span":
+            assert len(read.answers) == len(read)
+            continue
         classes = set(read.labels.tolist())
         # Every class of the card stands in train and dev; test sets have none.
         assert classes == (set(range(len(task.labels))) if split in LABELLED_SPLITS else {UNLABELLED})
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CARDS)
+@pytest.mark.parametrize("name", sorted(REAL))
 def test_ids_of_real_test_sets_are_unlike_each_other(real_data, name):
     rows = read_rows(load_task(name), real_data / "clue")
     for split in rows.keys() - set(LABELLED_SPLITS):

@@ -8,6 +8,7 @@ computation and names, so that the class loads the result:
 | bert, albert | pooler of [CLS] (linear, tanh), dropout, linear | BertForSequenceClassification, Albert… |
 | roformer | [CLS], dropout, linear, the model's activation, dropout, linear | RoFormerForSequenceClassification |
 | gpt2 | last token, linear without bias | GPT2ForSequenceClassification |
+| bert, albert, roformer, for spans | every token, linear of two | BertForQuestionAnswering, … |
 
 Models of `transformers` itself keep the same contract, `Classifier`: `TransformersClassifier`.
 
@@ -29,6 +30,7 @@ from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import Encoder, Pooler, activate, initialise
 from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.numbers import counted
+from clue_bench.tasks.task import Kind
 from clue_bench.training.dropout import RowDropout
 
 
@@ -49,7 +51,10 @@ class Classifier(nn.Module, ABC):
     def forward(
         self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
     ) -> Tensor:
-        """Return logits (B, C). `keep_BS` is False at padding, which stands at the end; None if there is none."""
+        """Return logits (B, C), or (B, S, 2) of spans.
+
+        `keep_BS` is False at padding, which stands at the end; None if there is none.
+        """
 
     @abstractmethod
     def word_embedding(self) -> nn.Parameter:
@@ -111,6 +116,25 @@ class SequenceClassifier(NativeClassifier):
         """Return logits (B, C)."""
         pooled_BD = self.pooler(_first(self.encoder, ids_BS, segments_BS, keep_BS, drop))
         logits: Tensor = self.classifier(pooled_BD if drop is None else drop(pooled_BD))
+        return logits
+
+
+class SpanClassifier(NativeClassifier):
+    """The model of spans: encoder and one linear layer that scores every token as the first and last of an answer."""
+
+    head = "qa_outputs."
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config, 2, dropout_sites=config.dropout_sites)
+        self.encoder = Encoder(config)
+        self.qa_outputs = nn.Linear(config.hidden_size, 2)
+        self.qa_outputs.apply(initialise)
+
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, S, 2)."""
+        logits: Tensor = self.qa_outputs(self.encoder(ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, drop=drop))
         return logits
 
 
@@ -200,6 +224,7 @@ class TransformersClassifier(Classifier):
         super().__init__()
         self.model = model
         self.num_classes = int(model.config.num_labels)
+        self.finds_spans = type(model).__name__.endswith("ForQuestionAnswering")
         self._has_segments = has_segments
         names = [name for name, _ in model.named_parameters()]
         self.num_layers, self._layers = _layers_of(names, prefix=f"{model.base_model_prefix}.")
@@ -210,6 +235,10 @@ class TransformersClassifier(Classifier):
         """Return logits (B, C)."""
         assert drop is None, "transformers' models draw their own dropout"
         keep_BS = torch.ones_like(ids_BS) if keep_BS is None else keep_BS.to(ids_BS.dtype)
+        if self.finds_spans:
+            segments = {"token_type_ids": segments_BS} if self._has_segments and segments_BS is not None else {}
+            found = self.model(input_ids=ids_BS, attention_mask=keep_BS, **segments)
+            return torch.stack((found.start_logits, found.end_logits), dim=-1)
         ends_B = None if self.end is None else (ids_BS == self.end).sum(1)
         if ends_B is None or bool((ends_B == ends_B[0]).all()):
             return self._logits(ids_BS, segments_BS, keep_BS)
@@ -261,22 +290,37 @@ def _layers_of(names: list[str], *, prefix: str) -> tuple[int, dict[str, int]]:
     return len(ranks), layers
 
 
-def new_classifier(config: ModelConfig, num_classes: int) -> NativeClassifier:
-    """Return the family's classifier with new weights, drawn from torch's global generator."""
+def new_classifier(config: ModelConfig, num_classes: int, kind: Kind = "classification") -> NativeClassifier:
+    """Return the family's classifier with new weights, drawn from torch's global generator.
+
+    Raises ClueBenchError for a GPT2 that is to find spans.
+    """
+    if kind == "span":
+        if config.is_causal:
+            raise ClueBenchError(
+                "a gpt2 reads from left to right: no token sees what follows it, and spans need both",
+                "give a model of BERT, ALBERT or RoFormer",
+            )
+        return SpanClassifier(config)
     if config.family == "roformer":
         return RotaryClassifier(config, num_classes)
     return CausalClassifier(config, num_classes) if config.family == "gpt2" else SequenceClassifier(config, num_classes)
 
 
 def classifier_from(
-    checkpoint: Checkpoint, config: ModelConfig, num_classes: int, *, keep_head: bool = False
+    checkpoint: Checkpoint,
+    config: ModelConfig,
+    num_classes: int,
+    *,
+    kind: Kind = "classification",
+    keep_head: bool = False,
 ) -> NativeClassifier:
     """Return a classifier with the checkpoint's network, its pooler if it has one, and a new last layer.
 
     With `keep_head` the last layer is the checkpoint's, too. New weights are drawn from torch's global generator.
     Raises ClueBenchError if weights are missing, left over or have another shape.
     """
-    model = new_classifier(config, num_classes)
+    model = new_classifier(config, num_classes, kind)
     wanted = model.checkpoint_state()
     # The network must be complete: a partly random one is never fine-tuned. Poolers come with sentence order only, and
     # BERT's own are trained with it; if there is none, a new one is drawn.

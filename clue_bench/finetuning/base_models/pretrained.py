@@ -33,7 +33,7 @@ from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes
 from clue_bench.numbers import article
-from clue_bench.tasks.task import CHOICE, Kind
+from clue_bench.tasks.task import CHOICE, SPAN, Kind
 from clue_bench.weights import CONFIG, hf_config
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.positions import MIN_UNUSED, trained_rows
@@ -101,7 +101,7 @@ class Pretrained(ABC):
         """Return what turns rows into ids."""
 
     @abstractmethod
-    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
+    def classifier(self, labels: tuple[str, ...], *, dropout: float, kind: Kind = "classification") -> Classifier:
         """Return the model with a new head, drawn from torch's global generator.
 
         Raises ClueBenchError if a part of the network is missing or its shape contradicts config.json.
@@ -157,14 +157,16 @@ class NativeModel(Pretrained):
         has_segments = config.family != "gpt2" and config.segment_types > 1
         return bert_tokeniser(self.checkpoint.vocabulary, has_segments=has_segments)
 
-    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
+    def classifier(self, labels: tuple[str, ...], *, dropout: float, kind: Kind = "classification") -> Classifier:
         """Return the model with a new head."""
-        return classifier_from(self.checkpoint, replace(self.checkpoint.config, dropout=dropout), len(labels))
+        config = replace(self.checkpoint.config, dropout=dropout)
+        return classifier_from(self.checkpoint, config, len(labels), kind=kind)
 
     def trained(self) -> Classifier:
         """Return a fine-tuned model with its head."""
         num_classes = len(output_names(self.folder))
-        return classifier_from(self.checkpoint, self.checkpoint.config, num_classes, keep_head=True)
+        kind = kind_of_model(self.folder)
+        return classifier_from(self.checkpoint, self.checkpoint.config, num_classes, kind=kind, keep_head=True)
 
     def write(
         self,
@@ -181,7 +183,7 @@ class NativeModel(Pretrained):
         return write_checkpoint(
             folder,
             classifier.checkpoint_state(),
-            architecture=hf_config.classifier_class(config.family, is_choice=kind == "choice"),
+            architecture=hf_config.classifier_class(config.family, kind),
             config=config,
             vocabulary=self.checkpoint.vocabulary,
             labels=labels,
@@ -203,9 +205,9 @@ class Untrained(NativeModel):
         """Return all positions: none is more untrained than another."""
         return self.sizes.max_positions
 
-    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> Classifier:
+    def classifier(self, labels: tuple[str, ...], *, dropout: float, kind: Kind = "classification") -> Classifier:
         """Return the model with new weights, drawn from torch's global generator."""
-        return new_classifier(replace(self.checkpoint.config, dropout=dropout), len(labels))
+        return new_classifier(replace(self.checkpoint.config, dropout=dropout), len(labels), kind)
 
     def trained(self) -> Classifier:
         """Raise ClueBenchError: there is none."""
@@ -238,24 +240,27 @@ def nameless_labels(number: int) -> list[str]:
     return [f"LABEL_{place}" for place in range(number)]
 
 
-_OTHER_HEADS = ("ForTokenClassification", "ForQuestionAnswering", "ForNextSentencePrediction")
+_OTHER_HEADS = ("ForTokenClassification", "ForNextSentencePrediction")
 
 
 def kind_of_model(folder: Path) -> Kind:
     """Return what kind of task a fine-tuned model is for, as its config.json says."""
     values = read_config(folder / CONFIG)
-    is_choice = claimed_class(values).endswith("ForMultipleChoice") or values.get("id2label") == {"0": CHOICE}
+    claimed = claimed_class(values)
+    if claimed.endswith("ForQuestionAnswering"):
+        return "span"
+    is_choice = claimed.endswith("ForMultipleChoice") or values.get("id2label") == {"0": CHOICE}
     return "choice" if is_choice else "classification"
 
 
 def output_names(folder: Path) -> tuple[str, ...]:
-    """Return the names of a classifier's outputs from config.json; a model of choices has one.
+    """Return the names of a classifier's outputs from config.json; a model of choices has one, of spans two.
 
     transformers leaves the names of two nameless classes out, LABEL_0 and LABEL_1. Raises ClueBenchError if the folder
     holds no classifier.
     """
-    if kind_of_model(folder) == "choice":
-        return (CHOICE,)
+    if (kind := kind_of_model(folder)) != "classification":
+        return (CHOICE,) if kind == "choice" else SPAN
     values = read_config(folder / CONFIG)
     names = values.get("id2label")
     kinds = values.get("architectures")

@@ -12,11 +12,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tokenizers.processors import TemplateProcessing
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
 from clue_bench.vocab import TOKENIZER_FILES, VOCABULARY_FILES, Vocabulary, WordPieceRules
+from clue_bench.vocab.encoders import Placed
 from clue_bench.weights.hf_classes import cut_words, explained, quiet
 from clue_bench.weights.read import read_object
 
@@ -56,7 +58,14 @@ class FolderTokeniser:
     @property
     def tokeniser(self) -> Tokeniser:
         """Return what `encode` wants."""
-        return Tokeniser(self, self.layout)
+        return Tokeniser(self, self.layout, self.place if self._tokenizer.is_fast else None)
+
+    def place(self, text: str) -> Placed:
+        """Return the ids of a text and where each token begins."""
+        with explained(f"{self._folder}: its tokenizer fails", "copy the tokenizer's files again"):
+            found = self._tokenizer(text, add_special_tokens=False, verbose=False, return_offsets_mapping=True)
+        starts = [start for start, _ in found["offset_mapping"]]
+        return Placed(np.array(found["input_ids"], dtype=np.int64), np.maximum.accumulate([0, *starts])[1:])
 
     def ids(self, texts: list[str]) -> list[list[int]]:
         """Return the ids of each text, without special tokens."""

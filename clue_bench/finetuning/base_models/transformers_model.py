@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForSequenceClassification
+from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
 
 from clue_bench.doors.checkpoint import checked_sha256, fill_folder, read_provenance
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier, refuse_other_weights
-from clue_bench.finetuning.base_models.pretrained import Pretrained
+from clue_bench.finetuning.base_models.pretrained import Pretrained, kind_of_model
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import TEXT, Tokeniser
 from clue_bench.tasks.task import Kind
@@ -74,7 +74,9 @@ class TransformersModel(Pretrained):
             architecture.pop(key, None)
         return {"architecture": architecture, "vocabulary": self.folder_tokeniser.sha256, "weights": self.sha256}
 
-    def classifier(self, labels: tuple[str, ...], *, dropout: float) -> TransformersClassifier:
+    def classifier(
+        self, labels: tuple[str, ...], *, dropout: float, kind: Kind = "classification"
+    ) -> TransformersClassifier:
         """Return the model with a new head, drawn from torch's global generator.
 
         Raises ClueBenchError if a part of the base is missing or its shape contradicts config.json, or if padding
@@ -82,17 +84,17 @@ class TransformersModel(Pretrained):
         """
         config = self._config(labels, dropout)
         with _explained(self.folder):
-            fresh = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
+            fresh = _auto(kind).from_config(config)
             head = {name: tensor.clone() for name, tensor in fresh.state_dict().items() if _is_head(fresh, name)}
             del fresh
-        model, faults = self._load(config)
+        model, faults = self._load(config, kind)
         _refuse(self.folder, model, faults, keep_head=False)
         model.load_state_dict(head, strict=False)
         return self._checked(model)
 
     def trained(self) -> TransformersClassifier:
         """Return the classifier as it was saved, with its head. Raises ClueBenchError if a part of it is missing."""
-        model, faults = self._load(self.config)
+        model, faults = self._load(self.config, kind_of_model(self.folder))
         _refuse(self.folder, model, faults, keep_head=True)
         return self._checked(model)
 
@@ -130,9 +132,9 @@ class TransformersModel(Pretrained):
             config.pad_token_id = self.folder_tokeniser.layout.pad
         return config
 
-    def _load(self, config: Any) -> tuple[Any, dict[str, Any]]:
+    def _load(self, config: Any, kind: Kind) -> tuple[Any, dict[str, Any]]:
         with _explained(self.folder):
-            model, faults = AutoModelForSequenceClassification.from_pretrained(
+            model, faults = _auto(kind).from_pretrained(
                 self.folder,
                 config=config,
                 dtype=torch.float32,
@@ -164,12 +166,19 @@ class TransformersModel(Pretrained):
             raise ClueBenchError(
                 f"{self.folder}: its outputs are NaN or infinite", f"run clue-bench doctor {self.folder}"
             )
+        if classifier.finds_spans:
+            logits[1] = logits[1][:, : len(row)]
         if not torch.allclose(logits[0], logits[1], atol=_SAME, rtol=_SAME):
             raise ClueBenchError(
                 f"{self.folder}: padding at the end of a row changes the outputs of {type(model).__name__}",
                 "set pad_token_id in config.json to the tokenizer's, or give a model that pads on the right",
             )
         return classifier.train()
+
+
+def _auto(kind: Kind) -> Any:
+    """Return what loads a model for a kind of task; a choice's score is a classifier's one output."""
+    return AutoModelForQuestionAnswering if kind == "span" else AutoModelForSequenceClassification
 
 
 def read_transformers_model(folder: Path) -> TransformersModel:

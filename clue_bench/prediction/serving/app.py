@@ -147,7 +147,7 @@ def _add_predict(app: FastAPI, service: Service) -> None:
                 raise
             body = await read_body(request, limit=limit)
             response = await _unless_gone(request, service.predict(body))
-            return Response(response.model_dump_json(), media_type="application/json")
+            return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
 
 
 async def _unless_gone(request: Request, work: Any) -> PredictResponse:

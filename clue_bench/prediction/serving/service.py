@@ -56,6 +56,7 @@ class Label(pydantic.BaseModel):
     label: str
     description: str
     probability: float
+    start: int | None = None  # of an answer found in a passage: its first character's place
 
 
 class RowPrediction(Label):
