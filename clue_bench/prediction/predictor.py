@@ -144,13 +144,14 @@ class Predictor:
         is_choice = kind_of_model(base.folder) == "choice"
         if kind_of_model(base.folder) == "span":
             card = card or load_task("cmrc2018")  # of a model that names no task: its windows and longest answers
+        named = tuple(card.labels) if card and is_choice else labels
         description = Description(
             run_id=_run_id(base.folder) or base.name,
             model=base.name,
             task=card.name if card else str(base.provenance.get("task", "")),
             title=card.title if card else "",
-            labels=tuple(card.labels or labels) if card else labels,
-            descriptions=tuple(meanings.get(label, "") for label in (card.labels or labels if card else labels)),
+            labels=named,
+            descriptions=tuple(meanings.get(label, "") for label in named),
             num_texts=len(card.text_fields) if card and not is_choice else None,
             max_length=min(length, base.sizes.max_positions),
             pretrained_length=base.pretrained_length,

@@ -205,7 +205,7 @@ def test_blocks_of_a_pair_add_up_to_the_tf_idf_of_its_texts(data):
     rows = read_rows(load_task("afqmc"), data)
     oracle = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True)
     oracle.fit([text for pair in rows["train"].texts for text in pair])
-    features = featurize(rows)["dev"].toarray()
+    features = featurize(rows).others["dev"].toarray()
     size = len(oracle.vocabulary_)
     both, first, second, numbers = np.split(features, [size, 2 * size, 3 * size], axis=1)
     sides = [oracle.transform([pair[side] for pair in rows["dev"].texts]).toarray() for side in (0, 1)]
@@ -218,15 +218,15 @@ def test_blocks_of_a_pair_add_up_to_the_tf_idf_of_its_texts(data):
 
 def test_c_and_temperature_are_the_best_of_those_tried_on_dev(data):
     rows = read_rows(load_task("afqmc"), data)
-    fitted = fit_tfidf(rows, num_classes=2, metric="accuracy", seed=1)
+    fitted = fit_tfidf(rows, featurize(rows), num_classes=2, metric="accuracy", seed=1)
     best = max(fitted.choices["tried"], key=lambda tried: tried["accuracy"])
     assert fitted.choices["C"] == best["C"]
-    shares = np.exp(fitted.log_shares["dev"])
+    shares = fitted.answers["dev"].probabilities
     np.testing.assert_allclose(shares.sum(axis=1), 1.0)
     loss = sklearn_log_loss(rows["dev"].labels, shares)
     assert loss < sklearn_log_loss(rows["dev"].labels, [rows["dev"].labels.mean()] * 200)
     for factor in (0.5, 2.0):  # a sharper and a flatter temperature
-        other = np.exp(log_softmax(fitted.log_shares["dev"] * factor))
+        other = np.exp(log_softmax(np.log(shares) * factor))
         assert sklearn_log_loss(rows["dev"].labels, other) >= loss
 
 
