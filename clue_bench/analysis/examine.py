@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
-from clue_bench.errors import ClueBenchError
+from clue_bench.stats.score_intervals import grouped_interval
 from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, accuracy_interval
+from clue_bench.tasks.answers import NOWHERE, Answer
 from clue_bench.tasks.own import data_folder, kept_data
 from clue_bench.tasks.task import Task, carried_task, load_task
 
@@ -154,41 +155,59 @@ def examine(folder: Path, data: Path | None = None, *, card: Task | None = None)
     run = read_run(folder, SPLIT)
     facts = run.task
     task = card or carried_task(facts.name, facts.card, where=str(folder)) or load_task(facts.name)
-    if task.kind == "span":
-        raise ClueBenchError(
-            f"{folder}: answers found in passages have no classes to analyse",
-            "see its predictions, or compare two runs: clue-bench compare",
-        )
     with data_folder(task, data or kept_data(folder, task.name) or Path("data")) as rows_folder:
         rows = rows_of(run, task, rows_folder)
-    number_of = {label: number for number, label in enumerate(task.labels)}
-    predicted = np.array([number_of[prediction.label] for prediction in run.predictions])
     confidence = np.array([prediction.probability for prediction in run.predictions])
-    num_classes = len(task.labels)
-    counts = confusion_matrix(rows.labels, predicted, num_classes=num_classes)
+    counts, classes = np.zeros((0, 0), dtype=np.int64), list[ClassScores]()
+    if task.kind != "span":
+        number_of = {label: number for number, label in enumerate(task.labels)}
+        predicted = np.array([number_of[prediction.label] for prediction in run.predictions])
+        counts = confusion_matrix(rows.labels, predicted, num_classes=len(task.labels))
+        classes = class_scores(rows.labels, predicted, num_classes=len(task.labels))
     pairs = confused_pairs(counts)
-    classes = class_scores(rows.labels, predicted, num_classes=num_classes)
-    majority = max(classes, key=lambda each: each.rows)
+    majority = max(classes, key=lambda each: each.rows, default=None)
+    dev = run.record.completed_results.dev
+    texts = (
+        [_marked(*each) for each in zip(rows.texts, rows.answers, run.predictions, strict=True)]
+        if rows.answers
+        else rows.texts
+    )
     bins = reliability_bins(confidence, run.correct)
     return Analysis(
         run=run,
         task=task,
         accuracy=float(run.correct.mean()),
-        interval=accuracy_interval(run.correct),
-        macro_f1=macro_f1(classes),
-        majority_label=task.labels[majority.number],
-        majority_share=majority.rows / len(rows),
+        interval=(
+            grouped_interval(run.correct.astype(np.float64), rows.passages)
+            if task.kind != "classification"
+            else accuracy_interval(run.correct)
+        ),
+        macro_f1=macro_f1(classes) if classes else dev.macro_f1,
+        majority_label=task.labels[majority.number] if majority else dev.majority_label,
+        majority_share=majority.rows / len(rows) if majority else dev.majority_share,
         num_wrong=int((~run.correct).sum()),
         block=most_confused_block(counts, max_classes=MAX_CLASSES),
         pairs=pairs[:MAX_PAIRS],
         num_pairs=len(pairs),
         classes=classes,
-        hardest=hardest_examples(rows.texts, run.predictions)[:MAX_EXAMPLES],
+        hardest=hardest_examples(texts, run.predictions)[:MAX_EXAMPLES],
         bins=bins,
         calibration_error=expected_calibration_error(bins),
         mean_confidence=float(confidence.mean()),
         risk=risk_coverage(confidence, run.correct),
     )
+
+
+def _marked(texts: tuple[str, ...], right: tuple[Answer, ...], prediction: Prediction) -> tuple[str, ...]:
+    """Return passage and question with the first right answer and the model's marked in the passage."""
+    passage, *others = texts
+    places = [(each.start, each.start + len(each.text), "【】") for each in right[:1] if each.start != NOWHERE]
+    if prediction.start is not None and prediction.label:
+        places.append((prediction.start, prediction.start + len(prediction.label), "⟦⟧"))
+    signs = [(at, mark[0]) for at, _, mark in places] + [(end, mark[1]) for _, end, mark in places]
+    for at, sign in sorted(signs, reverse=True):
+        passage = passage[:at] + sign + passage[at:]
+    return (passage, *others)
 
 
 def confusion_matrix(gold: Classes, predicted: Classes, *, num_classes: int) -> Classes:

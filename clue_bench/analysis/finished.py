@@ -89,13 +89,14 @@ def rows_of(run: FinishedRun, task: Task, data: Path) -> Rows:
         )
     for number, prediction in enumerate(run.predictions):
         found = (prediction.id, prediction.gold)
-        expected = (rows.ids[number], task.labels[rows.labels[number]])
+        gold = rows.answers[number][0].text if task.kind == "span" else task.labels[rows.labels[number]]
+        expected = (rows.ids[number], gold)
         if found != expected:
             raise ClueBenchError(
                 f"{run.folder}: prediction {number + 1} has id and gold label {found}, the data has {expected}",
                 "repeat the run",
             )
-        if prediction.label not in task.labels:
+        if task.kind != "span" and prediction.label not in task.labels:
             raise ClueBenchError(
                 f"{run.folder}: prediction {number + 1}: '{prediction.label}' is no label of {task.name}",
                 f"run clue-bench tasks show {task.name} to see its labels",

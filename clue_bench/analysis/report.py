@@ -67,7 +67,7 @@ def render(analysis: Analysis) -> str:
         num_bins=NUM_BINS,
         short_text=SHORT_TEXT,
         tables=_tables(analysis, names),
-        confusion=markup(confusion_chart(analysis.block, names)),
+        confusion=markup(confusion_chart(analysis.block, names)) if names else "",
         calibration=[markup(reliability_chart(analysis.bins)), markup(risk_coverage_chart(analysis.risk))],
         learning=[markup(chart) for chart in learning_charts(analysis)],
     )
@@ -104,9 +104,10 @@ def _tables(analysis: Analysis, names: list[str]) -> dict[str, Markup]:
         [(f"{low:.3f} – {high:.3f}", *(_cell(value) for value in values)) for low, high, *values in analysis.bins],
     )
     results = analysis.run.record.completed_results
+    scores = ("exact match", "F1") if analysis.task.kind == "span" else ("accuracy", "macro-F1")
     evaluations = make_table(
         "Evaluations on dev while training; the checkpoint that was kept is in bold.",
-        [Column(name, is_number=True) for name in ("step", "train loss", "dev loss", "accuracy", "macro-F1")],
+        [Column(name, is_number=True) for name in ("step", "train loss", "dev loss", *scores)],
         [
             [
                 _cell(getattr(each, key), is_best=each.step == results.best_step)
@@ -225,7 +226,8 @@ def learning_charts(analysis: Analysis) -> list[str]:
         return [(step, value) for step, value in known if math.isfinite(value)]
 
     losses = {"train": ("two", points("train_loss")), "dev": ("one", points("loss"))}
-    scores = {"accuracy": ("one", points("accuracy")), "macro-F1": ("two", points("macro_f1"))}
+    exact, f1 = ("exact match", "F1") if analysis.task.kind == "span" else ("accuracy", "macro-F1")
+    scores = {exact: ("one", points("accuracy")), f1: ("two", points("macro_f1"))}
     majority = analysis.majority_share
     drawn = (
         _curves("Losses while training", "loss (nats)", losses, best_step, "{:g}".format),

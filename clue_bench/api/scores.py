@@ -74,15 +74,12 @@ def score(
 
     The file has a row with an id and a label for each row of the split, in any order: our own predictions/dev.jsonl,
     lines as CLUE's server takes them, a table with the columns id and label; or one JSON object of ids and answers.
-    `task` is a card, or "chid"; an id is the data's, or the row's number from 0. Raises
+    An id is the data's, or the row's number from 0. Raises
     ClueBenchError for missing, doubled or unknown ids and for labels that the task does not have.
     """
-    from clue_bench.prediction.scoring import score_blanks, score_task
-    from clue_bench.tasks.questions import FILES
+    from clue_bench.prediction.scoring import score_task
     from clue_bench.tasks.task import load_task
 
     path, folder = Path(predictions), Path(data)
-    if isinstance(task, str) and task in FILES:
-        return PredictionScores(path, score_blanks(path, task, split, folder))
     card = load_task(task) if isinstance(task, str) else task
     return PredictionScores(path, score_task(path, card, split, folder))

@@ -17,6 +17,9 @@ with both, six numbers each, and learns from the differences between the right c
 For spans of a passage, nothing is trained: the answer is the sentence with the largest cosine to the question; and the
 majority class is the answer that is the most frequent one in train, whatever the passage says.
 
+For blanks, the majority class is the candidate that train has most often; and the linear model is the one whose mean
+surroundings in train have the largest cosine to the blank's.
+
 C and the temperature that turns margins into probabilities are chosen on dev, like a fine-tuned model's checkpoint and
 settings: without that advantage, a baseline would be easier to beat than it looks. It has no other advantage.
 """
@@ -39,6 +42,7 @@ from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
 from clue_bench.doors.results import BaselineResults, RowBits
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.finetuning.blanks import Assignment, Lines, assigned
 from clue_bench.finetuning.score import (
     Answered,
     Classes,
@@ -60,7 +64,8 @@ TOLERANCE = 0.01  # of liblinear, whose time is most of a baseline's
 # TNEWS, CMNLI and CSL do best inside the range. Nothing is lost at its edges: IFLYTEK, best at 1, falls from 57.95 to
 # 57.71 % at 3; AFQMC, best at 0.1, rises below that to the majority class's score and no higher.
 CHOICES_OF_C = (0.1, 0.3, 1.0)
-SENTENCE_TEMPERATURE = 0.1  # of cosines, for probabilities of sentences
+SENTENCE_TEMPERATURE = 0.1  # of cosines, for probabilities of sentences and idioms
+AROUND = 50  # characters on either side of a blank
 TEMPERATURES = np.geomspace(0.01, 10.0, 61)
 NOT_THIS_CLASS = -1.0  # margin on the far side of a support vector machine
 
@@ -198,11 +203,13 @@ def _record(
 
 
 def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
+    if task.kind == "cloze":
+        return fit_idioms(rows, kind=kind, assignment=task.assignment, num_candidates=len(task.labels))
     if task.kind == "span":
         return find_usual(rows) if kind == "majority" else find_sentences(rows)
     if kind == "majority":
         return fit_majority(rows, num_classes=len(task.labels))
-    featurized = featurize_choices(rows, num_choices=len(task.labels)) if task.kind == "choice" else featurize(rows)
+    featurized = featurize_choices(rows, num_choices=len(task.labels)) if task.has_choices else featurize(rows)
     return fit_tfidf(rows, featurized, num_classes=len(task.labels), metric=task.metric, seed=seed)
 
 
@@ -246,6 +253,48 @@ def find_usual(rows: dict[str, Rows]) -> Fitted:
         if split != "train"
     }
     return Fitted(answers, parameters=0, weights_sha256=hashlib.sha256(text.encode()).hexdigest(), choices={})
+
+
+def fit_idioms(rows: dict[str, Rows], *, kind: str, assignment: Assignment, num_candidates: int) -> Fitted:
+    """Fill blanks with the candidate that train has most often, or whose surroundings in train are the most similar.
+
+    Raises ClueBenchError if no n-gram of train stands in two texts.
+    """
+    right = [
+        texts[part.choices_from + n]
+        for part in [rows["train"]]
+        for texts, n in zip(part.texts, part.labels, strict=True)
+    ]
+    number = {idiom: n for n, idiom in enumerate(dict.fromkeys(right))}
+    counts = np.bincount([number[idiom] for idiom in right])
+    if kind == "tfidf":
+        from scipy import sparse
+        from sklearn.preprocessing import normalize
+
+        around = {
+            split: [texts[0][-AROUND:] + texts[1][:AROUND] for texts in part.texts] for split, part in rows.items()
+        }
+        weighted = _weighted(around)
+        owners = sparse.csr_matrix((np.ones(len(right)), ([number[i] for i in right], np.arange(len(right)))))
+        means = normalize(owners @ weighted["train"])
+    answers: dict[str, Answered] = {}
+    for split, part in rows.items():
+        if split == "train":
+            continue
+        scores = np.full((len(part), num_candidates), -1e9)
+        for row, texts in enumerate(part.texts):
+            candidates = [number.get(each, -1) for each in texts[part.choices_from :]]
+            known = np.array(candidates)
+            if kind == "majority":
+                values = np.where(known >= 0, np.log1p(counts[known]), 0.0)
+            else:
+                values = np.where(known >= 0, (means[known] @ weighted[split][row].T).toarray()[:, 0], 0.0)
+                values = values / SENTENCE_TEMPERATURE
+            scores[row, : len(candidates)] = values
+        shares = log_softmax(scores)
+        answers[split] = FoundClasses(assigned(shares, Lines(part.passages, assignment)), np.exp(shares))
+    sha256 = hashlib.sha256(counts.tobytes() + kind.encode()).hexdigest()
+    return Fitted(answers, parameters=0, weights_sha256=sha256, choices={})
 
 
 _SENTENCE = re.compile(r"[^。！？!?；;\n]+[。！？!?；;]?")

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.blanks import Lines, windows_of
 from clue_bench.finetuning.windows import Place, Windows, cut, placed_by
 from clue_bench.tasks.answers import NOWHERE
 from clue_bench.tasks.rows import Rows
@@ -90,6 +91,7 @@ class Encoded:
     truncated: npt.NDArray[np.bool_]  # (rows,)
     firsts: npt.NDArray[np.int64] | None = None
     windows: Windows | None = None
+    lines: Lines | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -154,6 +156,27 @@ def encode_windows(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: T
     labels_W2 = np.where(found.labels_W2 == NOWHERE, 0, found.labels_W2 + at_W[:, None])
     flat = _flat(found.texts, tokeniser.layout)
     return Encoded(*flat, labels_W2, found.shortened, windows=replace(found.windows, at_W=at_W))
+
+
+def encode_blanks(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task) -> Encoded:
+    """Tokenise blanks with their candidates. Raises ClueBenchError if there is no room for text."""
+    pair = tuple((token, 0) for token, _ in tokeniser.layout.pair)
+    room = max_length - (len(pair) - 2)
+    (mark,) = tokeniser.encoder.ids(["[MASK]"])
+    if room < len(mark) + 2:
+        raise ClueBenchError(f"max_length {max_length} has no room for text", "give --set max_length=16 or more")
+    texts: list[list[list[int]]] = []
+    counts: list[int] = []
+    cut_rows: list[bool] = []
+    for tokens in _tokenised(rows.texts, tokeniser.encoder):
+        found = list(windows_of(tokens, mark, room=room))
+        texts += found
+        counts.append(len(found))
+        cut_rows.append(any(len(tokens[0]) + len(tokens[1]) + len(mark) > len(window) for _, window in found))
+    flat = _flat(texts, tokeniser.layout._replace(pair=pair))
+    firsts = np.concatenate([[0], np.cumsum(counts)])
+    lines = Lines(rows.passages, task.assignment)
+    return Encoded(*flat, rows.labels, np.array(cut_rows, dtype=np.bool_), firsts, lines=lines)
 
 
 def _flat(texts: Iterable[list[list[int]]], layout: Layout) -> tuple[Int32s, Int8s, Int64s]:
@@ -232,6 +255,8 @@ def encode_task(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task
     """Tokenise rows as the kind of their task wants it. Raises ClueBenchError."""
     if task.kind == "span":
         return encode_windows(rows, tokeniser, max_length=max_length, task=task)
+    if task.kind == "cloze":
+        return encode_blanks(rows, tokeniser, max_length=max_length, task=task)
     return encode(rows, tokeniser, max_length=max_length)
 
 

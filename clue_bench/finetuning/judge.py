@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 
 from clue_bench.doors.results import RowBits
+from clue_bench.finetuning.blanks import assigned
 from clue_bench.finetuning.encode import Encoded
 from clue_bench.finetuning.predict import probabilities
 from clue_bench.finetuning.score import Answered, FoundClasses, FoundSpans, Scores, score
@@ -31,7 +32,11 @@ def answered(split: Encoded, logits: Logits) -> Answered:
     """Return the answers to every row of a split."""
     if split.windows is not None:
         return FoundSpans(split.windows.best_answers(logits, split.offsets))
-    return FoundClasses(logits.argmax(axis=1), probabilities(logits))
+    return FoundClasses(_chosen(split, logits), probabilities(logits))
+
+
+def _chosen(split: Encoded, logits: Logits) -> npt.NDArray[np.int64]:
+    return logits.argmax(axis=1) if split.lines is None else assigned(logits, split.lines)
 
 
 def judge(split: Encoded, logits: Logits) -> Judged:
@@ -40,6 +45,6 @@ def judge(split: Encoded, logits: Logits) -> Judged:
         found, rows = FoundSpans(split.windows.best_answers(logits, split.offsets)), split.windows.rows
         loss = float(log_losses(logits, split.offsets, split.labels).mean())
         return Judged(found.score(rows), loss, RowBits.pack(found.right(rows)))
-    chosen = logits.argmax(axis=1)
+    chosen = _chosen(split, logits)
     loss = float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(split.labels)))
     return Judged(score(split.labels, chosen), loss, RowBits.pack(chosen == split.labels))

@@ -17,7 +17,7 @@ from clue_bench.tasks.columns import guess_label, guess_texts
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
 from clue_bench.tasks.own import data_folder
-from clue_bench.tasks.questions import question_table
+from clue_bench.tasks.questions import blank_table, question_table
 from clue_bench.tasks.rows import (
     UNLABELLED,
     answers_of,
@@ -73,7 +73,9 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputR
     if suffix == PLAIN:
         rows = _lines(raw, num_texts, str(path))
     else:
-        rows = _fields(question_table(raw, name=path.name, where=str(path)), task, num_texts)
+        table = question_table(raw, name=path.name, where=str(path))
+        is_cloze = task is not None and task.kind == "cloze"
+        rows = _fields(blank_table(table) if is_cloze else table, task, num_texts)
     if not rows.texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
     return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest())
@@ -142,7 +144,7 @@ def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows
             rows.ids.append(id_of(row, task, len(rows.ids), where))
             continue
         label = spelled(value_at(row, task.label_field)) if has_label(row, task) else None
-        if label is not None and task.kind == "choice":
+        if label is not None and task.has_choices:
             label = label_of(row, task, where)
         rows.gold.append(label if label in task.labels else None)
         if label is not None and label not in (*task.labels, *task.dropped_labels):

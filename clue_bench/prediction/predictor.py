@@ -20,6 +20,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import kind_of_model, nameless_labels, output_names
+from clue_bench.finetuning.blanks import assigned
 from clue_bench.finetuning.encode import Encoded, Tokeniser, encode, encode_task
 from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
 from clue_bench.finetuning.windows import Windows
@@ -224,6 +225,8 @@ class Predictor:
             return Scores(scores, *_of_rows(encoded.windows, encoded))
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
         shares = shares_of(logits)
+        if encoded.lines is not None:  # the assignment goes first, whatever is more probable by itself
+            shares[np.arange(len(shares)), assigned(logits, encoded.lines)] += 1
         if choices_from:
             choices = [texts[choices_from:] for texts in given]
             scores = [_ranked(map(str, range(len(c))), c, s) for c, s in zip(choices, shares, strict=True)]

@@ -5,7 +5,7 @@ what is scored without looking at the rows: the majority class, or chance.
 
     classification   the card's metric, accuracy or macro-F1, the other one, and the accuracy on rows that training does
                      not repeat, where it repeats some and is at hand
-    choice, chid     accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
+    choice, cloze    accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
                      that a number up to 3 that names no choice is wrong, and counted
     span             exact match, which is CLUE's score, and F1, both by the official definition
 
@@ -22,18 +22,16 @@ import numpy as np
 from clue_bench.doors.records import DataFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.metrics.spans import span_score
-from clue_bench.finetuning.score import Classes, Floats, score
+from clue_bench.finetuning.score import Classes, score
 from clue_bench.numbers import count, percent
 from clue_bench.prediction.given_predictions import GivenPredictions, in_order, read_given
 from clue_bench.stats.score_intervals import grouped_interval, macro_f1_interval
 from clue_bench.stats.significance import ConfidenceInterval, accuracy_interval
 from clue_bench.tasks.files import describe, locate
 from clue_bench.tasks.own import data_folder
-from clue_bench.tasks.questions import Questions, read_questions
 from clue_bench.tasks.rows import UNLABELLED, Rows, read_split, repeated_rows
 from clue_bench.tasks.task import Task
 
-CHOICES = 4  # in CLUE's C3, filled up where there are fewer
 MAX_NAMED = 5  # unknown labels in an error
 
 
@@ -152,7 +150,7 @@ def _classes(given: GivenPredictions, places: list[int], task: Task, gold: Class
     number_of = {label: number for number, label in enumerate(task.labels)}
     answers = [given.answers[place] for place in places]
     if unknown := Counter(answer for answer in answers if answer not in number_of):
-        if task.kind == "choice":
+        if task.has_choices:
             _refuse(given, unknown, f"the numbers 0 to {len(task.labels) - 1}", "give the choice's number, from 0")
         _refuse(given, unknown, f"{task.name}'s {len(task.labels)} labels", task.labels_hint)
     classes = gold.copy()
@@ -184,35 +182,3 @@ def _score_answers(given: GivenPredictions, rows: Rows, task: Task, split: str, 
     faults = [f"{given.path}: empty answers: {empty:,}"] * bool(empty)
     md5 = {task.splits[split].file: rows.facts.md5}
     return Scored(task.name, split, len(asked), metrics, None, facts.revision, md5, [*rows.notes, *notes, *faults])
-
-
-def score_blanks(path: Path, task: str, split: str, data: Path) -> Scored:
-    """Score predicted answers against a split of CHID. Raises ClueBenchError."""
-    questions = read_questions(task, split, data)
-    what = f"{task} {split}"
-    if not questions.has_answers:
-        raise ClueBenchError(f"{what}: no answers to score against", "give --split dev")
-    given = read_given(path)
-    places, notes = in_order(given, [question.id for question in questions.questions], what=what)
-    passages = np.array([question.passage for question in questions.questions])
-    shares, faults = _choices(given, places, questions)
-    metric = Metric("accuracy", "accuracy", float(shares.mean()), grouped_interval(shares, passages))
-    guess, rows = Guess(None, _chance(questions)), len(questions.questions)
-    return Scored(task, split, rows, (metric,), guess, "", questions.md5, [*questions.notes, *notes, *faults])
-
-
-def _choices(given: GivenPredictions, places: list[int], questions: Questions) -> tuple[Floats, list[str]]:
-    """Return which choices are right (questions,), and a note on numbers that name none."""
-    answers = [given.answers[place] for place in places]
-    most = max(CHOICES, *(len(question.choices) for question in questions.questions))
-    if unknown := Counter(each for each in answers if each not in map(str, range(most))):
-        _refuse(given, unknown, f"the numbers 0 to {most - 1}", "give the number of the choice, from 0")
-    chosen = list(zip(map(int, answers), questions.questions, strict=True))
-    right = [n < len(question.choices) and question.choices[n] in question.answers for n, question in chosen]
-    beyond = sum(n >= len(question.choices) for n, question in chosen)
-    note = f"{given.path}: choices that the question does not have, which are wrong: {beyond:,}"
-    return np.array(right, dtype=np.float64), [note] * bool(beyond)
-
-
-def _chance(questions: Questions) -> float:
-    return float(np.mean([1 / len(question.choices) for question in questions.questions]))

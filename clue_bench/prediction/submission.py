@@ -5,8 +5,9 @@ or an error that names file, line, what was found and what was expected.
 
 Format (clue_submit_examples, 2021-09-04): JSON Lines {"id": 0, "label": "0"} in the order of the test file, since the
 score server reads only `label`, line by line; of C3 the number of the choice, {"id": 0, "label": 0}; of CMRC2018 one
-object, {"TEST_0_QUERY_0": "answer"}. The names of the files are those of the task cards (`submission`); any subset of
-tasks may be sent. A file under another name silently scores 0 (CLUE#104, #113: ocnli_predict.json).
+object, {"TEST_0_QUERY_0": "answer"}, and of CHID, {"#idiom1#": 0}. The names of the files are those of the task cards
+(`submission`); any subset of tasks may be sent. A file under another name silently scores 0 (CLUE#104, #113:
+ocnli_predict.json).
 """
 
 import json
@@ -49,11 +50,11 @@ FIRST_IDS = {
 """First id of the official test files whose ids are contiguous, counted on the files. CSL's are not; 1.1 of CLUEWSC and
 files of own tasks are not known: their ids are compared with --data only."""
 
-OF_NO_CARD = (
-    "ocnli_30k_predict.json",
-    *(f"chid{version}_predict.json" for version in ("10", "11")),
-)
+OF_NO_CARD = ("ocnli_30k_predict.json",)
 """Official file names of test sets without a built-in card."""
+
+ONE_OBJECT = ("span", "cloze")
+"""Kinds of tasks whose file is one JSON object."""
 
 
 METRICS = {"macro_f1": "macro-F1"}
@@ -172,7 +173,7 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
             check_as_written(folder, slot.split, record.completed_results)
             lines = read_predictions(predictions_path(folder, slot.split))
             _check_official(folder, slot, len(lines))
-            is_number = slot.task.kind == "choice"
+            is_number = slot.task.has_choices
             lines_of[slot.name] = [SubmissionLine(e.id, int(e.label) if is_number else e.label) for e in lines]
     if not lines_of:
         splits = ", ".join(slot.split for slot in test_sets)
@@ -267,7 +268,7 @@ def _finetuned(folder: Path) -> TaskRecord:
 
 def _text(lines: Sequence[SubmissionLine], kind: Kind) -> str:
     """Return a file of the submission: JSON Lines, or one object of answers found in passages."""
-    if kind == "span":
+    if kind in ONE_OBJECT:
         return json.dumps({str(line.id): line.label for line in lines}, ensure_ascii=False) + "\n"
     return "".join(json.dumps(line._asdict(), ensure_ascii=False) + "\n" for line in lines)
 
@@ -360,7 +361,7 @@ def _answers(text: str, where: str, order: Sequence[int | str]) -> list[str]:
 def _checked_file(text: str, slot: Slot, called: Path, data: Path | None) -> CheckedFile:
     where = f"{called}:{slot.name}"
     expected = _expected(slot, data)
-    if slot.task.kind == "span":
+    if slot.task.kind in ONE_OBJECT:
         lines = _answers(text, where, expected.ids)
     else:
         lines = text.removesuffix("\n").split("\n") if text else []
@@ -399,7 +400,7 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
 
 def _identity(line: str, slot: Slot, where: str) -> int | str:
     """Return a line's id. Raises ClueBenchError if it is not {"id": …, "label": …} with a label of the task."""
-    is_number = slot.task.kind == "choice"
+    is_number = slot.task.has_choices
     label = 0 if is_number else [*slot.task.labels, "…"][0]
     example = json.dumps({"id": 0, "label": label}, ensure_ascii=False)
     if not line.strip():

@@ -1,65 +1,29 @@
-"""Read the questions of CMRC2018, DRCD, C3 and CHID, with the right answers where they are known. No tensors, no torch.
+"""Read the layouts of CMRC2018, DRCD, C3 and CHID as rows, one for each question. No tensors, no torch.
 
-Input: a data folder with `<task>/<file>`, `<file>.gz` or `<task>_public.zip`. Output: passages, questions, and notes
-that count what is wrong with the answers. Formats:
+Input: the bytes of a file. Output: a `Table`, which `rows` reads by the task's card. Formats:
 
     cmrc2018   SQuAD's: data → paragraphs → context and qas → id, question and answers → text and answer_start. Of
                CLUE's dev, 200 of 9,657 answers do not stand where answer_start says, 193 nowhere in their passage.
                Test sets have FAKE_ANSWER_1 and the like for answers: these questions have no right answer here.
     drcd       the same; traditional characters, or simplified ones in CLUE's copy.
-    c3         a list of [sentences, questions, id]; a question has question, choice and answer, the right choice's
-               text. `question_table` makes rows of it, which `rows` reads by the card.
+    c3         a list of [sentences, questions, id]; a question has question, choice and answer, the right choice's text
     chid       lines of content (passages) and candidates (ten idioms), and an object of the number of the right one for
                each blank, such as "#idiom577157#", which is a question here. CHID's test sets come without answers.
 """
 
-import hashlib
 import json
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections import Counter
+from typing import Any
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import DAMAGED, content, named_file
+from clue_bench.tasks.files import DAMAGED
 from clue_bench.tasks.formats import JSON_LINES, Table, parse_table, suffix_of
-
-FILES: dict[str, dict[str, tuple[str, ...]]] = {
-    "chid": {split: (f"{split}.json", f"{split}_answer.json") for split in ("train", "dev")},
-}
-"""The files of each split, in their order."""
 
 _C3 = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
 _SQUAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*\"(?:version|data)\"")
 BLANK = re.compile(r"#idiom[0-9]+#")
-
-
-class Question(NamedTuple):
-    """One question. `passage` is the number of its passage, `choices` are those of multiple choice, else none.
-
-    `answers` are the right ones, none where they are unknown.
-    """
-
-    id: str
-    passage: int
-    text: str
-    answers: tuple[str, ...]
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Questions:
-    """The questions of a split. `notes` count what is wrong with the answers, `md5` is of each file, uncompressed."""
-
-    passages: list[str]
-    questions: list[Question]
-    notes: tuple[str, ...]
-    md5: dict[str, str]
-
-    @property
-    def has_answers(self) -> bool:
-        """Return whether every question has a right answer."""
-        return all(question.answers for question in self.questions)
+MASKS = "[MASK]" * 4  # of another blank than the one asked for
 
 
 def question_table(raw: bytes, *, name: str, where: str) -> Table:
@@ -105,32 +69,6 @@ def _c3_table(passages: Any, where: str) -> Table:
     return Table(["passage", "question", "choice", "answer"], rows, places, False, (), where)
 
 
-def read_questions(task: str, split: str, data: Path) -> Questions:
-    """Read a split of one of the tasks in FILES. Raises ClueBenchError naming the file, and what is wrong with it."""
-    if split not in FILES[task]:
-        raise ClueBenchError(f"{task} has no split '{split}'", f"give one of {', '.join(FILES[task])}")
-    files: list[tuple[str, Any]] = []
-    md5 = {}
-    for name in FILES[task][split]:
-        found = named_file(task, (name,), f"{task}_public.zip", data)
-        if found is None:
-            raise ClueBenchError(
-                f"{data}: no {task}/{name}, {task}/{name}.gz or {task}_public.zip",
-                "give --data the folder of the tasks",
-            )
-        files.append((found.where, _parsed(content(found), found.name, found.where)))
-        md5[name] = hashlib.md5(content(found), usedforsecurity=False).hexdigest()
-    passages, questions, notes = _blanks(files, f"{split} of {task}")
-    if not questions:
-        raise ClueBenchError(f"{files[0][0]}: no questions", DAMAGED)
-    seen: set[str] = set()
-    for question in questions:
-        if question.id in seen:
-            raise ClueBenchError(f"{files[0][0]}: two questions have the id '{question.id}'", DAMAGED)
-        seen.add(question.id)
-    return Questions(passages, questions, tuple(notes), md5)
-
-
 def _parsed(raw: bytes, name: str, where: str) -> Any:
     try:
         return json.loads(raw)
@@ -151,19 +89,29 @@ def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
     return part
 
 
-def _blanks(files: list[tuple[str, Any]], what: str) -> tuple[list[str], list[Question], list[str]]:
-    (where, lines), (where_answers, answers) = files
-    passages: list[str] = []
-    questions: list[Question] = []
-    for place, line in enumerate(lines if isinstance(lines, list) else [lines]):
-        here = f"{where}, line {place + 1}"
-        candidates = tuple(_at(line, "candidates", list, here))
-        text = "\n".join(map(str, _at(line, "content", list, here)))
-        for blank in BLANK.findall(text):
-            number = _at(answers, blank, int, where_answers)
-            if not 0 <= number < len(candidates):
-                raise ClueBenchError(f"{where_answers}: {blank} is {number}, of {len(candidates)} candidates", DAMAGED)
-            questions.append(Question(blank, place, text, (candidates[number],), candidates))
-        passages.append(text)
-    spare = len(answers) - len(questions) if isinstance(answers, dict) else 0
-    return passages, questions, [f"{what}: answers to blanks that are in no passage: {spare:,}"] * bool(spare)
+def blank_table(lines: Table, answers: Table | None = None) -> Table:
+    """Return one row for each blank of CHID's lines: the text on its left and right, and the candidates.
+
+    Other blanks are four masks. `answers` is the one object of blanks and numbers that lies beside train and dev.
+    Raises ClueBenchError naming the place of what is wrong.
+    """
+    known = {} if answers is None else dict(pair for row in answers.rows for pair in row.items())
+    rows: list[dict[str, Any]] = []
+    places: list[str] = []
+    for number, (line, place) in enumerate(zip(lines.rows, lines.places, strict=True)):
+        here = f"{lines.called}, {place}"
+        candidates = _at(line, "candidates", list, here)
+        for text in map(str, _at(line, "content", list, here)):
+            for blank in BLANK.finditer(text):
+                left, right = (BLANK.sub(MASKS, part) for part in (text[: blank.start()], text[blank.end() :]))
+                row = {"id": blank[0], "left": left, "right": right, "candidates": candidates, "line": number}
+                if answers is not None:
+                    row["answer"] = _at(known, blank[0], int, answers.called)
+                rows.append(row)
+                places.append(place)
+    ids = Counter(row["id"] for row in rows)
+    if twice := next((each for each, times in ids.items() if times > 1), None):
+        raise ClueBenchError(f"{lines.called}: two blanks are called '{twice}'", DAMAGED)
+    spare = len(known.keys() - ids.keys())
+    notes = (f"{lines.called}: answers to blanks that are in no passage: {spare:,}",) * bool(spare)
+    return Table(["id", "left", "right", "candidates", "answer"], rows, places, False, notes, lines.called)

@@ -8,7 +8,7 @@ import datetime
 import hashlib
 import numbers
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -24,7 +24,7 @@ from clue_bench.tasks.answers import NOWHERE, Answer, Answers, find_answers
 from clue_bench.tasks.choices import choices_of, right_choice
 from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find_all
 from clue_bench.tasks.formats import Table
-from clue_bench.tasks.questions import question_table
+from clue_bench.tasks.questions import blank_table, question_table
 from clue_bench.tasks.task import Span, Task
 
 _SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
@@ -35,7 +35,7 @@ _ABSENT = object()
 def texts_of(row: dict[str, Any], task: Task, where: str) -> tuple[str, ...]:
     """Return the row's texts: lists joined, spans marked; then its choices. `where` names file and line in errors."""
     texts = tuple(_text(row, name, task, where) for name in task.text_fields)
-    return (*texts, *_choices(row, task, where)) if task.kind == "choice" else texts
+    return (*texts, *_choices(row, task, where)) if task.has_choices else texts
 
 
 def answers_of(row: dict[str, Any], task: Task, where: str) -> Answers:
@@ -56,7 +56,7 @@ def label_of(row: dict[str, Any], task: Task, where: str) -> str:
     That of a question with choices is the number of the right one.
     """
     label = _clean(spelled(_at(row, task.label_field, where)), task.label_field, where)
-    if task.kind != "choice":
+    if not task.has_choices:
         return label
     return task.labels[right_choice(label, _choices(row, task, where), where=f"{where}: {task.label_field}")]
 
@@ -227,13 +227,16 @@ class Rows:
     dropped_ids: tuple[int | str, ...] = ()  # of rows with a dropped label
     choices_from: int = 0  # 0: none has choices
     answers: tuple[tuple[Answer, ...], ...] = ()
+    lines: tuple[int, ...] = ()  # of blanks: the number of each one's line
 
     def __len__(self) -> int:
         return len(self.texts)
 
     @property
     def passages(self) -> npt.NDArray[np.int64]:
-        """Return (rows,) the number of each question's passage: what is asked of one text goes together."""
+        """Return (rows,) the number of each question's passage, or of each blank's line: these go together."""
+        if self.lines:
+            return np.array(self.lines, dtype=np.int64)
         number: dict[str, int] = {}
         return np.array([number.setdefault(texts[0], len(number)) for texts in self.texts], dtype=np.int64)
 
@@ -271,9 +274,11 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     found = find_all(task, split, data)
     raws = [content(each) for each in found]
     tables = [question_table(raw, name=each.name, where=each.where) for raw, each in zip(raws, found, strict=True)]
+    if task.kind == "cloze":
+        tables = [blank_table(tables[0], *tables[1:])]
     is_labelled = split in LABELLED_SPLITS
     placed: list[tuple[str, dict[str, Any]]] = []
-    for table, each in zip(tables, found, strict=True):
+    for table, each in zip(tables, found, strict=task.kind != "cloze"):
         check_header(table, [*task.fields, *([task.label_field] if is_labelled else [])], each.where)
         placed += [(f"{each.where}, {place}", row) for place, row in zip(table.places, table.rows, strict=True)]
     rows = (_with_answers if task.kind == "span" else _with_classes)(placed, task, split)
@@ -298,7 +303,7 @@ def _has_labels(task: Task, split: str) -> bool:
     return split in LABELLED_SPLITS or task.splits[split].submission is None
 
 
-def _with_classes(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, split: str) -> Rows:
+def _with_classes(placed: Sequence[tuple[str, dict[str, Any]]], task: Task, split: str) -> Rows:
     """Return rows with their classes; `placed` has each with its place in words."""
     classes = {label: number for number, label in enumerate(task.labels)}
     texts: list[tuple[str, ...]] = []
@@ -321,11 +326,12 @@ def _with_classes(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, spli
             labels.append(UNLABELLED)
         texts.append(texts_of(row, task, where))
         ids.append(id_of(row, task, number, where))
-    choices_from = task.num_texts if task.kind == "choice" else 0
+    choices_from = task.num_texts if task.has_choices else 0
     twice = sum(len(set(each[choices_from:])) < len(each[choices_from:]) for each in texts) if choices_from else 0
     note = f"{split} of {task.name}: questions with the same choice twice, either of which is right: {twice:,}"
     numbers = np.array(labels, dtype=np.int64)
-    return Rows(texts, numbers, ids, _NO_FILE, (note,) * bool(twice), tuple(dropped), choices_from)
+    lines = tuple(row["line"] for _, row in placed) if task.kind == "cloze" else ()
+    return Rows(texts, numbers, ids, _NO_FILE, (note,) * bool(twice), tuple(dropped), choices_from, lines=lines)
 
 
 def _with_answers(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, split: str) -> Rows:

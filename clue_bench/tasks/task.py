@@ -19,9 +19,9 @@ MAX_LABELS_NAMED = 20  # in a hint
 
 _MD5 = "^[0-9a-f]{32}$"
 
-Kind = Literal["classification", "choice", "span"]
+Kind = Literal["classification", "choice", "span", "cloze"]
 """What a model is asked for: a label of one or two texts; which of a question's choices is right; which words of a
-passage answer a question."""
+passage answer a question; which candidate stands in which blank of a text."""
 
 
 CHOICE = "choice"
@@ -105,6 +105,7 @@ class Task(LateKeys):
     max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
     stride: int = pydantic.Field(default=128, ge=0)  # tokens that neighbouring windows of a passage share
     max_answer: int = pydantic.Field(default=50, ge=1)  # tokens
+    assignment: Literal["optimal", "greedy"] = "optimal"  # of candidates to the blanks of a line
     splits: dict[str, Split]
     archive: Archive | None = None
 
@@ -113,6 +114,7 @@ class Task(LateKeys):
         "choice_fields": [],
         "stride": 128,
         "max_answer": 50,
+        "assignment": "optimal",
     }
 
     @pydantic.field_validator("column")
@@ -139,8 +141,8 @@ class Task(LateKeys):
         if missing:
             raise ValueError(f"splits lack {', '.join(sorted(missing))}")
         strangers = {span.field for span in self.spans} - set(self.text_fields)
-        if (self.kind == "choice") != bool(self.choice_fields):
-            raise ValueError('choice_fields belong to kind = "choice", which needs them')
+        if self.has_choices != bool(self.choice_fields):
+            raise ValueError('choice_fields belong to kind = "choice" or "cloze", which need them')
         if strangers:
             raise ValueError(f"spans stand in {', '.join(sorted(strangers))}, which is not one of text_fields")
         return self
@@ -148,7 +150,12 @@ class Task(LateKeys):
     @property
     def outputs(self) -> tuple[str, ...]:
         """Return the names of a model's outputs: the classes, the score of a choice, or those of an answer's ends."""
-        return {"choice": (CHOICE,), "span": SPAN}.get(self.kind, tuple(self.labels))
+        return SPAN if self.kind == "span" else (CHOICE,) if self.has_choices else tuple(self.labels)
+
+    @property
+    def has_choices(self) -> bool:
+        """Return whether rows have choices, whose numbers are the labels."""
+        return self.kind in ("choice", "cloze")
 
     @property
     def num_texts(self) -> int:

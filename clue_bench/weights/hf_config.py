@@ -58,7 +58,7 @@ def classifier_class(family: Family, kind: str = "classification") -> str:
     That of multiple choice has the head of classes with one output; RoFormer's has another one, and GPT2 has none.
     """
     name = class_of(family, {"qa" if kind == "span" else "cls"})
-    is_choice = kind == "choice" and family in _CHOICE
+    is_choice = kind in ("choice", "cloze") and family in _CHOICE
     return name.replace("SequenceClassification", "MultipleChoice") if is_choice else name
 
 

@@ -219,6 +219,20 @@ def test_a_run_learns_to_find_answers_and_records_them(finished, data):
     assert "dev exact match" in str(finished)
 
 
+def test_the_report_marks_both_answers_in_the_passage(finished, data, tmp_path):
+    from clue_bench.analysis.examine import _marked
+    from clue_bench.analysis.report import write_report
+    from clue_bench.doors.predictions import Prediction
+
+    given = Prediction(id=1, label="在学", probability=0.5, start=2)
+    assert _marked(("我们在学校", "谁"), (Answer("我们", 0),), given) == ("【我们】⟦在学⟧校", "谁")
+    assert _marked(("我们", "谁"), (Answer("他", NOWHERE),), given.model_copy(update={"label": ""})) == ("我们", "谁")
+    write_report(finished.folder, data, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Dev exact match" in page
+    assert 'id="confusion"' not in page
+
+
 def test_a_model_answers_texts_with_place_and_probability(finished, data):
     model = cb.load_model(finished)
     (row,) = model.predict([("我们不中国在这个", "他说")], top=2)

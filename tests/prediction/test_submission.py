@@ -19,6 +19,8 @@ OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "afqmc_predict.json": 3_861,
     "c310_predict.json": 1_625,
     "c311_predict.json": 3_892,
+    "chid10_predict.json": None,
+    "chid11_predict.json": None,
     "cluewsc10_predict.json": 290,
     "cluewsc11_predict.json": 2_574,
     "cmnli_predict.json": 13_880,

@@ -40,6 +40,7 @@ OFFICIAL = {
     **{("cmrc2018", split): (rows, None) for split, rows in {"train": 10_142, "dev": 3_219, "trial": 1_002}.items()},
     ("cmrc2018", "test"): (2_000, None),
     **{("drcd", split): (rows, None) for split, rows in {"train": 26_936, "dev": 3_524, "test": 3_493}.items()},
+    **{("chid", split): (None, None) for split in ("train", "dev", "test", "test1.0")},
     ("c3", "train"): (11_869, None),
     ("c3", "dev"): (3_816, None),
     ("c3", "test"): (3_892, None),
@@ -66,6 +67,8 @@ SUBMISSIONS = {
     ("cluewsc2020", "test"): "cluewsc11_predict.json",
     ("cluewsc2020", "test1.0"): "cluewsc10_predict.json",
     ("cmrc2018", "test"): "cmrc2018_predict.json",
+    ("chid", "test"): "chid11_predict.json",
+    ("chid", "test1.0"): "chid10_predict.json",
     ("c3", "test"): "c311_predict.json",
     ("c3", "test1.0"): "c310_predict.json",
 }
@@ -81,7 +84,7 @@ REAL = {
     "cmrc2018": ({"train": 10_142, "dev": 3_219, "trial": 1_002, "test": 2_000}, set()),
     "c3": ({"train": 11_869, "dev": 3_816, "nlpdata": 3_892}, set()),
 }
-MD5_UNKNOWN = {"c3", "cmrc2018", "drcd"}
+MD5_UNKNOWN = {"c3", "chid", "cmrc2018", "drcd"}
 DROPPED = {("ocnli", "dev"): 50}
 
 
