@@ -40,7 +40,8 @@ NOTHING = -1e4  # logit of what is not there
 TEXT = -1
 """The place of a text in a template."""
 
-Int32s, Int8s = npt.NDArray[np.int32], npt.NDArray[np.int8]
+Int32s = npt.NDArray[np.int32]
+Int8s = npt.NDArray[np.int8]
 
 Template = tuple[tuple[int, int], ...]
 """Token ids, or TEXT for a text, and their segments, in the order of a row."""
