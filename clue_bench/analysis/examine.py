@@ -204,8 +204,9 @@ def _marked(texts: tuple[str, ...], right: tuple[Answer, ...], prediction: Predi
     places = [(each.start, each.start + len(each.text), "【】") for each in right[:1] if each.start != NOWHERE]
     if prediction.start is not None and prediction.label:
         places.append((prediction.start, prediction.start + len(prediction.label), "⟦⟧"))
-    signs = [(at, mark[0]) for at, _, mark in places] + [(end, mark[1]) for _, end, mark in places]
-    for at, sign in sorted(signs, reverse=True):
+    # At one place, an answer ends before the next one begins.
+    signs = [(at, 1, mark[0]) for at, _, mark in places] + [(end, 0, mark[1]) for _, end, mark in places]
+    for at, _, sign in sorted(signs, reverse=True):
         passage = passage[:at] + sign + passage[at:]
     return (passage, *others)
 
