@@ -77,8 +77,9 @@ def score_task(path: Path, task: Task, split: str, data: Path) -> Scored:
         by_split = {"train": read_split(task, "train", folder), split: rows} if has_train else {}
     is_known = rows.labels != UNLABELLED
     if not is_known.any():
-        missing = "answers" if task.kind == "span" else "labels"
-        raise ClueBenchError(f"{what}: no {missing} to score against", "give --split dev")
+        if task.kind == "span":
+            raise ClueBenchError(f"{what}: no answers to score against", "give --split dev")
+        raise ClueBenchError(f"{what}: no labels to score against", "give --split dev")
     given = read_given(path)
     if task.kind == "span":
         return _score_answers(given, rows, task, split, facts)
@@ -151,7 +152,7 @@ def _classes(given: GivenPredictions, places: list[int], task: Task, gold: Class
     answers = [given.answers[place] for place in places]
     if unknown := Counter(answer for answer in answers if answer not in number_of):
         if task.has_choices:
-            _refuse(given, unknown, f"the numbers 0 to {len(task.labels) - 1}", "give the choice's number, from 0")
+            _refuse(given, unknown, f"the numbers 0 to {len(task.labels) - 1}", "give the number of the choice, from 0")
         _refuse(given, unknown, f"{task.name}'s {len(task.labels)} labels", task.labels_hint)
     classes = gold.copy()
     classes[gold != UNLABELLED] = [number_of[answer] for answer in answers]

@@ -427,11 +427,9 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
     if slot.task.kind == "span" and isinstance(label, str):
         return identity
     if type(label) is not (int if is_number else str) or str(label) not in slot.task.labels:
-        expected = (
-            f"one of {slot.task.name}'s {len(slot.task.labels)} labels, as a {'number' if is_number else 'string'}"
-        )
+        labels = f"{where}: label {label!r}, expected one of {slot.task.name}'s {len(slot.task.labels)} labels"
         raise ClueBenchError(
-            f"{where}: label {label!r}, expected {expected}",
+            f"{labels}, as a number" if is_number else f"{labels}, as a string",
             f"run clue-bench tasks show {slot.task.name}",
         )
     return identity

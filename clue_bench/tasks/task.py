@@ -142,7 +142,7 @@ class Task(LateKeys):
             raise ValueError(f"splits lack {', '.join(sorted(missing))}")
         strangers = {span.field for span in self.spans} - set(self.text_fields)
         if self.has_choices != bool(self.choice_fields):
-            raise ValueError('choice_fields belong to kind = "choice" or "cloze", which need them')
+            raise ValueError("choice_fields belong to tasks of choices and of blanks, which need them")
         if strangers:
             raise ValueError(f"spans stand in {', '.join(sorted(strangers))}, which is not one of text_fields")
         return self
