@@ -27,7 +27,9 @@ class Stage(Card):
     steps: int = Field(gt=0, description="updates; stage1.steps and stage2.steps where there are two stages")
     global_batch: int = Field(gt=0, description="rows per update, over all devices")
     # Changes memory and speed, not the result (but for rounding).
-    micro_batch: int = Field(gt=0, description="rows per forward pass: less takes less memory")
+    micro_batch: PositiveInt | Literal["auto"] = Field(
+        description="rows per forward pass: less takes less memory; auto: what fits"
+    )
     learning_rate: float = Field(gt=0.0, description="at the peak")
     final_learning_rate: float = Field(ge=0.0, description="after the last step")
     warmup_share: float = Field(ge=0.0, le=1.0, description="share of the steps, the first, in which the rate rises")
@@ -183,7 +185,7 @@ def debug_sizes(recipe: Recipe) -> dict[str, Any]:
             f"stage{number}.max_length": length,
             f"stage{number}.steps": DEBUG_STEPS[number - 1] if recipe.stage2 else sum(DEBUG_STEPS),
             f"stage{number}.global_batch": batch,
-            f"stage{number}.micro_batch": min(batch, stage.micro_batch),
+            f"stage{number}.micro_batch": "auto" if stage.micro_batch == "auto" else min(batch, stage.micro_batch),
             f"stage{number}.learning_rate": 1e-3,
             f"stage{number}.final_learning_rate": min(stage.final_learning_rate, 1e-4),
         }

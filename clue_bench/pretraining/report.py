@@ -17,7 +17,8 @@ class TrainingReport:
     included; `useful_share` is the share that is not padding. `mfu` and `hfu` are shares of what matrix products reach
     on this machine: `model_flops_per_second` are the model's nominal FLOPs, every layer in full, and
     `hardware_flops_per_second` those computed (None, as `hfu`, in older metrics). `seconds` is the training time so
-    far, without evaluations. `loss_scale` is what losses are multiplied by in fp16, None elsewhere.
+    far, without evaluations. `loss_scale` is what losses are multiplied by in fp16, None elsewhere;
+    `micro_batch` the rows of the last forward pass, None in older metrics.
     """
 
     step: int
@@ -45,6 +46,7 @@ class TrainingReport:
     hardware_flops_per_second: float | None = None
     hfu: float | None = None
     loss_scale: float | None = None
+    micro_batch: int | None = None
 
     @property
     def held_out_perplexity(self) -> float | None:

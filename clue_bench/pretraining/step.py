@@ -190,6 +190,20 @@ def train_step(
     return StepSums(sums._replace(heads_43=heads_43), norm, skipped)
 
 
+def try_out(
+    model: nn.Module,
+    batch: PretrainingBatch,
+    drop: RowDropout | None,
+    *,
+    autocast: torch.dtype | None,
+) -> None:
+    """Compute the gradient of a batch and forget it, for the memory that it takes."""
+    losses, _ = _losses(model, batch, drop, autocast)
+    torch.autograd.backward(torch.stack([loss for loss in losses if loss is not None]).sum())
+    for parameter in model.parameters():
+        parameter.grad = None
+
+
 @torch.no_grad()
 def evaluate(model: nn.Module, batch: PretrainingBatch, *, micro_batch: int, autocast: torch.dtype | None) -> Sums:
     """Return the sums over `batch` without training on it."""

@@ -8,6 +8,7 @@ A step runs `feeds.inputs(step)` on the host, then, on the device and optionally
 """
 
 import gc
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,16 +27,18 @@ from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flop
 from clue_bench.numbers import typed
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
+from clue_bench.pretraining.micro_batches import choose, evenly
 from clue_bench.pretraining.objectives import BAG_TOKENS
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
 from clue_bench.pretraining.state import State, build_model, extend_positions, load_state, save_state
-from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step
+from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step, try_out
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
+    OutOfMemoryError,
     Updates,
     adamw,
     check_weights,
@@ -48,6 +51,8 @@ from clue_bench.training.optim import (
 )
 from clue_bench.training.state_file import FILE
 from clue_bench.vocab import read_vocabulary
+
+log = logging.getLogger(__name__)
 
 MANY_SKIPPED = 10
 """Updates in a row: so many that are not finite, and the run has diverged."""
@@ -274,15 +279,47 @@ class Pretraining:
         self.optimizer = _optimizer(recipe, self.model)
         if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
-        smaller = max(1, self.feeds.stage.micro_batch // 2)
-        self.updates = Updates(
+        asked = self.feeds.stage.micro_batch
+        self.micro_batch = self._fitting_micro_batch() if asked == "auto" else asked
+        self.updates = self._new_updates()
+
+    def _new_updates(self) -> Updates:
+        smaller = max(1, self.micro_batch // 2)
+        return Updates(
             self._train_step,
             self.optimizer,
             self._learning_rate,
-            device=device,
-            hint=f"give --set stage{number}.micro_batch={smaller}, and run the same command to continue",
+            device=self.device,
+            hint=f"give --set stage{self.feeds.number}.micro_batch={smaller}, and run the same command to continue",
             cuda_graphs=self.cuda_graphs,
         )
+
+    def _fitting_micro_batch(self) -> int:
+        """Return how many rows to put through the network at once, the same in every process."""
+        stage = self.feeds.stage
+        share = self.processes.share(stage.global_batch)
+        moments = 8 * sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+
+        def fits(size: int) -> bool:
+            return self.device.type == "cpu" or hardware.fits_on_gpu(lambda: self._try_out(size), more_bytes=moments)
+
+        size = choose(share.stop - share.start, stage.max_length, device=self.device.type, fits=fits)
+        return -self.processes.agreed([-size], self.device)[0]
+
+    def _try_out(self, size: int) -> None:
+        batch, keys_B = self.feeds.assemble(self.feeds.inputs(0, slice(0, size)))
+        drop = self.dropout.masks(keys_B, sites=self.config.dropout_sites)
+        self.model.train()
+        try_out(self.model, batch, drop, autocast=self._autocast)
+
+    def _halve_micro_batch(self) -> None:
+        """Go on with half as many rows at once, after a step that ran out of memory."""
+        share = self.processes.share(self.feeds.stage.global_batch)
+        self.micro_batch = evenly(share.stop - share.start, self.micro_batch // 2)
+        log.warning("out of memory: micro_batch = %d from step %d on", self.micro_batch, self.step + 1)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.updates = self._new_updates()
+        hardware.give_back_memory()
 
     @property
     def _slower(self) -> str:
@@ -296,7 +333,16 @@ class Pretraining:
         """Make the next step; reading its sums waits for the device."""
         step = self.step - self.feeds.first_step
         inputs = self.feeds.inputs(step, self.processes.share(self.feeds.stage.global_batch))
-        sums: StepSums = self.updates(step, inputs)
+        can_halve = self.feeds.stage.micro_batch == "auto" and self.processes.size == 1  # else others would wait
+        sums: StepSums | None = None
+        while sums is None:
+            try:
+                sums = self.updates(step, inputs)
+            except OutOfMemoryError:
+                if not can_halve or self.micro_batch == 1:
+                    raise
+            if sums is None:  # outside of the clause: the error holds the tensors of the step
+                self._halve_micro_batch()
         self.step += 1
         return sums
 
@@ -312,7 +358,7 @@ class Pretraining:
             self.optimizer,
             batch,
             drops=drops,
-            micro_batch=self.feeds.stage.micro_batch,
+            micro_batch=self.micro_batch,
             clip_norm=self.recipe.clip_norm,
             autocast=self._autocast,
             bag_weight=self.recipe.bag_weight,
@@ -363,7 +409,7 @@ class Pretraining:
         sums = Sums.zero(self.device)
         if len(samples):
             batch = feed.batch(np.zeros_like(samples), samples)
-            sums = evaluate(self.model, batch, micro_batch=self.feeds.stage.micro_batch, autocast=self._autocast)
+            sums = evaluate(self.model, batch, micro_batch=self.micro_batch, autocast=self._autocast)
         self.model.train()
         return Sums(*map(self.processes.summed, sums)).means()
 
@@ -425,6 +471,7 @@ class Pretraining:
             hardware_flops_per_second=computed,
             hfu=computed / ceiling,
             loss_scale=None if self.loss_scale is None else float(self.loss_scale.factor),
+            micro_batch=self.micro_batch,
         )
 
 

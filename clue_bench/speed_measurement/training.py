@@ -36,7 +36,7 @@ class TrainingClock:
         """
         self.pretraining = Pretraining(first_stage(recipe), corpus, folder)
         self.stage = recipe.stage1
-        self.micro_batch = min(self.stage.micro_batch, self.stage.global_batch)
+        self.micro_batch = min(self.pretraining.micro_batch, self.stage.global_batch)
         self._timed(self.micro_batch, 1)
         one = min(self._timed(self.micro_batch, 1)[0] for _ in range(WARM_UPS))
         affordable = MAX_TIMES * seconds

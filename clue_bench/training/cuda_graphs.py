@@ -88,12 +88,14 @@ class CudaRecorder:
     def record(self, function: Function, given: Any) -> Replay:
         """Record `function(given)` without running it.
 
-        Raises ClueBenchError if CUDA cannot, for lack of memory or because something in it waits for the device.
+        Raises torch.OutOfMemoryError, and ClueBenchError if something in it waits for the device.
         """
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 result = function(given)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise ClueBenchError(f"recording a CUDA graph: {reason}", "leave out --cuda-graphs") from error

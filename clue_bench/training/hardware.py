@@ -5,11 +5,13 @@ torch is imported inside functions: describing a machine for a table must not lo
 """
 
 import ctypes
+import gc
 import logging
 import os
 import platform
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -26,6 +28,7 @@ Precision = Literal["bf16", "fp16", "tf32", "fp32"]
 Asked = Literal["auto", "bf16", "fp16", "tf32", "fp32"]
 PRECISIONS = "of matrix products: bf16, fp16 (losses are scaled), tf32 (GPUs), fp32; auto: what is fast here"
 
+FULL = 0.85  # share of a GPU's memory that tensors may take: blocks do not fit together, graphs have pools of their own
 TENSOR_CORES, TF32_CORES = (7, 0), (8, 0)  # compute capabilities that multiply fp16 and TF32 in hardware
 
 # Instruction sets that multiply bfloat16 matrices in hardware. Without them oneDNN emulates bf16, slower than fp32.
@@ -198,6 +201,31 @@ def peak_gpu_memory_mib() -> int | None:
     if torch is None or not torch.cuda.is_initialized():
         return None
     return int(torch.cuda.max_memory_allocated()) // 2**20
+
+
+def fits_on_gpu(work: Callable[[], None], *, more_bytes: int) -> bool:
+    """Return whether `work` runs in the GPU's memory, and leaves room for `more_bytes` and the tenth that is lost."""
+    import torch
+
+    give_back_memory()
+    torch.cuda.reset_peak_memory_stats()
+    try:
+        work()
+    except torch.OutOfMemoryError:
+        return False
+    finally:
+        give_back_memory()
+    total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
+    return bool(torch.cuda.max_memory_allocated() + more_bytes <= FULL * total)
+
+
+def give_back_memory() -> None:
+    """Let the GPU's memory that no tensor needs any more be used for blocks of other sizes."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def _cpu_flags() -> set[str]:

@@ -118,7 +118,7 @@ def drop_bias_correction(optimizer: torch.optim.Optimizer) -> None:
 def make_recordable(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
     """Keep the learning rate on the device, so that a recorded update reads it there when it is replayed."""
     for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
+        group["lr"] = torch.as_tensor(group["lr"], dtype=torch.float32, device=device)
         group["capturable"] = True
 
 
@@ -200,6 +200,10 @@ def apply_gradients(
     return Applied(norm, skipped)
 
 
+class OutOfMemoryError(ClueBenchError):
+    """Memory has run out in an update, which has changed nothing."""
+
+
 class Updates:
     """The updates of a run: `learn(given)` at the learning rate of each step.
 
@@ -229,14 +233,14 @@ class Updates:
         self._learn = Replayed(self._learn, recorder)
 
     def __call__(self, step: int, given: Any) -> Any:
-        """Make update `step` (0-based); return what `learn` returns. Raises ClueBenchError if memory runs out."""
+        """Make update `step` (0-based); return what `learn` returns. Raises OutOfMemoryError if memory runs out."""
         set_learning_rate(self.optimizer, self.schedule(step))
         try:
             return self._learn(given)
         except RuntimeError as error:  # torch's CPU allocator has no exception of its own
             if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                 raise
-            raise ClueBenchError(f"out of memory at step {step + 1}", self._hint) from error
+            raise OutOfMemoryError(f"out of memory at step {step + 1}", self._hint) from error
 
 
 def divergence(found: str, *, hint: str) -> ClueBenchError:
