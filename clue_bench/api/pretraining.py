@@ -46,6 +46,7 @@ def pretrain(
     pairs: Path | str | BuiltCorpus | None = None,
     freeze: int | None = None,
     cuda_graphs: bool = False,
+    compiled: bool = False,
     tracker: "Choice" = "auto",
     progress: bool = True,
 ) -> Run:
@@ -58,7 +59,7 @@ def pretrain(
     a KeyboardInterrupt that says at which step. `steps` is the number of updates in the whole run,
     `settings` override keys of the recipe, `start` is a checkpoint to start from, and `pairs` are labelled pairs for
     recipes that use them. `name` is what tables call the model, and `freeze` keeps the embeddings and so many of the
-    first layers of `start` as they are.
+    first layers of `start` as they are. `cuda_graphs` records the step on a GPU, `compiled` fuses each layer's kernels.
 
     Several processes (torchrun) share one run: the first one shows progress and writes the files, and all return the
     run. Raises ClueBenchError.
@@ -107,6 +108,7 @@ def pretrain(
         start=checkpoint,
         pairs=labelled,
         cuda_graphs=cuda_graphs,
+        compiled=compiled,
         frozen_layers=freeze,
     )
     show = Progress(progress and pretraining.processes.is_first)
@@ -127,6 +129,7 @@ def pretrain(
         "pairs": labelled and labelled.folder.name,
     }
     typed |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
+    typed |= {"compiled": True} if compiled else {}
     return _done(pretraining, typed, tracker=picked, corpus=opened, show=show)
 
 

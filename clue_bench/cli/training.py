@@ -118,6 +118,9 @@ def pretrain(
     cuda_graphs: Annotated[
         bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU).")
     ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Fuse each layer with torch.compile; needs dropout 0 and takes a minute.")
+    ] = False,
     tracker: Annotated[
         Literal["auto", "none", "tensorboard", "trackio"],
         typer.Option(help="Program to write curves for, too; auto means tensorboard if it is installed."),
@@ -150,6 +153,7 @@ def pretrain(
         pairs=pairs,
         freeze=freeze,
         cuda_graphs=cuda_graphs,
+        compiled=compiled,
         tracker=tracker,
     )
     if int(os.environ.get("RANK", "0")):  # one of several processes, and not the one that prints

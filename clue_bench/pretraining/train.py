@@ -24,6 +24,7 @@ from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flops_per_token
+from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.numbers import typed
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
@@ -32,7 +33,7 @@ from clue_bench.pretraining.objectives import BAG_TOKENS
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
-from clue_bench.pretraining.state import State, build_model, extend_positions, load_state, save_state
+from clue_bench.pretraining.state import LanguageModel, State, build_model, extend_positions, load_state, save_state
 from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step, try_out
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
@@ -87,13 +88,14 @@ class Pretraining:
         start: Checkpoint | None = None,
         pairs: Corpus | None = None,
         cuda_graphs: bool = False,
+        compiled: bool = False,
         frozen_layers: int | None = None,
     ) -> None:
         """Prepare a run in `out`, from the weights of `start` if given, with labelled `pairs` if given.
 
         With `frozen_layers`, embeddings and so many of the first layers stay as they are.
         `cuda_graphs` keeps the corpus in the GPU's memory, if it fits, and records the step as a CUDA graph; results
-        differ by the rounding of the learning rate.
+        differ by the rounding of the learning rate. `compiled` layers are fused kernels, other roundings.
         Raises ClueBenchError if recipe, corpus, checkpoint and pairs do not fit together.
         """
         hardware.keep_freed_memory()
@@ -112,6 +114,9 @@ class Pretraining:
             raise ClueBenchError(f"--cuda-graphs: {found}, expected one process and a CUDA device", "leave it out")
         self.precision = hardware.pick_precision(recipe.precision, self.device)
         self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
+        self.compiled = compiled
+        if compiled:
+            _compile_layers(self.model, dropout=recipe.dropout)
         self.frozen_layers = frozen_layers
         self.frozen_parameters = 0 if frozen_layers is None else freeze(self.model, frozen_layers)
         self.wrapped = self.processes.wrap(self.model)
@@ -473,6 +478,15 @@ class Pretraining:
             loss_scale=None if self.loss_scale is None else float(self.loss_scale.factor),
             micro_batch=self.micro_batch,
         )
+
+
+def _compile_layers(model: LanguageModel, *, dropout: float) -> None:
+    """Fuse the kernels of each layer; all layers share what is compiled. Raises ClueBenchError if any draws masks."""
+    if dropout:
+        found = f"--compile: dropout = {dropout:g}, expected 0: its masks are no kernel's own"
+        raise ClueBenchError(found, "give --set dropout=0, or leave out --compile")
+    for layer in model.layers if isinstance(model, CausalLanguageModel) else model.encoder.layers:
+        layer.compile(fullgraph=True, dynamic=False)
 
 
 def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:

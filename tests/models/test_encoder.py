@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from clue_bench.doors.checkpoint import read_checkpoint, write_checkpoint
 from clue_bench.errors import ClueBenchError
 from clue_bench.models import gpt2
-from clue_bench.models.attention import Packing, bias_of
+from clue_bench.models.attention import Packing, bias_of, rotary_angles
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
@@ -290,3 +290,26 @@ def test_norms_are_computed_in_fp32_where_matrix_products_are_bf16(name):
         model(torch.randint(0, 50, (2, LENGTH)))
     assert len(found) > SIZES["layers"] - (FAMILIES[name]["family"] == "albert")
     assert set(found.values()) == {torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pairs_are_turned_by_complex_numbers_exactly_as_by_cosines_and_sines(dtype):
+    torch.manual_seed(0)
+    heads, size = 3, 10
+    qkv = torch.randn(2, 7, 3 * heads * size, dtype=dtype).requires_grad_()
+    rotary = rotary_angles(torch.arange(7), size)
+    found, expected = [], []
+    for turned, turn in ((found, rotary.turn), (expected, lambda x: _turned(x, rotary))):
+        x = qkv.chunk(3, dim=-1)[1].view(2, 7, heads, size).transpose(1, 2)
+        y = turn(x)
+        (gradient,) = torch.autograd.grad(y.float().square().sum(), qkv)
+        turned += [y, gradient]
+    assert found[0].dtype is dtype
+    assert torch.equal(found[0], expected[0])
+    torch.testing.assert_close(found[1], expected[1])
+
+
+def _turned(x, rotary):
+    even, odd = x[..., 0::2], x[..., 1::2]
+    both = even * rotary.cos - odd * rotary.sin, odd * rotary.cos + even * rotary.sin
+    return torch.stack(both, dim=-1).flatten(-2).to(x.dtype)

@@ -1,0 +1,45 @@
+"""Layers fused by torch.compile: the losses of plain ones, one compilation for all layers, and what it refuses."""
+
+import pytest
+import torch
+
+from clue_bench.doors.shards import Corpus
+from clue_bench.errors import ClueBenchError
+from clue_bench.pretraining.recipe import load_recipe
+from clue_bench.pretraining.train import Pretraining
+
+FAMILIES = {
+    "bert": {},
+    "gpt2": {"family": "gpt2", "objective": "clm", "mask_rate": 0.0, "activation": "gelu_tanh"},
+    "roformer, texts": {"family": "roformer", "sentence_order": "texts"},
+}
+
+
+@pytest.fixture
+def begin(recipe_file, corpus_folder, tmp_path):
+    def begin(**options):
+        sets = {"steps": 6, "layers": 4, "dropout": 0.0, **options.pop("sets", {})}
+        return Pretraining(load_recipe(str(recipe_file), sets), Corpus.open(corpus_folder), tmp_path / "run", **options)
+
+    return begin
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
+@pytest.mark.parametrize("family", FAMILIES)
+def test_losses_are_those_of_plain_layers_and_all_layers_share_what_is_compiled(begin, family, monkeypatch):
+    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    expected = [report.loss for report in begin(sets=FAMILIES[family]).reports()]
+    compiled = begin(sets=FAMILIES[family], compiled=True)
+    assert [report.loss for report in compiled.reports()] == pytest.approx(expected, abs=1e-5)
+    # The last layer of an encoder is computed where the loss looks, and is a graph of its own.
+    assert 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+    assert not any("_orig_mod" in name for name in compiled.model.state_dict())
+
+
+def test_masks_that_are_read_from_a_pool_are_not_compiled(begin):
+    with pytest.raises(ClueBenchError, match="--compile: dropout") as caught:
+        begin(sets={"dropout": 0.1}, compiled=True)
+    assert "--set dropout=0" in caught.value.hint
