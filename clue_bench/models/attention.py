@@ -77,27 +77,22 @@ class Attention(nn.Module):
         `bias`, broadcastable to (B, N, K, S), is added to the scores; `is_causal` does without one, by the fused kernel
         (`has_fused_kernel`). `rotary` turns keys, and queries unless these have a `query_rotary` of their own.
         """
-        width = x_BSD.shape[-1]
-        if queries_BKD is None and rotary is not None:  # queries and keys are turned as one tensor
-            qk_BSD, v_BSD = self.qkv(x_BSD).tensor_split((2 * width,), dim=-1)
-            q_BNKH, k_BNSH = rotary.turn(self._split(qk_BSD, 2 * self.heads)).chunk(2, dim=1)
-        elif queries_BKD is None:
+        if queries_BKD is None:
             q_BKD, k_BSD, v_BSD = self.qkv(x_BSD).chunk(3, dim=-1)
-            q_BNKH, k_BNSH = self._split(q_BKD, self.heads), self._split(k_BSD, self.heads)
         else:
+            width = x_BSD.shape[-1]
             weight, linear_bias = self.qkv.weight, self.qkv.bias
             q_BKD = F.linear(queries_BKD, weight[:width], linear_bias[:width])
             k_BSD, v_BSD = F.linear(x_BSD, weight[width:], linear_bias[width:]).chunk(2, dim=-1)
-            q_BNKH, k_BNSH = self._split(q_BKD, self.heads), self._split(k_BSD, self.heads)
-            if rotary is not None:
-                q_BNKH, k_BNSH = (query_rotary or rotary).turn(q_BNKH), rotary.turn(k_BNSH)
-        v_BNSH = self._split(v_BSD, self.heads)
+        q_BNKH, k_BNSH, v_BNSH = self._split(q_BKD), self._split(k_BSD), self._split(v_BSD)
+        if rotary is not None:
+            q_BNKH, k_BNSH = (query_rotary or rotary).turn(q_BNKH), rotary.turn(k_BNSH)
         mixed: Tensor = self.out(_mix(q_BNKH, k_BNSH, v_BNSH, bias, is_causal, drop).transpose(1, 2).flatten(2))
         return mixed
 
-    def _split(self, x_BSD: Tensor, heads: int) -> Tensor:
+    def _split(self, x_BSD: Tensor) -> Tensor:
         rows, positions, _ = x_BSD.shape
-        return x_BSD.view(rows, positions, heads, -1).transpose(1, 2)
+        return x_BSD.view(rows, positions, self.heads, -1).transpose(1, 2)
 
 
 def has_fused_kernel(x: Tensor, drop: RowDropout | None) -> bool:
