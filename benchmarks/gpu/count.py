@@ -29,7 +29,7 @@ from clue_bench.tables import make_table
 PRODUCTS = ("mm", "bmm", "addmm", "baddbmm", "scaled_dot_product", "matmul", "linear")
 SCALE = 4  # of the widths
 NARROW = {"hidden_size": 192, "heads": 3, "feed_forward_size": 768}
-VOCABULARY = 21_128
+VOCABULARY = 21_248  # a multiple of 128, as logits are on a GPU
 CASES = [  # recipe, length, dropout
     ("roberta-word-base", 128, 0.0),
     ("roberta-word-base", 128, 0.1),
@@ -123,7 +123,7 @@ def main() -> None:
     """Count the cases, or those of the recipes that are named; print a table."""
     for module in (attention, gpt2):
         module.has_fused_kernel = lambda x, drop: drop is None  # type: ignore[assignment]
-    vocabulary_loss.BLOCK = 2**60  # logits are not computed in blocks there
+    vocabulary_loss.is_fast_softmax = lambda x: True
     asked = sys.argv[1:] or [case[0] for case in CASES]
     with tempfile.TemporaryDirectory() as folder:
         rows = [line(Bench(Path(folder), CPU), *case) for case in CASES if case[0] in asked]

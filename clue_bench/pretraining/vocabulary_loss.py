@@ -10,6 +10,9 @@ instead, and the target's part is added in fp32:
 
 Logits are in units of ln 2: torch's exp2 is four times as fast as its exp, which MKL computes in fp32.
 
+A GPU's kernels are as fast as its memory. There the bias is added by the product, one kernel makes logarithms of
+probabilities, these take the place of e with w = 1, and the vocabulary is padded: products of odd widths are slow.
+
 Legend: M predictions, D width, V vocabulary.
 """
 
@@ -17,11 +20,15 @@ import math
 from typing import Any, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from clue_bench.pretraining.rows import IGNORED
 
 LN_2 = math.log(2)
+
+PADDED = 128
+"""On a GPU the width of the logits is a multiple of this."""
 
 BLOCK = 2**20
 """Logits whose exponentials a CPU computes at a time, so that their fp32 form stays in its cache."""
@@ -59,8 +66,16 @@ class _Loss(torch.autograd.Function):
             typed_MD, typed_VD = hidden_MD.to(dtype), weight_VD.to(dtype)
             counts_M = targets_M != IGNORED
             targets_M = targets_M.clamp(min=0)
-            e_MV = (hidden_MD / LN_2).to(dtype) @ typed_VD.T
-            inverse_M, losses_M, correct_M = _exponentials_(e_MV, None if bias_V is None else bias_V / LN_2, targets_M)
+            inverse_M: Tensor | None = None
+            if is_fast_softmax(hidden_MD):
+                typed_VD, typed_V = _padded(typed_VD, bias_V)
+                e_MV = torch.addmm(typed_V, typed_MD, typed_VD.T)
+                losses_M, correct_M = _probabilities_(e_MV, targets_M)
+            else:
+                e_MV = (hidden_MD / LN_2).to(dtype) @ typed_VD.T
+                shifts_V = None if bias_V is None else bias_V / LN_2
+                inverse_M, losses_M, correct_M = _exponentials_(e_MV, shifts_V, targets_M)
+            ctx.vocabulary = len(weight_VD)
             ctx.save_for_backward(typed_MD, typed_VD, e_MV, inverse_M, targets_M, counts_M)
             ctx.dtypes = hidden_MD.dtype, weight_VD.dtype, None if bias_V is None else bias_V.dtype
             correct = (correct_M & counts_M).sum()
@@ -72,16 +87,43 @@ class _Loss(torch.autograd.Function):
         typed_MD, typed_VD, e_MV, inverse_M, targets_M, counts_M = ctx.saved_tensors
         hidden_type, weight_type, bias_type = ctx.dtypes
         share_M = counts_M * gradients[0].float()
-        w_M = inverse_M * share_M
+        w_M = share_M if inverse_M is None else inverse_M * share_M
         d_hidden_MD = (e_MV @ typed_VD).float() * w_M[:, None]
         d_hidden_MD -= typed_VD[targets_M] * share_M[:, None]
-        d_weight_VD = (e_MV.T @ (typed_MD * w_M[:, None]).to(e_MV.dtype)).to(weight_type)
+        d_weight_VD = (e_MV.T @ (typed_MD * w_M[:, None]).to(e_MV.dtype))[: ctx.vocabulary].to(weight_type)
         d_weight_VD.index_add_(0, targets_M, (typed_MD * -share_M[:, None]).to(weight_type))
         d_bias_V = None
         if bias_type is not None:
-            d_bias_V = (w_M.to(e_MV.dtype) @ e_MV).to(bias_type)
+            d_bias_V = (w_M.to(e_MV.dtype) @ e_MV)[: ctx.vocabulary].to(bias_type)
             d_bias_V.index_add_(0, targets_M, -share_M.to(bias_type))
         return d_hidden_MD.to(hidden_type), d_weight_VD, d_bias_V, None, None
+
+
+def is_fast_softmax(x: Tensor) -> bool:
+    """Return whether logarithms of probabilities are one kernel that is bound by memory alone."""
+    return x.is_cuda
+
+
+def _padded(weight_VD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return matrix and bias with tokens that nothing predicts, up to a multiple of PADDED."""
+    num, width = weight_VD.shape
+    padded = -(-num // PADDED) * PADDED
+    padded_V = weight_VD.new_full((padded,), -torch.inf)
+    padded_V[:num] = 0.0 if bias_V is None else bias_V
+    if padded == num:
+        return weight_VD, padded_V
+    padded_VD = weight_VD.new_zeros((padded, width))
+    padded_VD[:num] = weight_VD
+    return padded_VD, padded_V
+
+
+def _probabilities_(logits_MV: Tensor, targets_M: Tensor) -> tuple[Tensor, Tensor]:
+    """Replace logits by probabilities; return losses and right answers, (M,) each."""
+    is_best_MV = logits_MV == logits_MV.amax(1, keepdim=True)
+    correct_M = is_best_MV.gather(1, targets_M[:, None]).squeeze(1) & (is_best_MV.sum(1) == 1)
+    logarithms_MV = F.log_softmax(logits_MV, -1, dtype=torch.float32)
+    torch.exp(logarithms_MV, out=logits_MV)
+    return -logarithms_MV.gather(1, targets_M[:, None]).squeeze(1), correct_M
 
 
 def _exponentials_(logits_MV: Tensor, bias_V: Tensor | None, targets_M: Tensor) -> tuple[Tensor, Tensor, Tensor]:

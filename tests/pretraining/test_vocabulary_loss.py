@@ -10,6 +10,11 @@ from clue_bench.pretraining.step import _class_loss
 from clue_bench.pretraining.vocabulary_loss import vocabulary_loss
 
 
+@pytest.fixture(params=[False, True], ids=["in blocks", "as on a GPU"], autouse=True)
+def _both_ways(request, monkeypatch):
+    monkeypatch.setattr(under_test, "is_fast_softmax", lambda x: request.param)
+
+
 def tensors(*, width=24, vocabulary=300, has_bias=True, scale=1.0):
     """Hidden states (4, 7, D), matrix and bias, and targets of which the second row's third does not count."""
     torch.manual_seed(0)
