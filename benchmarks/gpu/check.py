@@ -55,7 +55,14 @@ class Bench:
         self._corpora: dict[tuple[int, bool], Corpus] = {}
 
     def run(
-        self, recipe: str, device: torch.device, *, vocabulary: int = VOCABULARY, cuda_graphs: bool = False, **sets: Any
+        self,
+        recipe: str,
+        device: torch.device,
+        *,
+        vocabulary: int = VOCABULARY,
+        cuda_graphs: bool = False,
+        compiled: bool = False,
+        **sets: Any,
     ) -> Pretraining:
         """Return a run of the recipe's first stage, ready for its first step."""
         values = {"stage1.steps": 10**6, "held_out_share": 0.0, "vocab_size": vocabulary}
@@ -68,7 +75,7 @@ class Bench:
         pick, hardware.pick_device = hardware.pick_device, lambda: device
         try:
             out = self.folder / f"run-{time.time_ns()}"
-            run = Pretraining(loaded, self._corpora[key], out, cuda_graphs=cuda_graphs)
+            run = Pretraining(loaded, self._corpora[key], out, cuda_graphs=cuda_graphs, compiled=compiled)
         finally:
             hardware.pick_device = pick
         run.model.train()
@@ -89,18 +96,19 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
 def right(bench: Bench) -> Iterator[Finding]:
     """Compare the GPU's batches and losses with the CPU's, and resumed and recorded runs with plain ones."""
     device = bench.device
+    bounds = {"fp32": FP32, "bf16": BF16} | ({"fp16": BF16} if device.type == "cuda" else {})
     for recipe in RECIPES:
         for dropout in (0.0, 0.1):
             sets = {**SMALL, **NARROW, "dropout": dropout}
             cpu = bench.run(recipe, CPU, precision="fp32", **sets)
             start = {name: weight.clone() for name, weight in cpu.model.state_dict().items()}
-            others = {t: bench.run(recipe, device, precision=t, **sets) for t in ("fp32", "bf16")}
+            others = {t: bench.run(recipe, device, precision=t, **sets) for t in bounds}
             for other in others.values():
                 other.model.load_state_dict(start)
             same = _same_batch(cpu, others["fp32"])
             yield Finding(f"{recipe}, dropout {dropout}: batch", "equal" if same else "differs", "equal", same)
             wanted = losses(cpu, STEPS)
-            for precision, bound in (("fp32", FP32), ("bf16", BF16)):
+            for precision, bound in bounds.items():
                 far = distance(wanted, losses(others[precision], STEPS))
                 yield Finding(
                     f"{recipe}, dropout {dropout}: {precision} from the CPU", f"{far:.1e}", f"< {bound}", far < bound
@@ -113,6 +121,11 @@ def right(bench: Bench) -> Iterator[Finding]:
         eager, replayed = (bench.run("roberta-word-tiny", device, cuda_graphs=g, dropout=0.1, **SMALL) for g in (0, 1))
         far = distance(losses(eager, 20), losses(replayed, 20))
         yield Finding("recorded step from the plain one, 20 steps", f"{far:.1e}", "< 1e-3", far < 1e-3)
+        for recipe in RECIPES:
+            sets = {**SMALL, **NARROW, "dropout": 0.0, "precision": "fp32"}
+            plain, fused = (bench.run(recipe, device, compiled=c, cuda_graphs=c, **sets) for c in (False, True))
+            far = distance(losses(plain, 20), losses(fused, 20))
+            yield Finding(f"{recipe}: recorded and compiled from plain, 20 steps", f"{far:.1e}", "< 1e-3", far < 1e-3)
 
 
 def _same_batch(a: Pretraining, b: Pretraining) -> bool:
@@ -158,19 +171,24 @@ def waits(bench: Bench) -> Iterator[Finding]:
         yield Finding(f"{recipe}: what waits in a step", found, "nothing", found == "nothing")
 
 
-SPEEDS: list[tuple[str, int, int, float, bool]] = [  # recipe, rows, length, dropout, recorded
-    ("roberta-word-tiny", 64, 128, 0.1, False),
-    ("roberta-word-tiny", 64, 128, 0.1, True),
-    ("roberta-word-tiny", 2048, 128, 0.0, True),
-    ("roberta-tiny-clue", 64, 128, 0.0, False),
-    ("roberta-tiny-clue", 512, 128, 0.0, True),
-    ("roberta-word-base", 64, 128, 0.1, False),
-    ("roberta-word-base", 512, 128, 0.1, False),
-    ("roberta-word-base", 512, 128, 0.0, True),
-    ("roberta-word-base", 128, 512, 0.0, True),
-    ("roformer-base-wwm", 128, 512, 0.0, True),
-    ("gpt2-base", 64, 1024, 0.0, True),
-    ("albert-base", 512, 128, 0.0, True),
+SPEEDS: list[tuple[str, int, int, float, str]] = [  # recipe, rows, length, dropout, how
+    ("roberta-word-tiny", 64, 128, 0.1, "plain"),
+    ("roberta-word-tiny", 64, 128, 0.1, "recorded"),
+    ("roberta-word-tiny", 2048, 128, 0.0, "recorded"),
+    ("roberta-tiny-clue", 64, 128, 0.0, "plain"),
+    ("roberta-tiny-clue", 512, 128, 0.0, "recorded"),
+    ("roberta-word-base", 64, 128, 0.1, "plain"),
+    ("roberta-word-base", 512, 128, 0.1, "plain"),
+    ("roberta-word-base", 512, 128, 0.0, "recorded"),
+    ("roberta-word-base", 128, 512, 0.0, "recorded"),
+    ("roformer-base-wwm", 128, 512, 0.0, "recorded"),
+    ("gpt2-base", 64, 1024, 0.0, "recorded"),
+    ("albert-base", 512, 128, 0.0, "recorded"),
+    ("roberta-word-tiny", 2048, 128, 0.0, "recorded, compiled"),
+    ("roberta-word-base", 512, 128, 0.0, "recorded, compiled"),
+    ("roberta-word-base", 128, 512, 0.0, "recorded, compiled"),
+    ("roformer-base-wwm", 128, 512, 0.0, "recorded, compiled"),
+    ("gpt2-base", 64, 1024, 0.0, "recorded, compiled"),
 ]
 
 
@@ -178,14 +196,16 @@ def speed(bench: Bench, *, smoke: bool) -> Iterator[Finding]:
     """Tokens per second, share of what matrix products reach here, and peak memory; a vocabulary of 21,128."""
     ceiling = hardware.measure_matrix_products(bench.device, hardware.pick_precision("auto", bench.device))
     yield Finding("matrix products, random data", f"{ceiling / 1e12:.1f} TFLOP/s", "", None)
-    for recipe, rows, length, dropout, recorded in SPEEDS[:2] if smoke else SPEEDS:
+    for recipe, rows, length, dropout, how in SPEEDS[:2] if smoke else SPEEDS:
         sets: dict[str, Any] = {"global_batch": 2 * rows, "micro_batch": rows, "max_length": length, "dropout": dropout}
         if smoke:
             sets |= {"global_batch": 16, "micro_batch": 8}
-        recorded = recorded and bench.device.type == "cuda"
-        name = f"{recipe}, {rows} x {length}, dropout {dropout}{', recorded' if recorded else ''}"
+        is_recorded = how != "plain" and bench.device.type == "cuda"
+        name = f"{recipe}, {rows} x {length}, dropout {dropout}, {how if is_recorded else 'plain'}"
         try:
-            found = _rate(bench, recipe, ceiling, smoke=smoke, cuda_graphs=recorded, **sets)
+            found = _rate(
+                bench, recipe, ceiling, smoke=smoke, cuda_graphs=is_recorded, compiled="compiled" in how, **sets
+            )
         except Exception as error:  # noqa: BLE001  out of memory, say: a line of the table, and the others go on
             found = f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"
         yield Finding(name, found, "", None)

@@ -48,7 +48,7 @@ class Rotary(NamedTuple):
             turned = torch.stack((even * self.cos - odd * self.sin, odd * self.cos + even * self.sin), dim=-1)
             return turned.flatten(-2).to(x_BNSH.dtype)
         typed = x_BNSH.to(torch.promote_types(x_BNSH.dtype, torch.float32))
-        turned = torch.view_as_complex(typed.unflatten(-1, (-1, 2))) * self.turns
+        turned = torch.view_as_complex(typed.view(*typed.shape[:-1], -1, 2)) * self.turns
         return torch.view_as_real(turned).flatten(-2).to(x_BNSH.dtype)
 
 
