@@ -203,9 +203,8 @@ def speed(bench: Bench, *, smoke: bool) -> Iterator[Finding]:
         is_recorded = how != "plain" and bench.device.type == "cuda"
         name = f"{recipe}, {rows} x {length}, dropout {dropout}, {how if is_recorded else 'plain'}"
         try:
-            found = _rate(
-                bench, recipe, ceiling, smoke=smoke, cuda_graphs=is_recorded, compiled="compiled" in how, **sets
-            )
+            sets |= {"cuda_graphs": is_recorded, "compiled": "compiled" in how}
+            found = _rate(bench, recipe, ceiling, smoke=smoke, **sets)
         except Exception as error:  # noqa: BLE001  out of memory, say: a line of the table, and the others go on
             found = f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"
         yield Finding(name, found, "", None)
