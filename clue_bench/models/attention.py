@@ -39,17 +39,14 @@ class Rotary(NamedTuple):
         return Rotary(*(_rows(angles, at_BK) for angles in self))
 
     def turn(self, x_BNSH: Tensor) -> Tensor:
-        """Return `x_BNSH` with each pair of neighbouring elements turned by its position's angle, in its own type.
-
-        A product of complex numbers is one kernel instead of seven; a compiler, which knows none, fuses the seven.
-        """
-        if torch.compiler.is_compiling():
-            even, odd = x_BNSH[..., 0::2], x_BNSH[..., 1::2]
-            turned = torch.stack((even * self.cos - odd * self.sin, odd * self.cos + even * self.sin), dim=-1)
-            return turned.flatten(-2).to(x_BNSH.dtype)
-        typed = x_BNSH.to(torch.promote_types(x_BNSH.dtype, torch.float32))
-        turned = torch.view_as_complex(typed.view(*typed.shape[:-1], -1, 2)) * self.turns
-        return torch.view_as_real(turned).flatten(-2).to(x_BNSH.dtype)
+        """Return `x_BNSH` with each pair of neighbouring elements turned by its position's angle."""
+        if has_complex_kernel(x_BNSH):
+            typed = x_BNSH.to(torch.promote_types(x_BNSH.dtype, torch.float32))
+            pairs = torch.view_as_complex(typed.view(*typed.shape[:-1], -1, 2))
+            return torch.view_as_real(pairs * self.turns).flatten(-2).to(x_BNSH.dtype)
+        even, odd = x_BNSH[..., 0::2], x_BNSH[..., 1::2]
+        turned = torch.stack((even * self.cos - odd * self.sin, odd * self.cos + even * self.sin), dim=-1)
+        return turned.flatten(-2)
 
 
 class Attention(nn.Module):
@@ -95,6 +92,11 @@ class Attention(nn.Module):
         return x_BSD.view(rows, positions, self.heads, -1).transpose(1, 2)
 
 
+def has_complex_kernel(x: Tensor) -> bool:
+    """Return whether pairs are turned as complex numbers: one kernel instead of seven, which a compiler fuses."""
+    return x.is_cuda and not torch.compiler.is_compiling()
+
+
 def has_fused_kernel(x: Tensor, drop: RowDropout | None) -> bool:
     """Return whether attention is one kernel: on a GPU, without dropout.
 
@@ -107,6 +109,7 @@ def _mix(
     q_BNKH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, bias: Tensor | None, is_causal: bool, drop: RowDropout | None
 ) -> Tensor:
     if is_causal or has_fused_kernel(q_BNKH, drop):
+        v_BNSH = v_BNSH.to(q_BNKH.dtype)
         return F.scaled_dot_product_attention(q_BNKH, k_BNSH, v_BNSH, attn_mask=bias, is_causal=is_causal)
     scores_BNKS = (q_BNKH * q_BNKH.shape[-1] ** -0.5) @ k_BNSH.transpose(-1, -2)
     if bias is not None:
