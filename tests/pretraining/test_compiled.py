@@ -27,14 +27,14 @@ def begin(recipe_file, corpus_folder, tmp_path):
     return begin
 
 
+@pytest.mark.slow  # importing the compiler takes seconds
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
 @pytest.mark.parametrize(
     ("family", "backend"),
-    [*((family, "aot_eager") for family in FAMILIES), pytest.param("bert", "inductor", marks=pytest.mark.slow)],
+    [*((family, "aot_eager") for family in FAMILIES), ("bert", "inductor")],
 )
 def test_losses_are_those_of_plain_layers_and_all_layers_share_what_is_compiled(begin, family, backend, monkeypatch):
     """The inductor makes programs of what is traced, which takes a minute; the other backend only runs it."""
-    monkeypatch.setattr("torch._inductor.config.compile_threads", 1)
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()

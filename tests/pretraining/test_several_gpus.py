@@ -82,6 +82,12 @@ def job(folder, two_stage_file):
     return run
 
 
+def with_children(pid):
+    """A process and all that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(each for child in children for each in with_children(int(child)))]
+
+
 def losses(out):
     lines = (out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return {line["step"]: line["loss"] for line in map(json.loads, lines)}
@@ -105,7 +111,8 @@ def test_a_run_of_four_processes_that_are_killed_goes_on_with_two(job, folder, w
     process = job.start(command.replace("nproc_per_node 2", "nproc_per_node 4"))
     while process.poll() is None and (not (out / "metrics.jsonl").is_file() or max(losses(out), default=0) < 6):
         time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
+    for pid in with_children(process.pid):  # torchrun's processes are no group
+        os.kill(pid, signal.SIGKILL)
     process.communicate()
     assert 6 <= max(losses(out)) < 200
     job(command)
