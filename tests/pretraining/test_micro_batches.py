@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from clue_bench.api.pretraining import _notes
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining import train
@@ -58,6 +59,7 @@ def test_a_size_is_enough_positions_or_what_fits(rows, length, device, room, siz
 
 def test_auto_is_the_run_of_every_other_size_and_says_what_it_took(begin):
     chosen = begin("auto", micro_batch="auto", dropout=0.1)
+    assert "micro_batch: 8 rows at once" in _notes(chosen, is_continuation=False)
     losses = [report.loss for report in run(chosen, asked={})]
     assert losses == [report.loss for report in begin("eight", micro_batch=8, dropout=0.1).reports()]
     record = completed_record(chosen)
