@@ -170,10 +170,10 @@ def load_card(path: Path, model: type[AnyCard], overrides: dict[str, Any] | None
     """
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise ClueBenchError(f"{path}: not valid TOML: {error}", "fix the line it names") from error
     except UnicodeDecodeError as error:
         raise ClueBenchError(f"{path}: not valid TOML: not UTF-8 at byte {error.start}", "save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:  # also numbers of 5,000 digits, and 1,000 brackets
+        raise ClueBenchError(f"{path}: not valid TOML: {error}", "fix the line it names") from error
     return decode(model, values, where=str(path), overrides=overrides)
 
 
@@ -215,7 +215,7 @@ def parse_overrides(settings: list[str]) -> dict[str, Any]:
             raise ClueBenchError(f"--set {key} is given twice", "keep one of them")
         try:
             decoded = tomllib.loads(f"value = {text}")
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             decoded = {}
         values[key] = decoded["value"] if len(decoded) == 1 else text.strip()
     return values

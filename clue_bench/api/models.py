@@ -397,4 +397,4 @@ def serve(
         def ready() -> None:
             on_ready(Served(url, [each.model_dump() for each in service.models().models]))
 
-        app.serve(app.make_app(service, on_ready=ready), bound)
+        app.serve(app.make_app(service, on_ready=ready, hosts=app.hosts_of(bound, host)), bound)

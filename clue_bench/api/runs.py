@@ -217,6 +217,11 @@ def find_run(reference: Path | str, records: Path | str = "runs") -> Run:
     if len(paths) == 1:
         return Run(read_record(paths[0]), path)
     if not path.is_dir():
+        if not as_path(records, "records").is_dir():
+            raise ClueBenchError(
+                f"{reference}: no such folder, and no folder {records} whose runs could be called so",
+                "give the folder of a run, or --records FOLDER",
+            )
         return load_runs(records).find(str(reference))
     below = [str(found.folder if not paths else found.record.run_id) for found in read_runs(path)]
     if not below:

@@ -230,8 +230,8 @@ def vocabulary_path(given: Path | str) -> Path:
 
 def check_least(name: str, value: int | None, least: int, hint: str) -> None:
     """Raise ClueBenchError if a number is given that is no whole number or too small."""
-    if value is not None and (not isinstance(value, int) or value < least):
-        raise ClueBenchError(f"{name}={value!r}: expected a whole number, at least {least}", hint)
+    if value is not None and (not isinstance(value, int) or not least <= value < 2**31):
+        raise ClueBenchError(f"{name}={value!r}: expected a whole number, at least {least} and below 2**31", hint)
 
 
 def find_texts(texts: Texts, show: Progress) -> list[Path]:

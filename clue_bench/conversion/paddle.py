@@ -15,6 +15,7 @@ from torch import Tensor
 
 from clue_bench.conversion.model import TIED, Dropped, Model, check_rows, labelled, source_of
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import refuse_impostor
 from clue_bench.vocab import Vocabulary
 from clue_bench.weights.paddle import read_paddle
 from clue_bench.weights.read import read_config
@@ -96,11 +97,12 @@ def _class(family: str, tensors: Mapping[str, Tensor]) -> str:
 
 
 def _config_beside(file: Path) -> Path:
+    refuse_impostor(file)
     names = ("config.json", "model_config.json")
     beside = [file.with_name(name) for name in names if file.with_name(name).is_file()]
     if not beside:
         raise ClueBenchError(
-            f"{file.parent}: neither {' nor '.join(names)}",
+            f"{file}: neither {' nor '.join(names)} beside it",
             "give --config config.json: the weights do not show the number of attention heads",
         )
     return beside[0]

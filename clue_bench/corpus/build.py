@@ -16,6 +16,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
@@ -95,34 +96,49 @@ def build_corpus(
             sample.add(unit.text)
             yield unit
 
-    for shard, found in _made(units(), vocab, out, workers, words):
-        state = replace(state, shards_begun=len(ends) - 1)
-        if shard is not None:
-            finished.append(shard)
-            state = replace(
-                state,
-                # Readers read ahead: the end of the last file may be reached while shards are under way.
-                bytes_done=min(state.bytes_done + ends[shard.index + 1] - ends[shard.index], total - 1),
-                shards_done=state.shards_done + 1,
-                shards_found=state.shards_found + found,
-                tokens=state.tokens + shard.counts.tokens,
+    with _leaving_no_empty_build(out):
+        for shard, found in _made(units(), vocab, out, workers, words):
+            state = replace(state, shards_begun=len(ends) - 1)
+            if shard is not None:
+                finished.append(shard)
+                state = replace(
+                    state,
+                    # Readers read ahead: the end of the last file may be reached while shards are under way.
+                    bytes_done=min(state.bytes_done + ends[shard.index + 1] - ends[shard.index], total - 1),
+                    shards_done=state.shards_done + 1,
+                    shards_found=state.shards_found + found,
+                    tokens=state.tokens + shard.counts.tokens,
+                )
+            yield state
+        if shards.part_path(out, len(finished), "json").is_file():
+            raise _changed_text(out, len(finished))
+        if not state.tokens:
+            raise ClueBenchError(
+                f"no text in {', '.join(map(str, texts))}: every document is empty after cleaning",
+                "give files that hold text",
             )
-        yield state
-    if shards.part_path(out, len(finished), "json").is_file():
-        raise _changed_text(out, len(finished))
     finished.sort(key=lambda shard: shard.index)
-    if not state.tokens:
-        (out / shards.PLAN).unlink()  # nothing was built, so the folder is free for other text
-        raise ClueBenchError(
-            f"no text in {', '.join(map(str, texts))}: every document is empty after cleaning",
-            "give files that hold text",
-        )
     inputs = [file.name for file in files]
     shards.write_sample(out, sample.lines)
     shards.write_manifest(
         out, shards=finished, inputs=inputs, vocabulary=vocab, word_starts=words, repeats=repeats.found
     )
     yield replace(state, bytes_done=total)
+
+
+@contextmanager
+def _leaving_no_empty_build(out: Path) -> Iterator[None]:
+    """Remove plan and shards of a build that ends with an error before its first token: the folder is free again."""
+    is_new = not any(out.glob("shard-*"))
+    try:
+        yield
+    except ClueBenchError:
+        if is_new and not any(path.stat().st_size for path in out.glob("shard-*.ids")):
+            for path in (out / shards.PLAN, *out.glob("shard-*")):
+                path.unlink(missing_ok=True)
+            with suppress(OSError):  # it holds something else
+                out.rmdir()
+        raise
 
 
 def _units(files: list[Path], tally: Tally, text_field: str, repeats: RepeatCounter) -> Iterator[Unit]:

@@ -30,7 +30,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -46,7 +46,8 @@ MANIFEST = "manifest.json"
 PLAN = "plan.json"
 LABELS = "labels.json"
 SAMPLE = "sample.txt"
-PARTS = ("ids", "documents", "sentences", "words")
+Part = Literal["ids", "documents", "sentences", "words"]
+PARTS = get_args(Part)
 TOKENIZER = "tokenizer"
 
 WordStarts = Literal["wordpiece", "pieces", "rjieba"]
@@ -108,10 +109,10 @@ class PartFile(_Facts):
 class Shard(_Facts):
     """One shard: its counts, its files, and the sha256 of the cleaned text that it was made from."""
 
-    index: int
+    index: int = pydantic.Field(ge=0, lt=10**9)
     text_sha256: str
     counts: Counts
-    files: dict[str, PartFile]
+    files: dict[Part, PartFile] = pydantic.Field(min_length=len(PARTS))
 
 
 class Labels(_Facts):
@@ -174,13 +175,13 @@ def write_shard(
     """Write one shard, its .json file last. `documents` and `sentences` end with the number of tokens."""
     assert documents[0] == sentences[0] == 0
     assert documents[-1] == sentences[-1] == len(ids) == len(starts_word)
-    contents = {
+    contents: dict[Part, npt.NDArray[Any]] = {
         "ids": ids.astype(ids.dtype.newbyteorder("<")),
         "documents": documents.astype("<i8"),
         "sentences": sentences.astype("<i8"),
         "words": np.packbits(starts_word, bitorder="little"),
     }
-    written = {}
+    written: dict[Part, PartFile] = {}
     for part, array in contents.items():
         data = array.tobytes()
         with files.replacing(part_path(folder, index, part)) as temporary:

@@ -290,18 +290,18 @@ def check_submission(
     Raises ClueBenchError for the first thing that is wrong.
     """
     called = called or path
+    if not files.is_file(path):
+        raise ClueBenchError(f"{called}: no such file", "check the path")
     try:
         with zipfile.ZipFile(path) as archive:
             names = _checked_names(archive, known, called)
-            files = [_checked_file(_content(archive, name, called), known[name], called, data) for name in names]
-    except FileNotFoundError as error:
-        raise ClueBenchError(f"{called}: no such file", "check the path") from error
+            checked = [_checked_file(_content(archive, name, called), known[name], called, data) for name in names]
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
         raise ClueBenchError(f"{called}: no readable zip: {error}", "write one: run clue-bench submit RUN…") from error
     notes = []
     if not called.name.startswith("submit"):
         notes.append(f"CLUE asks for names like submit_team_date.zip, and {called.name} may be refused (CLUE#154)")
-    return SubmissionCheck(files, [name for name in builtin_names() if name not in names], notes)
+    return SubmissionCheck(checked, [name for name in builtin_names() if name not in names], notes)
 
 
 def _checked_names(archive: zipfile.ZipFile, known: dict[str, Slot], called: Path) -> list[str]:

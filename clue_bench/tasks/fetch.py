@@ -18,8 +18,8 @@ from urllib.parse import quote
 from clue_bench import files
 from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.download import MAX_BYTES, NotServed, Patience, download, shown
-from clue_bench.tasks.files import OFFICIAL_NAME, OWN_NAME, archive_name, describe, locate
+from clue_bench.tasks.download import NotServed, Patience, download, shown
+from clue_bench.tasks.files import LARGEST_FILE, OFFICIAL_NAME, OWN_NAME, archive_name, describe, locate
 from clue_bench.tasks.rows import LABELLED_SPLITS, read_split
 from clue_bench.tasks.sources import Load, write_splits
 from clue_bench.tasks.task import Archive, Task
@@ -129,7 +129,7 @@ def _check_shape(archive: Path) -> None:
             raise NotServed(f"refused: damaged or cut short: {error}") from error
         begins = head.decode("ascii", "replace").replace("\ufffd", "?").split("\n")[0].strip()
         raise NotServed(f"refused: not a zip, it begins with '{begins}'" if head else "refused: empty") from error
-    if size > MAX_BYTES:
+    if size > LARGEST_FILE:
         raise NotServed(f"refused: {size:,} bytes when unpacked")
 
 

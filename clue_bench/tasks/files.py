@@ -12,13 +12,14 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts, HeldOut
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import BEGINNING, refuse_pointer
 from clue_bench.tasks.task import Task
 
+LARGEST_FILE = 2**30  # bytes when unpacked; all of CLUE's archives are smaller, and a bomb must not fill the memory
 DAMAGED = "fetch the file again: run clue-bench data fetch"
 
 
@@ -89,13 +90,23 @@ def content(found: Found) -> bytes:
     path, member, _ = found
     try:
         if member is not None:
-            with zipfile.ZipFile(path) as archive:
-                return archive.read(member)
-        raw = path.read_bytes()
-        refuse_pointer(raw[:BEGINNING], path)
-        return gzip.decompress(raw) if path.suffix == ".gz" else raw
+            with zipfile.ZipFile(path) as archive, archive.open(member) as unpacked:
+                return _read(unpacked, path)
+        with path.open("rb") as file:
+            refuse_pointer(file.peek(BEGINNING)[:BEGINNING], path)
+            if path.suffix == ".gz":
+                with gzip.open(file) as unpacked:
+                    return _read(unpacked, path)
+            return file.read()
     except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
         raise ClueBenchError(f"{path}: damaged or cut short: {error}", DAMAGED) from error
+
+
+def _read(unpacked: IO[bytes] | gzip.GzipFile, path: Path) -> bytes:
+    raw = unpacked.read(LARGEST_FILE + 1)
+    if len(raw) > LARGEST_FILE:
+        raise ClueBenchError(f"{path}: more than {LARGEST_FILE:,} bytes when unpacked", "give another file")
+    return raw
 
 
 def locate(task: Task, split: str, data: Path) -> Found | None:

@@ -5,7 +5,8 @@ Input: a card's name or path. Output: a frozen, checked `Task`.
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import pydantic
 
@@ -42,6 +43,16 @@ class LateKeys(Card):
         return {key: value for key, value in values.items() if value != self.late_keys.get(key, ...)}
 
 
+def _inside(name: str) -> str:
+    """Refuse the name of a file that would lie outside the data folder: cards come from strangers, too."""
+    if not name or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
+        raise ValueError(f"found '{name}', expected the name of a file below the data folder")
+    return name
+
+
+FileName = Annotated[str, pydantic.AfterValidator(_inside)]
+
+
 class Split(LateKeys):
     """One file of a task, as officially released: `rows` before dropping, `md5` of the uncompressed file.
 
@@ -50,14 +61,14 @@ class Split(LateKeys):
     Both are None where nothing official is known; a file that they are not known for is never official.
     """
 
-    file: str
-    other_files: list[str] = pydantic.Field(
+    file: FileName
+    other_files: list[FileName] = pydantic.Field(
         default_factory=list
     )  # other names that the split goes by, looked for in this order
     rows: pydantic.PositiveInt | None = None
     md5: str | None = pydantic.Field(default=None, pattern=_MD5)
-    submission: str | None = None  # official name of the predictions, for splits without labels
-    more_files: list[str] = pydantic.Field(default_factory=list)
+    submission: FileName | None = None  # official name of the predictions, for splits without labels
+    more_files: list[FileName] = pydantic.Field(default_factory=list)
 
     late_keys: ClassVar[dict[str, Any]] = {"more_files": []}
 
@@ -65,7 +76,7 @@ class Split(LateKeys):
 class Archive(Card):
     """The official zip, and where it can be fetched."""
 
-    file: str  # in the data folder
+    file: FileName  # in the data folder
     md5: list[str] = pydantic.Field(default_factory=list)  # of the releases that are known to be good, newest first
     mirrors: list[str] = pydantic.Field(default_factory=list)  # URLs, tried in order
     hub_dataset: str = ""  # of the Hugging Face hub, tried last; "" if there is none

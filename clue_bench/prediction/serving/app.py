@@ -6,17 +6,22 @@ traceback; a uvicorn server that ends on SIGTERM or SIGINT after finishing the c
 
 import asyncio
 import errno
+import ipaddress
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from clue_bench import __version__
 from clue_bench.errors import ClueBenchError
@@ -26,13 +31,15 @@ from clue_bench.prediction.serving.service import Health, Models, PredictRequest
 
 BACKLOG = 2048  # connections that the system keeps for us
 IDLE_SECONDS = 5  # after which a connection without requests is closed
-LAST_SECONDS = 30  # that current requests may take when the server ends
+HEAD_SECONDS = 10.0  # that a client may take to send a request's head, after which its connection is closed
+LAST_SECONDS = 3  # that current requests may take when the server ends; the others are told to come again
 MAX_HEADER_BYTES = 2**14
 REFUSALS = {
     400: "not JSON",
     404: "no such model",
     408: "the body came too slowly",
     413: "the body is too large",
+    421: "the Host is another server's",
     422: "the JSON is not a request, or a text is not what the model takes",
     429: "too many requests of one client",
     500: "the model failed",
@@ -40,8 +47,10 @@ REFUSALS = {
 }
 
 
-def make_app(service: Service, *, on_ready: Callable[[], None] = lambda: None) -> FastAPI:
-    """Make the application; `on_ready` is called once the models have run."""
+def make_app(
+    service: Service, *, on_ready: Callable[[], None] = lambda: None, hosts: frozenset[str] | None = None
+) -> FastAPI:
+    """Make the application; `on_ready` is called once the models have run. `hosts` are its names, None for any."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -59,10 +68,43 @@ def make_app(service: Service, *, on_ready: Callable[[], None] = lambda: None) -
         redoc_url=None,
         lifespan=lifespan,
     )
+    if hosts is not None:
+        app.add_middleware(_OnlyHosts, hosts=hosts)
     _add_errors(app)
     _add_pages(app, service)
     _add_predict(app, service)
     return app
+
+
+class _OnlyHosts:
+    """Refuse requests to other hosts: a web page whose name was made to point to this machine must not ask us."""
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self._app, self._hosts = app, hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = Headers(scope=scope).get("host", "") if scope["type"] == "http" else ""
+        if scope["type"] == "http" and _name(host) not in self._hosts:
+            known = " or ".join(sorted(self._hosts))
+            response = _problem(421, f"the Host is '{host[:100]}', expected {known}", f"ask http://{known}", {})
+            await response(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+def _name(host: str) -> str | None:
+    """Return the name in a Host header, without the port; None if there is none."""
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def hosts_of(bound: socket.socket, host: str) -> frozenset[str] | None:
+    """Return the names of a server that only this machine reaches; None for one that others reach, under any name."""
+    if not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
+        return None
+    return frozenset({host.lower(), "localhost", "127.0.0.1", "::1"})
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -145,8 +187,12 @@ def _add_predict(app: FastAPI, service: Service) -> None:
             except RefusedError:
                 await read_body(request, limit=limit)  # or the client may not get to see the answer
                 raise
-            body = await read_body(request, limit=limit)
-            response = await _unless_gone(request, service.predict(body))
+            try:
+                body = await read_body(request, limit=limit)
+                response = await _unless_gone(request, service.predict(body))
+            except asyncio.CancelledError as error:  # LAST_SECONDS are over
+                headers = {"Retry-After": "5", "Connection": "close"}
+                raise RefusedError(503, "the server is stopping", "try again", headers) from error
             return Response(response.model_dump_json(exclude_none=True), media_type="application/json")
 
 
@@ -199,12 +245,40 @@ def url_of(bound: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
+class _Connection(H11Protocol):
+    """A connection that is closed where its client takes too long to send a request's head, byte by byte, say."""
+
+    _late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        super().connection_made(transport)
+        self._expect_head()
+
+    def on_response_complete(self) -> None:
+        self._expect_head()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._late is not None:
+            self._late.cancel()
+
+    def _expect_head(self) -> None:
+        if self._late is not None:
+            self._late.cancel()
+        self._late = self.loop.call_later(HEAD_SECONDS, self._close_without_head, self.cycle)
+
+    def _close_without_head(self, before: object) -> None:
+        if self.cycle is before:
+            self.transport.close()
+
+
 def make_server(app: FastAPI) -> uvicorn.Server:
     """Make a server for `app`. It logs only errors, through `logging`, and ignores forwarded addresses."""
     config = uvicorn.Config(
         app,
         loop="asyncio",
-        http="h11",
+        http=_Connection,
         ws="none",
         lifespan="on",
         log_config=None,

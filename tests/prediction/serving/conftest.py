@@ -10,7 +10,7 @@ import requests
 import torch
 
 from clue_bench.prediction.predictor import Predictor
-from clue_bench.prediction.serving.app import listen, make_app, make_server, url_of
+from clue_bench.prediction.serving.app import hosts_of, listen, make_app, make_server, url_of
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import Service
 from clue_bench.tasks.task import load_task
@@ -58,7 +58,7 @@ def served(*folders, **limits):
     service = Service([Predictor.open(folder) for folder in folders], Limits(**limits))
     ready = threading.Event()
     with listen("127.0.0.1", 0) as bound:
-        server = make_server(make_app(service, on_ready=ready.set))
+        server = make_server(make_app(service, on_ready=ready.set, hosts=hosts_of(bound, "127.0.0.1")))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
         thread.start()
         try:

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlsplit
 
@@ -20,7 +21,8 @@ import torch
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.predictor import Predictor
-from clue_bench.prediction.serving.app import listen
+from clue_bench.prediction.serving import app
+from clue_bench.prediction.serving.app import listen, url_of
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import Service
 
@@ -266,6 +268,54 @@ def test_a_port_in_use_is_an_error_of_the_user():
 def test_one_model_twice_is_refused(pair_folder):
     with pytest.raises(ClueBenchError, match=f"two models.* {PAIRS}"):
         Service([Predictor.open(pair_folder)] * 2, Limits())
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:80", "", "127.0.0.1.evil.example", "[::1"])
+def test_a_page_whose_name_points_here_gets_no_answer(url, host):
+    status, error, _ = refusal(requests.get(f"{url}/models", headers={"Host": host}, timeout=10))
+    assert (status, "expected 127.0.0.1 or" in error) == (421, True)
+    for name in ("localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
+        assert requests.get(f"{url}/models", headers={"Host": name}, timeout=10).ok
+
+
+def test_a_client_that_never_ends_its_head_is_left(pair_folder, serve_models, monkeypatch):
+    monkeypatch.setattr(app, "HEAD_SECONDS", 0.3)
+    with serve_models(pair_folder, rate=0) as url, requests.Session() as session:
+        assert session.get(f"{url}/health", timeout=10).ok
+        host, port = url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=10) as slow:
+            slow.sendall(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
+            assert requests.get(f"{url}/health", timeout=10).ok
+            assert slow.recv(1) == b""
+        assert post(url, PAIR).ok
+
+
+def test_a_server_that_is_asked_to_stop_tells_those_who_would_wait_too_long(pair_folder, monkeypatch):
+    monkeypatch.setattr(app, "LAST_SECONDS", 1)
+    predictor, ready = Predictor.open(pair_folder), threading.Event()
+    whole = predictor.predict
+
+    def slow(rows):
+        time.sleep(0.4)
+        return whole(rows)
+
+    monkeypatch.setattr(Predictor, "predict", lambda _, rows: slow(rows))
+    service = Service([predictor], Limits(max_batch=1, rate=0))
+    with listen("127.0.0.1", 0) as bound, ThreadPoolExecutor(12) as pool:
+        url, server = url_of(bound), app.make_server(app.make_app(service, on_ready=ready.set))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]})
+        thread.start()
+        assert ready.wait(60)
+        answers = [pool.submit(post, url, PAIR) for _ in range(12)]
+        while requests.get(f"{url}/health", timeout=10).json()["waiting_rows"] < 10:
+            pass
+        asked = time.monotonic()
+        server.should_exit = True
+        thread.join(60)
+        assert time.monotonic() - asked < 5
+    statuses = {answer.result().status_code for answer in answers}
+    assert statuses <= {200, 503}
+    assert 503 in statuses
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
