@@ -10,11 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from clue_bench.api.bench_plan import PlannedSweep
 from clue_bench.api.inputs import TaskData, open_model, task_data
 from clue_bench.api.progress import Progress
+from clue_bench.api.runs import as_settings, check_choice
 from clue_bench.cards import card_paths
 from clue_bench.doors.records import LOCK
 from clue_bench.errors import ClueBenchError
@@ -23,9 +24,9 @@ from clue_bench.numbers import counted
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
     from clue_bench.finetuning.base_models.pretrained import Pretrained
-    from clue_bench.finetuning.grid import Grid, Point
+    from clue_bench.finetuning.grid import Grid, Keep, Point
     from clue_bench.finetuning.run import Plan
-    from clue_bench.finetuning.sweep import Keep, Planner
+    from clue_bench.finetuning.sweep import Planner
     from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
 
@@ -108,7 +109,11 @@ class Asked:
         keep: "Keep | None" = None,
     ) -> "Asked":
         """Decode a request. Raises ClueBenchError for one that cannot be meant."""
-        typed = {**(settings or {}), **({} if steps is None else {"steps": steps})}
+        from clue_bench.finetuning.grid import Keep
+
+        if keep is not None:
+            check_choice("keep", keep, get_args(Keep))
+        typed = as_settings(settings, steps=steps)
         found = cls(
             Path(out), _list_seeds(seeds), typed, dict(grid or {}), search or bool(grid), retry_failed, keep, show
         )

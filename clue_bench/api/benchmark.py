@@ -21,8 +21,8 @@ from clue_bench.errors import ClueBenchError
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
     from clue_bench.finetuning.base_models.pretrained import Pretrained
-    from clue_bench.finetuning.grid import Grid
-    from clue_bench.finetuning.sweep import Keep, Moment, Sweep
+    from clue_bench.finetuning.grid import Grid, Keep
+    from clue_bench.finetuning.sweep import Moment, Sweep
     from clue_bench.leaderboards.leaderboard import Leaderboard
     from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task

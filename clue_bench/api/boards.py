@@ -87,16 +87,14 @@ def _model_reference(model: Path | str | Run, records: "Sequence[RunRecord]") ->
     return Path(reference).name if Path(reference).is_dir() else str(reference).replace("/", "-")
 
 
-def leaderboard(
-    records: Path | str | Run | Sequence[Run] = "runs", *, out: Path | str | None = None, check: bool = False
-) -> "Leaderboard":
+def leaderboard(records: Side = "runs", *, out: Path | str | None = None, check: bool = False) -> "Leaderboard":
     """Return the leaderboard of run records, with the published scores in tables of their own.
 
+    `records` are runs, or folders to search for their records; a run that is found twice counts once.
     `out` is a folder to write its files to; with `check` they are only compared. Raises ClueBenchError if a file in
     `out` differs, or was not written by a leaderboard.
     """
     from clue_bench.cards import builtin_folder
-    from clue_bench.doors.records import read_records
     from clue_bench.leaderboards.files import board_files, differing_files
 
     folder = None if out is None else Path(out)
@@ -108,13 +106,7 @@ def leaderboard(
         )
     if folder is not None and not check:
         check_ours(folder)
-    if isinstance(records, Sequence) and not isinstance(records, str):
-        found = [run.record for run in records]
-    elif isinstance(records, Run):
-        found = [records.record]
-    else:
-        found = list(read_records(as_path(records, "records")))
-    built = board_files(found, builtin_folder("leaderboards/published"))
+    built = board_files(_records(records), builtin_folder("leaderboards/published"))
     if folder is not None and check:
         if differing := differing_files(folder, built.texts):
             raise ClueBenchError(
@@ -124,6 +116,18 @@ def leaderboard(
     elif folder is not None:
         write_board(folder, built.texts)
     return built.board
+
+
+def _records(given: Side) -> "list[RunRecord]":
+    """Return the records of runs and of folders, each run once: as it ended, and of several times, the last."""
+    from clue_bench.doors.records import read_records
+
+    found: dict[str, RunRecord] = {}
+    for each in given if isinstance(given, Sequence) and not isinstance(given, str) else [given]:
+        for record in [each.record] if isinstance(each, Run) else read_records(as_path(each, "records")):
+            known = found.setdefault(record.run_id, record)
+            found[record.run_id] = max(known, record, key=lambda run: (run.status == "completed", run.started_at))
+    return list(found.values())
 
 
 def write_board(folder: Path, texts: Mapping[str, str]) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, Runs, as_path, as_reference
+from clue_bench.api.runs import Run, Runs, as_path, as_reference, as_settings, check_choice
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.tables import Column, Shown, Table, make_table
@@ -36,8 +36,13 @@ def convert(
     file and rounds the weights. Raises ClueBenchError if something in the source would be lost or contradicts the rest.
     """
     Progress(True).import_torch()
+    from clue_bench.conversion.convert import SourceKind, TargetKind
     from clue_bench.conversion.convert import convert as convert_checkpoint
+    from clue_bench.weights.read import StoredType
 
+    check_choice("source_kind", source_kind, get_args(SourceKind))
+    check_choice("target_kind", target_kind, get_args(TargetKind))
+    check_choice("dtype", dtype, get_args(StoredType))
     return convert_checkpoint(
         as_path(source, "source"),
         as_path(destination, "destination"),
@@ -232,7 +237,7 @@ def speed(
             repetitions=repetitions,
             seconds=seconds,
             baseline=baseline,
-            settings=dict(settings or {}),
+            settings=as_settings(settings),
             on_progress=lambda done, total, what: bar.update(done / total, what),
         )
     for record in records:

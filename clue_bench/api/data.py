@@ -167,7 +167,7 @@ class VerifiedData(Shown):
 def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> VerifiedData:
     """Read every row of `tasks`, or of all, and compare row counts and md5 with the cards.
 
-    Raises ClueBenchError if the data of a given task is missing, or a file is damaged.
+    Raises ClueBenchError if there are no data, or none of a given task, or a file is damaged.
     """
     from clue_bench.tasks.files import available_splits, describe
     from clue_bench.tasks.rows import read_split
@@ -186,6 +186,8 @@ def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> Veri
             continue
         files = {split: read_split(task, split, Path(data)).facts for split in present}
         found[name] = describe(task, Path(data), files)
+    if not found:
+        raise ClueBenchError(f"{data}: data of no task", f"run clue-bench data fetch --data {data}")
     return VerifiedData(found, splits, missing)
 
 

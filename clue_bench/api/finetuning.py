@@ -10,7 +10,7 @@ from clue_bench.api.finished import check_free, finished_finetuning
 from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress
 from clue_bench.api.run_tables import settings_line
-from clue_bench.api.runs import Run, Runs, as_reference, check_seed
+from clue_bench.api.runs import Run, Runs, as_reference, as_settings, check_seed
 from clue_bench.numbers import duration
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def finetune(
     if out is not None:
         check_free(Path(out))
     show = Progress(progress)
-    asked = {**(settings or {}), **({} if steps is None else {"steps": steps})}
+    asked = as_settings(settings, steps=steps)
     with task_data(task, data, text=text, label=label, show=show) as given:
         card, rows = given.card, given.rows
         typed: dict[str, Any] = {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}

@@ -15,7 +15,7 @@ from clue_bench.api.corpora import BuiltCorpus, corpus_notes
 from clue_bench.api.finished import check_free, finished_pretraining
 from clue_bench.api.progress import Bar, Progress
 from clue_bench.api.run_tables import perplexity_text
-from clue_bench.api.runs import Run, as_path, as_reference
+from clue_bench.api.runs import Run, as_path, as_reference, as_settings
 from clue_bench.cards import check_name
 from clue_bench.errors import ClueBenchError
 from clue_bench.language import translated
@@ -66,7 +66,7 @@ def pretrain(
     """
     from clue_bench.pretraining.recipe import load_recipe
 
-    asked = dict(settings or {}) | ({} if name is None else {"name": name})
+    asked = as_settings(settings) | ({} if name is None else {"name": name})
     if name is not None:
         check_name(name)
     _check_arguments(recipe, start, epochs=epochs, debug_size=debug_size, freeze=freeze)

@@ -12,7 +12,7 @@ from clue_bench.api.corpora import build_corpus
 from clue_bench.api.finetuning import finetune
 from clue_bench.api.pretraining import pretrain
 from clue_bench.api.progress import Progress
-from clue_bench.api.runs import Run, load_runs
+from clue_bench.api.runs import Run, as_settings, load_runs
 from clue_bench.api.vocabularies import train_vocabulary
 from clue_bench.doors.records import CHECKPOINT
 from clue_bench.errors import ClueBenchError
@@ -91,7 +91,7 @@ def quickstart(
     folder = Path(out or _folder_name(data=data, corpus=corpus, pretrained=pretrained))
     rows = _example_tasks(folder) if data is None else Path(data)
     show.notes([f"task data: synthetic, in {rows}"] if data is None else [])
-    load_recipe(recipe, dict(settings or {}), steps=steps)  # finds mistakes before anything long begins
+    load_recipe(recipe, as_settings(settings), steps=steps)  # finds mistakes before anything long begins
     for task in TASKS:
         available_splits(load_task(task), rows)
     model: Path | str = SHIPPED

@@ -14,7 +14,7 @@ from clue_bench.cards import Key
 from clue_bench.doors.records import CHECKPOINT, MAJORITY_CLASS, RunRecord, is_running
 from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
 from clue_bench.language import translated
-from clue_bench.numbers import count, counted, duration, percent, scaled, typed
+from clue_bench.numbers import count, duration, percent, scaled, typed
 from clue_bench.tables import Column, Table, make_table
 
 METRICS = "metrics.jsonl"  # of a pretraining run: a report a line
@@ -102,7 +102,7 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
     """Return everything about one run: its result, how it was made, and every setting with its meaning."""
     model, data = record.model, record.data
     commit = str(record.code.get("commit") or "")[:8] + " with changes" * (record.code.get("dirty") is True)
-    files = ", ".join(f"{name} {counted(facts.rows, 'row')}" for name, facts in data.files.items())
+    files = ", ".join(f"{name} {count(facts.rows)}" for name, facts in data.files.items())
     facts = [
         ("status", translated(running_text(record, folder) or record.status)),
         ("error", record.error or ""),
@@ -110,7 +110,7 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
         ("task", record.task.title if record.task else ""),
         ("model", f"{model.name}, {count(model.parameters)} parameters, weights {model.sha256[:8]}"),
         ("pretrained on", f"{scaled(model.pretraining_tokens)} tokens" if model.pretraining_tokens else ""),
-        ("data", f"{data.name}, revision {data.revision}" + f" ({files})" * bool(files)),
+        ("data", f"{data.name}, revision {data.revision}" + f" ({files} rows)" * bool(files)),
         ("seed", str(record.seed)),
         ("started", ", took ".join(filter(None, [f"{_started(record):%Y-%m-%d %H:%M}", _took(record, folder)]))),
         ("asked", _flat_text(record.asked)),

@@ -1,7 +1,7 @@
 """Runs as results: one record with its folder, or many of them."""
 
 import difflib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -256,6 +256,23 @@ def check_seed(seed: object) -> None:
     """Raise ClueBenchError unless `seed` is a whole number from 0."""
     if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise ClueBenchError(f"seed: found {seed!r}, expected a whole number from 0", "give seed=1, for example")
+
+
+def check_choice(what: str, value: object, choices: Sequence[str]) -> None:
+    """Raise ClueBenchError unless `value`, of the argument `what`, is one of `choices`."""
+    if value not in choices:
+        known = ", ".join(choices)
+        raise ClueBenchError(f"{what}: found {value!r}, expected {known}", f"give one of {known}")
+
+
+def as_settings(settings: object, *, steps: int | None = None) -> dict[str, Any]:
+    """Return settings by their keys, with `steps` if given. Raises ClueBenchError for anything but a dictionary."""
+    if settings is not None and not isinstance(settings, Mapping):
+        raise ClueBenchError(
+            f"settings: found {article(type(settings).__name__)}, expected a dictionary",
+            'give settings={"learning_rate": 1e-4}, for example',
+        )
+    return {**(settings or {}), **({} if steps is None else {"steps": steps})}
 
 
 def load_runs(folder: Path | str = "runs") -> Runs:

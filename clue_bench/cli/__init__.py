@@ -55,6 +55,7 @@ class _Commands(Group):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the arguments, with --lang in front, wherever it was typed."""
+        args = _language_apart(args)
         if "--lang" in args[1:-1]:
             place = args.index("--lang")
             args = [*args[place : place + 2], *args[:place], *args[place + 2 :]]
@@ -173,9 +174,14 @@ def _explain(error: Exception) -> None:
     sys.exit(3)
 
 
+def _language_apart(arguments: list[str]) -> list[str]:
+    """Return the arguments with --lang=zh as two."""
+    return [part for each in arguments for part in (each.split("=", 1) if each.startswith("--lang=") else [each])]
+
+
 def _language(arguments: list[str]) -> Language:
     """Return the language that --lang asks for, else the locale's."""
-    asked = [after for option, after in pairwise(arguments) if option == "--lang"]
+    asked = [after for option, after in pairwise(_language_apart(arguments)) if option == "--lang"]
     return "zh" if asked == ["zh"] else "en" if asked else language_of_locale()
 
 

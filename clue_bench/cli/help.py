@@ -67,11 +67,20 @@ class _Page:
             typer.echo(ctx.get_help(), err=True)
             raise typer.Exit(2)
         try:
+            self.refuse_repetition(ctx, args)
             parsed: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]
         except typer.TyperException as error:
             vars(error)["ctx"] = getattr(error, "ctx", None) or ctx
             raise
         return parsed
+
+    def refuse_repetition(self: Any, ctx: Any, args: list[str]) -> None:
+        """Complain of an option with one value that is given twice: the first value would be lost without a word."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for param in given:
+            is_single = param.param_type_name == "option" and not (param.multiple or param.is_flag or param.count)
+            if is_single and given.count(param) > 1:
+                raise typer.BadParameter(f"{param.opts[0]} takes one value, found {given.count(param)}", ctx=ctx)
 
     def settings(self) -> tuple[str, "list[Key]"]:
         """Return a heading and the keys of --set, if the command takes any."""

@@ -15,6 +15,8 @@ AGAINST = "--against"
 # "--against" separates two lists, which no option of click can do; so it stays among the arguments, in its place.
 CONTEXT = {"ignore_unknown_options": True}
 
+FIRST_RUN = "clue-bench finetune --task tnews --data DATA"
+
 runs = typer.Typer(help="List and show run records.", cls=Group, no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -33,6 +35,9 @@ def list_runs(records: Records = Path("runs"), wide: Wide = False, json: Json = 
         has_own = sum(run.folder == latest.folder for run in found) == 1
         words = [latest.folder] if has_own else [latest.run_id, "--records", records]
         suggest(typed("clue-bench", "runs", "show", *words), as_json=json)
+    elif not json:
+        say(f"{records}: no run records")
+        suggest(FIRST_RUN)
 
 
 @runs.command("show", cls=Verb)
@@ -83,8 +88,10 @@ def leaderboard(
         typer.echo("\n" + table.in_full(None if wide else terminal_width()))
     if out is not None:
         say(f"the page: {out / 'index.html'}; every number with its conditions: {out / 'README.md'}")
-    else:
+    elif board.measured:
         suggest(typed("clue-bench", "leaderboard", "--records", records, "--out", "leaderboard"))
+    else:
+        suggest(FIRST_RUN)
 
 
 def compare(

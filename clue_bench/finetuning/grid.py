@@ -7,7 +7,7 @@ on the grid's edge, where the search has found the bound of its own grid rather 
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from clue_bench.cards import parse_overrides
 from clue_bench.errors import ClueBenchError
@@ -15,6 +15,9 @@ from clue_bench.numbers import typed
 
 Grid = dict[str, list[Any]]
 Point = dict[str, Any]
+
+Keep = Literal["best", "all", "none"]
+"""Whose weights stay on the disk: the best run's, everyone's, no one's."""
 
 _COUNTED = ("epochs", "batch_size", "steps", "evaluations_per_epoch", "max_evaluations")
 """Settings that cannot be less than 1. No setting can be less than 0."""

@@ -16,12 +16,12 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from clue_bench.doors.records import FinetuneRecord, FolderInUseError, read_record_of, record_path
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.encode import Encodings
-from clue_bench.finetuning.grid import Point
+from clue_bench.finetuning.grid import Keep, Point
 from clue_bench.finetuning.run import (
     SECONDS_BETWEEN_LOOKS,
     Plan,
@@ -53,10 +53,6 @@ class Trial(NamedTuple):
     def is_complete(self) -> bool:
         """Return whether the run has a result."""
         return self.record.status == "completed"
-
-
-Keep = Literal["best", "all", "none"]
-"""Whose weights stay on the disk: the best run's, everyone's, no one's."""
 
 
 class Moment(NamedTuple):

@@ -174,7 +174,7 @@ class MeasuredCell:
     @property
     def selection_bias(self) -> Decimal | None:
         """Return about how much choosing adds, in percentage points; None if a record says too little."""
-        return None if self.bias is None else half_up(Decimal(self.bias) * 100)
+        return None if self.bias is None else half_up(Decimal(self.bias) * 100) + 0  # no "-0.00"
 
     @property
     def selection_text(self) -> str:
@@ -182,8 +182,9 @@ class MeasuredCell:
         if self.dev_scores == 1:
             return MISSING
         bias = self.selection_bias
-        settings = f" of {self.num_settings} settings" * (self.num_settings > 1)
-        return f"{self.dev_scores} scores{settings}" + ("" if bias is None else f" (≈ {bias})")
+        chosen = f"{self.dev_scores} scores of {self.num_settings} settings"
+        chosen = chosen if self.num_settings > 1 else f"{self.dev_scores} scores"
+        return chosen if bias is None else f"{chosen} (≈ {bias})"
 
     @property
     def commit_text(self) -> str:

@@ -104,7 +104,7 @@ def prompt_rows(path: Path, *, column: str | None) -> InputRows:
     if not texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
     notes = [*table.notes, *([] if column else [f"{path}: prompts are read from '{found[0]}'"])]
-    return InputRows(texts, list(range(len(texts))), [None] * len(texts), table.rows, notes=notes)
+    return InputRows(texts, list(range(len(texts))), [None] * len(texts), table.values, notes=notes)
 
 
 def _raw(path: Path) -> tuple[bytes, str]:
@@ -123,7 +123,7 @@ def _raw(path: Path) -> tuple[bytes, str]:
 def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:
     answers: list[tuple[str, ...]] = []
     asked = answers if task is not None and task.kind == "span" else None
-    rows, strange = InputRows([], [], [], table.rows, asked, list(table.notes)), list[str]()
+    rows, strange = InputRows([], [], [], table.values, asked, list(table.notes)), list[str]()
     fields = task.fields if task is not None else _guessed(table, num_texts) if table.rows else []
     if task is None:
         rows.notes.append(f"{table.called}: texts are read from {' and '.join(fields)}")

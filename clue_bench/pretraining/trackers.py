@@ -18,7 +18,7 @@ from dataclasses import asdict
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.curve import read_reports
@@ -33,6 +33,9 @@ PROJECT = "clue-bench"
 
 def pick_tracker(choice: Choice) -> Literal["none", "tensorboard", "trackio"]:
     """Return the tracker to use. Raises ClueBenchError if it was chosen by name and is not installed."""
+    if choice not in get_args(Choice):
+        known = ", ".join(get_args(Choice))
+        raise ClueBenchError(f"tracker: found {choice!r}, expected {known}", f"give one of {known}")
     if choice == "auto":
         return "tensorboard" if find_spec("tensorboard") else "none"
     if choice != "none" and find_spec(choice) is None:

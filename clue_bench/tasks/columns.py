@@ -52,6 +52,11 @@ def find_columns(columns: Sequence[str], *, text: Columns | None, label: str | i
     texts = None if text is None else as_names(text)
     if texts is not None and len(texts) not in (1, 2):
         raise ClueBenchError(f"{len(texts)} columns of texts, expected one or two", "give one, or two for pairs")
+    given = [*(texts or []), *([] if label is None else [str(label)])]
+    if repeated := next((column for column in given if given.count(column) > 1), None):
+        raise ClueBenchError(
+            f"{where}: column {repeated} is given twice", "name a column for each text and one for the label"
+        )
     if texts is not None and label is not None:
         return Found(texts, str(label), "")
     free = [column for column in columns if column not in (texts or [])]

@@ -3,11 +3,12 @@
 Input: the bytes of a file, and its name, whose ending says the format. Output: a `Table`: columns, rows with the places
 where they stand, and notes on what was recognised (another encoding than UTF-8, another delimiter, one sheet of
 several). Text is UTF-8, UTF-16 with a mark, or GB18030, which GBK is a part of: what is neither is an error that names
-the byte, and one wrong byte in UTF-8 does not make it GBK. Cells of Excel become text, as in a CSV file.
+the byte, and one wrong byte in UTF-8 does not make it GBK. Cells of Excel are read as text, as in a CSV file.
 """
 
 import codecs
 import csv
+import datetime
 import io
 import json
 import warnings
@@ -35,7 +36,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """The rows of a file. `places` say where each stands ("line 7"), `has_header` that all have the same columns."""
+    """The rows of a file. `places` say where each stands ("line 7"), `has_header` that all have the same columns.
+
+    `typed_rows` are those of a spreadsheet with its numbers and dates, which `rows` have as text.
+    """
 
     columns: list[str]
     rows: list[Row]
@@ -44,6 +48,12 @@ class Table:
     notes: tuple[str, ...] = ()
     called: str = ""  # the file's name
     md5: str = ""  # of the file
+    typed_rows: list[Row] | None = None
+
+    @property
+    def values(self) -> list[Row]:
+        """Return the rows with the types that their file gives them."""
+        return self.rows if self.typed_rows is None else self.typed_rows
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -259,9 +269,10 @@ def _excel(raw: bytes, where: str) -> Table:
             book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
             names, sheet = book.sheetnames, book.worksheets[0]
             sheet.reset_dimensions()  # what a sheet says of its own size may be wrong: rows would be lost in silence
-            cells = [[cell_text(value) for value in row] for row in sheet.iter_rows(values_only=True)]
+            values = [list(row) for row in sheet.iter_rows(values_only=True)]
         except (OSError, ValueError, KeyError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
             raise ClueBenchError(f"{where}: not a workbook of Excel, or damaged: {error}", "save it again") from error
+    cells = [[cell_text(value) for value in row] for row in values]
     filled = [(number, row) for number, row in enumerate(cells, 1) if any(row)]
     if not filled:
         return Table([], [], [], True, (), where)
@@ -269,7 +280,19 @@ def _excel(raw: bytes, where: str) -> Table:
     header = _header([*filled[0][1], *[""] * width][:width], where)
     rows = [dict(zip(header, [*row, *[""] * width][:width], strict=True)) for _, row in filled[1:]]
     notes = (f"{where}: read sheet '{names[0]}', the first of {len(names)}",) if len(names) > 1 else ()
-    return Table(header, rows, [f"row {number}" for number, _ in filled[1:]], True, notes, where)
+    typed = [dict(zip(header, [*values[number - 1], *[None] * width], strict=False)) for number, _ in filled[1:]]
+    _spell_mixed_columns(typed, rows)
+    places = [f"row {number}" for number, _ in filled[1:]]
+    return Table(header, rows, places, True, notes, where, typed_rows=typed)
+
+
+def _spell_mixed_columns(typed: list[Row], rows: list[Row]) -> None:
+    """Let columns of texts and other things be texts alone, as in `rows`: Parquet has one type in a column."""
+    for column in typed[0] if typed else ():
+        kinds = {type(row[column]) for row in typed if row[column] is not None}
+        if len(kinds) > 1 and kinds != {int, float}:
+            for row, spelled in zip(typed, rows, strict=True):
+                row[column] = spelled[column]
 
 
 def cell_text(value: Any) -> str:
@@ -359,8 +382,14 @@ def _write_excel(temporary: Path, path: Path, columns: list[str], rows: Sequence
     book = openpyxl.Workbook(write_only=True)
     sheet = book.create_sheet("predictions")
     for values in table:
-        sheet.append([value if isinstance(value, int | float) else _plain(sheet, value) for value in values])
+        sheet.append([value if _is_of_excel(value) else _plain(sheet, value) for value in values])
     book.save(temporary)
+
+
+def _is_of_excel(value: Any) -> bool:
+    """Return whether a sheet holds such values as they are: numbers, and times without a zone."""
+    is_time = isinstance(value, datetime.date | datetime.time) and getattr(value, "tzinfo", None) is None
+    return is_time or isinstance(value, int | float)
 
 
 def _plain(sheet: Any, value: Any) -> Any:

@@ -76,7 +76,7 @@ def test_every_error_and_hint_has_chinese():
     assert english == {}, "put their Chinese into clue_bench/language.errors.zh.toml"
 
 
-@pytest.mark.parametrize("arguments", [["--lang", "zh", "runs", "list"], ["runs", "list", "--lang", "zh"]])
+@pytest.mark.parametrize("arguments", [["--lang", "zh", "runs", "list"], ["runs", "list", "--lang=zh"]])
 def test_results_are_in_chinese_if_asked_for_and_json_is_not(arguments, tmp_path):
     found = CliRunner().invoke(app, [*arguments, "--records", str(tmp_path)], catch_exceptions=False)
     assert "数据版本" in found.stdout

@@ -3,6 +3,7 @@
 import pytest
 
 import clue_bench as cb
+from clue_bench.pretraining.trackers import pick_tracker
 
 WRONG = {
     "no model": lambda: cb.finetune("tnews", None),
@@ -18,6 +19,12 @@ WRONG = {
     "no source": lambda: cb.convert(None, "out", source_kind="uer"),
     "no model to examine": lambda: cb.doctor(None),
     "no model to time": lambda: cb.speed(None),
+    "a word for --keep that is none": lambda: cb.bench("runs/tiny", "tnews", keep="bst"),
+    "a layout that is none": lambda: cb.convert("runs/tiny", "out", source_kind="uerr"),
+    "a tracker that is none": lambda: pick_tracker("wandb"),
+    "settings as a list": lambda: cb.finetune("tnews", "runs/tiny", settings=["learning_rate=1e-4"]),
+    "a recipe's settings as text": lambda: cb.pretrain("debug", corpus="corpus", out="out", settings="steps=1"),
+    "records that are no folder": lambda: cb.leaderboard(["runs", 3]),
     "no output": lambda: cb.pretrain("debug", corpus="corpus", out=None),
 }
 

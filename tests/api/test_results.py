@@ -71,6 +71,11 @@ def test_a_board_is_made_of_any_runs(runs):
     assert str(cb.leaderboard(list(runs))) == str(cb.leaderboard(runs))
 
 
+def test_a_board_of_several_folders_counts_every_run_once(runs):
+    folders = [run.folder for run in runs]
+    assert str(cb.leaderboard([*folders, *map(str, folders), *runs])) == str(cb.leaderboard(runs))
+
+
 def test_runs_are_compared_and_listed(runs):
     comparison = cb.compare(runs[0], runs[1])
     assert "verdict" in str(comparison)

@@ -87,6 +87,7 @@ def test_an_example_is_broken_between_words_never_within_quotes_or_chinese(monke
             "--keep: found 3, expected best, all, none",
             "--keep：发现 3，应为 best, all, none",
         ),
+        ("finetune --task a --task b", "--task takes one value, found 2", "--task 只带一个值，却给了 2 个"),
         ("runs show a b", "no use for b", "多余的词：b"),
     ],
 )

@@ -120,3 +120,20 @@ def test_a_continued_model_is_to_be_compared_with_what_it_began_from(run, checkp
     code, _, err = run("pretrain", "--from", checkpoint_folder, *given)
     assert code == 0, err
     assert f"clue-bench bench --model {checkpoint_folder} --model {out} --task tnews --data DATA" in err
+
+
+@pytest.mark.parametrize("verb", [["runs", "list"], ["leaderboard"]])
+def test_where_nothing_has_run_the_next_step_is_a_run(run, tmp_path, verb):
+    code, _, err = run(*verb, "--records", tmp_path)
+    assert code == 0
+    assert "next: clue-bench finetune --task tnews" in err
+    code, out, err = run(*verb, "--records", tmp_path, "--json")
+    assert (code, err) == (0, "")
+    assert json.loads(out)
+
+
+def test_verifying_no_data_is_no_success(run, tmp_path):
+    code, _, err = run("data", "verify", "--data", tmp_path)
+    assert code == 1
+    assert "data of no task" in err
+    assert "clue-bench data fetch" in err

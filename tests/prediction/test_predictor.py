@@ -299,6 +299,28 @@ def test_a_file_keeps_every_column_in_the_format_that_the_name_says(command, pai
     assert {row["predicted_new"] for row in table.rows} <= {"0", "1"}
 
 
+@pytest.mark.parametrize("suffix", [".xlsx", ".parquet"])
+def test_numbers_and_dates_of_a_sheet_stay_numbers_and_dates(command, pair_folder, tmp_path, suffix):
+    columns = {
+        "sentence1": ["我", 5],
+        "sentence2": ["他", "国"],
+        "价格": [12.5, 3],
+        "数量": [1, None],
+        "日期": pd.to_datetime(["2024-01-02", "2024-02-03 04:05"]),
+        "备注": ["甲", 7],
+    }
+    pd.DataFrame(columns).to_excel(tmp_path / "a.xlsx", index=False)
+    out_file = tmp_path / f"out{suffix}"
+    code, _, err = command("--model", pair_folder, "--file", tmp_path / "a.xlsx", "--out", out_file)
+    assert code == 0, err
+    read = pd.read_excel(out_file) if suffix == ".xlsx" else pd.read_parquet(out_file)
+    assert read["价格"].tolist() == [12.5, 3]
+    assert read["数量"].tolist()[0] == 1
+    assert read["数量"].isna().tolist() == [False, True]
+    assert read["日期"].tolist() == columns["日期"].tolist()
+    assert read["备注"].tolist() == ["甲", "7"]  # of both kinds: as texts
+
+
 def test_labels_in_a_column_with_a_dot_are_compared(command, tmp_path, vocabulary_file):
     card = {**load_task("afqmc").model_dump(mode="json"), "name": "mine", "label_field": "meta.label", "archive": None}
     folder = write_classifier(

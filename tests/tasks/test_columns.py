@@ -46,3 +46,9 @@ def test_names_that_are_not_obvious_are_listed(columns):
     assert ", ".join(columns) in caught.value.message
     assert "--text COLUMN --label COLUMN" in caught.value.hint
     assert ("header" in caught.value.hint) == (columns[1] == "1")
+
+
+@pytest.mark.parametrize(("text", "label"), [(["q1", "q1"], "same"), (["q1", "q2"], "q2"), (["q1", "q1"], None)])
+def test_a_column_that_is_given_twice_is_named(text, label):
+    with pytest.raises(ClueBenchError, match="given twice"):
+        find_columns(["q1", "q2", "same"], text=text, label=label, where="a.csv")
