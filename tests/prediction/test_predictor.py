@@ -306,7 +306,7 @@ def test_numbers_and_dates_of_a_sheet_stay_numbers_and_dates(command, pair_folde
         "sentence2": ["他", "国"],
         "价格": [12.5, 3],
         "数量": [1, None],
-        "日期": pd.to_datetime(["2024-01-02", "2024-02-03 04:05"]),
+        "日期": pd.to_datetime(["2024-01-02 00:00", "2024-02-03 04:05"]),
         "备注": ["甲", 7],
     }
     pd.DataFrame(columns).to_excel(tmp_path / "a.xlsx", index=False)
