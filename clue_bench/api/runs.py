@@ -119,6 +119,11 @@ class Run(Shown):
         if MAJORITY_CLASS not in self.record.flags:
             return ""
         dev = self.scores
+        if self.record.task and self.record.task.metric == "exact_match":
+            return (
+                f"warning: {percent(dev.top_share, 1)} of the answers are '{dev.top_label}', and "
+                f"always answering '{dev.majority_label}' scores {percent(dev.majority_share)}"
+            )
         return (
             f"warning: majority class: {percent(dev.top_share, 1)} of the predictions are '{dev.top_label}', and "
             f"always answering '{dev.majority_label}' scores {percent(dev.majority_share)}"

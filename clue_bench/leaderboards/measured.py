@@ -24,10 +24,13 @@ from clue_bench.leaderboards.cells import (
 )
 from clue_bench.leaderboards.ranks import NO_TEST_NOTE, ONE_SEED_NOTE, RANK_NOTE, Ranks, ranks_of
 from clue_bench.leaderboards.scores import (
+    CLUE_COLUMNS,
+    READING_COLUMNS,
     SCORE,
     SCORE_COLUMNS,
     SPLIT,
     half_up,
+    mean_of,
     parameters_text,
     percent_text,
     percentage,
@@ -178,7 +181,19 @@ def mark_notes(table: MeasuredTable) -> list[str]:
     """Return the meaning of the marks in a table, if it has any."""
     notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
     notes += [MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else []
-    return [*notes, *clean_notes(table)]
+    return [*notes, *clean_notes(table), *clue_notes(table)]
+
+
+def clue_notes(table: MeasuredTable) -> list[str]:
+    """Return a sentence with the models' scores of CLUE 1.1, or what they lack; none without a reading task."""
+    if not any(column.name in READING_COLUMNS for column in table.columns):
+        return []
+    found = []
+    for model in table.models:
+        score = mean_of(model.percents, CLUE_COLUMNS)
+        missing = [column for column in CLUE_COLUMNS if column not in model.percents]
+        found.append(f"{model.label} {percent_text(score) if score is not None else 'lacks ' + ', '.join(missing)}")
+    return [f"The score of CLUE 1.1 is the mean of nine columns: {'; '.join(found)}."]
 
 
 def clean_notes(table: MeasuredTable) -> list[str]:

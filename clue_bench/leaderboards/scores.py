@@ -20,8 +20,13 @@ SCORE = "Score"
 SPLIT = "dev"
 """The only split with public labels besides train, so the only one on which a run can score itself."""
 
-COLUMN_ORDER = (*SCORE_COLUMNS, "CLUEWSC2020", "CSL", "OCNLI")
+READING_COLUMNS = ("CMRC2018", "CHID", "C3")
+
+COLUMN_ORDER = (*SCORE_COLUMNS, "CLUEWSC2020", "CSL", "OCNLI", *READING_COLUMNS, "DRCD")
 """Columns from left to right; all others follow in alphabetical order."""
+
+CLUE_COLUMNS = ("AFQMC", "TNEWS'", "IFLYTEK'", "OCNLI", "CLUEWSC2020", "CSL", *READING_COLUMNS)
+"""The nine columns whose mean is the score of CLUE 1.1."""
 
 TEST_1_0 = "test(1.0, leaderboard)"
 """Split of CLUE's leaderboard before TNEWS and CLUEWSC2020 got a second test set."""

@@ -272,6 +272,18 @@ def test_a_table_of_tasks_outside_the_four_has_no_score(make_record: MakeRecord)
     assert section.startswith("| 模型 | 参数 | OCNLI |\n|:-:|:-:|:-:|\n| tiny | 7.5M | **65.00%** |\n")
 
 
+def test_the_score_of_clue_names_what_a_model_lacks(make_record: MakeRecord) -> None:
+    nine = ("afqmc", "tnews", "iflytek", "ocnli", "cluewsc2020", "csl", "cmrc2018", "chid", "c3")
+    whole = [make_record(task, 5000, model="whole", sha256="b" * 64) for task in nine]
+    (section,) = sections(*whole, make_record("c3", 6000), make_record("csl", 6000))
+    assert (
+        "The score of CLUE 1.1 is the mean of nine columns: tiny lacks AFQMC, TNEWS', IFLYTEK', OCNLI, CLUEWSC2020, "
+        "CMRC2018, CHID; whole 50.00%." in section
+    ) or "whole 50.00%; tiny lacks AFQMC, TNEWS', IFLYTEK', OCNLI, CLUEWSC2020, CMRC2018, CHID." in section
+    (without,) = sections(make_record("csl", 6000))
+    assert "CLUE 1.1" not in without
+
+
 def test_models_without_a_score_come_last(make_record: MakeRecord) -> None:
     whole = [make_record(task, 5000, model="whole", sha256="b" * 64) for task in TASKS]
     (section,) = sections(make_record("afqmc", 9000, model="partial"), *whole)
