@@ -305,22 +305,26 @@ def find_sentences(rows: dict[str, Rows]) -> Fitted:
 
     Raises ClueBenchError if no n-gram of train stands in two texts.
     """
-    passages = {texts[0] for part in rows.values() for texts in part.texts}
-    sentences = {text: list(_SENTENCE.finditer(text)) or list(re.finditer("(?s).*", text))[:1] for text in passages}
     asked = {split: [texts[1] for texts in part.texts] for split, part in rows.items()}
-    listed = {
-        split: [found[0] for texts in part.texts for found in sentences[texts[0]]] for split, part in rows.items()
+    passages = {split: dict.fromkeys(texts[0] for texts in part.texts) for split, part in rows.items()}
+    sentences = {
+        text: list(_SENTENCE.finditer(text)) or list(re.finditer("(?s).*", text))[:1]
+        for each in passages.values()
+        for text in each
     }
-    weighted = _weighted({split: [*asked[split], *listed[split]] for split in rows})
+    weighted = _weighted(
+        {split: [*asked[split], *(found[0] for text in passages[split] for found in sentences[text])] for split in rows}
+    )
     answers: dict[str, Answered] = {}
     for split, part in rows.items():
         if split == "train":
             continue
-        found, begin = [], len(part)
-        for number, texts in enumerate(part.texts):
-            choices = sentences[texts[0]]
+        sizes = [len(sentences[text]) for text in passages[split]]
+        begins = dict(zip(passages[split], np.cumsum([len(part), *sizes]), strict=False))
+        found = []
+        for number, (context, _) in enumerate(part.texts):
+            choices, begin = sentences[context], begins[context]
             cosines = (weighted[split][begin : begin + len(choices)] @ weighted[split][number].T).toarray()[:, 0]
-            begin += len(choices)
             shares = np.exp(log_softmax(cosines[None].astype(np.float64) / SENTENCE_TEMPERATURE))[0]
             order = np.argsort(-shares, kind="stable")
             found.append(tuple(_sentence(choices[n], float(shares[n])) for n in order))

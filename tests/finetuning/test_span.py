@@ -270,6 +270,21 @@ def test_floors_answer_questions(data, kind, tmp_path):
     assert kind == "majority" or dev.macro_f1 > 0
 
 
+def test_the_sentence_that_is_most_like_the_question_is_the_floors_answer(data, tmp_path):
+    contexts = ["在国家大的地方。我们有时中国人！大家是这", "他要来。  我们有时中国人。", "中国人"]
+    rows = rows_of(*((context, "我们有时", [Answer("中国人", context.index("中国人"))]) for context in contexts))
+    made = {"train": rows, "dev": rows}
+    record = run_floor(load_task("cmrc2018"), made, data=data, kind="tfidf", seed=1, out=tmp_path, asked={})
+    lines = (tmp_path / "predictions" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert [(each["label"], each["start"]) for each in found] == [
+        ("我们有时中国人", contexts[0].index("我们")),
+        ("我们有时中国人", contexts[1].index("我们")),
+        ("中国人", 0),
+    ]
+    assert record.completed_results.dev.correct == 1
+
+
 def test_a_gpt2_finds_no_spans():
     config = ModelConfig(
         vocab_size=24,
