@@ -386,7 +386,7 @@ def without_tokenizer(folder):
 
 BROKEN = {
     "no config.json": lambda folder: (folder / "config.json").unlink(),
-    "no tokenizer": without_tokenizer,
+    "neither vocab.txt, spiece.model nor tokenizer.json": without_tokenizer,
     "config.json says 5": damage(vocab_size=5),
     "neither model.safetensors nor pytorch_model.bin": lambda folder: (folder / "model.safetensors").unlink(),
     "encoder parameters are missing": lose("layer.2.output.LayerNorm.weight"),

@@ -331,7 +331,7 @@ BROKEN = {
     "has shape (48,), config.json says (40,)": lambda folder: change(folder, intermediate_size=40),
     "have no place in config.json": lambda folder: change(folder, num_hidden_layers=2),
     "the tokenizer has 27 tokens, config.json says 20": lambda folder: change(folder, vocab_size=20),
-    "no tokenizer": remove("vocab.txt", "tokenizer_config.json"),
+    "neither vocab.txt, spiece.model nor tokenizer.json": remove("vocab.txt", "tokenizer_config.json"),
     "neither model.safetensors nor pytorch_model.bin": remove("model.safetensors"),
     "no config.json": remove("config.json"),
     "damaged or cut short": lambda folder: (folder / "model.safetensors").write_bytes(b"\x10" * 40),

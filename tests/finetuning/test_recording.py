@@ -110,7 +110,7 @@ def test_a_gradient_that_is_not_finite_and_weights_that_are_not_are_divergences(
     with torch.no_grad():
         weights = dict(run.model.named_parameters())
         weights["head.weight" if "head.weight" in weights else next(reversed(weights))].fill_(math.inf)
-    with pytest.raises(ClueBenchError, match=r"step 1.*diverged"):
+    with pytest.raises(ClueBenchError, match=r"diverged.*at step 1"):
         list(run.reports())
     run = tiny_run(learning_rate=3e38, steps=1, warmup_share=0.0)
     with pytest.raises(ClueBenchError, match="not finite after step 1"):

@@ -23,6 +23,7 @@ PUBLISHED = [
     "## Published: released models",
     "## Published: token types of the vocabularies (CLUECorpus2020)",
     "## Published: effect of corpus and vocabulary (CLUECorpus2020)",
+    "## Published: CLUE reading comprehension",
     "## Published: CLUE v1, six tasks",
 ]
 
