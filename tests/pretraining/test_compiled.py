@@ -33,8 +33,11 @@ def begin(recipe_file, corpus_folder, tmp_path):
     ("family", "backend"),
     [*((family, "aot_eager") for family in FAMILIES), ("bert", "inductor")],
 )
-def test_losses_are_those_of_plain_layers_and_all_layers_share_what_is_compiled(begin, family, backend, monkeypatch):
+def test_losses_are_those_of_plain_layers_and_all_layers_share_what_is_compiled(
+    begin, family, backend, monkeypatch, tmp_path
+):
     """The inductor makes programs of what is traced, which takes a minute; the other backend only runs it."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "programs"))  # not one that was cut short
     monkeypatch.setattr(nn.Module, "compile", partialmethod(nn.Module.compile, backend=backend))
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
