@@ -34,7 +34,6 @@ FULL = {
     "floor": f"floor {OWN} --out runs",
     "bench": f"bench --model tiny {OWN} --out runs --seeds 2 --steps 2",
     "convert": "convert tiny converted --from hf --dtype float16",
-    "convert over an earlier one": "convert tiny tuned/checkpoint --from hf",
     "predict": "predict --model tuned --file rows.csv --out predicted.csv",
     "analyse": "analyse tuned --data rows.csv",
 }

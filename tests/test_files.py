@@ -1,6 +1,7 @@
 """A file is written completely or not at all."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -58,6 +59,14 @@ def test_what_a_dead_process_left_half_written_is_removed_and_what_a_living_one_
     with staging(tmp_path / "folder") as temporary:
         temporary.rename(tmp_path / "folder")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".file.1.tmp", ".folder.1.tmp", "file", "folder"]
+
+
+def test_a_write_that_fails_names_the_file(tmp_path: Path) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "file"):
+        os.write(full, b"x")
+    os.close(full)
+    assert caught.value.filename == str(tmp_path / "file")
 
 
 def test_a_block_that_writes_nothing_is_an_error(tmp_path: Path) -> None:

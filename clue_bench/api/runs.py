@@ -1,6 +1,7 @@
 """Runs as results: one record with its folder, or many of them."""
 
 import difflib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -139,6 +140,34 @@ class Run(Shown):
         return [result_table(self.record, self.folder)]
 
     @property
+    def command(self) -> list[str]:
+        """Return the words that do this run again; folders are named as the record names them, without their paths.
+
+        Raises ClueBenchError for a measurement of speed, which is of several models at once.
+        """
+        record, asked = self.record, self.record.asked
+        if record.kind == "speed":
+            raise ClueBenchError(f"{self.run_id}: of a session of several models", "see clue-bench speed --help")
+        if record.kind == "pretrain":
+            settings = {key: value for key, value in asked.get("settings", {}).items() if key != "name"}
+            named = {key: asked.get(key) for key in ("corpus", "from", "pairs", "steps", "epochs", "freeze")}
+            named["name"] = asked.get("settings", {}).get("name")
+            return ["pretrain", *([asked["recipe"]] if asked.get("recipe") else []), *_options(named, settings, asked)]
+        named = {"task": asked.get("task"), "data": asked.get("data", record.data.name)}
+        card = record.task and record.task.card
+        if card:  # rows of one's own
+            named |= dict(zip(("text", "text2"), card["text_fields"], strict=False)) | {"label": card["label_field"]}
+        if record.model.is_floor:
+            return ["floor", *_options({**named, "seed": record.seed}, {}, asked)]
+        from clue_bench.finetuning.settings import Settings
+
+        settings = asked.get("settings")
+        if settings is None:  # a run of a sweep
+            known = Settings.model_fields.keys() - {"precision"}
+            settings = {key: value for key, value in record.effective.items() if key in known}
+        return ["finetune", *_options({**named, "model": asked.get("model"), "seed": record.seed}, settings, asked)]
+
+    @property
     def details(self) -> "Details":
         """Return everything about the run as tables: result, circumstances, every setting with its meaning."""
         return Details(self)
@@ -209,6 +238,14 @@ class Runs(Shown, Sequence[Run]):
         import pandas as pd
 
         return pd.DataFrame([_frame_row(run) for run in self.runs])
+
+
+def _options(named: dict[str, Any], settings: dict[str, Any], asked: dict[str, Any]) -> list[str]:
+    """Return options of a command: those with values, settings, and flags that were given."""
+    words = [word for name, value in named.items() if value is not None for word in (f"--{name}", str(value))]
+    for key, value in settings.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"]
+    return words + [f"--{flag.replace('_', '-')}" for flag in ("debug_size", "cuda_graphs") if asked.get(flag)]
 
 
 def find_run(reference: Path | str, records: Path | str = "runs") -> Run:

@@ -44,6 +44,9 @@ def list_runs(records: Records = Path("runs"), wide: Wide = False, json: Json = 
 def show_run(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its id from clue-bench runs list.")],
     records: Records = Path("runs"),
+    command: Annotated[
+        bool, typer.Option("--command", help="Print the command that does the run again, and nothing else.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """Print one run: its result, how it was made, and every setting with its meaning.
@@ -52,7 +55,11 @@ def show_run(
     """
     from clue_bench.api.runs import find_run
 
-    show(find_run(run, records).details, as_json=json)
+    found = find_run(run, records)
+    if command:
+        typer.echo(typed("clue-bench", *found.command))
+    else:
+        show(found.details, as_json=json)
 
 
 def leaderboard(

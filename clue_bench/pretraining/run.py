@@ -138,7 +138,7 @@ def _run_with_files(
 
     def write(report: TrainingReport) -> None:
         nonlocal drawn
-        with (out / METRICS).open("a", encoding="utf-8") as file:
+        with files.naming(out / METRICS), (out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(report)) + "\n")
         if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
             # Before the state: a run killed in between repeats the stage's last steps and its checkpoint.

@@ -129,3 +129,20 @@ def test_one_run_shows_settings_with_their_meanings(folder):
 def test_no_runs_are_an_empty_list(tmp_path):
     assert len(load_runs(tmp_path)) == 0
     assert "model" in Runs(()).in_full(80)
+
+
+def test_a_run_tells_the_command_that_does_it_again(tmp_path):
+    found = Run(record("a", learning_rate=1e-3), tmp_path)
+    given = "--task tnews --data clue --seed 1 --set learning_rate=0.001"
+    assert " ".join(found.command) == f"finetune {given}"
+    swept = found.record.model_copy(update={"asked": {"task": "tnews", "model": "tiny", "data": "clue"}})
+    words = "--model tiny --seed 1 --set learning_rate=0.0003 --set epochs=3 --set dropout=0.1"
+    assert " ".join(Run(record("a").model_copy(update={"asked": swept.asked}), tmp_path).command) == (
+        f"finetune --task tnews --data clue {words}"
+    )
+    card = {"text_fields": ["a", "b"], "label_field": "c"}
+    own = swept.model_copy(update={"task": swept.task.model_copy(update={"card": card})})
+    floor = own.model_copy(update={"model": own.model.model_copy(update={"is_floor": True})})
+    assert (
+        " ".join(Run(floor, tmp_path).command) == "floor --task tnews --data clue --text a --text2 b --label c --seed 1"
+    )
