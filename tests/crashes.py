@@ -23,7 +23,7 @@ from pathlib import Path
 
 EVENTS = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "os.chmod"}
 IMPORTED = re.compile(r"^(clue_bench\.|torch$|numpy$|pandas$|transformers$|sklearn\.|safetensors|tokenizers$|scipy\.)")
-TIMES = re.compile(r"seconds|per_second|_at$|^mfu$|^hfu$|memory")  # keys of what no two runs share
+TIMES = re.compile(r"seconds|per_second|_at$|^created$|^mfu$|^hfu$|memory")  # keys of what no two runs share
 STRAY = re.compile(r"^\..*\.(tmp|previous)$")
 SECONDS = 120  # after which a run hangs
 

@@ -161,10 +161,9 @@ class Run(Shown):
             return ["floor", *_options({**named, "seed": record.seed}, {}, asked)]
         from clue_bench.finetuning.settings import Settings
 
-        settings = asked.get("settings")
-        if settings is None:  # a run of a sweep
-            known = Settings.model_fields.keys() - {"precision"}
-            settings = {key: value for key, value in record.effective.items() if key in known}
+        known = Settings.model_fields.keys() - {"precision"}
+        swept = {key: value for key, value in record.effective.items() if key in known}
+        settings = asked.get("settings", swept)  # runs of a sweep lack them
         return ["finetune", *_options({**named, "model": asked.get("model"), "seed": record.seed}, settings, asked)]
 
     @property
