@@ -154,7 +154,7 @@ def test_what_is_unknown_or_behind_the_models_rows_is_said(gpt2, tmp_path):
     [
         ({"prompts": "今" * 60}, "the model takes 48"),
         ({"prompts": []}, "found none"),
-        ({"prompts": [1]}, "found a int"),
+        ({"prompts": [1]}, "found an int"),
         ({"temperature": -1}, "temperature: found -1"),
         ({"top_p": 0}, "top_p: found 0"),
         ({"samples": 2, "temperature": 0}, "the same text each"),
