@@ -78,10 +78,15 @@ def staging(folder: Path) -> Iterator[Path]:
 
 def temporary_beside(path: Path) -> Path:
     """Return where to write what becomes `path`, file or folder; what dead processes left of it there is removed."""
+    remove_strays(path)
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def remove_strays(path: Path) -> None:
+    """Remove what dead processes left half written beside `path`."""
     for stray in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if (process := is_temporary(stray)) and not _is_alive(int(process[1])):
             remove(stray)
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def is_temporary(path: Path) -> re.Match[str] | None:

@@ -191,6 +191,7 @@ def fetch_task(
     request = _Request(task, archive, data, survey(task, data), watch)
     reason = lacks(task, data, request.here)
     if reason is None:
+        files.remove_strays(data / task.name)  # of who was killed after the last of them was in place
         return _announced(_present(request), request)
     _refuse_other_data_sets(task, data)
     watch.note(reason)
