@@ -85,7 +85,7 @@ def contents(path):
         return without_times(json.loads(data))
     if path.name == "metrics.jsonl":
         return [without_times(json.loads(line)) for line in data.splitlines()]
-    if path.name == "state.pt" or path.suffix in (".svg", ".html"):  # zips and pictures of times
+    if path.suffix in (".pt", ".svg", ".html"):  # states and pictures hold times
         return len(data) > 0
     return data
 

@@ -139,7 +139,7 @@ def test_wherever_a_command_is_killed_typed_again_it_leaves_the_same(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("verb", ["corpus build", "pretrain", "finetune", "bench"])
+@pytest.mark.parametrize("verb", ["corpus build", "finetune"])
 def test_killed_at_a_random_moment_a_command_leaves_the_same(
     verb, crash, corpus_folder, recipe_file, checkpoint_folder
 ):
