@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gpu" / "check.py"
 
@@ -29,6 +30,7 @@ def test_a_table_names_what_was_found_and_the_exit_code_is_0(check, capsys, monk
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU: models of base size take many minutes on a CPU")
 def test_every_part_runs_and_a_bound_that_is_missed_is_the_exit_code(check, capsys, monkeypatch):
     main, names = check
     monkeypatch.setitem(names, "RECIPES", ["roformer-base-wwm", "gpt2-base"])
