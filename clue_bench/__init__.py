@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from clue_bench.api.checkpoints import extend_vocabulary as extend_vocabulary
     from clue_bench.api.checkpoints import speed as speed
     from clue_bench.api.corpora import BuiltCorpus as BuiltCorpus
+    from clue_bench.api.corpora import TrainingTexts as TrainingTexts
     from clue_bench.api.corpora import build_corpus as build_corpus
+    from clue_bench.api.corpora import write_training_texts as write_training_texts
     from clue_bench.api.finetuning import finetune as finetune
     from clue_bench.api.finetuning import floor as floor
     from clue_bench.api.generation import GeneratedTexts as GeneratedTexts
@@ -64,7 +66,7 @@ _HOMES = {
     "api.benchmark": ("bench",),
     "api.checkpoints": ("Speeds", "convert", "doctor", "exchange_vocabulary", "extend_vocabulary", "speed"),
     "api.boards": ("compare", "compare_models", "leaderboard"),
-    "api.corpora": ("BuiltCorpus", "build_corpus"),
+    "api.corpora": ("BuiltCorpus", "TrainingTexts", "build_corpus", "write_training_texts"),
     "api.finetuning": ("finetune", "floor"),
     "api.generation": ("GeneratedTexts", "generate"),
     "api.models": ("Model", "Predictions", "load_model"),

@@ -1,10 +1,12 @@
 """Corpora: turn text into the files that pretraining reads."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from clue_bench import files
 from clue_bench.api.progress import Progress
 from clue_bench.api.vocabularies import (
     Kind,
@@ -112,12 +114,12 @@ def build_corpus(
     workers = workers or os.cpu_count() or 1
     show, out = Progress(progress), Path(out)
     file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else vocabulary_path(vocabulary)
-    files = find_texts(texts, show)
+    inputs = find_texts(texts, show)
     show.notes(read_vocabulary(file).notes)
     found = 0
-    with show.bar("corpus", sum(file.stat().st_size for file in files)) as bar:
+    with show.bar("corpus", sum(file.stat().st_size for file in inputs)) as bar:
         settings: dict[str, Any] = {"words": words, "text_field": text_field, "drop_repeats": drop_repeats}
-        for done in build(files, vocabulary=file, out=out, workers=workers, **settings):
+        for done in build(inputs, vocabulary=file, out=out, workers=workers, **settings):
             found = done.shards_found
             bar.update(done.bytes_done, _shards_text(done))
     if found:
@@ -201,3 +203,51 @@ def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Pat
         out=Path(out),
     )
     return BuiltCorpus(corpus)
+
+
+@dataclass(frozen=True, repr=False)
+class TrainingTexts(Shown):
+    """The file with the training texts of tasks: how many rows each has, and how many texts of them were new."""
+
+    file: Path
+    rows: Mapping[str, int]
+    texts: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the file and its counts."""
+        return {"file": str(self.file), "rows": dict(self.rows), "texts": dict(self.texts)}
+
+    @property
+    def tables(self) -> list[Table]:
+        """Return one table, a line per task."""
+        lines = [(task, f"{self.rows[task]:,}", f"{texts:,}") for task, texts in self.texts.items()]
+        return [make_table("", ["task", "training rows", "texts, each once"], lines)]
+
+
+def write_training_texts(tasks: str | Sequence[str], *, data: Path | str, out: Path | str) -> TrainingTexts:
+    """Write the texts of the tasks' training rows to the new file `out`, as `build_corpus` reads them.
+
+    For further pretraining before fine-tuning. A row is a document, and each of its texts a line; a text that was
+    written before is not written again. Neither dev nor test is read. Raises ClueBenchError.
+    """
+    from clue_bench.corpus.text import clean_line
+    from clue_bench.tasks.rows import read_split
+    from clue_bench.tasks.task import load_task
+
+    out = Path(out)
+    if out.suffix != ".txt" or out.exists():
+        problem = "exists already" if out.exists() else "does not end in .txt"
+        raise ClueBenchError(f"{out} {problem}", "give --out a new file name ending in .txt")
+    seen: set[str] = set()
+    documents: list[str] = []
+    rows, texts = {}, {}
+    for name in [tasks] if isinstance(tasks, str) else tasks:
+        task, before = load_task(name), len(seen)
+        read = read_split(task, "train", Path(data))
+        for row in read.texts:
+            new = [line for line in dict.fromkeys(map(clean_line, row)) if line and line not in seen]
+            seen.update(new)
+            documents += ["\n".join([*new, ""])] if new else []
+        rows[task.name], texts[task.name] = len(read), len(seen) - before
+    files.write_text(out, "\n".join(documents))
+    return TrainingTexts(out, rows, texts)

@@ -357,3 +357,29 @@ def pairs(
         typed("clue-bench", "pretrain", "RECIPE", "--corpus", "CORPUS", "--pairs", out, "--out", "runs/NAME"),
         as_json=json,
     )
+
+
+@corpus.command(
+    "texts", cls=Verb, epilog="Example: clue-bench corpus texts --task tnews --data clue --out tnews-train.txt"
+)
+def training_texts(
+    task: Annotated[
+        list[str],
+        typer.Option(
+            metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.", autocompletion=complete_task
+        ),
+    ],
+    data: Data,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The .txt file to write.")],
+    json: Json = False,
+) -> None:
+    """Write the texts of tasks' training rows, for further pretraining before fine-tuning.
+
+    Each text stands there once. Neither dev nor test is read.
+    """
+    show(corpora.write_training_texts(names(task), data=data, out=out), as_json=json)
+    suggest(
+        typed("clue-bench", "corpus", "build", out, "--vocab", "MODEL", "--out", "corpus"),
+        typed("clue-bench", "pretrain", "--from", "MODEL", "--corpus", "corpus", "--out", "runs/NAME"),
+        as_json=json,
+    )

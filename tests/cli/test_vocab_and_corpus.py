@@ -188,3 +188,22 @@ def test_lost_characters_and_text_without_blank_lines_are_said(run, vocabulary_f
     assert "2 characters were lost before" in said
     assert "all 1,001 sentences are one document" in said
     assert words_of(printed)["lost characters"] == ["2"]
+
+
+def test_training_texts_become_a_corpus(run, vocabulary_file: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "afqmc"
+    folder.mkdir()
+    rows = [("花呗怎么还", "花呗如何\n还款"), ("花呗怎么还", "借呗在哪"), ("借呗在哪", "花呗怎么还")]
+    lines = [json.dumps({"sentence1": a, "sentence2": b, "label": "0"}, ensure_ascii=False) for a, b in rows]
+    (folder / "train.json").write_text("\n".join(lines), encoding="utf-8")
+    for unread in ("dev.json", "test.json"):
+        (folder / unread).write_bytes(b"\xff not read")
+    file = tmp_path / "afqmc-train.txt"
+    code, printed, said = run("corpus", "texts", "--task", "afqmc", "--data", tmp_path, "--out", file, "--json")
+    assert code == 0, said
+    assert json.loads(printed) == {"file": str(file), "rows": {"afqmc": 3}, "texts": {"afqmc": 3}}
+    assert file.read_text(encoding="utf-8") == "花呗怎么还\n花呗如何 还款\n\n借呗在哪\n"
+    code, printed, _ = run("corpus", "build", file, "--vocab", vocabulary_file, "--out", tmp_path / "corpus")
+    assert (code, words_of(printed)["documents"]) == (0, ["2"])
+    code, _, said = run("corpus", "texts", "--task", "afqmc", "--data", tmp_path, "--out", file)
+    assert (code, "exists already" in said) == (1, True)
