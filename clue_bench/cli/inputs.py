@@ -365,9 +365,7 @@ def pairs(
 def training_texts(
     task: Annotated[
         list[str],
-        typer.Option(
-            metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.", autocompletion=complete_task
-        ),
+        typer.Option(metavar="TASK", help=f"{TASK}; repeatable, or separated by commas.", autocompletion=complete_task),
     ],
     data: Data,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The .txt file to write.")],
