@@ -2,8 +2,10 @@ r"""Recipes at an equal budget, compared by held-out loss and by a fixed probe.
 
     python benchmarks/recipe_trials.py benchmarks/trials.toml --corpus corpus --data clue --out trials --seconds 600
 
-A TOML file has a table per trial: the `recipe` it starts from, `set` with what it changes (as --set does), and perhaps
-`share`, the part of the budget that it gets. Every trial is pretrained with each pretraining seed for as many steps as
+A TOML file has a table per trial: the `recipe` it starts from and `set` with what it changes (as --set does), of which
+what all have in common stands above the tables; perhaps
+`share`, the part of the budget that it gets; or an `objective` of objectives.py, with its arguments in `given`. Every
+trial is pretrained with each pretraining seed for as many steps as
 fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
 models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by each trial's own rate,
 measured first, alone, in turn and kept in OUT/rates.json (what runs beside the pretraining later changes nothing); or
@@ -21,10 +23,12 @@ import statistics
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from objectives import pretrain_by
 from scipy.stats import t as student
 
 import clue_bench as cb
@@ -48,6 +52,17 @@ class Trial(NamedTuple):
     recipe: str
     changes: dict[str, Any]
     share: float
+    objective: str | None = None
+    given: Mapping[str, Any] = MappingProxyType({})
+
+    def pretrained(self, corpus: Path, out: Path, *, changes: dict[str, Any], steps: int, progress: bool) -> cb.Run:
+        """Pretrain into `out` with further changes, or go on; return the run."""
+        if self.objective is None:
+            return cb.pretrain(
+                self.recipe, corpus=corpus, out=out, settings=changes, steps=steps, progress=progress, tracker="none"
+            )
+        pretrain_by(self.objective, load_recipe(self.recipe, changes, steps=steps), corpus, out, **self.given)
+        return next(run for run in cb.load_runs(out) if run.folder == out)
 
     def loaded(self, *, steps: int | None = None) -> Recipe:
         """Return the recipe with its changes."""
@@ -55,10 +70,19 @@ class Trial(NamedTuple):
 
 
 def read_trials(path: Path) -> list[Trial]:
-    """Return the trials of a TOML file, in its order."""
-    tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    """Return the trials of a TOML file, in its order. What stands above its tables holds for all of them."""
+    read = tomllib.loads(path.read_text(encoding="utf-8"))
+    shared, recipe = read.pop("set", {}), read.pop("recipe", None)
     return [
-        Trial(name, table["recipe"], table.get("set", {}), table.get("share", 1.0)) for name, table in tables.items()
+        Trial(
+            name,
+            table.get("recipe", recipe),
+            {**shared, **table.get("set", {})},
+            table.get("share", 1.0),
+            table.get("objective"),
+            table.get("given", {}),
+        )
+        for name, table in read.items()
     ]
 
 
@@ -73,14 +97,7 @@ def seconds_per_stage_step(trial: Trial, corpus: Path) -> list[float]:
             "save_every": 10**6 * WARM,
         }
         with tempfile.TemporaryDirectory() as folder:
-            run = cb.pretrain(
-                trial.recipe,
-                corpus=corpus,
-                out=Path(folder) / "run",
-                settings=changes,
-                steps=WARM + TIMED,
-                progress=False,
-            )
+            run = trial.pretrained(corpus, Path(folder) / "run", changes=changes, steps=WARM + TIMED, progress=False)
             lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
         taken = [(b["seconds"] - a["seconds"]) / (b["step"] - a["step"]) for a, b in itertools.pairwise(lines)]
         found.append(statistics.median(taken))
@@ -188,8 +205,8 @@ def main() -> None:
             steps = steps_for(trial, rates.get(trial.name, []), seconds=given.seconds, tokens=given.tokens)
             started = time.perf_counter()
             folder = given.out / f"{trial.name}-seed{seed}"
-            run = cb.pretrain(
-                trial.recipe, corpus=given.corpus, out=folder, steps=steps, settings={**trial.changes, "seed": seed}
+            run = trial.pretrained(
+                given.corpus, folder, changes={**trial.changes, "seed": seed}, steps=steps, progress=True
             )
             found = run.record.completed_results
             row = {

@@ -1,0 +1,200 @@
+"""Ways of pretraining that the engine does not have, for trials beside those that it has (`recipe_trials.py`).
+
+Each is the engine's own run with another step, so that rows, masks, optimizer, schedule and files are the same:
+
+- `replaced`: a small generator fills in masked tokens, and the model says of every token whether it was replaced
+  (ELECTRA). What is left is a BERT whose prediction head nothing has trained: its held-out loss means nothing.
+- `falling`: the share of masked tokens falls from twice the recipe's to the recipe's, in STEPS_DOWN steps.
+- `distilled`: half of the loss is the distance to a larger model's predictions, and its last hidden states are to be a
+  linear map of ours. `teacher` is a checkpoint over the same vocabulary.
+- `averaged`: weights are averaged over the last part of the run, `AVERAGED` of its steps, at whatever rate the recipe
+  has there.
+
+An interrupted trial of these begins anew. Legend: B rows, S positions, K masked positions of a row, D width,
+V vocabulary.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from clue_bench.doors.checkpoint import read_checkpoint
+from clue_bench.doors.shards import Corpus
+from clue_bench.models.encoder import INIT_STD, MaskedLanguageModel, activate, initialise
+from clue_bench.pretraining.feed import StageFeeds, StageInputs
+from clue_bench.pretraining.objectives import PretrainingBatch
+from clue_bench.pretraining.recipe import Recipe
+from clue_bench.pretraining.rows import IGNORED
+from clue_bench.pretraining.run import run
+from clue_bench.pretraining.start import load_start
+from clue_bench.pretraining.step import StepSums, Sums
+from clue_bench.pretraining.train import Pretraining
+from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
+from clue_bench.training.optim import adamw, apply_gradients
+
+GENERATOR = {"layers": 2, "hidden_size": 64, "heads": 2, "feed_forward_size": 256}
+REPLACED_WEIGHT = 50.0  # of the loss over all tokens, beside the generator's: ELECTRA's
+STEPS_DOWN = 4
+TEACHING, HIDDEN_WEIGHT = 0.5, 1.0
+AVERAGED, EVERY = 0.3, 5
+
+
+class _Other(Pretraining):
+    """A run with modules that serve training only."""
+
+    def add(self, *modules: nn.Module) -> nn.ModuleList:
+        """Train `modules`, too, with the recipe's optimizer."""
+        recipe, added = self.recipe, nn.ModuleList(modules).to(self.device)
+        betas = (recipe.adam_beta1, recipe.adam_beta2)
+        rate, decay = recipe.stage1.learning_rate, recipe.weight_decay
+        groups = adamw(added, learning_rate=rate, weight_decay=decay, betas=betas, epsilon=recipe.adam_epsilon)
+        for group in groups.param_groups:
+            self.optimizer.add_param_group(group)
+        self._trained = [*self.model.parameters(), *added.parameters()]
+        return added
+
+    def bag_loss(self, batch: PretrainingBatch, first_BD: Tensor) -> Tensor | float:
+        """Return the weighted mean loss of [CLS] predicting tokens of its row, as the engine has it."""
+        if batch.bag_BJ is None:
+            return 0.0
+        model = self.model
+        assert isinstance(model, MaskedLanguageModel)
+        activated = activate(model.transform(first_BD), model.config.activation)
+        hidden_BJD = model.transform_norm(activated)[:, None].expand(-1, batch.bag_BJ.shape[1], -1)
+        matrix_VD = model.encoder.embeddings.word.weight
+        found = vocabulary_loss(hidden_BJD, matrix_VD, model.bias, targets=batch.bag_BJ)
+        return self.recipe.bag_weight * found.loss / (batch.bag_BJ != IGNORED).sum()
+
+    def update(self, loss: Tensor, batch: PretrainingBatch, masked: Predicted) -> StepSums:
+        """Update all weights; report the predictions of masked tokens."""
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm, skipped = apply_gradients(self.optimizer, self._trained, clip_norm=self.recipe.clip_norm)
+        sums = Sums.zero(self.device)
+        values = masked.loss.detach(), masked.correct, (batch.targets_BK != IGNORED).sum()
+        sums.heads_43[0] = torch.stack([value.double() for value in values])
+        return StepSums(sums._replace(tokens=batch.num_tokens), norm, skipped)
+
+
+class Replaced(_Other):
+    """Replaced tokens, told from true ones."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path) -> None:
+        super().__init__(recipe, corpus, out)
+        small = replace(self.config, dropout=0.0, **GENERATOR)
+        width = self.config.hidden_size
+        head = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1)).apply(initialise)
+        self.generator, self.head = self.add(MaskedLanguageModel(small), head)
+        self.draws = torch.Generator(self.device).manual_seed(recipe.seed)
+
+    def _train_step(self, inputs: StageInputs) -> StepSums:
+        batch, _ = self.feeds.assemble(inputs)
+        assert batch.at_BK is not None
+        assert isinstance(self.model, MaskedLanguageModel)
+        at_BK = batch.at_BK[:, : batch.targets_BK.shape[1]]
+        guessed = self.generator(batch.ids_BS, at_BK=at_BK)
+        masked = vocabulary_loss(guessed.hidden, guessed.matrix_VE, guessed.bias_V, targets=batch.targets_BK)
+        counts_BK = batch.targets_BK != IGNORED
+        with torch.no_grad():
+            shares = torch.rand(guessed.logits.shape, generator=self.draws, device=self.device)
+            drawn_BK = (guessed.logits - (-shares.clamp_(1e-9, 1 - 1e-7).log()).log()).argmax(-1)
+            shown_BK = batch.ids_BS.gather(1, at_BK)
+            true_BS = batch.ids_BS.scatter(1, at_BK, torch.where(counts_BK, batch.targets_BK, shown_BK))
+            ids_BS = true_BS.scatter(1, at_BK, torch.where(counts_BK, drawn_BK, shown_BK))
+        hidden_BSD = self.model.encoder(ids_BS)
+        logits_BS = self.head(hidden_BSD)[..., 0]
+        told = F.binary_cross_entropy_with_logits(logits_BS, (ids_BS != true_BS).float())
+        loss = masked.loss / counts_BK.sum() + REPLACED_WEIGHT * told + self.bag_loss(batch, hidden_BSD[:, 0])
+        return self.update(loss, batch, masked)
+
+
+class Falling(Pretraining):
+    """Fewer and fewer masks."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path) -> None:
+        super().__init__(recipe, corpus, out)
+        low, down = recipe.mask_rate, STEPS_DOWN - 1
+        rates = [low * (1 + (down - number) / down) for number in range(STEPS_DOWN)]
+        changed = [recipe.model_copy(update={"mask_rate": rate}) for rate in rates]
+        self.later = [
+            StageFeeds.for_stage(each, 1, corpus, self.vocabulary, pairs=None, device=self.device) for each in changed
+        ]
+
+    def _train_step(self, inputs: StageInputs) -> StepSums:
+        number = self.step * STEPS_DOWN // self.recipe.total_steps
+        self.feeds = replace(self.feeds, train=self.later[number].train)
+        return super()._train_step(inputs)
+
+
+class Distilled(_Other):
+    """Masked tokens, and what a teacher says of them."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path, *, teacher: str) -> None:
+        super().__init__(recipe, corpus, out)
+        checkpoint = read_checkpoint(teacher)
+        self.teacher = MaskedLanguageModel(replace(checkpoint.config, dropout=0.0))
+        load_start(self.teacher, checkpoint, self.vocabulary)
+        self.teacher.to(self.device).eval().requires_grad_(requires_grad=False)
+        towards = nn.Linear(self.config.embedding_width, checkpoint.config.embedding_width)
+        nn.init.normal_(towards.weight, std=INIT_STD)
+        (self.towards,) = self.add(towards)
+
+    def _train_step(self, inputs: StageInputs) -> StepSums:
+        batch, _ = self.feeds.assemble(inputs)
+        assert batch.at_BK is not None
+        num = batch.targets_BK.shape[1]
+        with torch.no_grad():
+            right = self.teacher(batch.ids_BS, at_BK=batch.at_BK[:, :num])
+        ours = self.model(batch.ids_BS, at_BK=batch.at_BK)
+        counts_BK = batch.targets_BK != IGNORED
+        hidden_BKD = ours.hidden[:, :num]
+        logits_MV = F.linear(hidden_BKD[counts_BK], ours.matrix_VE, ours.bias_V)
+        targets_M = batch.targets_BK[counts_BK]
+        true = F.cross_entropy(logits_MV, targets_M)
+        theirs_MV = F.linear(right.hidden[counts_BK], right.matrix_VE, right.bias_V).softmax(-1)
+        taught = F.cross_entropy(logits_MV, theirs_MV)
+        near = F.mse_loss(self.towards(hidden_BKD[counts_BK]), right.hidden[counts_BK])
+        loss = (1 - TEACHING) * true + TEACHING * taught + HIDDEN_WEIGHT * near
+        if batch.bag_BJ is not None:
+            firsts_BJD = ours.hidden[:, num:].expand(-1, batch.bag_BJ.shape[1], -1)
+            bag = vocabulary_loss(firsts_BJD, ours.matrix_VE, ours.bias_V, targets=batch.bag_BJ)
+            loss = loss + self.recipe.bag_weight * bag.loss / (batch.bag_BJ != IGNORED).sum()
+        return self.update(loss, batch, Predicted(true * len(targets_M), (logits_MV.argmax(-1) == targets_M).sum()))
+
+
+class Averaged(Pretraining):
+    """The mean of the last weights."""
+
+    def _advance(self) -> StepSums:
+        step = super()._advance()
+        total = self.recipe.total_steps
+        weights = self.model.state_dict()
+        if self.step > total * (1 - AVERAGED) and (self.step % EVERY == 0 or self.step == total):
+            if not hasattr(self, "mean"):
+                self.mean, self.num = {name: torch.zeros_like(each) for name, each in weights.items()}, 0
+            self.num += 1
+            for name, each in weights.items():
+                self.mean[name].lerp_(each, 1 / self.num)
+        if self.step == total:
+            self.model.load_state_dict(self.mean)
+        return step
+
+
+KINDS: dict[str, type[Pretraining]] = {
+    "replaced": Replaced,
+    "falling": Falling,
+    "distilled": Distilled,
+    "averaged": Averaged,
+}
+
+
+def pretrain_by(kind: str, recipe: Recipe, corpus: Path, out: Path, **more: Any) -> None:
+    """Pretrain into `out` by one of KINDS; `more` are its own arguments. A run that is complete stays as it is."""
+    if (out / "checkpoint" / "config.json").is_file():
+        return
+    trained = KINDS[kind](recipe, Corpus.open(corpus), out, **more)
+    for report in run(trained, asked={"objective": kind, **more}):
+        print(f"{recipe.name} {report.step:,} of {recipe.total_steps:,}  loss {report.loss:.3f}", flush=True)
