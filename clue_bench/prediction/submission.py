@@ -13,7 +13,6 @@ ocnli_predict.json).
 import json
 import re
 import zipfile
-import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from clue_bench.doors.predictions import check_as_written, predictions_path, rea
 from clue_bench.doors.records import TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.numbers import article, counted, percent
+from clue_bench.tasks.files import NO_ZIP
 from clue_bench.tasks.rows import read_split
 from clue_bench.tasks.task import Kind, Task, load_task
 
@@ -296,7 +296,7 @@ def check_submission(
         with zipfile.ZipFile(path) as archive:
             names = _checked_names(archive, known, called)
             checked = [_checked_file(_content(archive, name, called), known[name], called, data) for name in names]
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, NotImplementedError) as error:
+    except NO_ZIP as error:
         raise ClueBenchError(f"{called}: no readable zip: {error}", "write one: run clue-bench submit RUN…") from error
     notes = []
     if not called.name.startswith("submit"):

@@ -19,7 +19,7 @@ from clue_bench import files
 from clue_bench.doors.records import OFFICIAL, DataFacts, FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.download import NotServed, Patience, download, shown
-from clue_bench.tasks.files import LARGEST_FILE, OFFICIAL_NAME, OWN_NAME, archive_name, describe, locate
+from clue_bench.tasks.files import LARGEST_FILE, NO_ZIP, OFFICIAL_NAME, OWN_NAME, archive_name, describe, locate
 from clue_bench.tasks.rows import LABELLED_SPLITS, read_split
 from clue_bench.tasks.sources import Load, write_splits
 from clue_bench.tasks.task import Archive, Task
@@ -122,7 +122,7 @@ def _check_shape(archive: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             size = sum(member.file_size for member in opened.infolist())
-    except (zipfile.BadZipFile, OSError, ValueError, RuntimeError) as error:  # RuntimeError: a version of zip not known
+    except NO_ZIP as error:
         with archive.open("rb") as file:
             head = file.read(24)
         if head.startswith(b"PK"):

@@ -20,6 +20,8 @@ from clue_bench.files import BEGINNING, refuse_pointer
 from clue_bench.tasks.task import Task
 
 LARGEST_FILE = 2**30  # bytes when unpacked; all of CLUE's archives are smaller, and a bomb must not fill the memory
+# What zipfile raises for files that are none, or not wholly; a version that it does not know is a RuntimeError.
+NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError)
 DAMAGED = "fetch the file again: run clue-bench data fetch"
 
 
@@ -98,7 +100,7 @@ def content(found: Found) -> bytes:
                 with gzip.open(file) as unpacked:
                     return _read(unpacked, path)
             return file.read()
-    except (OSError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except NO_ZIP as error:
         raise ClueBenchError(f"{path}: damaged or cut short: {error}", DAMAGED) from error
 
 
@@ -165,7 +167,7 @@ def _members(archive: Path) -> list[str]:
     try:
         with zipfile.ZipFile(archive) as opened:
             return opened.namelist()
-    except (zipfile.BadZipFile, NotImplementedError) as error:
+    except NO_ZIP as error:
         raise ClueBenchError(f"{archive}: damaged or cut short: {error}", DAMAGED) from error
 
 
