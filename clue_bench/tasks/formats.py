@@ -12,7 +12,6 @@ import datetime
 import io
 import json
 import warnings
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -254,7 +253,8 @@ def _parquet(raw: bytes, where: str) -> Table:
         table = parquet.read_table(pyarrow.BufferReader(raw))
         rows: list[Row] = table.to_pylist()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
-        raise ClueBenchError(f"{where}: not Parquet, or damaged: {error}", "write the file again") from error
+        reason = str(error).partition("\n")[0]
+        raise ClueBenchError(f"{where}: not Parquet, or damaged: {reason}", "write the file again") from error
     columns = _header(table.column_names, where)
     return Table(columns, rows, [f"row {number}" for number in range(len(rows))], True, (), where)
 
@@ -270,8 +270,9 @@ def _excel(raw: bytes, where: str) -> Table:
             names, sheet = book.sheetnames, book.worksheets[0]
             sheet.reset_dimensions()  # what a sheet says of its own size may be wrong: rows would be lost in silence
             values = [list(row) for row in sheet.iter_rows(values_only=True)]
-        except (OSError, ValueError, KeyError, IndexError, SyntaxError, zipfile.BadZipFile) as error:
-            raise ClueBenchError(f"{where}: not a workbook of Excel, or damaged: {error}", "save it again") from error
+        except Exception as error:  # of a damaged one, openpyxl and what it uses raise anything
+            reason = str(error).partition("\n")[0]
+            raise ClueBenchError(f"{where}: not a workbook of Excel, or damaged: {reason}", "save it again") from error
     cells = [[cell_text(value) for value in row] for row in values]
     filled = [(number, row) for number, row in enumerate(cells, 1) if any(row)]
     if not filled:
