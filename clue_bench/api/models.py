@@ -1,7 +1,7 @@
 """Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
 import logging
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -371,10 +371,13 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 8000,
+    allow_host: Iterable[str] = (),
     on_ready: Callable[[Served], None] = lambda served: None,
     **limits: Any,
 ) -> None:
     """Answer POST /predict for fine-tuned models until interrupted; `limits` are those of `serving.limits.Limits`.
+
+    `allow_host` are names besides its own that clients may call it by, such as those of a proxy.
 
     Raises ClueBenchError if the packages of the extra `serve` are missing, or a model is not a classifier.
     """
@@ -389,6 +392,7 @@ def serve(
 
     bounds = Limits(**limits)
     with app.listen(host, port) as bound:
+        hosts = app.hosts_of(bound, host, tuple(allow_host))
         predictors = [load_model(model).predictor for model in models]
         warn_of_lengths(predictors)
         service = Service(predictors, bounds)
@@ -397,4 +401,4 @@ def serve(
         def ready() -> None:
             on_ready(Served(url, [each.model_dump() for each in service.models().models]))
 
-        app.serve(app.make_app(service, on_ready=ready, hosts=app.hosts_of(bound, host)), bound)
+        app.serve(app.make_app(service, on_ready=ready, hosts=hosts), bound)

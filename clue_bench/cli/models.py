@@ -142,6 +142,10 @@ def serve(
         str, typer.Option(metavar="ADDRESS", help="Address to listen on; 0.0.0.0 means all.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 picks a free one.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Name that clients may ask for, such as a proxy's; may be repeated."),
+    ] = None,
     max_batch: Annotated[int, typer.Option(metavar="N", min=1, help="Most rows in a batch.")] = 32,
     max_wait_ms: Annotated[
         float, typer.Option(metavar="MS", min=0, help="Longest that a row waits for others, in milliseconds.")
@@ -170,6 +174,7 @@ def serve(
         model,
         host=host,
         port=port,
+        allow_host=allow_host or (),
         max_batch=max_batch,
         max_wait_ms=max_wait_ms,
         max_texts=max_texts,

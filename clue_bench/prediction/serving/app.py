@@ -10,7 +10,7 @@ import ipaddress
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -86,7 +86,8 @@ class _OnlyHosts:
         host = Headers(scope=scope).get("host", "") if scope["type"] == "http" else ""
         if scope["type"] == "http" and _name(host) not in self._hosts:
             known = " or ".join(sorted(self._hosts))
-            response = _problem(421, f"the Host is '{host[:100]}', expected {known}", f"ask http://{known}", {})
+            hint = f"ask http://{known}, or start the server with --allow-host NAME"
+            response = _problem(421, f"the Host is '{host[:100]}', expected {known}", hint, {})
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
@@ -100,11 +101,18 @@ def _name(host: str) -> str | None:
         return None
 
 
-def hosts_of(bound: socket.socket, host: str) -> frozenset[str] | None:
-    """Return the names of a server that only this machine reaches; None for one that others reach, under any name."""
-    if not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
+def hosts_of(bound: socket.socket, host: str, allowed: Iterable[str] = ()) -> frozenset[str] | None:
+    """Return the names that clients may call a server by: its own and those of `allowed`.
+
+    None, which means any, for a server that others reach and that nobody gave names.
+    Raises ClueBenchError for a name that is none.
+    """
+    names = {_name(each) for each in allowed}
+    if None in names:
+        raise ClueBenchError(f"--allow-host {', '.join(allowed)}: no name of a host", "give a name like models.example")
+    if not names and not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
         return None
-    return frozenset({host.lower(), "localhost", "127.0.0.1", "::1"})
+    return frozenset({*filter(None, names), host.lower(), "localhost", "127.0.0.1", "::1"})
 
 
 def _add_errors(app: FastAPI) -> None:

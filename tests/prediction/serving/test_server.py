@@ -22,7 +22,7 @@ import torch
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.predictor import Predictor
 from clue_bench.prediction.serving import app
-from clue_bench.prediction.serving.app import listen, url_of
+from clue_bench.prediction.serving.app import hosts_of, listen, url_of
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import Service
 
@@ -276,6 +276,16 @@ def test_a_page_whose_name_points_here_gets_no_answer(url, host):
     assert (status, "expected 127.0.0.1 or" in error) == (421, True)
     for name in ("localhost:8000", "127.0.0.1", "[::1]:8000", "LOCALHOST"):
         assert requests.get(f"{url}/models", headers={"Host": name}, timeout=10).ok
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "0.0.0.0"])
+def test_a_proxy_may_pass_the_name_that_is_allowed(address):
+    with listen(address, 0) as bound:
+        hosts = hosts_of(bound, address, ["Models.example:443"])
+        assert {"models.example", "localhost", address} <= hosts
+        assert hosts_of(bound, address) is None or "models.example" not in hosts_of(bound, address)
+        with pytest.raises(ClueBenchError, match="--allow-host"):
+            hosts_of(bound, address, [""])
 
 
 def test_a_client_that_never_ends_its_head_is_left(pair_folder, serve_models, monkeypatch):
