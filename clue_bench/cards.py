@@ -22,6 +22,7 @@ import pydantic
 from pydantic_core import ErrorDetails
 
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.files import expanded
 from clue_bench.numbers import typed
 
 Kind = Literal["tasks", "pretrain"]
@@ -139,9 +140,10 @@ def find_card(kind: Kind, reference: str) -> Path:
     Raises ClueBenchError if there is none, or more than one.
     """
     if reference.endswith(".toml"):
-        if not Path(reference).is_file():
+        path = expanded(reference)
+        if not path.is_file():
             raise ClueBenchError(f"{reference}: no such {NOUN[kind]} card", "check the path")
-        return Path(reference)
+        return path
     if kind == "tasks" and Path(reference.removesuffix(".gz")).suffix.lower() in ROWS:
         raise ClueBenchError(
             f"{reference}: a file of rows, expected the name of a task",

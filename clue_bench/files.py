@@ -129,6 +129,20 @@ def writing(path: Path) -> Iterator[None]:
         raise ClueBenchError(f"{path}: not written: {reason}", FREE_SPACE) from error
 
 
+def expanded(path: Path | str) -> Path:
+    """Return a path whose "~" is the user's home folder, as a shell has it, which leaves --out=~/x as it is.
+
+    Raises ClueBenchError if there is no such user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        user = Path(path).parts[0]
+        raise ClueBenchError(
+            f"{path}: no home folder of {user}", f"give ./{path} for a folder called {user}"
+        ) from error
+
+
 def refuse_impostor(path: Path) -> None:
     """Raise ClueBenchError if `path` is missing, empty, or a typical impostor such as an HTML page."""
     if not is_file(path):

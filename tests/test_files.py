@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.files import held, is_held, name_part, replacing, staging, write_json, write_text, writing
+from clue_bench.files import expanded, held, is_held, name_part, replacing, staging, write_json, write_text, writing
 
 
 def files(folder: Path) -> list[str]:
@@ -156,3 +156,15 @@ def test_whether_a_lock_is_held_can_be_asked_without_taking_it(tmp_path: Path) -
 def test_a_part_of_a_name_is_cut_between_characters() -> None:
     assert name_part("模型" * 40).encode() == ("模型" * 40).encode()[:99]
     assert name_part("tiny") == "tiny"
+
+
+def test_a_path_in_the_home_folder_is_as_a_shell_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert [expanded(path) for path in ("~/甲", "~", "./~/甲", "甲~")] == [
+        tmp_path / "甲",
+        tmp_path,
+        Path("~/甲"),
+        Path("甲~"),
+    ]
+    with pytest.raises(ClueBenchError, match="no home folder of ~nobody-of-that-name"):
+        expanded("~nobody-of-that-name/甲")

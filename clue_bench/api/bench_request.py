@@ -19,6 +19,7 @@ from clue_bench.api.runs import as_settings, check_choice
 from clue_bench.cards import card_paths
 from clue_bench.doors.records import LOCK
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.numbers import counted
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class Asked:
             check_choice("keep", keep, get_args(Keep))
         typed = as_settings(settings, steps=steps)
         found = cls(
-            Path(out), _list_seeds(seeds), typed, dict(grid or {}), search or bool(grid), retry_failed, keep, show
+            expanded(out), _list_seeds(seeds), typed, dict(grid or {}), search or bool(grid), retry_failed, keep, show
         )
         found.refuse_both()
         return found
@@ -193,14 +194,14 @@ def _find_tasks(
         return named
     if not isinstance(data, str | Path):
         raise ClueBenchError("rows in memory, but no task that they belong to", 'give the task, e.g. tasks=["tnews"]')
-    if holds_rows(Path(data)):
+    if holds_rows(expanded(data)):
         return [None]
     found: list[str | Task | None] = []
     missing = []
     for name in card_paths("tasks"):
         card = load_task(name)
         try:
-            available_splits(card, Path(data))
+            available_splits(card, expanded(data))
             found.append(card)
         except ClueBenchError as error:
             missing.append(f"{name} ({error.message})")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.numbers import percent
 from clue_bench.tables import Column, Shown, Table, make_table
 
@@ -56,7 +57,7 @@ def _compare_pretraining(folders: list[Path], out: Path | str | None) -> "Pretra
     from clue_bench.analysis.pretraining_runs import compare_pretraining, render
 
     compared = compare_pretraining(folders)
-    page = folders[0] / f"compared-with-{folders[1].resolve().name}.html" if out is None else Path(out)
+    page = folders[0] / f"compared-with-{folders[1].resolve().name}.html" if out is None else expanded(out)
     files.write_text(page, render(compared))
     return replace(compared, page=page)
 
@@ -97,7 +98,7 @@ def leaderboard(records: Side = "runs", *, out: Path | str | None = None, check:
     from clue_bench.cards import builtin_folder
     from clue_bench.leaderboards.files import board_files, differing_files
 
-    folder = None if out is None else Path(out)
+    folder = None if out is None else expanded(out)
     if folder is None and check:
         raise ClueBenchError("--check needs the folder to check", "add --out FOLDER")
     if folder is not None and not folder.is_dir() and (folder.exists() or folder.suffix == ".md"):
@@ -217,8 +218,8 @@ def analyse(
     pages: dict[Path, Analysis] = {}
     with Progress(progress).bar("analyse", len(folders), count=True) as bar:
         for folder in folders:
-            analysis = examine(folder, None if data is None else Path(data), card=load_task(task) if task else None)
-            page = folder / FILE if out is None else Path(out)
+            analysis = examine(folder, None if data is None else expanded(data), card=load_task(task) if task else None)
+            page = folder / FILE if out is None else expanded(out)
             files.write_text(page, render(analysis))
             pages[page] = analysis
             bar.update(len(pages))

@@ -9,6 +9,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference, as_settings, check_choice
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ def convert(
         as_path(destination, "destination"),
         source_kind=source_kind,
         target_kind=target_kind,
-        config=None if config is None else Path(config),
-        vocabulary=None if vocabulary is None else Path(vocabulary),
+        config=None if config is None else expanded(config),
+        vocabulary=None if vocabulary is None else expanded(vocabulary),
         stored_as=dtype,
     )
 
@@ -95,7 +96,7 @@ def extend_vocabulary(
     listed = read_tokens(tokens) if isinstance(tokens, str | Path) else list(tokens)
     if not listed:
         raise ClueBenchError("no tokens to add", "give --token WORD, or --tokens FILE with one token a line")
-    return ExtendedVocabulary(extend(as_reference(model, "model"), listed, out=Path(out)))
+    return ExtendedVocabulary(extend(as_reference(model, "model"), listed, out=expanded(out)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,14 +141,14 @@ def exchange_vocabulary(model: Path | str | Run, vocabulary: Path | str, *, out:
     Progress(True).import_torch()
     from clue_bench.conversion.extend import exchange
 
-    return ExchangedVocabulary(exchange(as_reference(model, "model"), Path(vocabulary), out=Path(out)))
+    return ExchangedVocabulary(exchange(as_reference(model, "model"), expanded(vocabulary), out=expanded(out)))
 
 
 def read_tokens(file: Path | str) -> list[str]:
     """Return the lines of a file that are not blank. Raises ClueBenchError if there is no such file."""
-    if not Path(file).is_file():
+    if not expanded(file).is_file():
         raise ClueBenchError(f"{file}: no such file", "give a file with one token a line")
-    return [line.strip() for line in Path(file).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    return [line.strip() for line in expanded(file).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
 
 
 def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis":
@@ -231,9 +232,9 @@ def speed(
     with show.bar("speed", 1.0, on_interrupt=again) as bar:
         records = measure(
             [str(as_reference(each, "models")) for each in given],
-            corpora=[Path(path) for path in corpora],
+            corpora=[expanded(path) for path in corpora],
             task=task,
-            data=None if data is None else Path(data),
+            data=None if data is None else expanded(data),
             repetitions=repetitions,
             seconds=seconds,
             baseline=baseline,
@@ -241,8 +242,8 @@ def speed(
             on_progress=lambda done, total, what: bar.update(done / total, what),
         )
     for record in records:
-        show.note(f"record: {write_record(Path(out), record)}")
-    measured = Speeds(Runs(tuple(Run(record, Path(out)) for record in records)))
+        show.note(f"record: {write_record(expanded(out), record)}")
+    measured = Speeds(Runs(tuple(Run(record, expanded(out)) for record in records)))
     show.notes(measured.notes)
     failed = [record for record in records if record.status == "failed"]
     if len(failed) == len(records):

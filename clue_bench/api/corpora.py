@@ -19,6 +19,7 @@ from clue_bench.api.vocabularies import (
     vocabulary_path,
 )
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.numbers import counted, percent
 from clue_bench.tables import Column, Shown, Table, make_table
 
@@ -112,7 +113,7 @@ def build_corpus(
     if drop_repeats is not None and drop_repeats not in get_args(Droppable):
         raise ClueBenchError(f"drop_repeats={drop_repeats!r}: nothing to drop", "give 'documents' or 'paragraphs'")
     workers = workers or os.cpu_count() or 1
-    show, out = Progress(progress), Path(out)
+    show, out = Progress(progress), expanded(out)
     file = vocabulary.file if isinstance(vocabulary, TrainedVocabulary) else vocabulary_path(vocabulary)
     inputs = find_texts(texts, show)
     show.notes(read_vocabulary(file).notes)
@@ -170,7 +171,7 @@ def open_corpus(folder: Path | str) -> BuiltCorpus:
     """Return a corpus folder after checking every file against its checksum. Raises ClueBenchError."""
     from clue_bench.doors.shards import Corpus
 
-    corpus = Corpus.open(Path(folder))
+    corpus = Corpus.open(expanded(folder))
     damaged = corpus.damaged_files()
     if damaged:
         names = ", ".join(str(path) for path in damaged)
@@ -188,7 +189,7 @@ def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Pat
     from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
-    card, data = load_task(task), Path(data)
+    card, data = load_task(task), expanded(data)
     if len(card.text_fields) != 2:
         raise ClueBenchError(f"{card.name} is a task over one text", "give a task over two, e.g. --task afqmc")
     rows = read_split(card, "train", data)
@@ -200,7 +201,7 @@ def build_pairs(task: str, *, data: Path | str, vocabulary: Path | str, out: Pat
         classes=card.labels,
         evaluated_on=((texts[0], texts[1]) for other in others for texts in other.texts),
         vocabulary=vocabulary_path(vocabulary),
-        out=Path(out),
+        out=expanded(out),
     )
     return BuiltCorpus(corpus)
 

@@ -11,6 +11,7 @@ from clue_bench import files
 from clue_bench.api.progress import Bar, Progress
 from clue_bench.cards import Card, Kind, card_paths, decode, find_card
 from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.files import expanded
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def fetch_data(
                 with ExitStack() as stack:
                     fetched[task.name] = fetch_task(
                         task,
-                        Path(data),
+                        expanded(data),
                         mirrors=list(mirrors),
                         patience=Patience(),
                         load_hub=load_from_hub,
@@ -178,14 +179,14 @@ def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> Veri
         task = load_task(name)
         splits[name] = list(task.splits)
         try:
-            present = available_splits(task, Path(data))
+            present = available_splits(task, expanded(data))
         except ClueBenchError as error:
             if tasks:
                 raise
             missing[name] = error.message
             continue
-        files = {split: read_split(task, split, Path(data)).facts for split in present}
-        found[name] = describe(task, Path(data), files)
+        files = {split: read_split(task, split, expanded(data)).facts for split in present}
+        found[name] = describe(task, expanded(data), files)
     if not found:
         raise ClueBenchError(f"{data}: data of no task", f"run clue-bench data fetch --data {data}")
     return VerifiedData(found, splits, missing)
@@ -223,8 +224,8 @@ def audit_data(
     with Progress(progress).bar("audit", 1.0, on_interrupt=again) as bar:
         return audit_tasks(
             list(tasks),
-            Path(data),
-            vocabulary_file=None if vocabulary is None else Path(vocabulary),
+            expanded(data),
+            vocabulary_file=None if vocabulary is None else expanded(vocabulary),
             on_split=lambda done, total, what: bar.update(done / total, what),
         )
 
@@ -279,13 +280,13 @@ def new_card(
     from clue_bench.tasks.task import Task
     from clue_bench.tasks.writing import card_text
 
-    path = Path(out or f"{name or name_of(Path(data))}.toml")
+    path = expanded(out or f"{name or name_of(expanded(data))}.toml")
     if path.suffix != ".toml" or path.exists():
         problem = "exists already" if path.exists() else "does not end in .toml"
         raise ClueBenchError(f"{path} {problem}", "give --out a new file name ending in .toml")
     with task_data(None, data, text=text, label=label, show=Progress(progress)) as given:
         task = given.card.model_copy(update=dict.fromkeys(("name", "title", "column"), name) if name else {})
-        new = NewCard(path, task, {split: len(rows) for split, rows in given.rows.items()}, Path(data))
+        new = NewCard(path, task, {split: len(rows) for split, rows in given.rows.items()}, expanded(data))
     decode(Task, task.model_dump(), where=f"--name {name}")  # raises if the name is none
     files.write_text(path, card_text(task, source=str(data), command=new.command))
     return new

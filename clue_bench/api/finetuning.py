@@ -11,6 +11,7 @@ from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_car
 from clue_bench.api.progress import Progress
 from clue_bench.api.run_tables import settings_line
 from clue_bench.api.runs import Run, Runs, as_reference, as_settings, check_seed
+from clue_bench.files import expanded
 from clue_bench.numbers import duration
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def finetune(
     """
     check_seed(seed)
     if out is not None:
-        check_free(Path(out))
+        check_free(expanded(out))
     show = Progress(progress)
     asked = as_settings(settings, steps=steps)
     with task_data(task, data, text=text, label=label, show=show) as given:
@@ -59,11 +60,11 @@ def finetune(
         if out is not None and name is None and isinstance(model, str | Path | Run):
             reference = as_reference(model, "model")
             wanted = {"model": model_name(reference), **typed}
-            found = finished_finetuning(given, reference, Path(out), asked=wanted, seed=seed)
+            found = finished_finetuning(given, reference, expanded(out), asked=wanted, seed=seed)
         if found is not None and out is not None:
-            keep_rows(given, Path(out))
+            keep_rows(given, expanded(out))
             show.note(f"{found.run_id} is complete already")
-            return Run(found, Path(out))
+            return Run(found, expanded(out))
 
         show.import_torch()
         from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
@@ -72,7 +73,7 @@ def finetune(
         start = open_model(model, show, name=name)
         chosen = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))
         plan = Plan(card, start, chosen, seed=seed, rows=rows, data=given.folder, cuda_graphs=cuda_graphs)
-        folder = Path("runs") / plan.run_id if out is None else Path(out)
+        folder = Path("runs") / plan.run_id if out is None else expanded(out)
         record = completed_record(plan, folder)
         if record is not None:
             keep_rows(given, folder)
@@ -137,7 +138,7 @@ def floor(
                 bar.update(len(found), given.card.name)
                 for kind in FLOORS:
                     asked = {"task": given.card.name, "data": given.name, "seed": seed, "floor": kind}
-                    where = Path(out) / floor_run_id(given.card, given.rows, kind=kind, seed=seed)
+                    where = expanded(out) / floor_run_id(given.card, given.rows, kind=kind, seed=seed)
                     record = run_floor(
                         given.card, given.rows, data=given.folder, kind=kind, seed=seed, out=where, asked=asked
                     )

@@ -9,6 +9,7 @@ from clue_bench.api.models import beside_columns, check_writable
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.numbers import article
 from clue_bench.tables import Column, Shown, Table, make_table
 
@@ -101,8 +102,8 @@ class GeneratedTexts(Shown, Sequence[GeneratedText]):
         """
         from clue_bench.tasks.formats import write_rows
 
-        check_writable(Path(path))
-        write_rows(Path(path), [row.to_json() for row in self.rows])
+        check_writable(expanded(path))
+        write_rows(expanded(path), [row.to_json() for row in self.rows])
 
 
 def generate(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.language import translated
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table, make_table
@@ -205,8 +206,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
         """
         from clue_bench.tasks.formats import JSON_LINES, check_writable, write_rows
 
-        is_nested = check_writable(Path(path)) in JSON_LINES
-        write_rows(Path(path), [row.to_json() if is_nested else row.to_cells() for row in self.rows])
+        is_nested = check_writable(expanded(path)) in JSON_LINES
+        write_rows(expanded(path), [row.to_json() if is_nested else row.to_cells() for row in self.rows])
 
 
 @dataclass(frozen=True)
@@ -256,7 +257,7 @@ class Model:
         from clue_bench.prediction.input_rows import file_rows
 
         about = self.predictor.description
-        rows = file_rows(Path(path), task=self.predictor.task, num_texts=about.num_texts)
+        rows = file_rows(expanded(path), task=self.predictor.task, num_texts=about.num_texts)
         if rows.md5 in self.predictor.trained_on and any(rows.gold):
             rows.notes.append(TRAINED_ON)
         return self.predict_rows(rows, top, progress)
@@ -276,7 +277,7 @@ class Model:
         if task is None:
             raise ClueBenchError("--split: the model names no known task", "give --task NAME or --task CARD.toml")
         run = self.predictor.folder.parent  # of its checkpoint
-        place = (None if split == "train" else kept_data(run, task.name)) if data is None else Path(data)
+        place = (None if split == "train" else kept_data(run, task.name)) if data is None else expanded(data)
         rows = split_rows(task, split, place or Path("data"))
         rows.notes.extend([TRAINED_ON] if split == "train" else [])
         return self.predict_rows(rows, top, progress)

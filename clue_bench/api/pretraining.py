@@ -18,6 +18,7 @@ from clue_bench.api.run_tables import perplexity_text
 from clue_bench.api.runs import Run, as_path, as_reference, as_settings
 from clue_bench.cards import check_name
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.language import translated
 from clue_bench.numbers import counted, duration, percent, scaled, typed
 
@@ -343,7 +344,7 @@ def _notes(pretraining: "Pretraining", *, is_continuation: bool) -> Iterator[str
 def _opened(corpus: Path | str | BuiltCorpus) -> "Corpus":
     from clue_bench.doors.shards import Corpus
 
-    return corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(Path(corpus))
+    return corpus.corpus if isinstance(corpus, BuiltCorpus) else Corpus.open(expanded(corpus))
 
 
 def _perplexity(report: "TrainingReport") -> str:

@@ -16,6 +16,7 @@ from clue_bench.api.runs import Run, as_settings, load_runs
 from clue_bench.api.vocabularies import train_vocabulary
 from clue_bench.doors.records import CHECKPOINT
 from clue_bench.errors import ClueBenchError
+from clue_bench.files import expanded
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -88,8 +89,8 @@ def quickstart(
             "leave out --pretrained, or the others",
         )
     show = Progress(progress)
-    folder = Path(out or _folder_name(data=data, corpus=corpus, pretrained=pretrained))
-    rows = _example_tasks(folder) if data is None else Path(data)
+    folder = expanded(out or _folder_name(data=data, corpus=corpus, pretrained=pretrained))
+    rows = _example_tasks(folder) if data is None else expanded(data)
     show.notes([f"task data: synthetic, in {rows}"] if data is None else [])
     load_recipe(recipe, as_settings(settings), steps=steps)  # finds mistakes before anything long begins
     for task in TASKS:
@@ -131,7 +132,7 @@ def _pretrain(
     progress: bool,
 ) -> None:
     """Pretrain on a corpus, or on synthetic text, with a vocabulary of its own; all of it in `folder`."""
-    text = _example_text(folder, SYNTHETIC_DOCUMENTS) if corpus is None else Path(corpus)
+    text = _example_text(folder, SYNTHETIC_DOCUMENTS) if corpus is None else expanded(corpus)
     Progress(progress).notes([f"text: synthetic, in {text}"] if corpus is None else [])
     vocabulary = folder / "vocab.txt"
     if not vocabulary.is_file():
@@ -155,7 +156,7 @@ def example_data(out: Path | str, *, documents: int | None = None) -> ExampleDat
 
     The same call gives the same bytes. Scores on it say nothing about CLUE.
     """
-    return ExampleData(_example_text(Path(out), documents or SYNTHETIC_DOCUMENTS), _example_tasks(Path(out)))
+    return ExampleData(_example_text(expanded(out), documents or SYNTHETIC_DOCUMENTS), _example_tasks(expanded(out)))
 
 
 def _example_text(folder: Path, documents: int) -> Path:

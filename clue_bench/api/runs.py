@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from clue_bench import files
 from clue_bench.api.run_tables import detail_tables, list_table, result_table
 from clue_bench.doors.records import (
     CHECKPOINT,
@@ -249,7 +250,7 @@ def _options(named: dict[str, Any], settings: dict[str, Any], asked: dict[str, A
 
 def find_run(reference: Path | str, records: Path | str = "runs") -> Run:
     """Return one run: by its folder, its record, or its id among those below `records`. Raises ClueBenchError."""
-    path = Path(reference)
+    path = files.expanded(reference)
     if not record_paths(path) and (path / CONFIG).is_file():  # a checkpoint in a run's folder
         path = path.parent
     if path.name.endswith(SUFFIX) and path.is_file():
@@ -288,7 +289,7 @@ def as_reference(value: object, what: str) -> Path | str:
     if isinstance(value, Run):
         return value.folder
     if isinstance(value, str | Path) and str(value):
-        return value
+        return files.expanded(value) if str(value).startswith("~") else value
     found = "an empty text" if value == "" else f"{article(type(value).__name__)}"
     raise ClueBenchError(f"{what}: found {found}, expected a path or a run", f"give {what} as text, a Path, or a Run")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.files import expanded
 from clue_bench.numbers import count, percent
 from clue_bench.tables import Column, Shown, Table, make_table
 
@@ -80,6 +81,6 @@ def score(
     from clue_bench.prediction.scoring import score_task
     from clue_bench.tasks.task import load_task
 
-    path, folder = Path(predictions), Path(data)
+    path, folder = expanded(predictions), expanded(data)
     card = load_task(task) if isinstance(task, str) else task
     return PredictionScores(path, score_task(path, card, split, folder))

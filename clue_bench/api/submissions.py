@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.run_tables import FLAGS
 from clue_bench.api.runs import Run
+from clue_bench.files import expanded
 from clue_bench.numbers import counted
 from clue_bench.tables import Shown, Table, make_table
 
@@ -88,15 +89,15 @@ def submit(
     from clue_bench.prediction.submission import choose_runs, known_slots, write_submission
 
     known = known_slots(list(cards))
-    answers, choices = choose_runs([run.folder if isinstance(run, Run) else Path(run) for run in runs], known)
-    folder = None if data is None else Path(data)
-    check = write_submission(Path(out), answers, known=known, data=folder)
-    return Submission(Path(out), check, tuple(answers), tuple(choices))
+    answers, choices = choose_runs([run.folder if isinstance(run, Run) else expanded(run) for run in runs], known)
+    folder = None if data is None else expanded(data)
+    check = write_submission(expanded(out), answers, known=known, data=folder)
+    return Submission(expanded(out), check, tuple(answers), tuple(choices))
 
 
 def check_submission(path: Path | str, *, data: Path | str | None = None, cards: Sequence[str] = ()) -> Submission:
     """Check a submission: names, counts, order, ids, labels. Raises ClueBenchError for the first mistake."""
     from clue_bench.prediction.submission import check_submission, known_slots
 
-    folder = None if data is None else Path(data)
-    return Submission(Path(path), check_submission(Path(path), known=known_slots(list(cards)), data=folder))
+    folder = None if data is None else expanded(data)
+    return Submission(expanded(path), check_submission(expanded(path), known=known_slots(list(cards)), data=folder))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clue_bench.api.progress import Progress
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.files import expanded
 from clue_bench.numbers import count
 from clue_bench.tables import Column, Shown, Table, make_table
 
@@ -74,7 +75,7 @@ def train_vocabulary(
     check_least("size", size, MIN_SIZE, f"leave it out for {SIZES[kind]:,} tokens")
     check_least("sentences", sentences, 1, "leave it out to train on all of them")
     check_least("characters", characters, 1, "leave it out to train on all of the text")
-    out = Path(out)
+    out = expanded(out)
     if (kind == "sentencepiece") != (out.suffix == ".model"):
         ending = ".model" if kind == "sentencepiece" else ".txt"
         raise ClueBenchError(f"{out}: a {kind} vocabulary is a {ending} file", f"give --out vocab{ending}")
@@ -136,7 +137,7 @@ def count_tokens(vocabularies: Sequence[Path | str]) -> TokenCounts:
     """Count the tokens of vocabularies by type, as CLUECorpus2020 does. Raises ClueBenchError."""
     from clue_bench.vocab import read_vocabulary
 
-    counted = TokenCounts({Path(path): read_vocabulary(Path(path)) for path in vocabularies})
+    counted = TokenCounts({expanded(path): read_vocabulary(expanded(path)) for path in vocabularies})
     Progress(True).notes(note for each in counted.vocabularies.values() for note in each.notes)
     return counted
 
@@ -189,14 +190,14 @@ def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path |
     """
     from clue_bench.vocab import read_vocabulary, token_types
 
-    out = Path(out)
+    out = expanded(out)
     if out.is_dir() or out.suffix == ".model":
         raise ClueBenchError(f"{out}: no name for a vocab.txt", "give --out the name of the file to write")
-    other = None if compare is None else read_vocabulary(Path(compare))
-    pruned = token_types.prune(read_vocabulary(Path(vocabulary)))
+    other = None if compare is None else read_vocabulary(expanded(compare))
+    pruned = token_types.prune(read_vocabulary(expanded(vocabulary)))
     compared = None if other is None else token_types.compare(pruned.vocabulary, other)
     pruned.vocabulary.write(out)
-    return PrunedVocabulary(out, pruned, None if compare is None else Path(compare), compared)
+    return PrunedVocabulary(out, pruned, None if compare is None else expanded(compare), compared)
 
 
 def vocabulary_path(given: Path | str) -> Path:
@@ -208,7 +209,7 @@ def vocabulary_path(given: Path | str) -> Path:
     from clue_bench.doors.records import CHECKPOINT
     from clue_bench.vocab import VOCABULARY_FILES
 
-    path = Path(given)
+    path = expanded(given)
     is_model = (path / CHECKPOINT).is_dir() or (
         not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given))
     )
@@ -239,7 +240,7 @@ def find_texts(texts: Texts, show: Progress) -> list[Path]:
     from clue_bench.corpus.read import find_inputs
 
     given = [texts] if isinstance(texts, Path | str) else texts
-    files, ignored = find_inputs([Path(path) for path in given])
+    files, ignored = find_inputs([expanded(path) for path in given])
     if ignored:
         show.note(f"left aside, not text files of a known kind: {first_names([path.name for path in ignored])}")
     return files

@@ -217,7 +217,7 @@ def rows_of(data: Any, task: Task | None) -> tuple[Any, tuple[str, ...]]:
     """
     if not isinstance(data, str | Path):
         return data, ()
-    path = Path(data)
+    path = files.expanded(data)
     opened = None if task is not None and (path / task.name).is_dir() else open_rows(path)
     tables = [opened] if isinstance(opened, Table) else list((opened or {}).values())
     return (path if opened is None else opened), tuple(note for table in tables for note in table.notes)
