@@ -16,6 +16,7 @@ import argparse
 import http.client
 import itertools
 import json
+import random
 import statistics
 import threading
 import time
@@ -57,6 +58,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help="to go on for, whatever --requests says")
     parser.add_argument("--every", type=float, default=30.0, help="seconds between two lines of a soak")
     parser.add_argument("--pid", type=int, default=0, help="of the server")
+    parser.add_argument("--pause", type=float, default=0.0, help="mean seconds between two requests of a client")
     parser.add_argument("--rows", type=int, default=1, help="of each good request")
     parser.add_argument("--bad-every", type=int, default=2, help="0: no bad requests")
     asked = parser.parse_args()
@@ -108,6 +110,7 @@ def client(
             status = 0
             connection.close()
         found.append(Outcome(is_good, status, time.perf_counter() - begun))
+        time.sleep(random.uniform(0, 2 * asked.pause))  # noqa: S311
     connection.close()
 
 

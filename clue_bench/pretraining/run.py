@@ -38,6 +38,7 @@ from clue_bench.pretraining import curve
 from clue_bench.pretraining.identity import run_id_of
 from clue_bench.pretraining.pauses import SECONDS_BETWEEN_SAVES, Pauses
 from clue_bench.pretraining.report import TrainingReport
+from clue_bench.pretraining.rising import Rising
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.training import hardware
 from clue_bench.training.state_file import FILE as STATE
@@ -135,11 +136,14 @@ def _run_with_files(
     write_record(out, record)
     started = time.perf_counter() - pretraining.seconds
     drawn = time.perf_counter()
+    rising = Rising()
 
     def write(report: TrainingReport) -> None:
         nonlocal drawn
         with files.naming(out / METRICS), (out / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(report)) + "\n")
+        if warning := rising.note(stage=report.stage, step=report.step, loss=report.loss):
+            log.warning("%s", warning)
         if pretraining.ended_stage and report.step < pretraining.recipe.total_steps:
             # Before the state: a run killed in between repeats the stage's last steps and its checkpoint.
             _write_checkpoint(pretraining, record, out / f"{CHECKPOINT}-stage{report.stage}")

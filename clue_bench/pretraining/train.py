@@ -123,6 +123,7 @@ class Pretraining:
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
         self.loss_scale = loss_scale_for(self._autocast, self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
+        self.saved_step: int | None = None  # of the state on disk
         self.since = self._nothing()
         self._enter_stage(1)
 
@@ -185,6 +186,7 @@ class Pretraining:
         if state is None:
             return
         self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
+        self.saved_step = state.step
         self.model.load_state_dict(state.model)
         if self.loss_scale is not None and state.loss_scale:
             self.loss_scale.load(state.loss_scale)
@@ -206,7 +208,11 @@ class Pretraining:
             drop_bias_correction(self.optimizer)  # an older state counts from 0
 
     def save(self) -> None:
-        """Replace the training state, which the first process writes. All processes call this after the same step."""
+        """Replace the training state, which the first process writes. All processes call this after the same step.
+
+        Raises ClueBenchError if any weight is not a finite number.
+        """
+        self.check_weights()
         since = self.since
         sums = [self.processes.summed(tensor.clone()) for tensor in since.sums]
         if not self.processes.is_first:
@@ -216,6 +222,7 @@ class Pretraining:
         scale = None if self.loss_scale is None else self.loss_scale.state()
         state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, half, scale)
         save_state(self.out / FILE, state)
+        self.saved_step = self.step
 
     def reports(self) -> Iterator[TrainingReport]:
         """Train to the end; yield a report every `log_every` steps, after the last, and at the end of a stage."""
@@ -250,7 +257,7 @@ class Pretraining:
 
     def check_weights(self) -> None:
         """Raise ClueBenchError if any weight is not a finite number."""
-        check_weights(self.model, step=self.step, hint=self._slower)
+        check_weights(self.model, step=self.step, hint=self._slower, kept=self._kept)
 
     @property
     def ended_stage(self) -> bool:
@@ -325,6 +332,12 @@ class Pretraining:
         self.optimizer.zero_grad(set_to_none=True)
         self.updates = self._new_updates()
         hardware.give_back_memory()
+
+    @property
+    def _kept(self) -> str:
+        if self.saved_step is None:
+            return "no state had been saved"
+        return f"the last good state, of step {self.saved_step:,}, is {self.out / FILE}"
 
     @property
     def _slower(self) -> str:
@@ -437,7 +450,7 @@ class Pretraining:
         self.skipped += skipped
         if skipped == since.steps:
             found = f"gradient norm {norm} at step {self.step}, and {skipped} updates in a row skipped"
-            raise divergence(found, hint=self._slower)
+            raise divergence(found, hint=self._slower, kept=self._kept)
         if means.lm is None:
             raise ClueBenchError(
                 f"nothing to predict up to step {self.step}: rows hold no ordinary tokens, or mask_rate is too small",

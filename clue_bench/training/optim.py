@@ -243,13 +243,13 @@ class Updates:
             raise OutOfMemoryError(f"out of memory at step {step + 1}", self._hint) from error
 
 
-def divergence(found: str, *, hint: str) -> ClueBenchError:
-    """Return the error of a run whose numbers are no longer finite."""
-    return ClueBenchError(f"the run has diverged: {found}", hint)
+def divergence(found: str, *, hint: str, kept: str = "") -> ClueBenchError:
+    """Return the error of a run whose numbers are no longer finite; `kept` says what is left of it."""
+    return ClueBenchError(f"the run has diverged: {found}; {kept}" if kept else f"the run has diverged: {found}", hint)
 
 
-def check_weights(model: nn.Module, *, step: int, hint: str) -> None:
+def check_weights(model: nn.Module, *, step: int, hint: str, kept: str = "") -> None:
     """Raise ClueBenchError if a weight is not finite after `step` updates: the last one is in no loss yet."""
     broken = torch.stack([~weight.isfinite().all() for weight in model.parameters()]).sum()
     if broken:
-        raise divergence(f"{int(broken)} parameters are not finite after step {step}", hint=hint)
+        raise divergence(f"{int(broken)} parameters are not finite after step {step}", hint=hint, kept=kept)

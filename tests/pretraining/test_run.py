@@ -251,11 +251,35 @@ def test_divergence_is_an_error_and_a_failed_record(recipe_file, corpus_folder, 
     pretraining = start(recipe_file, corpus_folder, tmp_path)
     with torch.no_grad():
         pretraining.model.bias.fill_(float("nan"))
-    with pytest.raises(ClueBenchError, match="diverged"):
+    with pytest.raises(ClueBenchError, match="no state had been saved"):
         finish(pretraining)
     (record,) = read_records(tmp_path)
     assert record.status == "failed"
     assert "diverged" in (record.error or "")
+
+
+def test_a_run_that_diverges_names_its_last_good_state(recipe_file, corpus_folder, tmp_path):
+    pretraining = start(recipe_file, corpus_folder, tmp_path)
+    pretraining.model.bias.register_hook(lambda gradient: gradient * (float("nan") if pretraining.step >= 9 else 1.0))
+    with pytest.raises(ClueBenchError, match="10 updates in a row") as stopped:
+        finish(pretraining)
+    assert f"the last good state, of step 8, is {tmp_path / 'state.pt'}" in stopped.value.message
+    assert load_state(tmp_path / "state.pt", identity=pretraining.identity, device=pretraining.device).step == 8
+
+
+def test_a_loss_that_rises_is_announced_in_the_first_half_of_a_run(recipe_file, corpus_folder, tmp_path, caplog):
+    finish(start(recipe_file, corpus_folder, tmp_path, learning_rate=1.0, clip_norm=1e9, steps=48))
+    (announced,) = (message for message in caplog.messages if "may be diverging" in message)
+    assert int(announced.split("at step ")[1].split(",")[0]) <= 24
+
+
+def test_a_loss_that_is_noisy_or_of_another_stage_is_not_announced():
+    rising = Rising()
+    losses = [9.0, 7.0, 8.9, 8.9, 7.1, 8.9, 6.0, 6.9]
+    assert [rising.note(stage=1, step=step, loss=loss) for step, loss in enumerate(losses)] == [None] * 8
+    assert [rising.note(stage=2, step=step, loss=8.0) for step in range(8, 12)] == [None] * 4
+    said = [rising.note(stage=2, step=step, loss=10.0) for step in range(12, 17)]
+    assert [each is not None for each in said] == [False, False, True, False, False]
 
 
 def test_one_skipped_update_does_not_end_a_run_that_reports_every_step(recipe_file, corpus_folder, tmp_path):
