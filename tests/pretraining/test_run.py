@@ -16,7 +16,9 @@ from clue_bench.doors.records import read_records
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.recipe import load_recipe
+from clue_bench.pretraining.rising import Rising
 from clue_bench.pretraining.run import completed_record, run
+from clue_bench.pretraining.state import load_state
 from clue_bench.pretraining.train import Pretraining
 
 # Losses of the test recipe without dropout. Change them only together with a change that is meant to change numbers,
