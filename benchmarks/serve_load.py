@@ -110,7 +110,9 @@ def client(
             status = 0
             connection.close()
         found.append(Outcome(is_good, status, time.perf_counter() - begun))
-        time.sleep(random.uniform(0, 2 * asked.pause))  # noqa: S311
+        if asked.pause:
+            connection.close()  # or the server would, in between
+            time.sleep(random.uniform(0, 2 * asked.pause))  # noqa: S311
     connection.close()
 
 

@@ -138,9 +138,8 @@ def expanded(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         user = Path(path).parts[0]
-        raise ClueBenchError(
-            f"{path}: no home folder of {user}", f"give ./{path} for a folder called {user}"
-        ) from error
+        hint = f"give {Path(path).absolute()} for a folder called {user}"
+        raise ClueBenchError(f"{path}: no home folder of {user}", hint) from error
 
 
 def refuse_impostor(path: Path) -> None:

@@ -160,11 +160,7 @@ def test_a_part_of_a_name_is_cut_between_characters() -> None:
 
 def test_a_path_in_the_home_folder_is_as_a_shell_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert [expanded(path) for path in ("~/甲", "~", "./~/甲", "甲~")] == [
-        tmp_path / "甲",
-        tmp_path,
-        Path("~/甲"),
-        Path("甲~"),
-    ]
+    found = [expanded(path) for path in ("~/甲", "~", "甲~", "甲/~")]
+    assert found == [tmp_path / "甲", tmp_path, Path("甲~"), Path("甲/~")]
     with pytest.raises(ClueBenchError, match="no home folder of ~nobody-of-that-name"):
         expanded("~nobody-of-that-name/甲")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from samples import ROWS, card_text
 
 from clue_bench.cli import main
 
@@ -76,26 +77,7 @@ WITH_TORCH = {
 }
 """Commands with a place {F} for a path, and the kinds that are no bad input there."""
 
-CARD = """
-name = "own"
-title = "测试"
-column = "T"
-text_fields = ["text"]
-label_field = "label"
-labels = ["a", "b"]
-label_descriptions = ["甲", "乙"]
-metric = "accuracy"
-max_length = 16
-[splits.train]
-file = "train.jsonl"
-rows = 2
-[splits.dev]
-file = "dev.jsonl"
-rows = 2
-"""
-ROWS = '{"text": "一", "label": "a"}\n{"text": "二", "label": "b"}\n'
-
-
+CARD = card_text("own")
 CSV = "text,label\n" + "一二,甲\n三四,乙\n" * 20
 TASKS = "tasks new {F}.csv"
 TRAIN = "vocab train text.txt --out new.txt"

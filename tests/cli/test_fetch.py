@@ -11,29 +11,9 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from samples import ROWS, card_text
 
 from clue_bench.cli import main
-
-CARD = """
-name = "{name}"
-title = "测试"
-column = "T"
-text_fields = ["text"]
-label_field = "label"
-labels = ["a", "b"]
-label_descriptions = ["甲", "乙"]
-metric = "accuracy"
-max_length = 16
-[splits.train]
-file = "train.jsonl"
-rows = 2
-[splits.dev]
-file = "dev.jsonl"
-rows = 2
-[archive]
-file = "{name}.zip"
-"""
-ROWS = '{"text": "一", "label": "a"}\n{"text": "二", "label": "b"}\n'
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -63,7 +43,7 @@ def cards(tmp_path):
     paths = []
     for name in ("first", "second"):
         paths.append(tmp_path / f"{name}.toml")
-        paths[-1].write_text(CARD.replace("{name}", name), encoding="utf-8")
+        paths[-1].write_text(card_text(name, has_archive=True), encoding="utf-8")
     return paths
 
 

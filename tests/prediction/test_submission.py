@@ -7,13 +7,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from samples import write_run
 
 from clue_bench.cli import main
-from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.doors.records import BaselineRecord, DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.submission import check_submission, choose_runs, known_slots, read_run, write_submission
-from clue_bench.tasks.task import load_task
 
 OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "afqmc_predict.json": 3_861,
@@ -37,40 +35,6 @@ WSC = "cluewsc10_predict.json"
 @pytest.fixture(scope="module")
 def known():
     return known_slots()
-
-
-DEV = {"rows": 4, "correct": 3, "accuracy": 0.75, "macro_f1": 0.5, "loss": 0.7, "top_label": "0", "top_share": 1.0}
-RESULTS = {"dev": {**DEV, "majority_label": "0", "majority_share": 0.5}, "best_step": 1, "total_steps": 2}
-
-
-def write_run(folder, task, ids_of_split, *, status="completed", label=None, correct=3, is_floor=False):
-    """Write a run's record and predictions; they take turns over the task's labels."""
-    dev = {**RESULTS["dev"], "rows": 100, "correct": correct, "accuracy": correct / 100}
-    card = load_task(task)
-    for split, ids in ids_of_split.items():
-        names = card.labels or ["答案", ""]
-        labels = [label or names[n % len(names)] for n in range(len(ids))]
-        rows = [Prediction(id=i, label=each, probability=0.5) for i, each in zip(ids, labels, strict=True)]
-        write_predictions(predictions_path(folder, split), rows)
-    record = (BaselineRecord if is_floor else FinetuneRecord)(
-        run_id=f"finetune-{task}-{folder.name}",
-        status=status,
-        started_at="2026-01-01T00:00:00Z",
-        asked={},
-        effective={},
-        seed=1,
-        task=TaskFacts(name=task, title=card.title, column=card.column, metric=card.metric),
-        data=DataFacts(name="clue", revision="official"),
-        model=ModelFacts(name="small", parameters=1, sha256="0", layers=1, hidden_size=1, is_floor=is_floor),
-        code={},
-        packages={},
-        hardware={},
-        results={**RESULTS, "dev": dev, "predictions": {s: f"predictions/{s}.jsonl" for s in ids_of_split}}
-        if status == "completed"
-        else {},
-    )
-    write_record(folder, record)
-    return folder
 
 
 @pytest.fixture
