@@ -29,6 +29,7 @@ LIGHT = {
     "vocab prune": ("vocab prune vocab.txt --out pruned.txt", 5),
     "submit": ("submit wsc --out submit.zip", 3),
     "corpus pairs": ("corpus pairs --task pairs.toml --data tasks --vocab vocab.txt --out pairs", 5),
+    "corpus texts": ("corpus texts --task pairs.toml --data tasks --out texts.txt", 3),
     "recipes copy": ("recipes copy debug mine.toml", 3),
     "tasks copy": ("tasks copy afqmc mine.toml", 3),
     "tasks new": ("tasks new rows.csv --text text --label label --out mine.toml", 3),

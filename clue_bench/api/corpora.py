@@ -235,7 +235,7 @@ def write_training_texts(tasks: str | Sequence[str], *, data: Path | str, out: P
     from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
-    out = Path(out)
+    out = expanded(out)
     if out.suffix != ".txt" or out.exists():
         problem = "exists already" if out.exists() else "does not end in .txt"
         raise ClueBenchError(f"{out} {problem}", "give --out a new file name ending in .txt")
@@ -244,7 +244,7 @@ def write_training_texts(tasks: str | Sequence[str], *, data: Path | str, out: P
     rows, texts = {}, {}
     for name in [tasks] if isinstance(tasks, str) else tasks:
         task, before = load_task(name), len(seen)
-        read = read_split(task, "train", Path(data))
+        read = read_split(task, "train", expanded(data))
         for row in read.texts:
             new = [line for line in dict.fromkeys(map(clean_line, row)) if line and line not in seen]
             seen.update(new)
