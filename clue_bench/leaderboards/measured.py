@@ -29,6 +29,7 @@ from clue_bench.leaderboards.scores import (
     SCORE,
     SCORE_COLUMNS,
     SPLIT,
+    TEN_COLUMNS,
     half_up,
     mean_of,
     parameters_text,
@@ -185,15 +186,22 @@ def mark_notes(table: MeasuredTable) -> list[str]:
 
 
 def clue_notes(table: MeasuredTable) -> list[str]:
-    """Return a sentence with the models' scores of CLUE 1.1, or what they lack; none without a reading task."""
+    """Return the models' scores of CLUE 1.1 and their means of ten, or what they lack; none without a reading task."""
     if not any(column.name in READING_COLUMNS for column in table.columns):
         return []
-    found = []
-    for model in table.models:
-        score = mean_of(model.percents, CLUE_COLUMNS)
-        missing = [column for column in CLUE_COLUMNS if column not in model.percents]
-        found.append(f"{model.label} {percent_text(score) if score is not None else 'lacks ' + ', '.join(missing)}")
-    return [f"The score of CLUE 1.1 is the mean of nine columns: {'; '.join(found)}."]
+    means = {
+        "The score of CLUE 1.1 is the mean of nine columns": CLUE_COLUMNS,
+        "The average of PaddleNLP's published table is the mean of these and CMNLI": TEN_COLUMNS,
+    }
+    return [
+        f"{what}: {'; '.join(f'{each.label} {_mean_or_missing(each, columns)}' for each in table.models)}."
+        for what, columns in means.items()
+    ]
+
+
+def _mean_or_missing(model: MeasuredModel, columns: Sequence[str]) -> str:
+    missing = [column for column in columns if column not in model.percents]
+    return f"lacks {', '.join(missing)}" if missing else percent_text(mean_of(model.percents, columns))
 
 
 def clean_notes(table: MeasuredTable) -> list[str]:

@@ -280,8 +280,16 @@ def test_the_score_of_clue_names_what_a_model_lacks(make_record: MakeRecord) -> 
         "The score of CLUE 1.1 is the mean of nine columns: tiny lacks AFQMC, TNEWS', IFLYTEK', OCNLI, CLUEWSC2020, "
         "CMRC2018, CHID; whole 50.00%." in section
     ) or "whole 50.00%; tiny lacks AFQMC, TNEWS', IFLYTEK', OCNLI, CLUEWSC2020, CMRC2018, CHID." in section
+    assert "the mean of these and CMNLI: " in section
+    assert "whole lacks CMNLI" in section
     (without,) = sections(make_record("csl", 6000))
     assert "CLUE 1.1" not in without
+
+
+def test_the_mean_of_paddlenlps_ten_columns_needs_all_of_them(make_record: MakeRecord) -> None:
+    ten = ("afqmc", "tnews", "iflytek", "ocnli", "cluewsc2020", "csl", "cmrc2018", "chid", "c3", "cmnli")
+    (section,) = sections(*(make_record(task, 5000, model="whole") for task in ten))
+    assert "the mean of these and CMNLI: whole 50.00%." in section
 
 
 def test_models_without_a_score_come_last(make_record: MakeRecord) -> None:

@@ -21,6 +21,7 @@ from clue_bench.leaderboards.published.tables import (
     published_tables,
     read_layouts,
 )
+from clue_bench.leaderboards.scores import half_up
 
 # Row, column, printed, shown: the only cells that may differ from the print. Each has a footnote.
 DIFFERENCES = {
@@ -50,6 +51,7 @@ DIFFERENCES = {
     "corpus-and-vocabulary": [],
     "clue-v1": [],
     "clue-reading": [],
+    "paddlenlp": [("24L1024H", "AVG", "77.03", "77.02"), ("4L384H", "AVG", "64.21", "64.24")],
 }
 # Cells that are as printed, but that another table contradicts.
 CONTRADICTED = {
@@ -61,6 +63,7 @@ CONTRADICTED = {
     "clue-v1": [("RoBERTa-wwm-ext-large", column) for column in ("AFQMC", "TNEWS'", "IFLYTEK'", "CMNLI")],
 }
 V1_SOURCE = "CLUEbenchmark/CLUE README, 分类任务(v1)"
+PADDLE_SOURCE = "PaddlePaddle/PaddleNLP examples/benchmark/clue/README.md (read 0025c3d)"
 CORPUS_SOURCE = "CLUEbenchmark/CLUECorpus2020 README"
 
 
@@ -232,6 +235,31 @@ def test_the_effect_of_corpus_and_vocabulary_is_the_reference(
     assert len(expected) == 8
 
 
+def test_paddlenlps_grid_is_the_reference_and_its_means_are_those_of_ten_exact_columns(
+    tables: dict[str, PublishedTable], reference: Path
+) -> None:
+    found = tables["paddlenlp"]
+    tasks = ("AFQMC", "TNEWS", "IFLYTEK", "CMNLI", "OCNLI", "CLUEWSC2020", "CSL", "CMRC2018(EM/F1)", "CHID", "C3")
+    expected = [
+        [scored[task]["score"] for task in ("AVG(10)", *tasks)]
+        for scored in reference_scores(reference, PADDLE_SOURCE).values()
+    ]
+    assert [[cell.printed for cell in row[2:]] for row in found.rows] == expected
+    assert (len(expected), len(set(found.row_names))) == (29, 29)
+    for row in found.rows:
+        average, *values = (cell.value for cell in row[2:])
+        assert average == half_up(sum(values) / 10)
+    best = [cell.text for row in found.rows for cell in row if cell.is_best]
+    assert best == ["79.03", *"62.91 85.09 81.73 93.09 84.53 88.57 76.41 59.67 81.73 75.99/93.00 84.98".split()]
+    with (reference / "published_mrc_scores.csv").open(encoding="utf-8", newline="") as file:
+        apart = {
+            (row["model"], row["task"]): row["score"] for row in csv.DictReader(file) if row["source"] == PADDLE_SOURCE
+        }
+    for model, scored in reference_scores(reference, PADDLE_SOURCE).items():
+        both = f"{apart[model, 'CMRC2018 EM']}/{apart[model, 'CMRC2018 F1']}"
+        assert both == scored["CMRC2018(EM/F1)"]["score"]
+
+
 def test_the_listed_differences_are_all_there_are(tables: dict[str, PublishedTable]) -> None:
     found = {
         name: [
@@ -320,11 +348,11 @@ def test_every_table_says_that_it_is_quoted_and_from_where(tables: dict[str, Pub
         assert QUOTED in table.section()
 
 
-def test_every_score_row_is_of_one_split_and_never_of_dev(tables: dict[str, PublishedTable]) -> None:
+def test_every_table_is_of_one_split(tables: dict[str, PublishedTable]) -> None:
     splits = {name: table.split for name, table in tables.items() if table.split}
     test = "test(1.0, leaderboard)"
     names = ("small-models", "large-models", "pair-models", "clue-v1")
-    others = {"corpus-and-vocabulary": "unspecified", "clue-reading": "test"}
+    others = {"corpus-and-vocabulary": "unspecified", "clue-reading": "test", "paddlenlp": "dev"}
     assert splits == {**dict.fromkeys(names, test), **others}
 
 

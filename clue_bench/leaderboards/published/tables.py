@@ -33,6 +33,7 @@ from clue_bench.tables import MISSING, Cell, Column, Link, Row, Table, escape, m
 LAYOUTS = "layouts.toml"
 SIZE = "参数"
 PERCENT = r"([0-9.]+)%"
+PLAIN = r"([0-9.]+)(?:/[0-9.]+)?$"  # as "74.22/91.88", exact match and F1, of which the first counts
 QUOTED = "Quoted, not measured by clue-bench."
 ERRORS = "Sampling error (1σ, binomial, percentage points, from the number of test rows):"
 ENGLISH = {
@@ -80,6 +81,7 @@ class Layout(_Strict):
     printed: list[str] = []
     links: dict[str, list[str]] = {}
     mean: str = ""
+    plain: bool = False
     numbers: dict[str, str] = {}
     rows: dict[str, list[str]] = {}
     best: bool = False
@@ -271,9 +273,9 @@ def _cell(column: str, row: str, tasks: Mapping[str, PublishedScore], layout: La
     """Return one cell as it is printed."""
     if column in layout.scores:
         score = tasks[layout.scores[column]]
-        text = percent_text(Decimal(score.score))
-        error = sampling_error(Decimal(score.score), scored_rows(score.task, score.split))
-        found = _quoted(text, score)
+        number = Decimal(score.score.split("/")[0])
+        error = sampling_error(number, scored_rows(score.task, score.split))
+        found = _quoted(score.score if layout.plain else percent_text(number), score)
         return _numbered(replace(found, sampling_error=error), column, layout)
     if column in layout.links:
         links = tuple(Link(text, facts.cell(layout.facts, row, text).printed) for text in layout.links[column])
@@ -307,7 +309,8 @@ def _linked(cell: PublishedCell, facts: Facts, model: str = "") -> PublishedCell
 
 def _numbered(cell: PublishedCell, column: str, layout: Layout) -> PublishedCell:
     """Return the cell with its displayed number, if its column has numbers."""
-    pattern = PERCENT if column in layout.scores else layout.numbers.get(column)
+    of_scores = PLAIN if layout.plain else PERCENT
+    pattern = of_scores if column in layout.scores else layout.numbers.get(column)
     found = re.match(pattern, cell.text) if pattern else None
     return cell if found is None else replace(cell, value=Decimal(found[1]))
 
