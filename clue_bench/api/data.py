@@ -170,7 +170,7 @@ def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> Veri
 
     Raises ClueBenchError if there are no data, or none of a given task, or a file is damaged.
     """
-    from clue_bench.tasks.files import available_splits, describe
+    from clue_bench.tasks.files import describe, present_splits
     from clue_bench.tasks.rows import read_split
     from clue_bench.tasks.task import load_task
 
@@ -179,7 +179,7 @@ def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> Veri
         task = load_task(name)
         splits[name] = list(task.splits)
         try:
-            present = available_splits(task, expanded(data))
+            present = present_splits(task, expanded(data))
         except ClueBenchError as error:
             if tasks:
                 raise

@@ -12,7 +12,8 @@ from clue_bench.numbers import counted
 from clue_bench.tables import Shown, Table, make_table
 
 if TYPE_CHECKING:
-    from clue_bench.prediction.submission import RunSubmission, SubmissionCheck
+    from clue_bench.prediction.submission.check import SubmissionCheck
+    from clue_bench.prediction.submission.runs import RunSubmission
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,7 +24,7 @@ class Submission(Shown):
     report: "SubmissionCheck"
     answers: "tuple[RunSubmission, ...]" = ()
     choices: tuple[str, ...] = ()
-    """A sentence for each task of which several runs were given: which of them was taken."""
+    """A sentence for each task of which several runs were given, or that another task's model answers: which it was."""
 
     @property
     def notes(self) -> list[str]:
@@ -84,20 +85,28 @@ def submit(
 
     Raises ClueBenchError.
 
-    `data` is a folder with the test files, to compare ids with; `cards` are .toml files of your own tasks.
+    `data` is a folder with the test files, to compare ids with; the diagnostics in it are answered by the model of
+    OCNLI, else of CMNLI. `cards` are .toml files of your own tasks.
     """
-    from clue_bench.prediction.submission import choose_runs, known_slots, write_submission
+    from clue_bench.prediction.submission.runs import choose_runs
+    from clue_bench.prediction.submission.slots import known_slots
+    from clue_bench.prediction.submission.unseen import answer_unseen
+    from clue_bench.prediction.submission.write import write_submission
 
     known = known_slots(list(cards))
     answers, choices = choose_runs([run.folder if isinstance(run, Run) else expanded(run) for run in runs], known)
     folder = None if data is None else expanded(data)
+    if folder is not None:
+        unseen, notes = answer_unseen(answers, known, folder)
+        answers, choices = [*answers, *unseen], [*choices, *notes]
     check = write_submission(expanded(out), answers, known=known, data=folder)
     return Submission(expanded(out), check, tuple(answers), tuple(choices))
 
 
 def check_submission(path: Path | str, *, data: Path | str | None = None, cards: Sequence[str] = ()) -> Submission:
     """Check a submission: names, counts, order, ids, labels. Raises ClueBenchError for the first mistake."""
-    from clue_bench.prediction.submission import check_submission, known_slots
+    from clue_bench.prediction.submission.check import check_submission
+    from clue_bench.prediction.submission.slots import known_slots
 
     folder = None if data is None else expanded(data)
     return Submission(expanded(path), check_submission(expanded(path), known=known_slots(list(cards)), data=folder))

@@ -40,8 +40,18 @@ class Found(NamedTuple):
 
 def available_splits(task: Task, data: Path) -> list[str]:
     """Return the splits of `task` that `data` has, in the card's order. Raises ClueBenchError without train or dev."""
+    if task.answered_by:
+        raise ClueBenchError(
+            f"{task.name}: a test set without training data, which a model of {' or '.join(task.answered_by)} answers",
+            f"run clue-bench submit RUN --data {data}, with the folder of a run of {task.answered_by[0]}",
+        )
+    return present_splits(task, data)
+
+
+def present_splits(task: Task, data: Path) -> list[str]:
+    """Return the splits that `data` has. Raises ClueBenchError without those that the task cannot do without."""
     found = [split for split in task.splits if locate(task, split, data) is not None]
-    for needed in ("train", "dev"):
+    for needed in task.splits if task.answered_by else ("train", "dev"):
         if needed not in found:
             find(task, needed, data)  # raises
     return found

@@ -117,6 +117,7 @@ class Task(LateKeys):
     stride: int = pydantic.Field(default=128, ge=0)  # tokens that neighbouring windows of a passage share
     max_answer: int = pydantic.Field(default=50, ge=1)  # tokens
     assignment: Literal["optimal", "greedy"] = "optimal"  # of candidates to the blanks of a line
+    answered_by: list[str] = pydantic.Field(default_factory=list)  # tasks whose models do: it has no training data
     splits: dict[str, Split]
     archive: Archive | None = None
 
@@ -126,6 +127,7 @@ class Task(LateKeys):
         "stride": 128,
         "max_answer": 50,
         "assignment": "optimal",
+        "answered_by": [],
     }
 
     @pydantic.field_validator("column")
@@ -149,7 +151,9 @@ class Task(LateKeys):
         if both:
             raise ValueError(f"{', '.join(sorted(both))} in labels and in dropped_labels")
         missing = {"train", "dev"} - self.splits.keys()
-        if missing:
+        if self.answered_by and len(missing) < 2:
+            raise ValueError("answered_by names the tasks whose models answer a test set; it has no train and no dev")
+        if missing and not self.answered_by:
             raise ValueError(f"splits lack {', '.join(sorted(missing))}")
         strangers = {span.field for span in self.spans} - set(self.text_fields)
         if self.has_choices != bool(self.choice_fields):

@@ -9,9 +9,16 @@ from pathlib import Path
 import pytest
 from samples import write_run
 
+import clue_bench as cb
+from clue_bench.api.data import verify_data
+from clue_bench.api.submissions import submit
 from clue_bench.cli import main
 from clue_bench.errors import ClueBenchError
-from clue_bench.prediction.submission import check_submission, choose_runs, known_slots, read_run, write_submission
+from clue_bench.prediction.submission.check import check_submission
+from clue_bench.prediction.submission.runs import choose_runs, read_run
+from clue_bench.prediction.submission.slots import known_slots
+from clue_bench.prediction.submission.unseen import answer_unseen
+from clue_bench.prediction.submission.write import write_submission
 
 OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "afqmc_predict.json": 3_861,
@@ -24,6 +31,7 @@ OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "cmnli_predict.json": 13_880,
     "cmrc2018_predict.json": 2_000,
     "csl_predict.json": 3_000,
+    "diagnostics_predict.json": 514,
     "iflytek_predict.json": 2_600,
     "ocnli_50k_predict.json": 3_000,
     "tnews10_predict.json": 10_000,
@@ -356,3 +364,70 @@ def test_the_command_writes_checks_and_says_what_is_missing(capfd, monkeypatch, 
     assert (code, text, len(err.splitlines())) == (1, "", 2)
     assert run_command(capfd, monkeypatch, "submit")[0] == 1
     assert run_command(capfd, monkeypatch, "submit", wsc_run, "--check", broken)[0] == 1
+
+
+INFERENCE = ("contradiction", "entailment", "neutral")
+
+
+@pytest.fixture(scope="module")
+def inference(tmp_path_factory, checkpoint_folder):
+    """A run of OCNLI on a few rows, and a folder with its test set of the official size and with diagnostics."""
+    folder = tmp_path_factory.mktemp("inference")
+    rows = [
+        {"id": n, "sentence1": "他在大国", "sentence2": "我" * (1 + n % 3), "label": INFERENCE[n % 3]}
+        for n in range(3_000)
+    ]
+    pairs = [{"index": n, "premise": "他在大国", "hypothesis": "我" * (1 + n % 3)} for n in range(514)]
+    files = {
+        "ocnli/train.json": rows[:48],
+        "ocnli/dev.json": rows[:12],
+        "ocnli/test.json": [{key: row[key] for key in ("id", "sentence1", "sentence2")} for row in rows],
+        "diagnostics/diagnostics_test.json": pairs,
+    }
+    for name, content in files.items():
+        (folder / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        lines = (json.dumps(row, ensure_ascii=False) for row in content)
+        (folder / "data" / name).write_text("\n".join(lines), encoding="utf-8")
+    settings = {"max_length": 16, "max_evaluations": 1, "precision": "fp32"}
+    run = cb.finetune(
+        "ocnli",
+        checkpoint_folder,
+        data=folder / "data",
+        out=folder / "run",
+        steps=2,
+        settings=settings,
+        progress=False,
+    )
+    return run, folder / "data"
+
+
+def test_the_diagnostics_are_answered_by_the_model_of_ocnli(inference, tmp_path):
+    run, data = inference
+    made = submit([run], out=tmp_path / "submit.zip", data=data)
+    lines = [json.loads(line) for line in lines_of(made.zip, "diagnostics_predict.json")]
+    assert [line["id"] for line in lines] == list(range(514))
+    model = cb.load_model(run.folder, task="diagnostics")
+    predicted = model.predict_split("test", data=data, progress=False)
+    assert [line["label"] for line in lines] == [row.label for row in predicted.rows]
+    assert made.choices == (f"diagnostics: answered by {run.folder}, a model of ocnli",)
+    assert submit([run], out=tmp_path / "submit.zip").report.missing.count("diagnostics_predict.json") == 1
+    assert verify_data(["diagnostics"], data=data).splits == {"diagnostics": ["test"]}
+
+
+def test_diagnostics_without_a_model_are_left_out_and_said_so(inference, known, tmp_path, wsc_run):
+    run, data = inference
+    without = shutil.copytree(run.folder, tmp_path / "without")
+    shutil.rmtree(without / "checkpoint")
+    assert "has no weights" in submit([without], out=tmp_path / "submit.zip", data=data).choices[0]
+    answered, notes = answer_unseen([read_run(wsc_run, known)], known, data)
+    assert (answered, notes) == ([], ["diagnostics: left out, no run of ocnli or cmnli is given"])
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"), [('"0"', "expected one of diagnostics's 3 labels"), ("1", "as a string")]
+)
+def test_a_file_of_diagnostics_with_other_labels_is_refused(label, expected, known, tmp_path):
+    lines = "\n".join(f'{{"id": {n}, "label": {label}}}' for n in range(514))
+    path = write_zip(tmp_path / "submit_bad.zip", [("diagnostics_predict.json", lines)])
+    with pytest.raises(ClueBenchError, match=expected):
+        check_submission(path, known=known, data=None)

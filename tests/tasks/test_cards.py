@@ -1,14 +1,16 @@
 """Contracts that every built-in task card keeps: what CLUE's archives, files, labels and submissions are called."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 from clue_bench.cards import builtin_folder
+from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import content, find
 from clue_bench.tasks.formats import parse_table
 from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, read_rows
-from clue_bench.tasks.task import load_task
+from clue_bench.tasks.task import Task, load_task
 
 CARDS = sorted(path.stem for path in builtin_folder("tasks").glob("*.toml"))
 
@@ -46,6 +48,7 @@ OFFICIAL = {
     ("c3", "test"): (3_892, None),
     ("c3", "test1.0"): (1_625, None),
     ("c3", "nlpdata"): (3_892, None),
+    ("diagnostics", "test"): (514, None),
 }
 ARCHIVES = {
     "afqmc": "3377b559bb4e61d03a35282550902ca0",
@@ -71,6 +74,7 @@ SUBMISSIONS = {
     ("chid", "test1.0"): "chid10_predict.json",
     ("c3", "test"): "c311_predict.json",
     ("c3", "test1.0"): "c310_predict.json",
+    ("diagnostics", "test"): "diagnostics_predict.json",
 }
 # What the real data folder holds: rows read per split, and which of the files are the official ones.
 REAL = {
@@ -84,7 +88,7 @@ REAL = {
     "cmrc2018": ({"train": 10_142, "dev": 3_219, "trial": 1_002, "test": 2_000}, set()),
     "c3": ({"train": 11_869, "dev": 3_816, "nlpdata": 3_892}, set()),
 }
-MD5_UNKNOWN = {"c3", "chid", "cmrc2018", "drcd"}
+MD5_UNKNOWN = {"c3", "chid", "cmrc2018", "diagnostics", "drcd"}
 DROPPED = {("ocnli", "dev"): 50}
 
 
@@ -108,8 +112,9 @@ def test_every_archive_is_the_official_one():
     } | {name: [] for name in MD5_UNKNOWN}
     for name, archive in archives.items():
         assert archive is not None
-        assert archive.file == f"{name}_public.zip"
-        assert (archive.hub_dataset, archive.hub_config) == ("clue/clue", name)
+        is_test_alone = name == "diagnostics"  # which the hub has under other fields
+        assert archive.file == ("clue_" if is_test_alone else "") + f"{name}_public.zip"
+        assert (archive.hub_dataset, archive.hub_config) == (("", "") if is_test_alone else ("clue/clue", name))
         assert archive.mirrors
         assert all(url.startswith("https://") and url.endswith(f"/{archive.file}") for url in archive.mirrors)
 
@@ -193,3 +198,13 @@ def test_real_schemas_show_the_model_both_spans(real_data):
     assert rows["test1.0"].texts[0] == ("_杨百顺_他爹是个卖豆腐的。别人叫[他]卖豆腐的老杨。",)
     for read in rows.values():
         assert all(text.count("_") >= 2 and "[" in text and "]" in text for (text,) in read.texts)
+
+
+def test_only_the_diagnostics_have_no_training_data_and_their_labels_are_those_of_the_tasks_that_answer_them():
+    (card,) = [card for card in map(load_task, CARDS) if card.answered_by]
+    assert (card.name, card.answered_by) == ("diagnostics", ["ocnli", "cmnli"])
+    assert all(load_task(name).labels == card.labels for name in card.answered_by)
+    with pytest.raises(ValueError, match="no train and no dev"):
+        Task.model_validate({**load_task("ocnli").model_dump(), "answered_by": ["cmnli"]})
+    with pytest.raises(ClueBenchError, match="without training data"):
+        read_rows(card, Path("data"))
