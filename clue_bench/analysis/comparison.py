@@ -17,6 +17,7 @@ from clue_bench.stats.significance import (
     ALPHA,
     ConfidenceInterval,
     Discordance,
+    Groups,
     PairedTest,
     accuracy_interval,
     mcnemar,
@@ -68,6 +69,8 @@ class Comparison(Shown):
     discordance: Discordance | None
     test: PairedTest
     """The paired test that leaderboards rank by, with the difference and its interval."""
+    num_passages: int | None = None
+    """Of questions: whole passages are drawn, so the test is over these, and McNemar's would be too sure."""
 
     @property
     def is_separated(self) -> bool:
@@ -83,12 +86,13 @@ class Comparison(Shown):
     def covers(self) -> str:
         """Return what the interval of the difference takes into account."""
         counts = len(self.a.runs), len(self.b.runs)
+        drawn = f"another draw of dev {'rows' if self.num_passages is None else 'passages'}"
         if min(counts) > 1:
-            return "another draw of dev rows, and of seeds"
+            return f"{drawn}, and of seeds"
         if max(counts) > 1:
             several = "A" if counts[0] > 1 else "B"
-            return f"another draw of dev rows, and of seeds, which vary on the other side as {several}'s do"
-        return "another draw of dev rows; not another seed: there is one on each side"
+            return f"{drawn}, and of seeds, which vary on the other side as {several}'s do"
+        return f"{drawn}; not another seed: there is one on each side"
 
     @property
     def verdict(self) -> str:
@@ -96,7 +100,7 @@ class Comparison(Shown):
         name, p_value, difference, interval = self.test
         low, high = 100 * interval.low, 100 * interval.high
         evidence = f"{percent(interval.level, 0)} interval of A minus B {low:+.2f} … {high:+.2f} points; "
-        evidence += f"{name} p {p_text(p_value)}"
+        evidence += f"{'t-test ' * (self.num_passages is not None)}{name} p {p_text(p_value)}"
         if self.is_separated:
             better, worse = ("A", "B") if difference > 0 else ("B", "A")
             return f"{better} is better than {worse} by {100 * abs(difference):.2f} points ({evidence})"
@@ -145,7 +149,16 @@ class Comparison(Shown):
             rows.append(("only A right", f"{self.discordance.only_a:,} of {len(self.a.tested[0]):,} rows"))
             rows.append(("only B right", f"{self.discordance.only_b:,} rows"))
         how = "exact" if self.discordance is not None else "t-test over rows and seeds"
-        rows.append((self.test.name, f"p {p_text(self.test.p_value)}, {how}, two-sided"))
+        if self.num_passages is not None:
+            how = f"t-test over {count(self.num_passages)} passages" + (
+                " and seeds" if self.discordance is None else ""
+            )
+        rows.append(
+            (
+                "test" if self.num_passages is not None else self.test.name,
+                f"p {p_text(self.test.p_value)}, {how}, two-sided",
+            )
+        )
         rows.append(("verdict", self.verdict))
         return make_table("", ["A minus B", f"{100 * self.test.difference:+.2f} points"], rows)
 
@@ -164,8 +177,9 @@ class Comparison(Shown):
             "interval": self.test.interval._asdict(),
             "interval_covers": self.covers,
             "discordant": None if self.discordance is None else self.discordance._asdict(),
-            "mcnemar_p": None if self.discordance is None else self.discordance.p_value,
-            "welch_p": None if self.discordance is not None else self.test.p_value,
+            "mcnemar_p": None if self.discordance is None or self.num_passages else self.discordance.p_value,
+            "welch_p": None if self.discordance is not None and self.num_passages is None else self.test.p_value,
+            "passages": self.num_passages,
             "is_separated": self.is_separated,
             "verdict": self.verdict,
         }
@@ -183,8 +197,9 @@ def compare_runs(a: list[Path], b: list[Path], *, split: str = "dev") -> Compari
     for name, runs in sides.items():
         _check_one_setting(name, runs)
     clean = _clean_rows([run for runs in sides.values() for run in runs])
+    passages = _passages([run for runs in sides.values() for run in runs])
     left, right = (
-        Side(name, runs, clean, accuracy_interval(np.stack([run.correct for run in runs])))
+        Side(name, runs, clean, accuracy_interval(np.stack([run.correct for run in runs]), groups=passages))
         for name, runs in sides.items()
     )
     single = len(left.runs) == len(right.runs) == 1
@@ -192,7 +207,13 @@ def compare_runs(a: list[Path], b: list[Path], *, split: str = "dev") -> Compari
         a=left,
         b=right,
         discordance=mcnemar(left.tested[0], right.tested[0]) if single else None,
-        test=paired_test(left.tested, right.tested, is_fixed=(single, single)),
+        test=paired_test(
+            left.tested,
+            right.tested,
+            is_fixed=(single, single),
+            groups=None if passages is None else passages[clean],
+        ),
+        num_passages=None if passages is None else len(np.unique(passages[clean])),
     )
 
 
@@ -202,6 +223,12 @@ def _clean_rows(runs: list[FinishedRun]) -> Bools:
     known = [run.record.data.repeated for run in runs if run.split == "dev" and run.record.data.repeated is not None]
     clean = ~np.array(known[0].unpack(), dtype=np.bool_) if known else np.ones(rows, dtype=np.bool_)
     return clean if clean.any() else ~clean
+
+
+def _passages(runs: list[FinishedRun]) -> Groups:
+    """Return the passage of each question of dev, as far as a record of the same data says so."""
+    known = [run.record.data.passages for run in runs if run.split == "dev" and run.record.data.passages is not None]
+    return np.cumsum(known[0].unpack()) if known else None
 
 
 def _check_same_rows(first: FinishedRun, run: FinishedRun) -> None:

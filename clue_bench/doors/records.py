@@ -112,10 +112,11 @@ class HeldOut(Facts):
 class DataFacts(FactsWithLateKeys):
     """The data that a run read. `revision` is "official", or "different-…" or "synthetic-…" with 8 digits of a hash.
 
-    `repeated` says which dev rows have the texts of a training row, character by character.
+    `repeated` says which dev rows have the texts of a training row, character by character; `passages` which questions
+    of dev are the first ones of their passage or line, where rows are such.
     """
 
-    late_keys = ("held_out", "repeated", "source_md5")
+    late_keys = ("held_out", "repeated", "source_md5", "passages")
 
     name: str
     revision: str
@@ -125,6 +126,7 @@ class DataFacts(FactsWithLateKeys):
     vocabulary_sha256: str | None = None
     held_out: HeldOut | None = None
     repeated: RowBits | None = None
+    passages: RowBits | None = None
     source_md5: str | None = None  # of the file that the training rows were taken from, if it was one's own
 
 

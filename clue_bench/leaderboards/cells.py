@@ -25,6 +25,7 @@ from clue_bench.doors.records import MAJORITY_CLASS, OFFICIAL
 from clue_bench.leaderboards.scores import SPLIT, half_up, percentage, score_of
 from clue_bench.stats.significance import (
     Bools,
+    Groups,
     PairTests,
     accuracy_interval,
     pair_tests,
@@ -97,6 +98,8 @@ class MeasuredCell:
     """Which dev rows are right, (seeds, rows); None if one of the records does not say."""
     clean: Bools | None = field(default=None, compare=False, repr=False)
     """Which dev rows training does not repeat, (rows,); None if no record of the column says so."""
+    passages: Groups = field(default=None, compare=False, repr=False)
+    """The passage of each question of dev, (rows,); None where rows are no questions, or no record says so."""
 
     @property
     def accuracy(self) -> Fraction:
@@ -107,6 +110,11 @@ class MeasuredCell:
     def tested(self) -> Bools | None:
         """Return what tests compare, (seeds, rows): `correct` on the clean rows, on all if they are not known."""
         return self.correct if self.correct is None or self.clean is None else self.correct[:, self.clean]
+
+    @property
+    def tested_passages(self) -> Groups:
+        """Return the passages of what tests compare, (rows,)."""
+        return self.passages if self.passages is None or self.clean is None else self.passages[self.clean]
 
     @property
     def clean_accuracy(self) -> Fraction | None:
@@ -161,14 +169,14 @@ class MeasuredCell:
         It is binomial for one seed, and where a record does not say which rows were right.
         """
         if self.correct is not None:
-            return _root_in_points(Fraction(rows_variance(self.correct)))
+            return _root_in_points(Fraction(rows_variance(self.correct, self.passages)))
         return _root_in_points(self.accuracy * (1 - self.accuracy) / self.column.dev_rows)
 
     @property
     def interval(self) -> tuple[float, float]:
         """Return the 95 % interval of the accuracy, as shares of 1: over dev rows, and seeds if there are several."""
         if self.correct is not None:
-            return accuracy_interval(self.correct)[:2]
+            return accuracy_interval(self.correct, groups=self.passages)[:2]
         return wilson_interval(float(self.accuracy), self.column.dev_rows)
 
     @property
@@ -284,7 +292,8 @@ class MeasuredTable:
         right = {label: cell.tested for label, cell in cells.items() if cell.tested is not None and cell.tested.size}
         untested = tuple(label for label in cells if label not in right)
         is_fixed = [cells[label].is_floor for label in right]
-        tests = pair_tests(list(right.values()), is_fixed=is_fixed) if right else None
+        groups = cells[next(iter(right))].tested_passages if right else None
+        tests = pair_tests(list(right.values()), is_fixed=is_fixed, groups=groups) if right else None
         return ColumnTests(tuple(right), untested, tests)
 
     def floor_of(self, column: str) -> MeasuredModel | None:

@@ -12,6 +12,8 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from clue_bench.leaderboards.cells import (
     CLUE,
     FLOOR_MARK,
@@ -182,7 +184,16 @@ def mark_notes(table: MeasuredTable) -> list[str]:
     """Return the meaning of the marks in a table, if it has any."""
     notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
     notes += [MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else []
-    return [*notes, *clean_notes(table), *clue_notes(table)]
+    return [*notes, *clean_notes(table), *passage_notes(table), *clue_notes(table)]
+
+
+def passage_notes(table: MeasuredTable) -> list[str]:
+    """Return a sentence on the columns of questions, whose errors are those of whole passages; none without such."""
+    found = {cell.column.name: len(np.unique(cell.passages)) for cell in table.cells if cell.passages is not None}
+    if not found:
+        return []
+    named = ", ".join(f"{column} ({count:,} passages)" for column, count in found.items())
+    return [f"Questions on one passage are not independent: intervals, errors and tests draw whole passages: {named}."]
 
 
 def clue_notes(table: MeasuredTable) -> list[str]:

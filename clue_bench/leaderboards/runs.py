@@ -13,7 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -35,7 +35,7 @@ from clue_bench.leaderboards.cells import (
 )
 from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, exact
 from clue_bench.stats.selection import selection_bias
-from clue_bench.stats.significance import Bools
+from clue_bench.stats.significance import Bools, Groups
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,19 @@ def measured_tables(records: Iterable[RunRecord], shown: Collection[str] = ()) -
     """
     groups: dict[tuple[Any, ...], list[CompletedRun]] = {}
     clean: dict[MeasuredColumn, Bools] = {}  # a revision is the same rows, so one record that says so is enough
+    passages: dict[MeasuredColumn, Groups] = {}
     for run in completed_runs(records):
         groups.setdefault(run.place, []).append(run)
         repeated = run.record.data.repeated
         if repeated is not None and repeated.rows == run.column.dev_rows:
             clean.setdefault(run.column, ~np.array(repeated.unpack(), dtype=np.bool_))
-    cells = [_cell(groups[place], clean.get(groups[place][0].column), shown) for place in sorted(groups)]
+        begins = run.record.data.passages
+        if begins is not None and begins.rows == run.column.dev_rows:
+            passages.setdefault(run.column, np.cumsum(begins.unpack()))
+    cells = [
+        replace(_cell(runs, clean.get(runs[0].column), shown), passages=passages.get(runs[0].column))
+        for _, runs in sorted(groups.items())
+    ]
     labels = _labels(cells)
     tables = []
     for dataset in sorted({cell.dataset for cell in cells}, key=lambda name: (name != CLUE, name == SYNTHETIC, name)):

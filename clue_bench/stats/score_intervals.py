@@ -3,7 +3,14 @@
 import numpy as np
 import numpy.typing as npt
 
-from clue_bench.stats.significance import LEVEL, ConfidenceInterval, Floats, t_quantile, wilson_interval
+from clue_bench.stats.significance import (
+    LEVEL,
+    ConfidenceInterval,
+    Floats,
+    grouped_variance,
+    t_quantile,
+    wilson_interval,
+)
 
 Numbers = npt.NDArray[np.int64]
 
@@ -17,10 +24,8 @@ def grouped_interval(values: Floats, groups: Numbers, *, level: float = LEVEL) -
     `groups` (rows,) says which rows belong together, e.g. the questions on one passage. They count as one draw, of a
     ratio of two sums: what they have right, and how many they are.
     """
-    _, place = np.unique(groups, return_inverse=True)
-    sums, sizes = np.bincount(place, weights=values), np.bincount(place)
-    mean, number = float(values.mean()), len(sums)
-    variance = float(((sums - mean * sizes) ** 2).sum()) * number / max(number - 1, 1) / len(values) ** 2
+    mean, number = float(values.mean()), len(np.unique(groups))
+    variance = grouped_variance(values, groups)
     effective = mean * (1 - mean) / variance if variance > 0 else number
     low, high = wilson_interval(mean, effective, quantile=t_quantile((1 + level) / 2, max(number - 1, 1)))
     return ConfidenceInterval(low, high, level)

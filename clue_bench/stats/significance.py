@@ -18,6 +18,9 @@ docs/protocol.md has the table.
 A single seed says nothing of others. It is taken to vary as the models beside it do, by their pooled seed variance;
 without one beside it that has several seeds, no p-value is known (nan). What is `is_fixed`, made without any chance or
 to be judged as it is, does not vary; of two such runs, McNemar's exact test is asked.
+
+Questions on one passage are right or wrong together. Where `groups` say which rows these are, another draw of rows
+is one of whole passages: their sums are what varies, there are as many as there are groups, and no exact test is left.
 """
 
 import math
@@ -31,6 +34,8 @@ from clue_bench.errors import ClueBenchError
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.int64] | None
+"""(rows,) the number of each row's group; None: every row is one."""
 
 LEVEL = 0.95
 ALPHA = 0.05  # a difference is told from chance below it
@@ -93,6 +98,7 @@ class PairTests(NamedTuple):
     variance: Floats
     uncertainty: Floats
     exact: Floats
+    is_grouped: bool = False
 
     @property
     def freedom(self) -> Floats:
@@ -119,35 +125,40 @@ class PairTests(NamedTuple):
 
     def of(self, places: Sequence[int]) -> "PairTests":
         """Return the tests of the models at these places only, in their order."""
-        return PairTests(*(part[np.ix_(places, places)] for part in self))
+        return PairTests(*(part[np.ix_(places, places)] for part in self[:4]), self.is_grouped)
 
     def test(self, one: int, other: int) -> PairedTest:
         """Return the test of one pair."""
         difference, margin = float(self.difference[one, other]), float(self.margins()[one, other])
         name = "Welch" if np.isnan(self.exact[one, other]) else "McNemar"
+        name = "over passages" if self.is_grouped else name
         # With two seeds, few degrees of freedom make the margin exceed what two shares can differ by.
         interval = ConfidenceInterval(max(difference - margin, -1.0), min(difference + margin, 1.0), LEVEL)
         return PairedTest(name, float(self.p_values[one, other]), difference, interval)
 
 
 class _Parts(NamedTuple):
-    """What varies in models (models,) on the same rows; covariance (models, models) is that of their rows."""
+    """What varies in models (models,) on the same rows; covariance (models, models) is that of their rows.
+
+    Divided by the rows, it is the means'. There are `units` of them to draw: rows, or groups of rows.
+    """
 
     accuracy: Floats
     covariance: Floats
     seeds: Floats  # of the mean over seeds, the residual included; 0 for one seed
     excess: Floats  # the same without the residual, not below 0
     num_seeds: npt.NDArray[np.int_]
+    units: int
 
 
-def pair_tests(models: Sequence[Bools], *, is_fixed: Sequence[bool] | None = None) -> PairTests:
+def pair_tests(models: Sequence[Bools], *, is_fixed: Sequence[bool] | None = None, groups: Groups = None) -> PairTests:
     """Return the tests of every pair of models, all on the same rows; `is_fixed` models do not vary over seeds.
 
     Raises ClueBenchError if the models were not on the same number of rows, or on none.
     """
     by_model = [_by_seed(correct) for correct in models]
     rows = _same_rows(by_model)
-    parts = _parts(by_model)
+    parts = _parts(by_model, groups)
     single = parts.num_seeds == 1
     fixed = single & np.array(is_fixed if is_fixed is not None else np.zeros(len(models)), dtype=np.bool_)
     pooled, pooled_freedom = _pooled_seed_variance(parts)
@@ -161,11 +172,12 @@ def pair_tests(models: Sequence[Bools], *, is_fixed: Sequence[bool] | None = Non
     doubt = np.sqrt(excess * seeds**3) / freedom
     variance = of_rows + of_seeds
     exact = np.full_like(variance, np.nan)
-    if (at := np.flatnonzero(fixed)).size > 1:
+    if groups is None and (at := np.flatnonzero(fixed)).size > 1:
         exact[np.ix_(at, at)] = mcnemar_p_values([by_model[place] for place in at])
     difference = parts.accuracy[:, None] - parts.accuracy[None, :]
     difference[np.abs(difference) < ROUNDING] = 0.0
-    return PairTests(difference, variance, of_rows**2 / max(rows - 1, 1) + doubt[:, None] + doubt[None, :], exact)
+    uncertainty = of_rows**2 / max(parts.units - 1, 1) + doubt[:, None] + doubt[None, :]
+    return PairTests(difference, variance, uncertainty, exact, groups is not None)
 
 
 def mean_tests(columns: Sequence[PairTests]) -> PairTests:
@@ -178,34 +190,51 @@ def mean_tests(columns: Sequence[PairTests]) -> PairTests:
     return PairTests(difference, variance, uncertainty, np.full_like(variance, np.nan))
 
 
-def paired_test(a: Bools, b: Bools, *, is_fixed: Sequence[bool] = (False, False)) -> PairedTest:
+def paired_test(a: Bools, b: Bools, *, is_fixed: Sequence[bool] = (False, False), groups: Groups = None) -> PairedTest:
     """Return the test of A against B on the same rows, the same one that ranks the models of a leaderboard."""
-    return pair_tests([a, b], is_fixed=is_fixed).test(0, 1)
+    return pair_tests([a, b], is_fixed=is_fixed, groups=groups).test(0, 1)
 
 
-def accuracy_interval(correct: Bools, *, level: float = LEVEL) -> ConfidenceInterval:
+def accuracy_interval(correct: Bools, *, groups: Groups = None, level: float = LEVEL) -> ConfidenceInterval:
     """Return an interval of the mean accuracy over seeds: Wilson's, on as many rows as have the mean's variance.
 
     With one seed these are its rows, and the interval says nothing of another seed. Raises ClueBenchError: no rows.
     """
     correct = _by_seed(correct)
-    parts, rows = _parts([correct]), correct.shape[1]
-    accuracy, excess = float(parts.accuracy[0]), float(parts.excess[0])
-    variance = rows_variance(correct) + excess
+    parts, units = _parts([correct], groups), correct.shape[1] if groups is None else len(np.unique(groups))
+    accuracy, excess, of_rows = float(parts.accuracy[0]), float(parts.excess[0]), rows_variance(correct, groups)
+    variance = of_rows + excess
     doubt = math.sqrt(excess * float(parts.seeds[0]) ** 3) / max(len(correct) - 1, 1)
+    doubt += 0.0 if groups is None else of_rows**2 / max(units - 1, 1)
     freedom = variance**2 / doubt if doubt else math.inf
-    effective = accuracy * (1 - accuracy) / variance if variance else rows
+    effective = accuracy * (1 - accuracy) / variance if variance else units
     low, high = wilson_interval(accuracy, effective, quantile=t_quantile((1 + level) / 2, freedom))
     return ConfidenceInterval(low, high, level)
 
 
-def rows_variance(correct: Bools) -> float:
-    """Return the variance that another draw of the same number of rows gives a mean over these seeds."""
+def rows_variance(correct: Bools, groups: Groups = None) -> float:
+    """Return the variance that another draw of the same number of rows, or of groups, gives a mean over these seeds."""
     correct = _by_seed(correct)
-    return float(correct.mean(axis=0).var() / correct.shape[1])
+    means = correct.mean(axis=0)
+    return float(means.var() / len(means)) if groups is None else grouped_variance(means, groups)
 
 
-def _parts(by_model: Sequence[Bools]) -> _Parts:
+def grouped_variance(values: Floats, groups: npt.NDArray[np.int64]) -> float:
+    """Return the variance of the mean of `values` (rows,) of which those of a group are drawn together.
+
+    It is that of a ratio of two sums over groups, the values and the rows.
+    """
+    sums = _sums(values[None] - values.mean(), groups)
+    return float((sums**2).sum() * sums.shape[1] / max(sums.shape[1] - 1, 1) / len(values) ** 2)
+
+
+def _sums(deviations: Floats, groups: npt.NDArray[np.int64]) -> Floats:
+    """Return (models, groups) the sums of deviations (models, rows) over the rows of each group."""
+    _, place = np.unique(groups, return_inverse=True)
+    return np.stack([np.bincount(place, weights=each) for each in deviations])
+
+
+def _parts(by_model: Sequence[Bools], groups: Groups = None) -> _Parts:
     rows = by_model[0].shape[1]
     seeds = np.array([len(correct) for correct in by_model])
     means = np.stack([correct.mean(axis=0) for correct in by_model])
@@ -215,7 +244,10 @@ def _parts(by_model: Sequence[Bools]) -> _Parts:
     residual = np.maximum(within - spread, 0.0) / max(rows - 1, 1)
     excess = np.maximum(spread - residual, 0.0) * (seeds > 1)
     centred = means - accuracy[:, None]
-    return _Parts(accuracy, centred @ centred.T / max(rows - 1, 1), spread / seeds, excess / seeds, seeds)
+    summed = centred if groups is None else _sums(centred, groups)
+    units = summed.shape[1]
+    covariance = summed @ summed.T / max(units - 1, 1) * (units / rows)
+    return _Parts(accuracy, covariance, spread / seeds, excess / seeds, seeds, units)
 
 
 def _pooled_seed_variance(parts: _Parts) -> tuple[float, float]:

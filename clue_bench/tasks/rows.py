@@ -261,9 +261,12 @@ def repeated_rows(rows: dict[str, Rows], split: str = "dev") -> npt.NDArray[np.b
 
 
 def describe_rows(task: Task, data: Path, rows: dict[str, Rows]) -> DataFacts:
-    """Return which data set and revision the rows are, and which of dev's training repeats."""
+    """Return which data set and revision the rows are, which of dev's training repeats, and where passages begin."""
     facts = describe(task, data, {split: part.facts for split, part in rows.items()})
-    return facts.model_copy(update={"repeated": RowBits.pack(repeated_rows(rows))})
+    found = {"repeated": RowBits.pack(repeated_rows(rows))}
+    if task.kind != "classification":
+        found["passages"] = RowBits.pack(np.diff(rows["dev"].passages, prepend=-1) != 0)
+    return facts.model_copy(update=found)
 
 
 def read_split(task: Task, split: str, data: Path) -> Rows:

@@ -129,3 +129,22 @@ def test_rows_that_training_repeats_are_not_in_the_test(make_run):
     assert (found.discordance.only_a, found.discordance.only_b, found.num_repeated) == (0, 3, 3)
     assert "3 rows; 3 are in training" in str(found)
     assert found.to_dataframe()["on clean rows"].tolist() == [0.0, 1.0]
+
+
+def test_questions_on_one_passage_are_compared_by_passages(make_run):
+    runs = [make_run(GOLD, name="a"), make_run([*GOLD[:3], "100", "100", "100"], name="b", model="other")]
+    for folder in runs:
+        (path,) = record_paths(folder)
+        record = read_record(path)
+        passages = RowBits.pack([True, False, False, True, False, False])
+        data = record.data.model_copy(update={"passages": passages})
+        write_record(folder, record.model_copy(update={"data": data}))
+    found = compare_runs([runs[0]], [runs[1]])
+    assert found.num_passages == 2
+    assert "another draw of dev passages" in found.covers
+    assert "t-test over 2 passages" in str(found)
+    assert "McNemar" not in str(found)
+    assert found.test.interval.high > 0.99  # two passages, of which one differs, say nothing
+    assert not found.is_separated
+    values = found.to_json()
+    assert (values["passages"], values["mcnemar_p"], values["welch_p"]) == (2, None, found.test.p_value)

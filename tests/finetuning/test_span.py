@@ -206,6 +206,7 @@ def test_scores_are_exact_match_and_mean_f1():
 
 def test_a_run_learns_to_find_answers_and_records_them(finished, data):
     assert finished.record.task.metric == "exact_match"
+    assert finished.record.data.passages.unpack() == [True] * 40
     assert finished.accuracy > 0.8
     assert finished.macro_f1 >= finished.accuracy
     scored = cb.score(finished.folder / "predictions" / "dev.jsonl", task="cmrc2018", data=data)

@@ -98,3 +98,22 @@ def test_where_training_repeats_every_row_none_is_left_to_rank_on(make: Make) ->
     record["data"]["repeated"] = RowBits.pack(np.ones(ROWS, bool)).model_dump()
     section = measured_section(table(parse_record(record)))
     assert "1,000 of 1,000 dev rows have the texts of a training row. No other row is left" in section
+
+
+def test_questions_on_one_passage_are_drawn_together_on_a_board(make: Make) -> None:
+    def questions(model: str, right: Bools, **facts: object) -> RunRecord:
+        values = make(model, right, knows=False, **facts).model_dump(mode="json")
+        values["data"]["passages"] = RowBits.pack(np.arange(ROWS) % 10 == 0).model_dump()
+        return parse_record(values)
+
+    of_passages = np.random.default_rng(0).random(ROWS // 10) < 0.6
+    together = questions("tiny", np.repeat(of_passages, 10))
+    board = table(together, questions("floor-tfidf", np.arange(ROWS) % 2 == 0, is_floor=True))
+    cell = next(model.cells["TNEWS'"] for model in board.models if not model.is_floor)
+    plain = next(iter(table(make("tiny", np.repeat(of_passages, 10), knows=False)).models)).cells["TNEWS'"]
+    assert float(cell.sampling_error) == pytest.approx(float(plain.sampling_error) * np.sqrt(10), rel=0.01)
+    low, high = cell.interval
+    assert high - low > 2.5 * (plain.interval[1] - plain.interval[0])
+    section = measured_section(board)
+    assert "draw whole passages: TNEWS' (100 passages)" in section
+    assert "draw whole passages" not in measured_section(table(make("tiny", right(200, 450))))
