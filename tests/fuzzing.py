@@ -31,7 +31,8 @@ with atheris.instrument_imports(include=["clue_bench", "tomllib"]) if IS_GUIDED 
     from clue_bench.doors.records import read_record
     from clue_bench.doors.shards import Corpus
     from clue_bench.errors import ClueBenchError
-    from clue_bench.prediction.submission import check_submission, known_slots
+    from clue_bench.prediction.submission.check import check_submission
+    from clue_bench.prediction.submission.slots import known_slots
     from clue_bench.pretraining.curve import read_reports
     from clue_bench.pretraining.recipe import Recipe
     from clue_bench.tasks.files import content, locate

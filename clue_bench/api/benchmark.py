@@ -14,7 +14,7 @@ from clue_bench.api.bench_plan import SweepBar, plan_lines, sweep_bar
 from clue_bench.api.bench_request import Asked, Cell, Job, cells_of, opened, planned_sweep, planner_of
 from clue_bench.api.bench_results import Benchmark, Outcome
 from clue_bench.api.inputs import TaskData, keep_rows, task_data
-from clue_bench.api.progress import Progress
+from clue_bench.api.progress import Progress, evaluation_words
 from clue_bench.api.runs import Run, Runs
 from clue_bench.errors import ClueBenchError
 
@@ -212,7 +212,9 @@ def _sweep(cell: Cell, asked: Asked, bar: SweepBar, number: int, *, waits: bool)
         report, run_id = moment.report, moment.plan.run_id
         if report is not None and report.evaluation is not None:
             accuracies[run_id] = f"  dev accuracy {report.evaluation.scores.accuracy:.4f}"
-        loss = "" if report is None else f"  loss {report.loss:.3f}{accuracies.get(run_id, '')}"
+        unit = "windows" if given.card.kind == "span" else "rows"
+        looks = "" if report is None else evaluation_words(report.evaluated, report.of_dev, unit=unit)
+        loss = "" if report is None else f"  loss {report.loss:.3f}{looks or accuracies.get(run_id, '')}"
         loss = "  another process is doing it" if moment.waits else loss
         bar.update(number, moment, f"{cell.words}, seed {moment.plan.seed}{loss}")
     if swept[0].held:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api import SHIPPED
 from clue_bench.api.finished import check_free, finished_finetuning
 from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
-from clue_bench.api.progress import Progress
+from clue_bench.api.progress import Progress, evaluation_words
 from clue_bench.api.run_tables import settings_line
 from clue_bench.api.runs import Run, Runs, as_reference, as_settings, check_seed
 from clue_bench.files import expanded
@@ -81,7 +81,15 @@ def finetune(
             return Run(record, folder)
         note_revision(card.name, plan.data_facts, show)
         show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
-        finetuning = prepare(plan)
+        with show.status("tokenising rows"):
+            finetuning = prepare(plan)
+        unit = "windows" if card.kind == "span" else "rows"
+        if card.kind == "span":
+            train, dev = finetuning.train, finetuning.dev
+            show.note(
+                f"passages are read in windows: {len(train):,} for {train.num_rows:,} questions of train, "
+                f"{len(dev):,} for {dev.num_rows:,} of dev; {finetuning.steps_per_epoch:,} updates an epoch"
+            )
         longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
         if warning := start.beyond_pretraining(longest):
             show.note(f"warning: {warning}")
@@ -100,7 +108,8 @@ def finetune(
                         names = ("exact match", "F1") if card.kind == "span" else ("accuracy", "macro-F1")
                         detail = f"  dev {names[0]} {scores.accuracy:.4f}  {names[1]} {scores.macro_f1:.4f}"
                     pace = duration((time.monotonic() - began) / (report.step - at))
-                    bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{detail}")
+                    looks = evaluation_words(report.evaluated, report.of_dev, unit=unit)
+                    bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{looks or detail}")
         keep_rows(given, folder)
     done = Run.read(folder, plan.run_id)
     if done.warning:

@@ -1,6 +1,7 @@
 """Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
 import logging
+import time
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ROWS_PER_UPDATE = 512  # of the progress bar; rows of similar length are batched together within them
+QUESTIONS_PER_UPDATE = 64  # each is several rows to a model: windows of its passage, or choices
 
 TRAINED_ON = "rows that this model was trained on: the accuracy on them says little of new ones"
 
@@ -286,14 +288,17 @@ class Model:
         """Predict rows; show a progress bar if that may take a while."""
         scored: list[RowScores] = []
         truncated_rows = longer_rows = 0
-        show = Progress(progress and len(rows) > ROWS_PER_UPDATE)
+        is_question = self.predictor.task is not None and self.predictor.task.kind != "classification"
+        size = QUESTIONS_PER_UPDATE if is_question else ROWS_PER_UPDATE
+        show = Progress(progress and len(rows) > size)
         with show.bar("predict", len(rows), count=True, on_interrupt="nothing was written; start again") as bar:
-            for start in range(0, max(len(rows), 1), ROWS_PER_UPDATE):
-                found = self.predictor.predict(rows.texts[start : start + ROWS_PER_UPDATE])
+            began = time.monotonic()
+            for start in range(0, max(len(rows), 1), size):
+                found = self.predictor.predict(rows.texts[start : start + size])
                 scored += found.rows
                 truncated_rows += found.truncated_rows
                 longer_rows += sum(length > self.predictor.description.pretrained_length for length in found.lengths)
-                bar.update(len(scored))
+                bar.update(len(scored), f"{len(scored) / max(time.monotonic() - began, 1e-6):,.1f} rows/s")
         about = self.predictor.description
         columns = rows.columns if rows.columns is not None else [None] * len(rows)
         taken = frozenset(key for row in columns if row is not None for key in row)

@@ -203,6 +203,11 @@ class NotebookBar(Bar):
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
 
 
+def evaluation_words(evaluated: int, of_dev: int, *, unit: str) -> str:
+    """Return how far an evaluation on dev is, in words that follow others; "" if there is none."""
+    return f"  dev {evaluated:,} of {of_dev:,} {unit}" if of_dev else ""
+
+
 def can_redraw() -> bool:
     """Return whether stderr is a terminal that can move its cursor; FORCE_COLOR makes rich take a pipe for one."""
     return stderr.file.isatty() and not stderr.is_dumb_terminal

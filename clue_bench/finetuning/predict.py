@@ -3,6 +3,8 @@
 Input: a model and rows. Output: logits and predictions in the rows' order.
 """
 
+from collections.abc import Generator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,7 +16,6 @@ CPU_TOKENS = 2048  # positions in a batch: their activations in a layer stay in 
 GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
 
 
-@torch.inference_mode()
 def predict_logits(
     model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
 ) -> npt.NDArray[np.float32]:
@@ -22,9 +23,23 @@ def predict_logits(
 
     Of windows they are (tokens, 2), in the order of `split.ids`.
     """
+    steps = predict_in_steps(model, split, pad=pad, device=device, autocast=autocast)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            logits: npt.NDArray[np.float32] = ended.value
+            return logits
+
+
+@torch.inference_mode()
+def predict_in_steps(
+    model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
+) -> Generator[int, None, npt.NDArray[np.float32]]:
+    """Yield how many rows are done, a batch at a time; return what `predict_logits` does."""
     was_training = model.training
     model.eval()
-    has_windows = split.windows is not None
+    has_windows, done = split.windows is not None, 0
     logits = np.empty((len(split.ids if has_windows else split), split.num_choices or model.num_classes), np.float32)
     with torch.autocast(
         device.type, dtype=autocast, enabled=autocast is not None
@@ -37,6 +52,8 @@ def predict_logits(
                 logits[places] = (found.flatten(0, 1) if batch.keep_BS is None else found[batch.keep_BS]).float().cpu()
             else:
                 logits[rows] = scores_of_rows(found, batch).float().cpu().numpy()
+            done += len(rows)
+            yield done
     model.train(was_training)
     return logits
 

@@ -240,6 +240,9 @@ def _trained(
     """
     saved, took = time.monotonic(), 0.0
     for report in finetuning.reports():
+        if report.of_dev:  # in the middle of an evaluation, of which a state knows nothing
+            yield report
+            continue
         ends = finetuning.stopped_early or report.step == finetuning.total_steps
         stops = request.is_made and not ends
         now = time.monotonic()

@@ -11,8 +11,8 @@ which models of `transformers` draw theirs, is seeded before every update.
 
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ from clue_bench.doors.results import RowBits
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, scores_of_rows, training_batches
 from clue_bench.finetuning.judge import judge
-from clue_bench.finetuning.predict import predict_logits
+from clue_bench.finetuning.predict import predict_in_steps
 from clue_bench.finetuning.score import Scores
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
@@ -45,6 +45,7 @@ from clue_bench.training.optim import (
 
 GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of this many positions, so that there are few shapes
 UNREAD_ON_GPU = 10  # updates
+SECONDS_BETWEEN_REPORTS = 5.0  # while dev is evaluated
 
 COUNTERS = ("last_step", "stopped_early", "train_seconds", "trained_rows", "evaluation_seconds", "losses", "skipped")
 """Plain values that grow with a run."""
@@ -80,11 +81,17 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class FinetuningReport:
-    """One update; `evaluation` is set if dev was evaluated after it. `loss` is the last one that was read."""
+    """One update; `evaluation` is set if dev was evaluated after it. `loss` is the last one that was read.
+
+    While dev is evaluated, which may take minutes, there are reports of that alone: `evaluated` rows, or windows, of
+    `of_dev` are done.
+    """
 
     step: int
     loss: float
     evaluation: Evaluation | None = None
+    evaluated: int = 0
+    of_dev: int = 0
 
 
 @dataclass
@@ -159,7 +166,10 @@ class Finetuning:
         return self.dev.num_rows * len(self.evaluations) / self.evaluation_seconds
 
     def reports(self) -> Iterator[FinetuningReport]:
-        """Train from `last_step` to the end, or until patience runs out; yield a report after every update."""
+        """Train from `last_step` to the end, or until patience runs out; yield a report after every update.
+
+        Evaluations that take longer than SECONDS_BETWEEN_REPORTS have reports of their own.
+        """
         if self.settings.ema_decay and self.average is None:
             self.start_average()
         self.model.train()
@@ -179,7 +189,7 @@ class Finetuning:
             self.trained_rows += len(rows)
             evaluation = None
             if step in evaluate_at:
-                evaluation = self._evaluate(step, sum(self.losses) / len(self.losses))
+                evaluation = yield from self._evaluate(step, sum(self.losses) / len(self.losses))
                 self.losses = []
                 self.stopped_early = step < self.total_steps and self._is_out_of_patience()
             yield FinetuningReport(step, loss, evaluation)
@@ -327,10 +337,11 @@ class Finetuning:
             return self.model
         return cast(Classifier, self.average.model)
 
-    def _evaluate(self, step: int, loss: float) -> Evaluation:
+    def _evaluate(self, step: int, loss: float) -> Generator[FinetuningReport, None, Evaluation]:
+        """Yield reports of an evaluation that takes a while; return it."""
         model, started = self.evaluated, time.perf_counter()
         check_weights(model, step=step, hint=self._slower)
-        logits = predict_logits(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
+        logits = yield from self._dev_logits(model, FinetuningReport(step, loss, of_dev=len(self.dev)))
         self.evaluation_seconds += time.perf_counter() - started
         judged = judge(self.dev, logits)
         evaluation = Evaluation(
@@ -347,6 +358,21 @@ class Finetuning:
             self.best_logits = logits
             self.best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return evaluation
+
+    def _dev_logits(
+        self, model: Classifier, report: FinetuningReport
+    ) -> Generator[FinetuningReport, None, npt.NDArray[np.float32]]:
+        steps = predict_in_steps(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
+        reported = time.monotonic()
+        while True:
+            try:
+                done = next(steps)
+            except StopIteration as ended:
+                logits: npt.NDArray[np.float32] = ended.value
+                return logits
+            if (now := time.monotonic()) - reported >= SECONDS_BETWEEN_REPORTS:
+                reported = now
+                yield replace(report, evaluated=done)
 
     def _rank(self, evaluation: Evaluation) -> float:
         return float(getattr(evaluation.scores, self.metric))

@@ -4,10 +4,12 @@ import itertools
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
+from clue_bench.finetuning import predict, train
 from clue_bench.finetuning.encode import collate, training_batches
 from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.train import evaluation_steps, planned_steps
@@ -102,6 +104,21 @@ def test_a_run_looks_at_dev_as_often_as_planned_and_after_its_last_step(tiny_run
     assert looks[-1] == run.total_steps == run.last_step == len(reports) == 32
     assert not run.stopped_early
     assert run.evaluation_rows_per_second > 0
+
+
+def test_a_look_that_takes_long_says_how_far_it_is_and_changes_nothing(tiny_run, monkeypatch):
+    plain = tiny_run(epochs=1)
+    expected = losses(plain)
+    monkeypatch.setattr(train, "SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(predict, "CPU_TOKENS", 40)
+    run = tiny_run(epochs=1)
+    reports = list(run.reports())
+    assert [report.loss for report in reports if not report.of_dev] == expected
+    first = [report for report in reports if report.of_dev and report.step == run.evaluations[0].step]
+    done = [report.evaluated for report in first]
+    assert done == sorted(set(done))
+    assert (done[-1], first[0].of_dev, first[0].evaluation) == (len(run.dev), len(run.dev), None)
+    assert np.allclose(run.best_logits, plain.best_logits, atol=1e-5)
 
 
 def test_a_looks_loss_is_the_mean_since_the_look_before(tiny_run):
