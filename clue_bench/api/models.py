@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -293,8 +293,8 @@ class Model:
         show = Progress(progress and len(rows) > size)
         with show.bar("predict", len(rows), count=True, on_interrupt="nothing was written; start again") as bar:
             began = time.monotonic()
-            for start in range(0, max(len(rows), 1), size):
-                found = self.predictor.predict(rows.texts[start : start + size])
+            for start, end in _parts(rows, size):
+                found = self.predictor.predict(rows.texts[start:end], rows.lines[start:end])
                 scored += found.rows
                 truncated_rows += found.truncated_rows
                 longer_rows += sum(length > self.predictor.description.pretrained_length for length in found.lengths)
@@ -317,6 +317,17 @@ class Model:
             is_multi_label=about.is_multi_label,
             about_file=(*rows.notes, *([_beyond_pretraining(about, longer_rows)] if longer_rows else [])),
         )
+
+
+def _parts(rows: "InputRows", size: int) -> Iterator[tuple[int, int]]:
+    """Yield first row and end of parts of about `size` rows; a line of blanks is never divided."""
+    start = 0
+    while start < max(len(rows), 1):
+        end = min(start + size, len(rows))
+        while rows.lines and end < len(rows) and rows.lines[end] == rows.lines[end - 1]:
+            end += 1
+        yield start, end
+        start = max(end, 1)
 
 
 def warn_of_lengths(predictors: "Sequence[Predictor]") -> None:

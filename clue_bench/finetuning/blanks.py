@@ -4,7 +4,7 @@ Input: rows of the text before a blank, the text behind it, and its candidates. 
 blank for every candidate; from the candidates' scores, one for each blank.
 
     a sequence    [CLS] candidate [SEP] window [SEP], all in one segment, as in CLUE's baseline of CHID. The blank is
-                  one [MASK], where the baseline has [unused1], which not every vocabulary has; other blanks are four
+                  [unused1], as there, or one [MASK] where the vocabulary has none; other blanks are four [MASK]s
     a window      as many tokens on both sides as there is room for, more on one where the other ends sooner
     assignment    every candidate goes to one blank of a line at most. "optimal" is the assignment that is the most
                   probable as a whole, "greedy" takes the most probable pair first, as the published baselines do.
@@ -15,6 +15,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+BLANK = "[unused1]"
 
 Assignment = Literal["optimal", "greedy"]
 Int64s = npt.NDArray[np.int64]

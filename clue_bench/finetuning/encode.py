@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.blanks import Lines, windows_of
+from clue_bench.finetuning.blanks import BLANK, Lines, windows_of
 from clue_bench.finetuning.windows import Place, Windows, cut, placed_by
 from clue_bench.tasks.answers import NOWHERE
 from clue_bench.tasks.rows import Rows
@@ -70,11 +70,15 @@ class IdEncoder(Protocol):
 
 
 class Tokeniser(NamedTuple):
-    """Turns rows into ids. `place` says where the tokens of a text stand, which spans of passages need."""
+    """Turns rows into ids. `place` says where the tokens of a text stand, which spans of passages need.
+
+    `blank` is the token that stands for a blank, BLANK where the vocabulary has it; without, [MASK] does.
+    """
 
     encoder: IdEncoder
     layout: Layout
     place: Place | None = None
+    blank: int | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ def bert_tokeniser(vocabulary: Vocabulary, *, has_segments: bool = True) -> Toke
         vocabulary.encoder(special_tokens=True),
         bert_layout(vocabulary, has_segments=has_segments),
         placed_by(vocabulary.encoder(special_tokens=False)),
+        vocabulary.ids.get(BLANK),
     )
 
 
@@ -163,7 +168,7 @@ def encode_blanks(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Ta
     """Tokenise blanks with their candidates. Raises ClueBenchError if there is no room for text."""
     pair = tuple((token, 0) for token, _ in tokeniser.layout.pair)
     room = max_length - (len(pair) - 2)
-    (mark,) = tokeniser.encoder.ids(["[MASK]"])
+    (mark,) = tokeniser.encoder.ids(["[MASK]"]) if tokeniser.blank is None else ([tokeniser.blank],)
     if room < len(mark) + 2:
         raise ClueBenchError(f"max_length {max_length} has no room for text", "give --set max_length=16 or more")
     texts: list[list[list[int]]] = []

@@ -48,6 +48,7 @@ class InputRows:
     answers: list[tuple[str, ...]] | None = None  # every right one of questions on passages
     notes: list[str] = field(default_factory=list)
     md5: str = ""  # of the file
+    lines: tuple[int, ...] = ()  # of blanks: the number of each one's line, over which candidates are assigned
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -64,21 +65,22 @@ def split_rows(task: Task, split: str, data: Path) -> InputRows:
     else:
         gold = [None if label == UNLABELLED else task.labels[label] for label in rows.labels]
     answers = [tuple(each.text for each in right) for right in rows.answers] if task.kind == "span" else None
-    return InputRows(rows.texts, rows.ids, gold, answers=answers, notes=list(rows.notes))
+    return InputRows(rows.texts, rows.ids, gold, answers=answers, notes=list(rows.notes), lines=rows.lines)
 
 
 def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputRows:
     """Read the rows of a file. Raises ClueBenchError that names file and line of the first bad row."""
     raw, suffix = _raw(path)
+    is_cloze = task is not None and task.kind == "cloze" and suffix != PLAIN
     if suffix == PLAIN:
         rows = _lines(raw, num_texts, str(path))
     else:
         table = question_table(raw, name=path.name, where=str(path))
-        is_cloze = task is not None and task.kind == "cloze"
         rows = _fields(blank_table(table) if is_cloze else table, task, num_texts)
     if not rows.texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
-    return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest())
+    lines = tuple(row["line"] for row in rows.columns or ()) if is_cloze else ()
+    return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest(), lines=lines)
 
 
 def prompt_rows(path: Path, *, column: str | None) -> InputRows:

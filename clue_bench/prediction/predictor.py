@@ -199,15 +199,19 @@ class Predictor:
             for place, text in enumerate(texts):
                 _check_text(text, f"row {number}, text {place}")
 
-    def predict(self, rows: Sequence[Texts]) -> Scores:
-        """Predict the scores of `rows`, in their order. Raises ClueBenchError as `check` does."""
+    def predict(self, rows: Sequence[Texts], lines: Sequence[int] = ()) -> Scores:
+        """Predict the scores of `rows`, in their order. Raises ClueBenchError as `check` does.
+
+        Of blanks, `lines` says which are of one line and share its candidates; without, each is alone.
+        """
         self.check(rows)
         with self._turn:
             facts = FileFacts(rows=len(rows), md5="", expected_rows=None, expected_md5=None)
             labels = np.full(len(rows), UNLABELLED, dtype=np.int64)
             choices_from = self.description.choices_from
             given = [tuple(texts) for texts in rows]
-            unlabelled = Rows(given, labels, list(range(len(rows))), facts, choices_from=choices_from)
+            together = tuple(lines) or tuple(range(len(rows)))
+            unlabelled = Rows(given, labels, list(range(len(rows))), facts, choices_from=choices_from, lines=together)
             length = self.description.max_length
             if self.task is not None:
                 encoded = encode_task(unlabelled, self._tokeniser, max_length=length, task=self.task)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import clue_bench as cb
+from clue_bench.api import models
 from clue_bench.api.submissions import check_submission, submit
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.errors import ClueBenchError
@@ -95,13 +96,44 @@ def test_a_window_stands_around_the_blank_behind_the_candidate(checkpoint_folder
     vocabulary = read_checkpoint(checkpoint_folder).vocabulary
     write_line(tmp_path, ["在这个国家#idiom01#我们"], {"#idiom01#": 0}, candidates=["人", "大家"])
     dev = read_rows(load_task("chid"), tmp_path)["dev"]
-    tokeniser = bert_tokeniser(vocabulary)
+    tokeniser = bert_tokeniser(vocabulary)._replace(blank=None)  # as of a vocabulary without [unused1]
     encoded = encode_task(dev, tokeniser, max_length=10, task=load_task("chid"))
     ids = encoded.ids[encoded.offsets[1] : encoded.offsets[2]].tolist()
     expected = tokeniser.encoder.ids(["大家", "国家[MASK]我们"])
     special = [vocabulary.start], [vocabulary.separator]
     assert ids == [*special[0], *expected[0], *special[1], *expected[1], *special[1]]
     assert not encoded.segments.any()
+
+
+def test_a_vocabulary_with_unused1_has_it_for_the_blank_as_the_baseline_and_masks_for_others(
+    checkpoint_folder, tmp_path
+):
+    vocabulary = read_checkpoint(checkpoint_folder).vocabulary
+    write_line(tmp_path, ["在#idiom02#国人#idiom01#我们"], {"#idiom01#": 0, "#idiom02#": 1}, candidates=["人", "大家"])
+    dev = read_rows(load_task("chid"), tmp_path)["dev"]
+    encoded = encode_task(dev, bert_tokeniser(vocabulary), max_length=32, task=load_task("chid"))
+    first_blank = encoded.ids[encoded.offsets[2] : encoded.offsets[3]].tolist()
+    found = [vocabulary.tokens[each] for each in first_blank]
+    assert found == ["[CLS]", *"人", "[SEP]", "在", *["[MASK]"] * 4, "国", "人", "[unused1]", "我", "们", "[SEP]"]
+
+
+def test_blanks_of_a_line_share_its_candidates_in_predictions_whatever_the_parts_are(
+    finished, data, monkeypatch, tmp_path
+):
+    write_line(
+        tmp_path,
+        ["在#idiom01#我们", "大#idiom02#人"],
+        {"#idiom01#": 0, "#idiom02#": 1},
+        candidates=[f"{a}们{a}们" for a in "一是在了有和人这中大"],
+    )
+    model = cb.load_model(finished)
+    for size in (1, 3, 64):
+        monkeypatch.setattr(models, "QUESTIONS_PER_UPDATE", size)
+        for found in (model.predict_split("dev", data=tmp_path), model.predict_file(tmp_path / "chid" / "dev.json")):
+            labels = [row.label for row in found.rows]
+            assert len(labels) == 4
+            assert labels[0] != labels[1]
+            assert labels[2] != labels[3]
 
 
 def test_no_candidate_stands_twice_in_a_line():

@@ -1,10 +1,13 @@
 """Questions on passages: windows, exact places, answers of several windows, a run that learns, what comes of it."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
+import transformers
 
 import clue_bench as cb
 from clue_bench.api.submissions import submit
@@ -12,14 +15,16 @@ from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import new_classifier
+from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.baselines import run_floor
 from clue_bench.finetuning.encode import bert_tokeniser, collate, encode_windows, scores_of_rows
 from clue_bench.finetuning.score import span_scores
-from clue_bench.finetuning.windows import text_of, tokens_of
+from clue_bench.finetuning.windows import placed_by, text_of, tokens_of
 from clue_bench.models.config import ModelConfig
 from clue_bench.tasks.answers import NOWHERE, Answer, find_answers
 from clue_bench.tasks.rows import Rows, read_rows
 from clue_bench.tasks.task import Task, load_task
+from clue_bench.vocab import read_vocabulary
 
 FAST = {"learning_rate": 1e-2, "batch_size": 16, "max_length": 32, "precision": "fp32", "max_evaluations": 2}
 CHARACTERS = list("的一是在了有和人这中大为上个国我以要他时来用们")
@@ -124,14 +129,120 @@ def test_places_in_the_text_are_exact_for_wordpiece(context, text, tokeniser):
 
 @pytest.mark.parametrize(("context", "text"), TEXTS[:2])
 def test_places_are_exact_for_a_fast_tokenizer_of_transformers(context, text, checkpoint_folder):
-    from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
-
     folder = read_checkpoint(checkpoint_folder).folder
     place = FolderTokeniser(folder, model_type="bert", segment_types=2).tokeniser.place
     assert place is not None
     starts = place(context).at
     first, last = tokens_of(Answer(text, context.index(text)), starts)
     assert text_of(context, starts, first, last) == (text, context.index(text))
+
+
+def sentence_pieces(folder, file, **names):
+    """A sentencepiece model whose pieces are whole words of the texts, and most of whose characters are unknown."""
+    words = ["光荣", "战国无双", "导弹巡洋舰", "开业", "USS", "在Paris", "《", "》", "3", "1942年", "走了", "，"]
+    draw = np.random.default_rng(0)
+    lines = [" ".join(draw.choice(words, 12)) for _ in range(300)] + [
+        "".join(draw.choice(words, 9)) for _ in range(300)
+    ]
+    folder.mkdir()
+    with (folder / file).open("wb") as out:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(lines),
+            **{"model_writer": out, "vocab_size": 70, "hard_vocab_limit": False, "minloglevel": 2},
+            **{"pad_id": 0, "unk_id": 1, "bos_id": 2, "eos_id": 3, "bos_piece": "[CLS]", "eos_piece": "[SEP]"},
+            user_defined_symbols=["[MASK]"],
+            **names,
+        )
+    return folder / file
+
+
+PIECES = {
+    "albert": ("spiece.model", "AlbertTokenizer"),
+    "xlnet": ("spiece.model", "XLNetTokenizer"),
+    "xlm-roberta": ("sentencepiece.bpe.model", "XLMRobertaTokenizer"),
+}
+
+
+def check_places(place, context, text):
+    """Every token stands where its text does, and an answer is found whole: only what shares a token is added."""
+    placed = place(context)
+    assert placed.at.tolist() == sorted(placed.at.tolist())
+    at = context.index(text)
+    first, last = tokens_of(Answer(text, at), placed.at)
+    found, begin = text_of(context, placed.at, first, last)
+    assert context.startswith(found, begin)
+    assert text.strip() in found
+    assert begin <= at + len(text) - len(text.lstrip())
+    for edge, inside in ((placed.at[first], at), (begin + len(found), at + len(text.rstrip()))):
+        if edge != inside:  # then the answer ends inside a token, which cannot be divided
+            assert inside not in placed.at.tolist()
+
+
+@pytest.mark.parametrize("kind", ["ours", *PIECES])
+def test_places_are_exact_under_sentencepiece(kind, tmp_path):
+    file, named = PIECES.get(kind, ("spiece.model", ""))
+    names = {"pad_piece": "[PAD]", "unk_piece": "[UNK]"} if kind == "ours" else {}
+    path = sentence_pieces(tmp_path / "pieces", file, **names)
+    if kind == "ours":
+        place = placed_by(read_vocabulary(path).encoder(special_tokens=False))
+    else:
+        (path.parent / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": named}), encoding="utf-8")
+        place = FolderTokeniser(path.parent, model_type=kind, segment_types=2).tokeniser.place
+    for context, text in TEXTS:
+        check_places(place, context, text)
+
+
+@pytest.mark.parametrize("file", ["google_zh_vocab_21128.txt", "clue_vocab_8021.txt", "cluecorpussmall_spm.model"])
+def test_places_of_real_answers_are_exact_in_real_vocabularies(file, real_data):
+    place = placed_by(read_vocabulary(real_data / "vocab" / file).encoder(special_tokens=False))
+    dev = read_rows(load_task("cmrc2018"), real_data / "clue")["dev"]
+    answers = 0
+    for (context, _), right in list(zip(dev.texts, dev.answers, strict=True))[::40]:
+        for answer in right:
+            if answer.start != NOWHERE and context.index(answer.text) == answer.start:
+                check_places(place, context, answer.text)
+                answers += 1
+    assert answers > 150
+
+
+@pytest.mark.parametrize("kind", ["electra", "xlm-roberta"])
+def test_a_foreign_model_learns_to_find_answers_through_transformers(kind, data, checkpoint_folder, tmp_path):
+    """Of transformers alone: a network or a vocabulary that is not ours, which transformers loads again."""
+    folder = tmp_path / "base"
+    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    sizes["max_position_embeddings"] = 66
+    torch.manual_seed(0)
+    if kind == "electra":
+        shutil.copytree(
+            checkpoint_folder / "checkpoint", folder, ignore=shutil.ignore_patterns("*.json", "*.safetensors")
+        )
+        size = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+        config = transformers.ElectraConfig(vocab_size=size, embedding_size=32, **sizes)
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+    else:
+        folder.mkdir()
+        with (folder / "sentencepiece.bpe.model").open("wb") as out:
+            lines = ["".join(np.random.default_rng(n).choice([*CHARACTERS, *"发动同意说"], 30)) for n in range(300)]
+            sentencepiece.SentencePieceTrainer.train(
+                sentence_iterator=iter(lines), model_writer=out, vocab_size=60, hard_vocab_limit=False, minloglevel=2
+            )
+        config = transformers.XLMRobertaConfig(vocab_size=70, type_vocab_size=1, pad_token_id=1, **sizes)
+        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}', encoding="utf-8")
+    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    run = cb.finetune("cmrc2018", folder, data=data, out=tmp_path / "run", steps=90, settings=FAST, progress=False)
+    assert run.macro_f1 > 0.4
+    rows = read_rows(load_task("cmrc2018"), data)["dev"]
+    for line, (context, _) in zip(
+        (tmp_path / "run" / "predictions" / "dev.jsonl").read_text(encoding="utf-8").splitlines(),
+        rows.texts,
+        strict=True,
+    ):
+        found = json.loads(line)
+        assert context.startswith(found["label"], found["start"])
+    again = cb.load_model(run).predict_split("dev", data=data, progress=False)
+    assert again.accuracy == run.accuracy
+    theirs = transformers.AutoModelForQuestionAnswering.from_pretrained(run.checkpoint)
+    assert type(theirs).__name__.startswith({"electra": "Electra", "xlm-roberta": "XLMRoberta"}[kind])
 
 
 def test_the_best_answer_comes_from_any_window_and_is_never_too_long(tokeniser):

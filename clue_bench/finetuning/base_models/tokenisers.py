@@ -16,6 +16,7 @@ import numpy as np
 from tokenizers.processors import TemplateProcessing
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.blanks import BLANK
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
 from clue_bench.vocab import TOKENIZER_FILES, VOCABULARY_FILES, Vocabulary, WordPieceRules
 from clue_bench.vocab.encoders import Placed
@@ -58,7 +59,8 @@ class FolderTokeniser:
     @property
     def tokeniser(self) -> Tokeniser:
         """Return what `encode` wants."""
-        return Tokeniser(self, self.layout, self.place if self._tokenizer.is_fast else None)
+        place = self.place if self._tokenizer.is_fast else None
+        return Tokeniser(self, self.layout, place, self._tokenizer.get_vocab().get(BLANK))
 
     def place(self, text: str) -> Placed:
         """Return the ids of a text and where each token begins."""
