@@ -125,7 +125,8 @@ class PairTests(NamedTuple):
 
     def of(self, places: Sequence[int]) -> "PairTests":
         """Return the tests of the models at these places only, in their order."""
-        return PairTests(*(part[np.ix_(places, places)] for part in self[:4]), self.is_grouped)
+        at = np.ix_(places, places)
+        return PairTests(self.difference[at], self.variance[at], self.uncertainty[at], self.exact[at], self.is_grouped)
 
     def test(self, one: int, other: int) -> PairedTest:
         """Return the test of one pair."""
@@ -183,9 +184,9 @@ def pair_tests(models: Sequence[Bools], *, is_fixed: Sequence[bool] | None = Non
 def mean_tests(columns: Sequence[PairTests]) -> PairTests:
     """Return the tests of the mean of columns whose rows and seeds have nothing in common."""
     number = len(columns)
-    difference, variance, uncertainty = (
-        np.sum([column[part] for column in columns], axis=0) / number**power for part, power in ((0, 1), (1, 2), (2, 4))
-    )
+    difference = np.sum([column.difference for column in columns], axis=0) / number
+    variance = np.sum([column.variance for column in columns], axis=0) / number**2
+    uncertainty = np.sum([column.uncertainty for column in columns], axis=0) / number**4
     difference[np.abs(difference) < ROUNDING] = 0.0
     return PairTests(difference, variance, uncertainty, np.full_like(variance, np.nan))
 

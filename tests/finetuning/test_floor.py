@@ -18,7 +18,8 @@ from clue_bench.cli import app
 from clue_bench.doors.predictions import predictions_path, read_predictions
 from clue_bench.doors.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.errors import ClueBenchError
-from clue_bench.finetuning.baselines import FLOORS, featurize, fit_tfidf, floor_run_id, log_softmax, run_floor
+from clue_bench.finetuning.baselines import FLOORS, floor_run_id, run_floor
+from clue_bench.finetuning.linear_baselines import featurize, fit_tfidf, log_softmax
 from clue_bench.leaderboards.runs import completed_runs, unfinished_runs
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
