@@ -52,6 +52,8 @@ FULL = {
     "analyse": "analyse tuned --data rows.csv",
 }
 
+CHARACTERS = "有和人这中大为上个国我以要他时来用们生到作地于"
+
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the runs are forks of one process")
 
 
@@ -87,8 +89,8 @@ def crash(tmp_path, text_file, vocabulary_file, mirror):
     pairs = card_text("pairs", rows=20).replace('["text"]', '["text", "text2"]')
     (folder / "pairs.toml").write_text(pairs, encoding="utf-8")
     (folder / "tasks" / "pairs").mkdir(parents=True)
-    for split in ("train", "dev"):
-        rows = [{"text": f"一二{split}{n}", "text2": f"三{n}", "label": "ab"[n % 2]} for n in range(20)]
+    for split, first in (("train", "的一是"), ("dev", "在不了")):
+        rows = [{"text": first[: 1 + n % 3], "text2": CHARACTERS[n : n + 3], "label": "ab"[n % 2]} for n in range(20)]
         path = folder / "tasks" / "pairs" / f"{split}.jsonl"
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with (folder / "rows.csv").open("w", encoding="utf-8", newline="") as file:

@@ -46,10 +46,11 @@ def build_pairs(
 ) -> Corpus:
     """Build `out` from the training rows `pairs` of `task`, without any pair of `evaluated_on`; return the corpus.
 
-    Raises ClueBenchError if the folder holds something, or no pair is left.
+    Raises ClueBenchError if the folder holds anything but this very corpus, or no pair is left.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ClueBenchError(f"{out} is not empty", "give another --out, or delete the folder")
+    is_filled = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if is_filled and not (out / shards.MANIFEST).is_file():
+        raise _not_empty(out)
     vocab = read_vocabulary(vocabulary)
     encoder = vocab.encoder(special_tokens=False)
     # What the model would see decides: texts that differ in case or blanks only are the same to it.
@@ -65,11 +66,21 @@ def build_pairs(
             left_out[SEEN] += 1
         else:
             kept.append((pair, first, second))
-    shard = _write_shard(kept, vocab, out, left_out)
     labels = [pair.label for pair, _, _ in kept]
     facts = Labels(task=task, split="train", classes=classes, left_out=dict(left_out), labels=labels)
-    files.write_json(out / shards.LABELS, facts.model_dump())
-    return shards.write_manifest(out, shards=[shard], inputs=[f"{task} train"], vocabulary=vocab)
+    with files.staging(out) as folder:
+        shard = _write_shard(kept, vocab, folder, left_out)
+        files.write_json(folder / shards.LABELS, facts.model_dump())
+        built = shards.write_manifest(folder, shards=[shard], inputs=[f"{task} train"], vocabulary=vocab)
+        if is_filled and (Corpus.open(out).manifest, Corpus.open(out).labels) != (built.manifest, built.labels):
+            raise _not_empty(out)
+        if not is_filled:
+            folder.replace(out)
+    return Corpus.open(out)
+
+
+def _not_empty(out: Path) -> ClueBenchError:
+    return ClueBenchError(f"{out} is not empty", "give another --out, or delete the folder")
 
 
 def _ids(texts: Iterable[str], encoder: TextEncoder) -> list[list[int]]:
