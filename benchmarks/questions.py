@@ -212,7 +212,7 @@ def peer(work: Workload) -> dict[str, Callable[[], Any]]:
             per_device_train_batch_size=settings.batch_size,
             per_device_eval_batch_size=8,
             num_train_epochs=1,
-            warmup_ratio=settings.warmup_share,
+            warmup_steps=round(settings.warmup_share * len(windows) / settings.batch_size),
             lr_scheduler_type="linear",
             weight_decay=settings.weight_decay,
             adam_epsilon=ADAM["adam_epsilon"],

@@ -6,6 +6,7 @@ beside it.
 """
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from clue_bench.tasks.task import Task
 
 FILE = "report.html"
 SHORT_TEXT = 160  # characters of an example that are shown before one asks for the rest
+AROUND_ANSWER = 40  # characters shown on both sides of an answer in a passage
+MARKED = re.compile("【[^】]*】|⟦[^⟧]*⟧")
 
 FLAGS = {
     MAJORITY_CLASS: "majority class: the model says (nearly) nothing but the most frequent label, or is no better than "
@@ -66,6 +69,7 @@ def render(analysis: Analysis) -> str:
         coverages=[(share, analysis.risk.accuracy_at(share)) for share in COVERAGES],
         num_bins=NUM_BINS,
         short_text=SHORT_TEXT,
+        excerpt=excerpt,
         tables=_tables(analysis, names),
         confusion=markup(confusion_chart(analysis.block, names)) if names else "",
         calibration=[markup(reliability_chart(analysis.bins)), markup(risk_coverage_chart(analysis.risk))],
@@ -78,6 +82,19 @@ def render(analysis: Analysis) -> str:
         script=asset(__package__, "report.js"),
         language="en",
     ).html
+
+
+def excerpt(text: str) -> str:
+    """Return what surrounds the marked answers of a passage; its beginning where nothing is marked."""
+    parts: list[tuple[int, int]] = []
+    for mark in MARKED.finditer(text):
+        begin, end = max(mark.start() - AROUND_ANSWER, 0), mark.end() + AROUND_ANSWER
+        if parts and begin <= parts[-1][1]:
+            begin = parts.pop()[0]
+        parts.append((begin, end))
+    if not parts:
+        return text[:SHORT_TEXT]
+    return "…" * (parts[0][0] > 0) + " … ".join(text[begin:end] for begin, end in parts)
 
 
 def label_name(task: Task, number: int) -> str:

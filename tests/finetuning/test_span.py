@@ -10,6 +10,7 @@ import torch
 import transformers
 
 import clue_bench as cb
+from clue_bench.analysis.report import excerpt
 from clue_bench.api.submissions import submit
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import FileFacts
@@ -343,6 +344,15 @@ def test_the_report_marks_both_answers_in_the_passage(finished, data, tmp_path):
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "Dev exact match" in page
     assert 'id="confusion"' not in page
+    assert 'href="#confusion"' not in page
+
+
+def test_a_reports_excerpt_of_a_passage_shows_both_answers_wherever_they_stand():
+    text = "前" * 300 + "【对】" + "中" * 200 + "⟦错⟧" + "后" * 300
+    shown = excerpt(text)
+    assert shown == "…" + "前" * 40 + "【对】" + "中" * 40 + " … " + "中" * 40 + "⟦错⟧" + "后" * 40
+    assert excerpt("前" * 300 + "【对】⟦错⟧") == "…" + "前" * 40 + "【对】⟦错⟧"
+    assert excerpt("前" * 300) == "前" * 160
 
 
 def test_a_model_answers_texts_with_place_and_probability(finished, data):
