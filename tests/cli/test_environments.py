@@ -38,6 +38,8 @@ STREAMS = {
     "no terminal": "setsid {} </dev/null | cat; exit ${{PIPESTATUS[0]}}",
 }
 QUICK = ["no HOME", "ASCII", "threads x"]
+TRAINED = ["no HOME", "LANG=C", "threads x", "threads 0", "threads -1", "TMPDIR is nowhere", "no PATH"]
+"""Environments in which a model is trained, too, which takes seconds."""
 
 
 @pytest.fixture
@@ -92,7 +94,8 @@ def test_commands_that_train_and_start_processes_in_a_strange_environment(name, 
     shutil.copytree(checkpoint_folder, folder / "tiny")
     given = ENVIRONMENTS[name]
     check_done("corpus build text.txt --vocab vocab.txt --out corpus --workers 2", given)
-    check_done("finetune --data rows.csv --text text --label label --model tiny --out run --steps 2", given)
+    if name in TRAINED:
+        check_done("finetune --data rows.csv --text text --label label --model tiny --out run --steps 2", given)
     check_refused("finetune --data rows.csv --text text --label label --model nowhere --out other", given)
     check_refused("tasks show tnew", given)
 
