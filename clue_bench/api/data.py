@@ -325,7 +325,7 @@ def check_cards(kind: Kind, references: Sequence[str] = ()) -> list[str]:
 
 def copy_card(kind: Kind, reference: str, to: Path) -> Path:
     """Copy a card to the new file `to`; return where it was. Raises ClueBenchError."""
-    source = find_card(kind, reference)
+    source, to = find_card(kind, reference), expanded(to)
     if to.suffix != ".toml" or to.exists():
         problem = "exists already" if to.exists() else "does not end in .toml"
         raise ClueBenchError(f"{to} {problem}", "give a new file name ending in .toml")
