@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 
 class MissingRun(NamedTuple):
-    """A run that is to be done; `status` is "" or that of the record that is there."""
+    """A run that is to be done; `status` is "" or that of the record that is there.
+
+    `gpus` is how much of a GPU it fills, where there is one.
+    """
 
     task: str
     model: str
@@ -34,6 +37,7 @@ class MissingRun(NamedTuple):
     status: str
     run_id: str
     command: str
+    gpus: float
 
 
 @dataclass(frozen=True, repr=False)
@@ -99,7 +103,8 @@ def plan_bench(
         for number, sweep in enumerate(sweeps):
             (reference, name), job = named[number % len(starts)], jobs[number // len(starts)]
             words = ["clue-bench", "finetune", "--model", reference, *(["--name", name] if name else [])]
-            words += [*(["--task", job.given.card.name] if job.is_named else []), *rows]
+            task = job.asked if isinstance(job.asked, str) else job.given.card.name  # a card's file, as it was given
+            words += [*([] if job.asked is None else ["--task", task]), *rows]
             missing += [_missing(sweep, run, words, asked.out) for run in _to_do(sweep, asked)]
     is_complete = all(_is_decided(sweep) for sweep in sweeps)
     if not is_complete:
@@ -126,10 +131,13 @@ def _to_do(sweep: PlannedSweep, asked: Asked) -> "list[Planned]":
 
 
 def _missing(sweep: PlannedSweep, run: "Planned", words: list[str], out: Path) -> MissingRun:
+    from clue_bench.finetuning.workers import runs_a_gpu
+
     run_id, seed = run.plan.run_id, run.plan.seed
     sets = [word for key, value in run.point.items() for word in ("--set", f"{key}={_exactly(value)}")]
     command = shlex.join([*words, "--seed", str(seed), *sets, "--out", str(out / run_id)])
-    return MissingRun(sweep.task, sweep.model, seed, dict(run.point), run.status, run_id, command)
+    gpus = 1 / runs_a_gpu(run.plan)
+    return MissingRun(sweep.task, sweep.model, seed, dict(run.point), run.status, run_id, command, gpus)
 
 
 def _exactly(value: Any) -> str:

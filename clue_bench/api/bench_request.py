@@ -63,7 +63,7 @@ def opened(
         starts = _open_models(models, model_names or [None] * len(models), with_untrained=untrained, show=show)
         yield (
             [
-                Job(each, [_candidates(each, start, asked) for start in starts], task is not None)
+                Job(each, [_candidates(each, start, asked) for start in starts], task)
                 for each, task in zip(tasks_opened, named, strict=True)
             ],
             starts,
@@ -140,7 +140,7 @@ class Job(NamedTuple):
 
     given: TaskData
     candidates: "list[list[Point]]"
-    is_named: bool  # not a file of rows that is called by its own name
+    asked: "str | Task | None"  # as it was given; None for a file of rows that is called by its own name
 
 
 def _open_models(

@@ -8,14 +8,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from clue_bench.api.bench_plan import SweepBar, plan_lines, sweep_bar
 from clue_bench.api.bench_request import Asked, Cell, Job, cells_of, opened, planned_sweep, planner_of
 from clue_bench.api.bench_results import Benchmark, Outcome
 from clue_bench.api.inputs import TaskData, keep_rows, task_data
 from clue_bench.api.progress import Progress, evaluation_words
-from clue_bench.api.runs import Run, Runs
+from clue_bench.api.runs import Run, Runs, check_choice
 from clue_bench.errors import ClueBenchError
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from clue_bench.leaderboards.leaderboard import Leaderboard
     from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
+
+Engine = Literal["local", "ray"]
 
 
 def bench(
@@ -70,6 +72,7 @@ def run_benchmark(
     retry_failed: bool = False,
     keep: "Keep | None" = None,
     model_names: Sequence[str] = (),
+    engine: Engine = "local",
     progress: bool = True,
 ) -> Benchmark:
     """Do the missing runs of `bench`; return all runs with their settings.
@@ -79,9 +82,22 @@ def run_benchmark(
     each model on that task (STILTs), and `floor` runs the baselines. A failed run is recorded and the others continue;
     `retry_failed` repeats it. `keep` drops weights: of all runs but the "best" of each model and task, or of all of
     them ("none"); predictions and records stay, and only "all" repeats a run for weights that were dropped.
-    `model_names` are what tables call the models. Runs that another process is doing are waited for at the end. Raises
+    `model_names` are what tables call the models. Runs that another process is doing are waited for at the end. With
+    the `engine` "ray" the models' runs are done by the workers of a Ray cluster, which see the same folders. Raises
     ClueBenchError if the plan is impossible.
     """
+    check_choice("engine", engine, get_args(Engine))
+    if engine == "ray":
+        from clue_bench.api.bench_cluster import run_on_ray
+
+        if untrained or intermediate:
+            alone = "untrained" if untrained else "intermediate"
+            raise ClueBenchError(f"--engine ray with --{alone}: no command does such a run", "leave one of them out")
+        run_on_ray(
+            models, tasks, data=data, text=text, label=label, out=out, seeds=seeds, settings=settings, steps=steps,
+            search=search, grid=grid, retry_failed=retry_failed, model_names=model_names, show=Progress(progress),
+        )  # fmt: skip
+        retry_failed = False  # the cluster has done that
     asked = Asked.of(
         out, seeds=seeds, settings=settings, steps=steps, search=search, grid=grid, retry_failed=retry_failed,
         keep=keep, show=Progress(progress),

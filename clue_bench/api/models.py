@@ -293,7 +293,7 @@ class Model:
         show = Progress(progress and len(rows) > size)
         with show.bar("predict", len(rows), count=True, on_interrupt="nothing was written; start again") as bar:
             began = time.monotonic()
-            for start, end in _parts(rows, size):
+            for start, end in _parts(rows, size * self.predictor.num_devices):
                 found = self.predictor.predict(rows.texts[start:end], rows.lines[start:end])
                 scored += found.rows
                 truncated_rows += found.truncated_rows

@@ -296,6 +296,10 @@ def bench(
     plan: Annotated[
         bool, typer.Option("--plan", help="Print a command for each run that is missing, and run nothing.")
     ] = False,
+    engine: Annotated[
+        Literal["local", "ray"],
+        typer.Option(help="Who does the runs: this machine, or a Ray cluster whose machines see the same folders."),
+    ] = "local",
     wide: Wide = False,
     json: Json = False,
 ) -> None:
@@ -338,6 +342,7 @@ def bench(
         intermediate=intermediate or None,
         floor=floor,
         keep=keep,
+        engine=engine,
         **given,
     )
     show(done, as_json=json, wide=wide)

@@ -9,9 +9,10 @@ seed gives the same numbers with any of them: masks are functions of (seed, step
 which models of `transformers` draw theirs, is seeded before every update.
 """
 
+import logging
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -29,6 +30,7 @@ from clue_bench.finetuning.score import Scores
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
 from clue_bench.numbers import typed
+from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive, row_keys
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
@@ -43,12 +45,17 @@ from clue_bench.training.optim import (
     loss_scale_for,
 )
 
+log = logging.getLogger(__name__)
+
 GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of this many positions, so that there are few shapes
 UNREAD_ON_GPU = 10  # updates
 SECONDS_BETWEEN_REPORTS = 5.0  # while dev is evaluated
 
 COUNTERS = ("last_step", "stopped_early", "train_seconds", "trained_rows", "evaluation_seconds", "losses", "skipped")
 """Plain values that grow with a run."""
+
+Given = tuple[tuple[TaskBatch, Tensor], ...]
+"""The parts of a batch, each with its rows' step."""
 
 ADAM = {"adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8}  # BERT's and CLUE's baselines'
 
@@ -122,6 +129,7 @@ class Finetuning:
     losses: list[float] = field(default_factory=list)  # since the last evaluation
     skipped: int = 0  # updates, in fp16
     unread: list[Tensor] = field(default_factory=list)  # losses that are on the device yet
+    num_parts: int = 1  # of a batch, which go through the network one after the other
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: Updates = field(init=False)
     loss_scale: LossScale | None = field(init=False)
@@ -141,7 +149,8 @@ class Finetuning:
             self.optimizer,
             self._learning_rate,
             device=self.device,
-            hint=f"give --set batch_size={max(1, self.settings.batch_size // 2)}",
+            hint=lambda: f"give --set batch_size={max(1, self.settings.batch_size // 2)}",
+            halve=self._halve_parts,
             cuda_graphs=self.cuda_graphs,
         )
 
@@ -247,42 +256,64 @@ class Finetuning:
 
     def _update(self, step: int, rows: np.ndarray) -> Tensor:
         """Make update `step` (0-based) on `rows`; return what `_learn` does."""
-        width = self._recorded_width(rows) if self.cuda_graphs else None
-        batch = collate(self.train, rows, pad=self.pad, device=self.device, width=width)
-        if self.model.draws_own_dropout:
-            torch.manual_seed(derive(self.seed, "dropout", step))
-        learned: Tensor = self.updates(step, (batch, torch.full_like(batch.rows_B, step)))
+        self._rows = rows
+        learned: Tensor = self.updates(step, self._given(step))
         if self.average is not None:
             self.average.update(self.model)
         return learned
+
+    def _given(self, step: int) -> Given:
+        """Return the parts of the batch; models that draw their own dropout begin it anew."""
+        width = self._recorded_width(self._rows) if self.cuda_graphs else None
+        if self.model.draws_own_dropout:
+            torch.manual_seed(derive(self.seed, "dropout", step))
+        parts = np.array_split(self._rows, min(self.num_parts, len(self._rows)))
+        batches = [collate(self.train, part, pad=self.pad, device=self.device, width=width) for part in parts]
+        return tuple((batch, torch.full_like(batch.rows_B, step)) for batch in batches)
+
+    def _halve_parts(self, _: Given) -> Given | None:
+        """Cut batches into twice as many parts, after one that ran out of memory; return None if that is no way."""
+        if self.num_parts >= len(self._rows):
+            return None
+        self.num_parts *= 2
+        most = math.ceil(self.settings.batch_size / self.num_parts)
+        log.warning("out of memory: %d rows at once from step %d on", most, self.last_step + 1)
+        hardware.give_back_memory()
+        return self._given(self.last_step)
 
     def _recorded_width(self, rows: np.ndarray) -> int:
         """Return how many positions a recorded batch of `rows` has."""
         longest = int(self.train.lengths[rows].max())
         return min(-(-longest // GRAPH_LENGTHS) * GRAPH_LENGTHS, self.settings.max_length)
 
-    def _learn(self, given: tuple[TaskBatch, Tensor]) -> Tensor:
+    def _learn(self, given: Given) -> Tensor:
         """Train on a batch, given each row's step; return the loss, the gradient's norm, and whether it was skipped.
 
         Nothing in here may depend on the step except through `given` (`Updates`).
         """
-        batch, steps_B = given
         settings = self.settings
-        loss = self._loss(batch, steps_B)
-        torch.autograd.backward(self._scaled(loss))
+        loss = self._backward(given, self._loss)
         if settings.fgm_epsilon:
             with moved_embedding(self.model.word_embedding(), epsilon=settings.fgm_epsilon) as is_moved:
                 if is_moved:
-                    logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
-                    again = classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
-                    torch.autograd.backward(self._scaled(again))
+                    self._backward(given, self._adversarial_loss)
         scale = self.loss_scale
         norm, skipped = apply_gradients(
             self.optimizer, self.model.parameters(), clip_norm=settings.clip_norm, loss_scale=scale
         )
         if scale is not None:  # an update that is skipped to find the scale is no divergence
             norm = torch.where(skipped & ~scale.is_exhausted, 0.0, norm)
-        return torch.stack((loss.detach(), norm, skipped.to(norm.dtype)))
+        return torch.stack((loss, norm, skipped.to(norm.dtype)))
+
+    def _backward(self, given: Given, loss_of: Callable[[TaskBatch, Tensor], Tensor]) -> Tensor:
+        """Add up the gradients of all parts' losses, each by its share of the labels; return the whole loss."""
+        total, losses = sum(len(batch.labels_B) for batch, _ in given), []
+        for batch, steps_B in given:
+            loss = loss_of(batch, steps_B)
+            loss = loss if len(given) == 1 else loss * (len(batch.labels_B) / total)
+            torch.autograd.backward(self._scaled(loss))
+            losses.append(loss.detach())
+        return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
 
     def _scaled(self, loss: Tensor) -> Tensor:
         return loss if self.loss_scale is None else loss * self.loss_scale.factor
@@ -319,6 +350,10 @@ class Finetuning:
             alpha=settings.r_drop_alpha,
             smoothing=settings.label_smoothing,
         )
+
+    def _adversarial_loss(self, batch: TaskBatch, steps_B: Tensor) -> Tensor:
+        logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
+        return classification_loss(logits_BC, batch.labels_B, smoothing=self.settings.label_smoothing)
 
     def _logits(self, batch: TaskBatch, steps_B: Tensor, *, purpose: str) -> Tensor:
         """Return the rows' logits under the dropout masks of this step and purpose."""

@@ -34,6 +34,7 @@ from clue_bench.training.spawning import hidden_script
 MAX_WORKERS = 8  # each holds a model, its gradients and moments
 MAX_HIDDEN = 512  # a step of wider models keeps two cores busy
 MIN_UPDATES = 100  # a worker needs seconds to start
+RUNS_A_GPU = 4  # of narrower models
 
 
 class RunRequest(NamedTuple):
@@ -84,16 +85,21 @@ class _Job(NamedTuple):
 
 
 def num_workers(plans: Sequence[Plan]) -> int:
-    """Return how many of these runs to do in parallel: one a GPU; on CPUs, 1 for wide models and for short runs."""
+    """Return how many of these runs to do in parallel: one or several a GPU; on CPUs, 1 for wide and for short ones."""
     import torch
 
     if len(plans) < 2:
         return 1
     if hardware.pick_device().type == "cuda":
-        return min(torch.cuda.device_count(), len(plans))
+        return min(torch.cuda.device_count() * runs_a_gpu(plans[0]), len(plans))
     if plans[0].start.sizes.hidden_size > MAX_HIDDEN or min(plan.total_steps for plan in plans) < MIN_UPDATES:
         return 1
     return min(torch.get_num_threads(), len(plans), MAX_WORKERS)
+
+
+def runs_a_gpu(plan: Plan) -> int:
+    """Return how many runs of this size share a GPU: the kernels of narrow models are too small to fill one."""
+    return 1 if plan.start.sizes.hidden_size > MAX_HIDDEN else RUNS_A_GPU
 
 
 def side_by_side(requests: Sequence[RunRequest], *, workers: int, do: DoRun) -> Iterator[Message]:

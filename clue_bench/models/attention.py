@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from clue_bench.models.config import ModelConfig
+from clue_bench.models.packed_attention import Texts, mix_within
 from clue_bench.training.dropout import RowDropout
 
 ROTARY_BASE = 10_000.0  # of RoFormer, as in the Transformer's sinusoids
@@ -46,7 +47,7 @@ class Rotary(NamedTuple):
             return torch.view_as_real(pairs * self.turns).flatten(-2).to(x_BNSH.dtype)
         even, odd = x_BNSH[..., 0::2], x_BNSH[..., 1::2]
         turned = torch.stack((even * self.cos - odd * self.sin, odd * self.cos + even * self.sin), dim=-1)
-        return turned.flatten(-2)
+        return turned.flatten(-2).to(x_BNSH.dtype)
 
 
 class Attention(nn.Module):
@@ -68,11 +69,13 @@ class Attention(nn.Module):
         rotary: Rotary | None = None,
         query_rotary: Rotary | None = None,
         drop: RowDropout | None = None,
+        texts: Texts | None = None,
     ) -> Tensor:
         """Attend from `queries_BKD` (all positions if None) to the positions of `x_BSD`.
 
         `bias`, broadcastable to (B, N, K, S), is added to the scores; `is_causal` does without one, by the fused kernel
-        (`has_fused_kernel`). `rotary` turns keys, and queries unless these have a `query_rotary` of their own.
+        (`has_fused_kernel`). `rotary` turns keys, and queries unless these have a `query_rotary` of their own. `texts`
+        says of all positions what `bias` says, for a kernel that computes nothing between texts.
         """
         if queries_BKD is None:
             q_BKD, k_BSD, v_BSD = self.qkv(x_BSD).chunk(3, dim=-1)
@@ -84,6 +87,9 @@ class Attention(nn.Module):
         q_BNKH, k_BNSH, v_BNSH = self._split(q_BKD), self._split(k_BSD), self._split(v_BSD)
         if rotary is not None:
             q_BNKH, k_BNSH = (query_rotary or rotary).turn(q_BNKH), rotary.turn(k_BNSH)
+        if texts is not None and queries_BKD is None:
+            within: Tensor = self.out(mix_within(q_BNKH, k_BNSH, v_BNSH, texts))
+            return within
         mixed: Tensor = self.out(_mix(q_BNKH, k_BNSH, v_BNSH, bias, is_causal, drop).transpose(1, 2).flatten(2))
         return mixed
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from clue_bench.models.attention import Attention, Packing, Rotary, attention_bias, bias_at, rotary_angles
 from clue_bench.models.config import Activation, ModelConfig
+from clue_bench.models.packed_attention import Texts, has_packed_kernel, texts_of_rows
 from clue_bench.training.dropout import RowDropout
 
 INIT_STD = 0.02  # BERT's; biases start at 0 and gains at 1
@@ -87,11 +88,12 @@ class Layer(nn.Module):
         rotary: Rotary | None = None,
         drop: RowDropout | None = None,
         at_BK: Tensor | None = None,
+        texts: Texts | None = None,
     ) -> Tensor:
         """Return the layer's output at every position, or only at positions `at_BK`, which is exact and cheaper."""
         if at_BK is None:
             residual_BKD = x_BSD
-            attended = self.attention(x_BSD, bias=bias, rotary=rotary, drop=drop)
+            attended = self.attention(x_BSD, bias=bias, rotary=rotary, drop=drop, texts=texts)
         else:
             residual_BKD = take(x_BSD, at_BK)
             attended = self.attention(
@@ -128,20 +130,25 @@ class Encoder(nn.Module):
         packing: Packing | None = None,
         at_BK: Tensor | None = None,
         drop: RowDropout | None = None,
+        most_texts: int | None = None,
     ) -> Tensor:
         """Return hidden states, (B, S, D), or (B, K, D) at the positions `at_BK` (int64).
 
-        `segments_BS` is 0 everywhere if None; `keep_BS` (bool) is False at padding, None if there is none.
+        `segments_BS` is 0 everywhere if None; `keep_BS` (bool) is False at padding, None if there is none. No row of a
+        `packing` holds more than `most_texts`, if they are given.
         """
         positions_BS = None if packing is None else packing.positions_BS
         x_BSD: Tensor = self.embeddings(ids_BS, segments_BS, positions_BS, drop)
         bias = attention_bias(keep_BS, packing, is_causal=False, like_BSD=x_BSD)
+        texts: Texts | None = None
+        if packing and most_texts and has_packed_kernel(x_BSD, drop, head_size=self.config.head_size):
+            texts = texts_of_rows(packing.blocks_BS, most_texts=most_texts)
         rotary = self._rotary(ids_BS, positions_BS)
         last = self.config.layers - 1
         for number in range(self.config.layers):
             layer = self.layers[number % len(self.layers)]
             # Only the last layer may be evaluated in part: keys and values of every earlier one are needed everywhere.
-            x_BSD = layer(x_BSD, bias, rotary, drop, at_BK if number == last else None)
+            x_BSD = layer(x_BSD, bias, rotary, drop, at_BK if number == last else None, texts)
         return x_BSD
 
     def _rotary(self, ids_BS: Tensor, positions_BS: Tensor | None) -> Rotary | None:
@@ -198,7 +205,13 @@ class MaskedLanguageModel(nn.Module):
         if at_BK is not None and starts_BC is not None:
             chosen = torch.cat((at_BK, starts_BC), dim=1)
         hidden = self.encoder(
-            ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, packing=packing, at_BK=chosen, drop=drop
+            ids_BS,
+            segments_BS=segments_BS,
+            keep_BS=keep_BS,
+            packing=packing,
+            at_BK=chosen,
+            drop=drop,
+            most_texts=None if starts_BC is None else starts_BC.shape[1],
         )
         order_BC2 = labels_BCL = None
         if starts_BC is not None:

@@ -7,6 +7,7 @@ of the labels and the number of texts in a row come from the task's card, if it 
 
 import threading
 from collections.abc import Iterable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -32,6 +33,7 @@ from clue_bench.weights import CONFIG
 from clue_bench.weights.read import read_object
 
 MULTI_LABEL = "multi_label_classification"  # as config.json calls it
+MANY_ROWS = 512  # from which on other GPUs take part
 MAX_LENGTH = 512  # tokens, if neither provenance nor card says otherwise
 Texts = tuple[str, ...]
 """The texts of one row: one text, or a pair."""
@@ -111,6 +113,7 @@ class Predictor:
             precision = "auto"
         self._autocast = hardware.autocast_type(hardware.pick_precision(precision, self._device))
         self._classifier = classifier.to(self._device).eval()
+        self._replicas: list[Classifier] = []
         self._tokeniser = tokeniser
         self._turn = threading.Lock()
 
@@ -169,6 +172,11 @@ class Predictor:
         )
 
     @property
+    def num_devices(self) -> int:
+        """Return how many devices share many rows."""
+        return 1 + len(hardware.other_devices())
+
+    @property
     def trained_on(self) -> frozenset[str]:
         """Return the md5 of the files whose rows the run was trained on, as far as its record names them."""
         paths = record_paths(self.folder.parent) if self.folder.name == CHECKPOINT else []
@@ -217,8 +225,15 @@ class Predictor:
                 encoded = encode_task(unlabelled, self._tokeniser, max_length=length, task=self.task)
             else:
                 encoded = encode(unlabelled, self._tokeniser, max_length=length)
+            if len(rows) >= MANY_ROWS and not self._replicas:
+                self._replicas = [deepcopy(self._classifier).to(device) for device in hardware.other_devices()]
             logits = predict_logits(
-                self._classifier, encoded, pad=self._tokeniser.layout.pad, device=self._device, autocast=self._autocast
+                self._classifier,
+                encoded,
+                pad=self._tokeniser.layout.pad,
+                device=self._device,
+                autocast=self._autocast,
+                replicas=self._replicas if len(rows) >= MANY_ROWS else (),
             )
         if not np.isfinite(logits).all():
             message = f"{self.description.run_id}: outputs that are no numbers"

@@ -1,13 +1,56 @@
 """Choose how many rows go through the network at once, where a recipe says `micro_batch = "auto"`.
 
-Input: the rows of a step in this process, and what tries a size. Output: a size. Results do not depend on it but for
-rounding: a step's batch, masks and draws are those of its rows.
+Input: the rows of a step in this process, and what tries a size. Output: a size; half of it, where memory has run out.
+Results do not depend on it but for rounding: a step's batch, masks and draws are those of its rows.
 """
 
 from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from clue_bench.pretraining.processes import Processes
+from clue_bench.training import hardware
 
 TOKENS = {"cpu": 8_192, "cuda": 65_536}
 """Positions that are enough: more of them make no step faster, they only take memory (64 rows of 128 in our cards)."""
+
+
+class MicroBatches:
+    """How many rows of a stage's steps go through the network at once; the same in every process."""
+
+    def __init__(
+        self,
+        asked: int | Literal["auto"],
+        processes: Processes,
+        *,
+        global_batch: int,
+        length: int,
+        device: torch.device,
+        try_out: Callable[[int], None],
+        more_bytes: int,
+    ) -> None:
+        """Take the size that is `asked`, or choose one: `try_out` computes a gradient beside `more_bytes`."""
+        share = processes.share(global_batch)
+        self._rows = share.stop - share.start
+        self._may_halve = asked == "auto" and processes.size == 1  # else the other processes would wait
+
+        def fits(size: int) -> bool:
+            return device.type == "cpu" or hardware.fits_on_gpu(lambda: try_out(size), more_bytes=more_bytes)
+
+        if asked == "auto":
+            size = choose(self._rows, length, device=device.type, fits=fits)
+            self.size = -processes.agreed([-size], device)[0]
+        else:
+            self.size = asked
+
+    def halve(self) -> bool:
+        """Take half as many from now on; return whether that is possible."""
+        if not self._may_halve or self.size == 1:
+            return False
+        self.size = evenly(self._rows, self.size // 2)
+        hardware.give_back_memory()
+        return True
 
 
 def choose(rows: int, length: int, *, device: str, fits: Callable[[int], bool]) -> int:

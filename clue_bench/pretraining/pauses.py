@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import torch
 
-from clue_bench.pretraining.step import Processes
+from clue_bench.pretraining.processes import Processes
 from clue_bench.training.stopping import StopRequest
 
 SECONDS_BETWEEN_SAVES = 600.0

@@ -208,6 +208,8 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:
             **({} if pretraining.frozen_layers is None else {"frozen_layers": pretraining.frozen_layers}),
             "held_out_tokens": pretraining.feeds.held_out_tokens,
             "precision": pretraining.precision,
+            "working_weights": "fp32" if pretraining.network is pretraining.model else "bf16",
+            "sums": "in a fixed order" if pretraining.device.type == "cpu" else "in any order",  # of a GPU's atomics
         },
         seed=recipe.seed,
         data=DataFacts(

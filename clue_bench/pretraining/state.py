@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch import nn
 
 from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
@@ -21,6 +22,7 @@ from clue_bench.models.local_attention import look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.start import check_vocabulary, load_start, start_config
 from clue_bench.training.counter_rng import derive
+from clue_bench.training.optim import adamw, muon
 from clue_bench.training.state_file import read_state, write_state
 from clue_bench.vocab import Vocabulary
 
@@ -70,6 +72,28 @@ def extend_positions(model: LanguageModel, *, learned: int) -> None:
     with torch.no_grad():
         later = torch.arange(learned, len(embedding), device=embedding.device)
         embedding[learned:] = embedding[later % learned]
+
+
+def compile_layers(model: LanguageModel, *, dropout: float) -> None:
+    """Fuse the kernels of each layer; all layers share what is compiled. Raises ClueBenchError if any draws masks."""
+    if dropout:
+        found = f"--compile: dropout = {dropout:g}, expected 0: its masks are no kernel's own"
+        raise ClueBenchError(found, "give --set dropout=0, or leave out --compile")
+    for layer in model.layers if isinstance(model, CausalLanguageModel) else model.encoder.layers:
+        layer.compile(fullgraph=True, dynamic=False)
+
+
+def optimizer_for(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of a stage, which begins without moments."""
+    settings: dict[str, Any] = {
+        "learning_rate": recipe.stage1.learning_rate,
+        "weight_decay": recipe.weight_decay,
+        "betas": (recipe.adam_beta1, recipe.adam_beta2),
+        "epsilon": recipe.adam_epsilon,
+    }
+    if recipe.optimizer == "muon":
+        return muon(model, is_hidden=lambda name: "layers." in name, **settings)
+    return adamw(model, **settings)
 
 
 class State(NamedTuple):

@@ -1,100 +1,30 @@
 """Make one optimizer step of pretraining, or evaluate rows without one.
 
 Input: a model, an optimizer and a batch. Output: updated weights, and sums for the report. The model returns what its
-heads need, and the losses are computed here. Of several processes, which torchrun starts (NCCL on GPUs, Gloo on CPUs),
-each has some of the rows; gradients and counts are summed over all of them.
+heads need, and the losses are computed here. Several processes (`processes`) exchange the numbers of predictions before
+`accumulate`, and the gradient between that and `update`.
 
 Legend: B rows of this process, M predictions of a head, L its classes, C texts of a row, J tokens of a row's bag.
 """
 
-import os
 from collections.abc import Callable
-from contextlib import nullcontext
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
-from clue_bench.errors import ClueBenchError
 from clue_bench.models.encoder import Outputs
-from clue_bench.numbers import counted
 from clue_bench.pretraining.objectives import PretrainingBatch
 from clue_bench.pretraining.rows import IGNORED
 from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
 from clue_bench.training.dropout import RowDropout
 from clue_bench.training.optim import LossScale, apply_gradients
+from clue_bench.training.working_weights import Network, WorkingWeights
 
 Drops = Callable[[slice], RowDropout | None]
 """The dropout masks of some of the batch's rows."""
-
-
-@dataclass(frozen=True)
-class Processes:
-    """The number of this process, and the number of processes."""
-
-    rank: int
-    size: int
-
-    @classmethod
-    def start(cls, device: torch.device) -> "Processes":
-        """Join the other processes if torchrun started several."""
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        if size > 1 and not dist.is_initialized():
-            if device.type == "cuda":
-                dist.init_process_group("nccl", device_id=device)  # else NCCL guesses, and may hang
-            else:
-                dist.init_process_group("gloo")
-        return cls(dist.get_rank(), size) if size > 1 else cls(0, 1)
-
-    @property
-    def is_first(self) -> bool:
-        """Return whether this process writes the files."""
-        return self.rank == 0
-
-    def stop(self) -> None:
-        """Leave the other processes."""
-        if self.size > 1 and dist.is_initialized():
-            dist.destroy_process_group()
-
-    def share(self, num: int) -> slice:
-        """Return which of `num` rows belong to this process: consecutive ones, with sizes that differ by one at most.
-
-        Raises ClueBenchError if there are more processes than rows.
-        """
-        if num < self.size:
-            raise ClueBenchError(
-                f"{counted(self.size, 'process', 'processes')} for {counted(num, 'row')} a step",
-                "start fewer, or raise global_batch",
-            )
-        return slice(num * self.rank // self.size, num * (self.rank + 1) // self.size)
-
-    def summed(self, values: Tensor) -> Tensor:
-        """Return the sum of every process's `values`."""
-        if self.size > 1:
-            dist.all_reduce(values)
-        return values
-
-    def agreed(self, values: list[int], device: torch.device) -> list[int]:
-        """Return the largest of every process's `values`, one by one."""
-        if self.size == 1:
-            return values
-        largest = torch.tensor(values, device=device)
-        dist.all_reduce(largest, op=dist.ReduceOp.MAX)
-        return [int(value) for value in largest.tolist()]
-
-    def wait(self) -> None:
-        """Wait until every process is here."""
-        if self.size > 1:
-            dist.barrier()
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """Return `model` with its gradients averaged over the processes."""
-        return DistributedDataParallel(model) if self.size > 1 else model
 
 
 class Mean(NamedTuple):
@@ -156,7 +86,7 @@ class StepSums(NamedTuple):
 
 
 def train_step(
-    model: nn.Module,
+    model: Network,
     optimizer: torch.optim.Optimizer,
     batch: PretrainingBatch,
     *,
@@ -173,25 +103,74 @@ def train_step(
     bags by `bag_weight`. `autocast` is the type of matrix products, None for the weights' own. An update whose gradient
     is not finite is skipped. In fp16 the gradient is one of losses times `loss_scale`.
     """
-    scales = _loss_scales(batch)
+    sums = accumulate(
+        model,
+        batch,
+        num_predictions(batch),
+        drops=drops,
+        micro_batch=micro_batch,
+        autocast=autocast,
+        bag_weight=bag_weight,
+        loss_scale=loss_scale,
+    )
+    return update(model, optimizer, sums, clip_norm=clip_norm, loss_scale=loss_scale)
+
+
+def num_predictions(batch: PretrainingBatch) -> Tensor:
+    """Return the number of each head's predictions: (4,)."""
+    none = torch.zeros((), dtype=torch.int64, device=batch.ids_BS.device)
+    return torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in batch.targets])
+
+
+def accumulate(
+    model: Network,
+    batch: PretrainingBatch,
+    predictions_4: Tensor,
+    *,
+    drops: Drops,
+    micro_batch: int,
+    autocast: torch.dtype | None,
+    bag_weight: float = 0.0,
+    loss_scale: LossScale | None = None,
+) -> Sums:
+    """Leave with the weights the gradient of the batch's losses, each over its head's `predictions_4`; return sums.
+
+    The batch may be spread over several processes: dividing by the predictions of all, not the micro-batch's, makes the
+    split irrelevant to the result.
+    """
+    scales = 1 / predictions_4.clamp(min=1)
     scales[-1] *= bag_weight
     scales = scales if loss_scale is None else scales * loss_scale.factor
     sums = Sums.zero(batch.ids_BS.device)
-    starts = range(0, len(batch.ids_BS), micro_batch)
-    for start in starts:
+    for start in range(0, len(batch.ids_BS), micro_batch):
         rows = slice(start, start + micro_batch)
-        with _synchronised(model, is_last=start == starts[-1]):
-            losses, part = _losses(model, batch.part(rows), drops(rows), autocast)
-            scaled = [loss * scale for loss, scale in zip(losses, scales, strict=True) if loss is not None]
-            torch.autograd.backward(torch.stack(scaled).sum())
+        losses, part = _losses(model, batch.part(rows), drops(rows), autocast)
+        scaled = [loss * scale for loss, scale in zip(losses, scales, strict=True) if loss is not None]
+        torch.autograd.backward(torch.stack(scaled).sum())
         sums = sums.plus(part)
+    if isinstance(model, WorkingWeights):
+        model.hand_over_gradients()
+    return sums
+
+
+def update(
+    model: Network,
+    optimizer: torch.optim.Optimizer,
+    sums: Sums,
+    *,
+    clip_norm: float,
+    loss_scale: LossScale | None = None,
+) -> StepSums:
+    """Update the weights by their gradient, and clear it."""
     norm, skipped = apply_gradients(optimizer, model.parameters(), clip_norm=clip_norm, loss_scale=loss_scale)
+    if isinstance(model, WorkingWeights):
+        model.refresh()
     heads_43 = torch.where(skipped, 0.0, sums.heads_43)  # a sum of losses that are not finite is not finite either
     return StepSums(sums._replace(heads_43=heads_43), norm, skipped)
 
 
 def try_out(
-    model: nn.Module,
+    model: Network,
     batch: PretrainingBatch,
     drop: RowDropout | None,
     *,
@@ -200,12 +179,14 @@ def try_out(
     """Compute the gradient of a batch and forget it, for the memory that it takes."""
     losses, _ = _losses(model, batch, drop, autocast)
     torch.autograd.backward(torch.stack([loss for loss in losses if loss is not None]).sum())
+    if isinstance(model, WorkingWeights):
+        model.hand_over_gradients()
     for parameter in model.parameters():
         parameter.grad = None
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, batch: PretrainingBatch, *, micro_batch: int, autocast: torch.dtype | None) -> Sums:
+def evaluate(model: Network, batch: PretrainingBatch, *, micro_batch: int, autocast: torch.dtype | None) -> Sums:
     """Return the sums over `batch` without training on it."""
     sums = Sums.zero(batch.ids_BS.device)
     for start in range(0, len(batch.ids_BS), micro_batch):
@@ -215,7 +196,7 @@ def evaluate(model: nn.Module, batch: PretrainingBatch, *, micro_batch: int, aut
 
 
 def _losses(
-    model: nn.Module, batch: PretrainingBatch, drop: RowDropout | None, autocast: torch.dtype | None
+    model: Network, batch: PretrainingBatch, drop: RowDropout | None, autocast: torch.dtype | None
 ) -> tuple[list[Tensor | None], Sums]:
     """Return the summed loss of each head, None where the batch has nothing for it, and the sums for the report."""
     with torch.autocast(batch.ids_BS.device.type, dtype=autocast, enabled=autocast is not None):
@@ -251,25 +232,3 @@ def _class_loss(logits_BCL: Tensor | None, targets_BC: Tensor | None) -> Predict
     best_ML = logits_ML.detach() == logits_ML.detach().amax(-1, keepdim=True)
     is_right_M = best_ML.gather(1, targets_M.clamp(min=0)[:, None])[:, 0] & (best_ML.sum(-1) == 1)
     return Predicted(loss, (is_right_M & (targets_M != IGNORED)).sum())
-
-
-def _loss_scales(batch: PretrainingBatch) -> Tensor:
-    """Return the factors (4,) that turn each head's sum of losses into a mean over the whole batch.
-
-    The batch may be spread over several processes. Dividing by the whole batch's predictions, not the micro-batch's,
-    makes the split irrelevant to the result.
-    """
-    none = torch.zeros((), dtype=torch.int64, device=batch.ids_BS.device)
-    counts = torch.stack([none if targets is None else (targets != IGNORED).sum() for targets in batch.targets])
-    processes = 1
-    if dist.is_initialized():
-        dist.all_reduce(counts)
-        processes = dist.get_world_size()  # DDP averages gradients over processes; the loss is a sum
-    return processes / counts.clamp(min=1)
-
-
-def _synchronised(model: nn.Module, *, is_last: bool) -> Any:
-    """Exchange gradients between processes once per step, with the last micro-batch."""
-    if isinstance(model, DistributedDataParallel) and not is_last:
-        return model.no_sync()
-    return nullcontext()

@@ -7,7 +7,6 @@ A step runs `feeds.inputs(step)` on the host, then, on the device and optionally
 `feeds.assemble`, the model, its losses and the update (`step.train_step`).
 """
 
-import gc
 import logging
 import time
 from collections.abc import Iterator
@@ -18,39 +17,53 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flops_per_token
-from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.numbers import typed
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
-from clue_bench.pretraining.micro_batches import choose, evenly
+from clue_bench.pretraining.micro_batches import MicroBatches
 from clue_bench.pretraining.objectives import BAG_TOKENS
+from clue_bench.pretraining.processes import Processes, shared_step
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
-from clue_bench.pretraining.state import LanguageModel, State, build_model, extend_positions, load_state, save_state
-from clue_bench.pretraining.step import Means, Processes, StepSums, Sums, evaluate, train_step, try_out
+from clue_bench.pretraining.state import (
+    State,
+    build_model,
+    compile_layers,
+    extend_positions,
+    load_state,
+    optimizer_for,
+    save_state,
+)
+from clue_bench.pretraining.step import (
+    Means,
+    StepSums,
+    Sums,
+    evaluate,
+    train_step,
+    try_out,
+)
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
+from clue_bench.training.cuda_graphs import Function
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
-    OutOfMemoryError,
     Updates,
-    adamw,
     check_weights,
     divergence,
     drop_bias_correction,
     linear_schedule,
     load_moments,
     loss_scale_for,
-    muon,
 )
 from clue_bench.training.state_file import FILE
+from clue_bench.training.working_weights import Network, WorkingWeights, has_working_weights
 from clue_bench.vocab import read_vocabulary
 
 log = logging.getLogger(__name__)
@@ -109,17 +122,18 @@ class Pretraining:
         self.device = hardware.pick_device()
         self.processes = Processes.start(self.device)
         self.cuda_graphs = cuda_graphs
-        if cuda_graphs and (self.device.type != "cuda" or self.processes.size > 1):
-            found = f"{self.processes.size} processes" if self.processes.size > 1 else "no CUDA device"
-            raise ClueBenchError(f"--cuda-graphs: {found}, expected one process and a CUDA device", "leave it out")
+        if cuda_graphs and self.device.type != "cuda":
+            raise ClueBenchError("--cuda-graphs: no CUDA device", "leave it out")
         self.precision = hardware.pick_precision(recipe.precision, self.device)
         self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
         self.compiled = compiled
         if compiled:
-            _compile_layers(self.model, dropout=recipe.dropout)
+            compile_layers(self.model, dropout=recipe.dropout)
         self.frozen_layers = frozen_layers
         self.frozen_parameters = 0 if frozen_layers is None else freeze(self.model, frozen_layers)
-        self.wrapped = self.processes.wrap(self.model)
+        self.network: Network = self.model
+        if has_working_weights(self.precision, self.device):
+            self.network = WorkingWeights(self.model)
         self.dropout = DropoutPool(recipe.dropout, seed=derive(recipe.seed, "dropout pool"), device=self.device)
         self.loss_scale = loss_scale_for(self._autocast, self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
@@ -188,6 +202,7 @@ class Pretraining:
         self.step, self.seconds, self.skipped = state.step, state.seconds, state.skipped
         self.saved_step = state.step
         self.model.load_state_dict(state.model)
+        self._refresh()
         if self.loss_scale is not None and state.loss_scale:
             self.loss_scale.load(state.loss_scale)
         if state.since and self.processes.is_first:  # the sums are those of all processes
@@ -249,10 +264,7 @@ class Pretraining:
         return means.loss(bag_weight=self.recipe.bag_weight) if any(means[:4]) else None
 
     def leave(self) -> None:
-        """Leave the other processes, after dropping the model's wrapper, whose threads use what is shut down."""
-        self.wrapped = self.model
-        if self.processes.size > 1:
-            gc.collect()  # takes long where many objects are alive, as in a notebook
+        """Leave the other processes."""
         self.processes.stop()
 
     def check_weights(self) -> None:
@@ -280,7 +292,13 @@ class Pretraining:
 
     def _enter_second_stage(self) -> None:
         extend_positions(self.model, learned=self.learned_positions(1))
+        self._refresh()
         self._enter_stage(2)
+
+    def _refresh(self) -> None:
+        """Let the weights that compute follow the model's, which have changed."""
+        if isinstance(self.network, WorkingWeights):
+            self.network.refresh()
 
     def _enter_stage(self, number: int) -> None:
         """Prepare rows of the stage's length, and a new optimizer."""
@@ -288,50 +306,50 @@ class Pretraining:
         self.feeds = StageFeeds.for_stage(
             recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=device, is_resident=resident
         )
-        self.optimizer = _optimizer(recipe, self.model)
+        self.optimizer = optimizer_for(recipe, self.model)
         if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
-        asked = self.feeds.stage.micro_batch
-        self.micro_batch = self._fitting_micro_batch() if asked == "auto" else asked
-        self.updates = self._new_updates()
-
-    def _new_updates(self) -> Updates:
-        smaller = max(1, self.micro_batch // 2)
-        return Updates(
-            self._train_step,
+        stage = self.feeds.stage
+        self.micro_batches = MicroBatches(
+            stage.micro_batch,
+            self.processes,
+            global_batch=stage.global_batch,
+            length=stage.max_length,
+            device=device,
+            try_out=self._try_out,
+            more_bytes=8 * sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad),  # moments
+        )
+        self.updates = Updates(
+            self._train_step if self.processes.size == 1 else self._shared_step,
             self.optimizer,
             self._learning_rate,
-            device=self.device,
-            hint=f"give --set stage{self.feeds.number}.micro_batch={smaller}, and run the same command to continue",
+            device=device,
+            hint=self._less_memory,
+            halve=self._halve_micro_batch,
             cuda_graphs=self.cuda_graphs,
         )
 
-    def _fitting_micro_batch(self) -> int:
-        """Return how many rows to put through the network at once, the same in every process."""
-        stage = self.feeds.stage
-        share = self.processes.share(stage.global_batch)
-        moments = 8 * sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad)
+    @property
+    def micro_batch(self) -> int:
+        """Return how many rows go through the network at once."""
+        return self.micro_batches.size
 
-        def fits(size: int) -> bool:
-            return self.device.type == "cpu" or hardware.fits_on_gpu(lambda: self._try_out(size), more_bytes=moments)
-
-        size = choose(share.stop - share.start, stage.max_length, device=self.device.type, fits=fits)
-        return -self.processes.agreed([-size], self.device)[0]
+    def _less_memory(self) -> str:
+        setting = f"stage{self.feeds.number}.micro_batch={max(1, self.micro_batch // 2)}"
+        return f"give --set {setting}, and run the same command to continue"
 
     def _try_out(self, size: int) -> None:
         batch, keys_B = self.feeds.assemble(self.feeds.inputs(0, slice(0, size)))
         drop = self.dropout.masks(keys_B, sites=self.config.dropout_sites)
         self.model.train()
-        try_out(self.model, batch, drop, autocast=self._autocast)
+        try_out(self.network, batch, drop, autocast=self._autocast)
 
-    def _halve_micro_batch(self) -> None:
-        """Go on with half as many rows at once, after a step that ran out of memory."""
-        share = self.processes.share(self.feeds.stage.global_batch)
-        self.micro_batch = evenly(share.stop - share.start, self.micro_batch // 2)
+    def _halve_micro_batch(self, inputs: StageInputs) -> StageInputs | None:
+        """Go on with half as many rows at once, after a step that ran out of memory; return None if that is no way."""
+        if not self.micro_batches.halve():
+            return None
         log.warning("out of memory: micro_batch = %d from step %d on", self.micro_batch, self.step + 1)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.updates = self._new_updates()
-        hardware.give_back_memory()
+        return inputs
 
     @property
     def _kept(self) -> str:
@@ -345,43 +363,47 @@ class Pretraining:
 
     @property
     def _autocast(self) -> torch.dtype | None:
-        return hardware.autocast_type(self.precision)
+        return None if isinstance(self.network, WorkingWeights) else hardware.autocast_type(self.precision)
 
     def _advance(self) -> StepSums:
         """Make the next step; reading its sums waits for the device."""
         step = self.step - self.feeds.first_step
         inputs = self.feeds.inputs(step, self.processes.share(self.feeds.stage.global_batch))
-        can_halve = self.feeds.stage.micro_batch == "auto" and self.processes.size == 1  # else others would wait
-        sums: StepSums | None = None
-        while sums is None:
-            try:
-                sums = self.updates(step, inputs)
-            except OutOfMemoryError:
-                if not can_halve or self.micro_batch == 1:
-                    raise
-            if sums is None:  # outside of the clause: the error holds the tensors of the step
-                self._halve_micro_batch()
+        sums: StepSums = self.updates(step, inputs)
         self.step += 1
         return sums
 
     def _train_step(self, inputs: StageInputs) -> StepSums:
         """Train on the batch of `inputs`. Nothing in here may depend on the step except through them (`Updates`)."""
         batch, keys_B = self.feeds.assemble(inputs)
+        return train_step(
+            self.network, self.optimizer, batch, clip_norm=self.recipe.clip_norm, **self._settings_of_gradient(keys_B)
+        )
 
+    @property
+    def _shared_step(self) -> list[Function]:
+        return shared_step(
+            self.processes,
+            self.network,
+            self.optimizer,
+            assemble=self.feeds.assemble,
+            settings_of_gradient=self._settings_of_gradient,
+            clip_norm=self.recipe.clip_norm,
+            loss_scale=self.loss_scale,
+            dtype=torch.bfloat16 if self.precision == "bf16" else torch.float32,
+        )
+
+    def _settings_of_gradient(self, keys_B: Tensor) -> dict[str, Any]:
         def drops(rows: slice) -> RowDropout | None:
             return self.dropout.masks(keys_B[rows], sites=self.config.dropout_sites)
 
-        return train_step(
-            self.wrapped,
-            self.optimizer,
-            batch,
-            drops=drops,
-            micro_batch=self.micro_batch,
-            clip_norm=self.recipe.clip_norm,
-            autocast=self._autocast,
-            bag_weight=self.recipe.bag_weight,
-            loss_scale=self.loss_scale,
-        )
+        return {
+            "drops": drops,
+            "micro_batch": self.micro_batch,
+            "autocast": self._autocast,
+            "bag_weight": self.recipe.bag_weight,
+            "loss_scale": self.loss_scale,
+        }
 
     def _learning_rate(self, step: int) -> float:
         stage = self.feeds.stage
@@ -427,7 +449,7 @@ class Pretraining:
         sums = Sums.zero(self.device)
         if len(samples):
             batch = feed.batch(np.zeros_like(samples), samples)
-            sums = evaluate(self.model, batch, micro_batch=self.micro_batch, autocast=self._autocast)
+            sums = evaluate(self.network, batch, micro_batch=self.micro_batch, autocast=self._autocast)
         self.model.train()
         return Sums(*map(self.processes.summed, sums)).means()
 
@@ -462,7 +484,9 @@ class Pretraining:
         rate = positions / elapsed
         flops, computed = rate * self._flops_per_token, rate * self._hardware_flops_per_token
         size = self.processes.size
-        ceiling = self.measure_ceiling(max_age=SECONDS_BETWEEN_CEILINGS, at_least=computed / size) * size
+        ceiling = size * self.processes.from_first(
+            lambda: self.measure_ceiling(max_age=SECONDS_BETWEEN_CEILINGS, at_least=computed / size), self.device
+        )
         return TrainingReport(
             step=self.step,
             stage=self.feeds.number,
@@ -491,24 +515,3 @@ class Pretraining:
             loss_scale=None if self.loss_scale is None else float(self.loss_scale.factor),
             micro_batch=self.micro_batch,
         )
-
-
-def _compile_layers(model: LanguageModel, *, dropout: float) -> None:
-    """Fuse the kernels of each layer; all layers share what is compiled. Raises ClueBenchError if any draws masks."""
-    if dropout:
-        found = f"--compile: dropout = {dropout:g}, expected 0: its masks are no kernel's own"
-        raise ClueBenchError(found, "give --set dropout=0, or leave out --compile")
-    for layer in model.layers if isinstance(model, CausalLanguageModel) else model.encoder.layers:
-        layer.compile(fullgraph=True, dynamic=False)
-
-
-def _optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    settings: dict[str, Any] = {
-        "learning_rate": recipe.stage1.learning_rate,
-        "weight_decay": recipe.weight_decay,
-        "betas": (recipe.adam_beta1, recipe.adam_beta2),
-        "epsilon": recipe.adam_epsilon,
-    }
-    if recipe.optimizer == "muon":
-        return muon(model, is_hidden=lambda name: "layers." in name, **settings)
-    return adamw(model, **settings)

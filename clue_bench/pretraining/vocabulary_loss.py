@@ -10,8 +10,8 @@ instead, and the target's part is added in fp32:
 
 Logits are in units of ln 2: torch's exp2 is four times as fast as its exp, which MKL computes in fp32.
 
-A GPU's kernels are as fast as its memory. There the bias is added by the product, one kernel makes logarithms of
-probabilities, these take the place of e with w = 1, and the vocabulary is padded: products of odd widths are slow.
+A GPU's kernels are as fast as its memory. There the bias is added by the product, one kernel makes probabilities, which
+take the place of e with w = 1, and the vocabulary is padded: products of odd widths are slow.
 
 Legend: M predictions, D width, V vocabulary.
 """
@@ -69,8 +69,8 @@ class _Loss(torch.autograd.Function):
             inverse_M: Tensor | None = None
             if is_fast_softmax(hidden_MD):
                 typed_VD, typed_V = _padded(typed_VD, bias_V)
-                e_MV = torch.addmm(typed_V, typed_MD, typed_VD.T)
-                losses_M, correct_M = _probabilities_(e_MV, targets_M)
+                logits_MV = torch.addmm(typed_V, typed_MD, typed_VD.T)
+                e_MV, losses_M, correct_M = _probabilities(logits_MV, targets_M)
             else:
                 e_MV = (hidden_MD / LN_2).to(dtype) @ typed_VD.T
                 shifts_V = None if bias_V is None else bias_V / LN_2
@@ -100,7 +100,7 @@ class _Loss(torch.autograd.Function):
 
 
 def is_fast_softmax(x: Tensor) -> bool:
-    """Return whether logarithms of probabilities are one kernel that is bound by memory alone."""
+    """Return whether probabilities are made by one kernel that is bound by memory alone."""
     return x.is_cuda
 
 
@@ -117,13 +117,20 @@ def _padded(weight_VD: Tensor, bias_V: Tensor | None) -> tuple[Tensor, Tensor]:
     return padded_VD, padded_V
 
 
-def _probabilities_(logits_MV: Tensor, targets_M: Tensor) -> tuple[Tensor, Tensor]:
-    """Replace logits by probabilities; return losses and right answers, (M,) each."""
-    is_best_MV = logits_MV == logits_MV.amax(1, keepdim=True)
-    correct_M = is_best_MV.gather(1, targets_M[:, None]).squeeze(1) & (is_best_MV.sum(1) == 1)
-    logarithms_MV = F.log_softmax(logits_MV, -1, dtype=torch.float32)
-    torch.exp(logarithms_MV, out=logits_MV)
-    return -logarithms_MV.gather(1, targets_M[:, None]).squeeze(1), correct_M
+def _probabilities(logits_MV: Tensor, targets_M: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return probabilities in the type of the logits, losses and right answers, (M,) each: two reads and a write.
+
+    The logarithm of the sum of exponentials is had from the likeliest token's probability, the largest and so the one
+    that rounding moves least: in bf16 by 0.002 nats at most.
+    """
+    at_M1 = targets_M[:, None]
+    target_M1 = logits_MV.gather(1, at_M1)
+    best_M1, where_M1 = logits_MV.scatter_(1, at_M1, -torch.inf).max(1, keepdim=True)  # of all others
+    probabilities_MV = F.softmax(logits_MV.scatter_(1, at_M1, target_M1), -1)
+    is_right_M1 = target_M1 > best_M1
+    largest_M1 = probabilities_MV.gather(1, torch.where(is_right_M1, at_M1, where_M1)).float()
+    losses_M1 = (torch.maximum(target_M1, best_M1) - target_M1).float() - largest_M1.log()
+    return probabilities_MV, losses_M1.squeeze(1), is_right_M1.squeeze(1)
 
 
 def _exponentials_(logits_MV: Tensor, bias_V: Tensor | None, targets_M: Tensor) -> tuple[Tensor, Tensor, Tensor]:

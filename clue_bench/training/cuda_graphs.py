@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from clue_bench.errors import ClueBenchError
 
 WARM_UPS = 3
-"""Calls before the first recording: kernels are chosen and optimizers allocate in them. DDP would need eleven."""
+"""Calls before the first recording: kernels are chosen and optimizers allocate in them."""
 
 Function = Callable[[Any], Any]
 """Takes a tuple, nested, of tensors and None; returns one of tensors."""
@@ -92,7 +92,8 @@ class CudaRecorder:
         """
         graph = torch.cuda.CUDAGraph()
         try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            # Other threads (NCCL's watchdog, a tracker's) go on asking the device while this one records.
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"):
                 result = function(given)
         except torch.OutOfMemoryError:
             raise

@@ -52,6 +52,15 @@ def pick_device() -> "torch.device":
     return device
 
 
+def other_devices() -> "list[torch.device]":
+    """Return the GPUs that this process sees beside its own; none where a process was started for each of them."""
+    import torch
+
+    if not torch.cuda.is_available() or "LOCAL_RANK" in os.environ:
+        return []
+    return [torch.device("cuda", number) for number in range(1, torch.cuda.device_count())]
+
+
 def on_device(array: "npt.NDArray[np.generic]", device: "torch.device") -> "torch.Tensor":
     """Return a tensor of `array` on `device`. A GPU copies it when it comes to it; nothing waits for that."""
     import torch

@@ -5,7 +5,7 @@ for each layer; learning rates by step; updates that are clipped, skipped where 
 CUDA graphs if asked; and errors that name a divergence or a lack of memory.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -208,39 +208,62 @@ class Updates:
     """The updates of a run: `learn(given)` at the learning rate of each step.
 
     `learn` computes gradients from tensors, calls `apply_gradients` and returns tensors to be read later. Nothing in it
-    may depend on the step but through `given`: with `cuda_graphs` it is recorded once for every set of shapes.
+    may depend on the step but through `given`: with `cuda_graphs` it is recorded once for every set of shapes. It may
+    consist of parts, each of which is given what the one before returns; the first is recorded, and every second one.
     """
 
     def __init__(
         self,
-        learn: Function,
+        learn: Function | Sequence[Function],
         optimizer: torch.optim.Optimizer,
         schedule: Callable[[int], float],
         *,
         device: torch.device,
-        hint: str,
+        hint: Callable[[], str],
+        halve: Callable[[Any], Any] = lambda given: None,
         cuda_graphs: bool = False,
     ) -> None:
-        """Prepare updates on `device`. `schedule` gives the rate of a step, `hint` the repair for a lack of memory."""
+        """Prepare updates on `device`. `schedule` gives the rate of a step, `hint` the repair for a lack of memory.
+
+        Where memory runs out, `halve` is told what was given and returns what needs less of it, None if nothing does;
+        the update is made again.
+        """
         self.optimizer, self.schedule = optimizer, schedule
-        self._learn, self._device, self._hint = learn, device, hint
+        self._learn = self._parts = [learn] if callable(learn) else list(learn)
+        self._device, self._hint, self._halve = device, hint, halve
+        self._new_recorder: Callable[[], Recorder] | None = None
         if cuda_graphs:
-            self.record_with(CudaRecorder())
+            self._record(CudaRecorder)
 
     def record_with(self, recorder: Recorder) -> None:
         """Record every further update that comes in shapes seen before, and replay it."""
+        self._record(lambda: recorder)
+
+    def _record(self, new_recorder: Callable[[], Recorder]) -> None:
         make_recordable(self.optimizer, self._device)
-        self._learn = Replayed(self._learn, recorder)
+        self._new_recorder, recorder = new_recorder, new_recorder()
+        self._parts = [part if at % 2 else Replayed(part, recorder) for at, part in enumerate(self._learn)]
 
     def __call__(self, step: int, given: Any) -> Any:
         """Make update `step` (0-based); return what `learn` returns. Raises OutOfMemoryError if memory runs out."""
         set_learning_rate(self.optimizer, self.schedule(step))
-        try:
-            return self._learn(given)
-        except RuntimeError as error:  # torch's CPU allocator has no exception of its own
-            if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
-                raise
-            raise OutOfMemoryError(f"out of memory at step {step + 1}", self._hint) from error
+        while True:
+            result = given
+            try:
+                for part in self._parts:
+                    result = part(result)
+                return result
+            except RuntimeError as error:  # torch's CPU allocator has no exception of its own
+                if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
+                    raise
+            del result  # outside of the clause: the error holds the tensors of the step
+            self._parts = self._learn  # recordings hold memory, too
+            self.optimizer.zero_grad(set_to_none=True)
+            given = self._halve(given)
+            if given is None:
+                raise OutOfMemoryError(f"out of memory at step {step + 1}", self._hint())
+            if self._new_recorder is not None:
+                self._record(self._new_recorder)
 
 
 def divergence(found: str, *, hint: str, kept: str = "") -> ClueBenchError:

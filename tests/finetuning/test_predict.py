@@ -1,5 +1,8 @@
 """Predictions: rows come back in their order whatever batches they were in, with the weights of the moment."""
 
+import threading
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +26,26 @@ def test_logits_are_those_of_each_row_alone_in_the_rows_order(tiny_run, monkeypa
             batch = collate(run.dev, np.array([number]), pad=run.pad, device=run.device)
             alone = run.model(batch.ids_BS, batch.segments_BS, batch.keep_BS)[0]
             torch.testing.assert_close(torch.from_numpy(logits), alone, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("autocast", [None, torch.bfloat16])
+def test_replicas_of_a_model_take_part_and_change_no_logit(tiny_run, monkeypatch, autocast):
+    monkeypatch.setattr(predict, "CPU_TOKENS", 40)
+    run, taken = tiny_run(), []
+    alone = predicted(run, autocast)
+    replicas = [deepcopy(run.model) for _ in range(2)]
+    gate = threading.Barrier(3)
+
+    def noted(model, given):
+        taken.append(model)
+        if len(taken) <= 3:
+            gate.wait(timeout=60)  # all three begin before one has done everything
+
+    for model in (run.model, *replicas):
+        model.register_forward_pre_hook(noted)
+    together = predict_logits(run.model, run.dev, pad=run.pad, device=run.device, autocast=autocast, replicas=replicas)
+    assert np.array_equal(together, alone)
+    assert {id(model) for model in taken} == {id(model) for model in (run.model, *replicas)}
 
 
 def test_weights_cast_for_one_prediction_are_not_used_for_the_next(tiny_run):

@@ -33,8 +33,8 @@ def test_updates_of_one_length_call_the_same_kernels_and_wait_for_none(tiny_run,
     def of(step, rows):
         batch = batch_of(run, rows)
         set_learning_rate(run.optimizer, 1e-3 / (step + 1))
-        given = batch, torch.full_like(batch.rows_B, step)
-        return kernels(lambda: run._learn(given))
+        given = (batch, torch.full_like(batch.rows_B, step))
+        return kernels(lambda: run._learn((given,)))
 
     of(0, short[:8])  # the pool of dropout masks and the optimizer's moments are made
     assert of(1, short[8:16]) == of(2, short[16:24])
@@ -59,7 +59,7 @@ def test_a_run_by_replays_equals_a_run_without_but_for_rounding(tiny_run, repeat
     expected = [report.loss for report in plain.reports()]
     assert [report.loss for report in replayed.reports()] == pytest.approx(expected, abs=1e-4)
     assert len(expected) > WARM_UPS
-    assert {given[0].ids_BS.shape[1] for given in repeats.recorded} == {8, 16}
+    assert {batch.ids_BS.shape[1] for ((batch, _),) in repeats.recorded} == {8, 16}
     assert repeats.num_aside < len(expected)
     assert replayed.best.scores == plain.best.scores
 
@@ -94,6 +94,39 @@ def test_losses_that_are_read_later_are_the_same(tiny_run, most, monkeypatch):
     shown = [report.loss for report in some.reports()]
     assert [look.loss for look in some.evaluations] == [look.loss for look in every.evaluations]
     assert set(shown) < set(losses)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"r_drop_alpha": 1.0, "label_smoothing": 0.1}, {"fgm_epsilon": 1.0}],
+    ids=["plain", "r-drop", "fgm"],
+)
+def test_an_update_that_runs_out_of_memory_is_made_again_in_parts(tiny_run, monkeypatch, caplog, settings):
+    whole, parts = tiny_run(**settings), tiny_run(**settings)
+    expected = [report.loss for report in whole.reports()]
+    forward, calls = parts._logits, []
+
+    def limited(batch, *given, **more):
+        calls.append(len(batch.rows_B))
+        if len(batch.rows_B) > 4 and len(calls) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(batch, *given, **more)
+
+    monkeypatch.setattr(parts, "_logits", limited)
+    assert [report.loss for report in parts.reports()] == pytest.approx(expected, abs=1e-4)
+    assert max(calls[-10:]) <= 4
+    assert "out of memory: 4 rows at once" in caplog.text
+
+
+def test_one_row_that_does_not_fit_is_an_error(tiny_run, monkeypatch):
+    run = tiny_run()
+
+    def full(*given, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(run, "_logits", full)
+    with pytest.raises(ClueBenchError, match="out of memory at step"):
+        list(run.reports())
 
 
 def test_a_divergence_that_is_read_later_names_its_step(tiny_run, monkeypatch):

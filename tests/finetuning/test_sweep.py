@@ -352,12 +352,17 @@ def test_short_runs_and_wide_models_are_not_done_side_by_side(planner):
     assert num_workers([replace(plan, start=replace(plan.start, checkpoint=checkpoint)) for plan in many]) == 1
 
 
-@pytest.mark.parametrize(("gpus", "workers"), [(1, 1), (2, 2), (8, 3)])
-def test_every_gpu_gets_a_run(planner, monkeypatch, gpus, workers):
+@pytest.mark.parametrize(
+    ("gpus", "width", "workers"), [(1, 1024, 1), (2, 1024, 2), (8, 1024, 8), (1, 16, 4), (8, 16, 9)]
+)
+def test_every_gpu_gets_a_run_and_several_of_narrow_models(planner, monkeypatch, gpus, width, workers):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
-    assert num_workers([planner({}, seed) for seed in (1, 2, 3)]) == workers
+    plans = [planner({}, seed) for seed in range(1, 10)]
+    config = replace(plans[0].start.checkpoint.config, hidden_size=width, heads=2)
+    start = replace(plans[0].start, checkpoint=replace(plans[0].start.checkpoint, config=config))
+    assert num_workers([replace(plan, start=start) for plan in plans]) == workers
 
 
 @pytest.mark.slow

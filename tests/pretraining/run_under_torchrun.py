@@ -3,13 +3,16 @@ asked to stop, and one that is killed.
 
     torchrun … run_under_torchrun.py CASES.json RESULTS.json STOPPED.json KILLED.json STEP
 
-A case is a dictionary: recipe (path), overrides, corpus (folder), pairs (folder or null), out (folder).
+A case is a dictionary: recipe (path), overrides, corpus (folder), pairs (folder or null), out (folder); "recorded", if
+its steps are replayed, as CUDA graphs are, but by calling what was recorded again; "copies", if it computes with bf16
+copies of its weights.
 """
 
 import json
 import os
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +20,34 @@ import torch
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError, Interrupted
-from clue_bench.pretraining import pauses
+from clue_bench.pretraining import pauses, train
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.run import run, run_steps
 from clue_bench.pretraining.train import Pretraining
 
 
+class Repeats:
+    """Records a call by keeping the function."""
+
+    def aside(self) -> Any:
+        """Work as always."""
+        return nullcontext()
+
+    def record(self, function: Any, given: Any) -> Any:
+        """Return what calls the function again."""
+        return lambda: function(given)
+
+
 def prepare(case: dict[str, Any]) -> Pretraining:
     """Return a case's run."""
+    train.has_working_weights = lambda precision, device: bool(case.get("copies"))
+    pretraining = _prepared(case)
+    if case.get("recorded"):
+        pretraining.updates.record_with(Repeats())
+    return pretraining
+
+
+def _prepared(case: dict[str, Any]) -> Pretraining:
     pairs = Corpus.open(Path(case["pairs"])) if case.get("pairs") else None
     recipe = load_recipe(case["recipe"], case["overrides"])
     return Pretraining(recipe, Corpus.open(Path(case["corpus"])), Path(case["out"]), pairs=pairs)

@@ -7,7 +7,7 @@ import torch
 import torch.distributed as dist
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.pretraining.step import Processes
+from clue_bench.pretraining.processes import Processes
 from clue_bench.training import hardware
 
 

@@ -163,7 +163,7 @@ def test_running_out_of_memory_names_the_step_and_the_repair():
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
 
     optimizer = torch.optim.SGD(module().parameters(), lr=1.0)
-    updates = Updates(learn, optimizer, lambda step: 0.5, device=torch.device("cpu"), hint="--set smaller")
+    updates = Updates(learn, optimizer, lambda step: 0.5, device=torch.device("cpu"), hint=lambda: "--set smaller")
     with pytest.raises(ClueBenchError, match="memory at step 4") as caught:
         updates(3, ())
     assert caught.value.hint == "--set smaller"
