@@ -51,6 +51,7 @@ def main() -> None:
     """Count the models that are named, or all; print a table."""
     attention.has_fused_kernel = lambda x, drop: drop is None  # type: ignore[assignment]
     torch._logging.set_logs(inductor_metrics=True)  # or nothing is counted
+    torch._inductor.config.force_disable_caches = True  # what was compiled before is not counted
     table = []
     for family in sys.argv[1:] or CASES:
         length = CASES[family]

@@ -4,7 +4,7 @@ Input: a model and rows. Output: logits and predictions in the rows' order.
 """
 
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
@@ -87,7 +87,7 @@ def _predict_together(
     return logits
 
 
-def _batches(split: Encoded, device: torch.device) -> list[Int64s]:
+def _batches(split: Encoded, device: torch.device) -> Iterator[Int64s]:
     return prediction_batches(split.positions, tokens=CPU_TOKENS if device.type == "cpu" else GPU_TOKENS)
 
 

@@ -45,8 +45,8 @@ def texts_of_rows(blocks_BS: Tensor, *, most_texts: int) -> Texts:
 
 def mix_within(q_BNSH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, texts: Texts) -> Tensor:
     """Return attention's values (B, S, N × H), mixed within each text."""
-    laid_out = (x.transpose(1, 2).flatten(0, 1) for x in (q_BNSH, k_BNSH, v_BNSH))
-    mixed_XNH = _kernel(*laid_out, texts.starts, texts.most)
+    q_XNH, k_XNH, v_XNH = (x.transpose(1, 2).flatten(0, 1) for x in (q_BNSH, k_BNSH, v_BNSH))
+    mixed_XNH = _kernel(q_XNH, k_XNH, v_XNH, texts.starts, texts.most)
     return mixed_XNH.view(len(q_BNSH), -1, q_BNSH.shape[1] * q_BNSH.shape[3])
 
 
@@ -58,7 +58,8 @@ def has_packed_kernel(x_BSD: Tensor, drop: RowDropout | None, *, head_size: int)
 def _kernel(q_XNH: Tensor, k_XNH: Tensor, v_XNH: Tensor, starts: Tensor, most: int) -> Tensor:
     from torch.nn.attention.varlen import varlen_attn
 
-    mixed_XNH: Tensor = varlen_attn(q_XNH, k_XNH, v_XNH, starts, starts, most, most)
+    mixed_XNH = varlen_attn(q_XNH, k_XNH, v_XNH, starts, starts, most, most)
+    assert isinstance(mixed_XNH, Tensor)
     return mixed_XNH
 
 

@@ -23,7 +23,7 @@ WARM_UPS = 3
 """Calls before the first recording: kernels are chosen and optimizers allocate in them."""
 
 Function = Callable[[Any], Any]
-"""Takes a tuple, nested, of tensors and None; returns one of tensors."""
+"""Takes a tuple, nested, of tensors and None; returns another."""
 
 Replay = Callable[[], Any]
 """Repeats a recorded call; returns its results, good until the next replay."""
@@ -67,7 +67,7 @@ class Replayed:
         for target, leaf in zip(static, leaves, strict=True):
             if target is not None:
                 target.copy_(leaf, non_blocking=True)
-        return pytree.tree_map(torch.clone, replay())
+        return pytree.tree_map(lambda leaf: None if leaf is None else leaf.clone(), replay())
 
 
 class CudaRecorder:
