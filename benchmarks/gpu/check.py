@@ -105,6 +105,7 @@ def right(bench: Bench) -> Iterator[Finding]:
             others = {t: bench.run(recipe, device, precision=t, **sets) for t in bounds}
             for other in others.values():
                 other.model.load_state_dict(start)
+                other._refresh()  # bf16 copies of the weights
             same = _same_batch(cpu, others["fp32"])
             yield Finding(f"{recipe}, dropout {dropout}: batch", "equal" if same else "differs", "equal", same)
             wanted = losses(cpu, STEPS)
