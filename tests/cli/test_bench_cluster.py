@@ -75,6 +75,7 @@ def cluster(monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # by default workers leave the cores to everybody else
     small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
     found = Cluster()
     for node in range(2):
