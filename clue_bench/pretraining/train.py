@@ -335,8 +335,8 @@ class Pretraining:
         return self.micro_batches.size
 
     def _less_memory(self) -> str:
-        setting = f"stage{self.feeds.number}.micro_batch={max(1, self.micro_batch // 2)}"
-        return f"give --set {setting}, and run the same command to continue"
+        smaller = max(1, self.micro_batch // 2)
+        return f"give --set stage{self.feeds.number}.micro_batch={smaller}, and run the same command to continue"
 
     def _try_out(self, size: int) -> None:
         batch, keys_B = self.feeds.assemble(self.feeds.inputs(0, slice(0, size)))

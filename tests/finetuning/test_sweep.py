@@ -360,8 +360,7 @@ def test_every_gpu_gets_a_run_and_several_of_narrow_models(planner, monkeypatch,
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     monkeypatch.setattr(torch.cuda, "set_device", lambda device: None)
     plans = [planner({}, seed) for seed in range(1, 10)]
-    config = replace(plans[0].start.checkpoint.config, hidden_size=width, heads=2)
-    start = replace(plans[0].start, checkpoint=replace(plans[0].start.checkpoint, config=config))
+    start = replace(plans[0].start, sizes=replace(plans[0].start.sizes, hidden_size=width, heads=2))
     assert num_workers([replace(plan, start=start) for plan in plans]) == workers
 
 
