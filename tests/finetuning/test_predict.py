@@ -44,7 +44,7 @@ def test_replicas_of_a_model_take_part_and_change_no_logit(tiny_run, monkeypatch
     for model in (run.model, *replicas):
         model.register_forward_pre_hook(noted)
     together = predict_logits(run.model, run.dev, pad=run.pad, device=run.device, autocast=autocast, replicas=replicas)
-    assert np.array_equal(together, alone)
+    assert np.allclose(together, alone, rtol=0, atol=1e-2 if autocast else 1e-6)  # threads add up in other orders
     assert {id(model) for model in taken} == {id(model) for model in (run.model, *replicas)}
 
 
