@@ -115,8 +115,8 @@ BROKEN = {
     "cut short": (json.dumps(GIVEN)[:-9], "not JSON"),
     "one missing": (json.dumps(dict(list(GIVEN.items())[1:])), "1,999 lines, expected 2,000"),
     "one twice": (json.dumps(GIVEN)[:-1] + ', "TEST_0_QUERY_0": "答"}', "again, which line 1 has"),
-    "a number": (json.dumps({**GIVEN, "TEST_3_QUERY_0": 1}), "line 4: label 1"),
-    "a list of answers": (json.dumps({**GIVEN, "TEST_3_QUERY_0": ["答案"]}), "line 4: label"),
+    "a number": (json.dumps({**GIVEN, "TEST_3_QUERY_0": 1}), "line 4: answer 1, expected a text"),
+    "a list of answers": (json.dumps({**GIVEN, "TEST_3_QUERY_0": ["答案"]}), "line 4: answer ["),
     "empty": ("{}", "0 lines, expected 2,000"),
 }
 

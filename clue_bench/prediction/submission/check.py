@@ -205,7 +205,9 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
     identity, label = row["id"], row["label"]
     if isinstance(identity, bool) or not isinstance(identity, int | str):
         raise ClueBenchError(f"{where}: id {identity!r}, expected a number or a string", "use the ids of the test file")
-    if slot.task.kind == "span" and isinstance(label, str):
+    if slot.task.kind == "span":
+        if not isinstance(label, str):
+            raise ClueBenchError(f"{where}: answer {label!r}, expected a text", "write the words of the passage")
         return identity
     if type(label) is not (int if is_number else str) or str(label) not in slot.task.labels:
         labels = f"{where}: label {label!r}, expected one of {slot.task.name}'s {len(slot.task.labels)} labels"
