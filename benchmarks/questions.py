@@ -106,7 +106,9 @@ def ours(work: Workload) -> dict[str, Callable[[], Any]]:
 
     def same() -> dict[str, Any]:
         rows = part(work.rows["dev"], work.asked.dev_rows, 0)
-        found = Predictor.open(work.asked.tuned, task=work.task).predict(rows.texts)
+        model = Predictor.open(work.asked.tuned, task=work.task)
+        model.description = replace(model.description, max_length=work.settings(1).max_length)
+        found = model.predict(rows.texts)
         return outcome(rows, [best[0].label for best in found.rows])
 
     return {TRAINING: training, PREDICTION: prediction, ANSWERS: same}
@@ -229,9 +231,8 @@ def peer(work: Workload) -> dict[str, Callable[[], Any]]:
         trainer.remove_callback(PrinterCallback)
         return trainer
 
-    def answers_of(trainer: Any, folder: Path, rows: Rows) -> list[str]:
+    def answers_of(trainer: Any, folder: Path, rows: Rows, length: int) -> list[str]:
         tokenizer = AutoTokenizer.from_pretrained(folder)
-        length = work.settings(1).max_length
         windows = Windows(rows, tokenizer, max_length=length, stride=work.task.stride, is_training=False)
         starts, ends = trainer.predict(windows).predictions
         return windows.answers(starts, ends, max_answer=work.task.max_answer)
@@ -249,14 +250,14 @@ def peer(work: Workload) -> dict[str, Callable[[], Any]]:
     def prediction() -> float:
         trainer, rows = last
         started = work.clock()
-        answers_of(trainer, work.start.folder, rows)
+        answers_of(trainer, work.start.folder, rows, work.settings(1).max_length)
         return len(rows) / (work.clock() - started)
 
     def same() -> dict[str, Any]:
         rows, folder = part(work.rows["dev"], work.asked.dev_rows, 0), Path(work.asked.tuned) / "checkpoint"
         with tempfile.TemporaryDirectory() as scratch:
             trainer = made(folder, scratch, work.settings(1), part(work.rows["train"], 1, 0), Looks([]))
-            return outcome(rows, answers_of(trainer, folder, rows))
+            return outcome(rows, answers_of(trainer, folder, rows, work.settings(1).max_length))
 
     return {TRAINING: training, PREDICTION: prediction, ANSWERS: same}
 
