@@ -31,8 +31,7 @@ class MicroBatches:
         more_bytes: int,
     ) -> None:
         """Take the size that is `asked`, or choose one: `try_out` computes a gradient beside `more_bytes`."""
-        share = processes.share(global_batch)
-        self._rows = share.stop - share.start
+        self._processes, self._global_batch = processes, global_batch
         self._may_halve = asked == "auto" and processes.size == 1  # else the other processes would wait
 
         def fits(size: int) -> bool:
@@ -43,6 +42,11 @@ class MicroBatches:
             self.size = -processes.agreed([-size], device)[0]
         else:
             self.size = asked
+
+    @property
+    def _rows(self) -> int:
+        share = self._processes.share(self._global_batch)
+        return share.stop - share.start
 
     def halve(self) -> bool:
         """Take half as many from now on; return whether that is possible."""
