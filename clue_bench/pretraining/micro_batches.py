@@ -46,7 +46,7 @@ class MicroBatches:
     @property
     def _rows(self) -> int:
         share = self._processes.share(self._global_batch)
-        return share.stop - share.start
+        return int(share.stop - share.start)
 
     def halve(self) -> bool:
         """Take half as many from now on; return whether that is possible."""
