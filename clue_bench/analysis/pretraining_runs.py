@@ -243,11 +243,12 @@ def _reported(path: Path) -> list[Point]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
             report = json.loads(line)
-        except json.JSONDecodeError:
-            break
-        if math.isfinite(report["loss"]):
-            held_out = report.get("held_out_loss")
-            points.append(Point(report["tokens"], report.get("seconds"), report["loss"], held_out))
+            point = Point(report["tokens"], report.get("seconds"), report["loss"], report.get("held_out_loss"))
+            is_finite = math.isfinite(point.loss)
+        except (ValueError, KeyError, TypeError, RecursionError):
+            continue
+        if is_finite:
+            points.append(point)
     return points
 
 

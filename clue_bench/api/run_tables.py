@@ -150,7 +150,8 @@ def running_text(record: RunRecord, folder: Path) -> str:
     if not is_running(folder, record):
         return ""
     reports = folder / METRICS
-    lines = reports.read_text(encoding="utf-8").splitlines() if reports.is_file() else []
+    text = reports.read_text(encoding="utf-8") if reports.is_file() else ""
+    lines = text.rpartition("\n")[0].splitlines()  # the last one may be half written yet
     stages = [record.effective.get(stage) for stage in ("stage1", "stage2")]
     total = sum(stage["steps"] for stage in stages if stage)
     step = f", step {count(json.loads(lines[-1])['step'])} of {count(total)}" if lines else ""

@@ -96,7 +96,7 @@ def read_reports(metrics: Path) -> list[Report]:
     for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             reports.append(_report(line))
-        except ValueError:
+        except (ValueError, RecursionError):  # a disk may leave anything, such as 1,000 brackets
             damaged += 1
     if damaged:
         log.warning("%s: damaged lines, left out: %d", metrics, damaged)
@@ -105,7 +105,8 @@ def read_reports(metrics: Path) -> list[Report]:
 
 def _report(line: str) -> Report:
     report = json.loads(line)
-    if not isinstance(report, dict) or not report.keys() >= {"step", "loss", "tokens"}:
+    wanted = [report.get(key) for key in ("step", "loss", "tokens")] if isinstance(report, dict) else [None]
+    if not all(isinstance(value, int | float) for value in wanted):
         raise ValueError("no report")
     return report
 

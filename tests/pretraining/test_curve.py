@@ -8,7 +8,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from clue_bench.pretraining.curve import MAX_POINTS, MAX_RECORDED, draw, recorded_curve, running_mean, write_curve
+from clue_bench.pretraining.curve import (
+    MAX_POINTS,
+    MAX_RECORDED,
+    draw,
+    read_reports,
+    recorded_curve,
+    running_mean,
+    write_curve,
+)
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -112,6 +120,14 @@ def test_lines_have_no_more_points_than_can_be_seen():
 
 def test_the_running_mean_is_that_of_the_neighbours():
     assert running_mean(np.array([1.0, 2.0, 6.0, 3.0]), 1).tolist() == [1.5, 3.0, 11 / 3, 4.5]
+
+
+def test_whatever_stands_in_a_line_only_reports_are_read(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    report = '{"step": 2, "loss": 4.5, "tokens": 8}'
+    lines = ["[" * 5_000, report, report.replace("2", '"2"'), "[1]", report[:9]]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    assert [each["step"] for each in read_reports(path)] == [2]
 
 
 @pytest.mark.parametrize("losses", [[5.0, float("nan"), 4.0], [float("nan")] * 3])
