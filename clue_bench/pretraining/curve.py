@@ -105,8 +105,8 @@ def read_reports(metrics: Path) -> list[Report]:
 
 def _report(line: str) -> Report:
     report = json.loads(line)
-    wanted = [report.get(key) for key in ("step", "loss", "tokens")] if isinstance(report, dict) else [None]
-    if not all(isinstance(value, int | float) for value in wanted):
+    wanted = ("step", "loss", "tokens")
+    if not isinstance(report, dict) or not all(isinstance(report.get(key), int | float) for key in wanted):
         raise ValueError("no report")
     return report
 
