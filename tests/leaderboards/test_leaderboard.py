@@ -24,6 +24,7 @@ PUBLISHED = [
     "## Published: token types of the vocabularies (CLUECorpus2020)",
     "## Published: effect of corpus and vocabulary (CLUECorpus2020)",
     "## Published: CLUE reading comprehension",
+    "## Published: PaddleNLP, ten tasks",
     "## Published: CLUE v1, six tasks",
 ]
 

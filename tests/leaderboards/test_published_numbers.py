@@ -198,7 +198,8 @@ def test_every_score_is_the_half_up_mean_of_its_columns_and_a_printed_one_that_i
             assert mean.value == mean_of(values, columns), (name, row[0].text)
             if mean.text != mean.printed:
                 note = f"the source prints {mean.printed}; the mean of its columns is {mean.text}."
-                assert mean.notes == (f"{row[0].text}: {note}",)
+                model = cells.get("Model", row[0]).text
+                assert mean.notes == (f"{model}: {note}",)
 
 
 def test_arrows_are_computed_from_the_numbers_shown(board: Board) -> None:

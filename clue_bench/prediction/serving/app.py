@@ -7,11 +7,13 @@ traceback; a uvicorn server that ends on SIGTERM or SIGINT after finishing the c
 import asyncio
 import errno
 import ipaddress
+import os
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from types import FrameType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ BACKLOG = 2048  # connections that the system keeps for us
 IDLE_SECONDS = 5  # after which a connection without requests is closed
 HEAD_SECONDS = 10.0  # that a client may take to send a request's head, after which its connection is closed
 LAST_SECONDS = 3  # that current requests may take when the server ends; the others are told to come again
+END_SECONDS = 4.5  # after which the process ends, with a batch in work or without
+STOPPED = 130  # its exit code then, that of every verb that was stopped before its end
 MAX_HEADER_BYTES = 2**14
 REFUSALS = {
     400: "not JSON",
@@ -281,6 +285,16 @@ class _Connection(H11Protocol):
             self.transport.close()
 
 
+class _Server(uvicorn.Server):
+    """A server that ends soon after a signal, whatever is in work: a batch at hand may take longer than one waits."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        last = threading.Timer(END_SECONDS, os._exit, [STOPPED])
+        last.daemon = True
+        last.start()
+
+
 def make_server(app: FastAPI) -> uvicorn.Server:
     """Make a server for `app`. It logs only errors, through `logging`, and ignores forwarded addresses."""
     config = uvicorn.Config(
@@ -298,7 +312,7 @@ def make_server(app: FastAPI) -> uvicorn.Server:
         timeout_graceful_shutdown=LAST_SECONDS,
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
     )
-    return uvicorn.Server(config)
+    return _Server(config)
 
 
 def serve(app: FastAPI, bound: socket.socket) -> None:

@@ -359,3 +359,29 @@ def test_a_signal_ends_the_command_once_the_requests_in_work_are_answered(pair_f
     assert answers[0].status_code == 200
     assert process.returncode == 0
     assert messages.splitlines()[-1] == "stopped"
+
+
+HANGING = """
+import sys, time
+from clue_bench.prediction.predictor import Predictor
+def hang(self, rows):
+    print("hanging", file=sys.stderr, flush=True)
+    time.sleep(600)
+Predictor.predict = hang
+from clue_bench.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_that_does_not_end_does_not_keep_the_process(pair_folder):
+    command = [sys.executable, "-c", HANGING, "serve", "--model", str(pair_folder), "--port", "0", "--json"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while "hanging" not in (line := process.stderr.readline()):  # the batch that every model begins with
+            assert line
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == app.STOPPED
+    finally:
+        process.kill()
+        process.communicate()
