@@ -137,25 +137,16 @@ def ours(work: Workload) -> dict[str, Callable[[], Any]]:
 
 def trainer(work: Workload, precision: str) -> dict[str, Callable[[], Any]]:
     """Return how the Trainer answers."""
-    from finetune_trainer import Looks, make_trainer
+    from finetune_trainer import Clock, make_trainer
     from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
 
-    class Clock(Looks):
-        """Lets the first updates pass."""
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Start the clock after the untimed updates, stop it at the end."""
-            if state.global_step == UNTIMED:
-                self._since = work.clock()
-            self.seconds = work.clock() - self._since
-
     last: list[Any] = []
 
     def training() -> float:
-        clock = Clock([])
+        clock = Clock(work.clock, untimed=UNTIMED)
         settings = work.settings(precision)
         with tempfile.TemporaryDirectory() as scratch:
             made = make_trainer(

@@ -99,8 +99,9 @@ class Replaced(_Other):
         masked = vocabulary_loss(guessed.hidden, guessed.matrix_VE, guessed.bias_V, targets=batch.targets_BK)
         counts_BK = batch.targets_BK != IGNORED
         with torch.no_grad():
-            shares = torch.rand(guessed.logits.shape, generator=self.draws, device=self.device)
-            drawn_BK = (guessed.logits - (-shares.clamp_(1e-9, 1 - 1e-7).log()).log()).argmax(-1)
+            logits_BKV = guessed.logits
+            shares = torch.rand(logits_BKV.shape, generator=self.draws, device=self.device)
+            drawn_BK = (logits_BKV - (-shares.clamp_(1e-9, 1 - 1e-7).log()).log()).argmax(-1)
             shown_BK = batch.ids_BS.gather(1, at_BK)
             true_BS = batch.ids_BS.scatter(1, at_BK, torch.where(counts_BK, batch.targets_BK, shown_BK))
             ids_BS = true_BS.scatter(1, at_BK, torch.where(counts_BK, drawn_BK, shown_BK))

@@ -172,7 +172,7 @@ class Windows(torch.utils.data.Dataset):
 
 def peer(work: Workload) -> dict[str, Callable[[], Any]]:
     """Return how a script with the Trainer answers."""
-    from finetune_trainer import DROPOUTS, Looks
+    from finetune_trainer import DROPOUTS, Clock, Looks
     from transformers import (
         AutoConfig,
         AutoModelForQuestionAnswering,
@@ -186,15 +186,6 @@ def peer(work: Workload) -> dict[str, Callable[[], Any]]:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-
-    class Clock(Looks):
-        """Lets the first updates pass."""
-
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            """Start the clock after the untimed updates, stop it at the end."""
-            if state.global_step == UNTIMED:
-                self._since = work.clock()
-            self.seconds = work.clock() - self._since
 
     def made(folder: Path, out: str, settings: Settings, rows: Rows, clock: Looks) -> Any:
         set_seed(1)
@@ -240,7 +231,7 @@ def peer(work: Workload) -> dict[str, Callable[[], Any]]:
     last: list[Any] = []
 
     def training() -> float:
-        rows, clock = work.next_rows(), Clock([])
+        rows, clock = work.next_rows(), Clock(work.clock, untimed=UNTIMED)
         with tempfile.TemporaryDirectory() as scratch:
             trainer = made(work.start.folder, scratch, work.settings(1), rows["train"], clock)
             trainer.train()

@@ -83,7 +83,6 @@ def finetune(
         show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
         with show.status("tokenising rows"):
             finetuning = prepare(plan)
-        unit = "windows" if card.kind == "span" else "rows"
         if card.kind == "span":
             train, dev = finetuning.train, finetuning.dev
             show.note(
@@ -108,7 +107,7 @@ def finetune(
                         names = ("exact match", "F1") if card.kind == "span" else ("accuracy", "macro-F1")
                         detail = f"  dev {names[0]} {scores.accuracy:.4f}  {names[1]} {scores.macro_f1:.4f}"
                     pace = duration((time.monotonic() - began) / (report.step - at))
-                    looks = evaluation_words(report.evaluated, report.of_dev, unit=unit)
+                    looks = evaluation_words(report.evaluated, report.of_dev, kind=card.kind)
                     bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{looks or detail}")
         keep_rows(given, folder)
     done = Run.read(folder, plan.run_id)

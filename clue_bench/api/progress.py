@@ -203,8 +203,9 @@ class NotebookBar(Bar):
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
 
 
-def evaluation_words(evaluated: int, of_dev: int, *, unit: str) -> str:
-    """Return how far an evaluation on dev is, in words that follow others; "" if there is none."""
+def evaluation_words(evaluated: int, of_dev: int, *, kind: str) -> str:
+    """Return how far an evaluation on dev of a task of `kind` is, in words that follow others; "" if there is none."""
+    unit = "windows" if kind == "span" else "rows"
     return f"  dev {evaluated:,} of {of_dev:,} {unit}" if of_dev else ""
 
 
