@@ -13,7 +13,8 @@ so that its schedule ends where the budget does:
 - `uer`: UER-py, unmodified, as its card trains such models: rows of 128, batches of 64, 1e-4, a tenth of warm-up,
   dropout 0.1, a document a line, dynamic masks;
 - `card`: `clue-bench pretrain roberta-tiny-clue` with batches of 64;
-- `own`: our recipe for small budgets: attention that begins at its neighbours, batches of 32, warm-up, stable, decay.
+- `own`: our recipe for small budgets: attention that begins at its neighbours, a bag of words for [CLS], batches of 32,
+  warm-up, stable, decay.
 
 Where other programs want the processor too, `--clock cpu` gives each side one thread and counts its processor time.
 Ours continue after they were stopped; UER-py keeps no state, so that a stopped run of it begins anew. Prints a Markdown
@@ -42,7 +43,8 @@ TIMED = 6  # steps between two reports
 MASKED = 0.15
 ARCHITECTURE = CONFIGS["tiny-clue"]
 CARD = {"global_batch": BATCH, "micro_batch": 32}
-OWN = {"initial_attention": "local", "global_batch": 32, "micro_batch": 32, "warmup_share": 0.1, "decay_share": 0.5}
+OWN = {"initial_attention": "local", "bag_weight": 0.2, "global_batch": 32, "micro_batch": 32}
+OWN |= {"warmup_share": 0.1, "decay_share": 0.5}
 UER = ["--learning_rate", "1e-4", "--warmup", "0.1", "--batch_size", str(BATCH), "--seed", "1"]
 
 
@@ -160,11 +162,11 @@ def held_out_loss(model: Path, text: Path, *, rows: int = 400) -> float:
     return total / int(chosen.sum())
 
 
-def fine_tuned(model: Path, tasks: list[str], *, data: Path, out: Path, seeds: int) -> dict[str, list[float]]:
+def fine_tuned(model: Path, tasks: list[str], *, out: Path, seeds: int, **more: Any) -> dict[str, list[float]]:
     """Return the official scores in percent on dev, one a seed, by task, with the defaults for the model's size."""
     return {
         task: [
-            100 * cb.finetune(task, model, data=data, out=out / f"{task}-{seed}", seed=seed).accuracy
+            100 * cb.finetune(task, model, out=out / f"{task}-{seed}", seed=seed, **more).accuracy
             for seed in range(1, seeds + 1)
         ]
         for task in tasks
@@ -199,6 +201,7 @@ def main() -> None:
     parser.add_argument("--sides", default=",".join(SIDES), help="[all three]")
     parser.add_argument("--tasks", default="tnews,ocnli,afqmc", help="[tnews,ocnli,afqmc]")
     parser.add_argument("--seeds", type=int, default=3, help="of fine-tuning [3]")
+    parser.add_argument("--updates", type=int, help="of each fine-tuning [those of the default epochs]")
     asked = parser.parse_args()
     sides, out, vocab = asked.sides.split(","), asked.out.resolve(), asked.vocab.resolve()
     out.mkdir(parents=True, exist_ok=True)
@@ -231,7 +234,8 @@ def main() -> None:
         else:
             ours.train(side, steps, out / side)
             model = out / side / "checkpoint"
-        scores = fine_tuned(model, list(floors), data=asked.data, out=out / "runs" / side, seeds=asked.seeds)
+        more = {"data": asked.data, "seeds": asked.seeds, "steps": asked.updates}
+        scores = fine_tuned(model, list(floors), out=out / "runs" / side, **more)
         results[side] = Result(tokens, held_out_loss(model, held_out), scores)
         (out / "equal_budget.md").write_text(table(results, floors) + "\n", encoding="utf-8")
     print(f"{table(results, floors)}\n\n{out / 'equal_budget.md'}")
