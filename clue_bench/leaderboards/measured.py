@@ -197,22 +197,30 @@ def passage_notes(table: MeasuredTable) -> list[str]:
 
 
 def clue_notes(table: MeasuredTable) -> list[str]:
-    """Return the models' scores of CLUE 1.1 and their means of ten, or what they lack; none without a reading task."""
-    if not any(column.name in READING_COLUMNS for column in table.columns):
+    """Return the models' scores of CLUE 1.1, or what they lack for one; none for other data, or without reading tasks.
+
+    The mean of PaddleNLP's ten columns is stated where a model has all of the nine, too.
+    """
+    if table.dataset != CLUE or not any(column.name in READING_COLUMNS for column in table.columns):
         return []
-    means = {
-        "The score of CLUE 1.1 is the mean of nine columns": CLUE_COLUMNS,
-        "The average of PaddleNLP's published table is the mean of these and CMNLI": TEN_COLUMNS,
-    }
-    return [
-        f"{what}: {'; '.join(f'{each.label} {_mean_or_missing(each, columns)}' for each in table.models)}."
-        for what, columns in means.items()
-    ]
+    notes = [f"Score of CLUE 1.1, the mean of nine columns: {_means(table, CLUE_COLUMNS)}."]
+    if any(set(CLUE_COLUMNS) <= model.percents.keys() for model in table.models):
+        notes.append(f"Mean of PaddleNLP's ten columns, these and CMNLI: {_means(table, TEN_COLUMNS)}.")
+    return notes
 
 
-def _mean_or_missing(model: MeasuredModel, columns: Sequence[str]) -> str:
-    missing = [column for column in columns if column not in model.percents]
-    return f"lacks {', '.join(missing)}" if missing else percent_text(mean_of(model.percents, columns))
+def _means(table: MeasuredTable, columns: Sequence[str]) -> str:
+    """Return the mean of each row that has all of the columns; then what models lack, those of equal lacks together."""
+    found, lacks = [], dict[str, list[str]]()
+    for model in table.models:
+        mean = mean_of(model.percents, columns)
+        if mean is not None:
+            found.append(f"{model.label} {percent_text(mean)}")
+        elif not model.is_floor:
+            missing = ", ".join(column for column in columns if column not in model.percents)
+            lacks.setdefault(missing, []).append(model.label)
+    lacking = "; ".join(f"{missing} ({', '.join(models)})" for missing, models in lacks.items())
+    return ". Lacking: ".join(filter(None, [", ".join(found) or "of no model", lacking]))
 
 
 def clean_notes(table: MeasuredTable) -> list[str]:
