@@ -28,8 +28,8 @@ AROUND_ANSWER = 40  # characters shown on both sides of an answer in a passage
 MARKED = re.compile("【[^】]*】|⟦[^⟧]*⟧")
 
 FLAGS = {
-    MAJORITY_CLASS: "majority class: the model says (nearly) nothing but the most frequent label, or is no better than "
-    "always saying it. The score shows no skill."
+    MAJORITY_CLASS: "The model gives (nearly) nothing but the most frequent answer, or is no better than always giving "
+    "it: the score shows no skill."
 }
 """The meaning of a record's flags; other flags are shown unchanged."""
 

@@ -16,6 +16,7 @@ from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, T
 from clue_bench.language import translated
 from clue_bench.numbers import count, duration, percent, scaled, typed
 from clue_bench.tables import Column, Table, make_table
+from clue_bench.tasks.task import carried_task
 
 METRICS = "metrics.jsonl"  # of a pretraining run: a report a line
 MAX_PERPLEXITY = 1e6  # above this the digits mean nothing
@@ -24,7 +25,7 @@ NO_SETTINGS = ("seed", "name", "title", "processes", "held_out_tokens", "vocab_s
 """Facts among the effective settings that nobody chose, and the seed, which has a column of its own."""
 
 FLAGS = {
-    MAJORITY_CLASS: "majority class: (nearly) always the most frequent label",
+    MAJORITY_CLASS: "(nearly) always the most frequent answer, or no better than that",
     "noisy_speed": "noisy: an interval is wider than a tenth of its median",
     "few_repetitions": "too few repetitions for an interval of 95 %",
 }
@@ -49,7 +50,7 @@ def result_table(record: RunRecord, folder: Path) -> Table:
         if dev.is_constant and results.evaluations:
             other = results.non_constant
             rows += [("best that is not constant", percent(other.accuracy) if other else "no evaluation")]
-        usual = "most frequent answer" if metric == "exact_match" else "majority class"
+        usual = "most frequent answer" if gives_answers(record) else "majority class"
         rows += [(usual, f"{percent(dev.majority_share)} of dev is '{dev.majority_label}'")]
         if results.total_steps:
             rows += [("best step", f"{count(results.best_step)} of {count(results.total_steps)}")]
@@ -60,6 +61,14 @@ def result_table(record: RunRecord, folder: Path) -> Table:
         rows += [("folder", str(folder))]
     done = {"pretrain": "pretrained", "finetune": "finetuned", "speed": "measured"}[record.kind]
     return make_table("", [done if record.status == "completed" else record.kind, record.run_id], rows)
+
+
+def gives_answers(record: RunRecord) -> bool:
+    """Return whether the task of a run asks for answers, not for labels; of an unknown task, its metric decides."""
+    if record.task is None:
+        return False
+    card = carried_task(record.task.name, record.task.card, where=record.run_id)
+    return record.task.metric == "exact_match" if card is None else card.kind != "classification"
 
 
 def score_rows(split: str, scores: DevScores, metric: str) -> list[tuple[str, str]]:

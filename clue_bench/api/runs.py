@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from clue_bench import files
-from clue_bench.api.run_tables import detail_tables, list_table, result_table
+from clue_bench.api.run_tables import detail_tables, gives_answers, list_table, result_table
 from clue_bench.doors.records import (
     CHECKPOINT,
     MAJORITY_CLASS,
@@ -121,7 +121,7 @@ class Run(Shown):
         if MAJORITY_CLASS not in self.record.flags:
             return ""
         dev = self.scores
-        if self.record.task and self.record.task.metric == "exact_match":
+        if gives_answers(self.record):
             return (
                 f"warning: {percent(dev.top_share, 1)} of the answers are '{dev.top_label}', and "
                 f"always answering '{dev.majority_label}' scores {percent(dev.majority_share)}"

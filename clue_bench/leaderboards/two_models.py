@@ -101,7 +101,7 @@ class ModelComparison(Shown):
             f"that the test separates from the other at p < {ALPHA}."
         ]
         if any(cell.is_majority for cells in self._cells for cell in cells):
-            notes.append("† (nearly) always the most frequent label, or no better than that")
+            notes.append("† (nearly) always the most frequent answer, or no better than that")
         if repeated := {task.a.column.name: task.a.repeated_rows for task in self.tasks if task.a.repeated_rows}:
             rows_of = ", ".join(f"{name} {count(number)} rows" for name, number in repeated.items())
             notes.append(f"Accuracies are on the dev rows that training does not repeat. Without: {rows_of}.")

@@ -125,6 +125,31 @@ def test_python_chooses_with_a_function():
         ),
         ("run clue-bench tasks list", "请运行 clue-bench tasks list"),
         ("b.csv: rows: train 9, dev 1; 2 labels: 好 5, 坏 5", "b.csv：行数：train 9, dev 1；2 个标签：好 5, 坏 5"),
+        ("my: rows: train 9, dev 1", "my：行数：train 9, dev 1"),
+        (
+            "note: diagnostics: answered by runs/a b, a model of ocnli",
+            "说明：diagnostics：由 runs/a b 作答，这是 ocnli 的模型",
+        ),
+        (
+            "note: ocnli: 3 runs given, runs/a has the best dev accuracy, 60.00 %",
+            "说明：ocnli：给出了 3 次运行，其中 runs/a 的 dev 准确率最高，为 60.00 %",
+        ),
+        (
+            "warning: runs/a: predicted another test file than the official one",
+            "警告：runs/a：预测的 test 文件不是官方文件",
+        ),
+        (
+            "a.zip: valid, 1 file; CLUE's that are not in it: x.json, y.json",
+            "a.zip：有效，1 个文件；其中没有的 CLUE 文件：x.json, y.json",
+        ),
+        (
+            "† (nearly) always the most frequent answer, or no better than that",
+            "† （几乎）总给最常见的答案，或不比这样更好",
+        ),
+        (
+            "Score of CLUE 1.1, the mean of nine columns: of no model. Lacking: C3, CHID (x); CHID (y).",
+            "CLUE 1.1 总分（九列的均值）：暂无。所缺的列：C3, CHID (x); CHID (y)。",
+        ),
         ("nothing of ours, but words", "nothing of ours, but words"),
     ],
 )

@@ -6,7 +6,9 @@ from clue_bench.api.runs import Run, Runs, find_run, load_runs
 from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import held
+from clue_bench.language import using
 from clue_bench.layout import text_width
+from clue_bench.tasks.task import load_task
 
 DEV = {"rows": 100, "correct": 51, "accuracy": 0.51, "macro_f1": 0.4, "loss": 0.7, "top_label": "0", "top_share": 0.7}
 RESULTS = {"dev": {**DEV, "majority_label": "0", "majority_share": 0.6}, "best_step": 1_234, "total_steps": 5_000}
@@ -31,6 +33,26 @@ def record(name, *, minute=0, model="tiny", seed=1, error=None, **settings):
         hardware={"cores": 2},
         results={} if error else RESULTS,
     )
+
+
+@pytest.mark.parametrize(
+    ("task", "said", "usual"),
+    [
+        ("tnews", "warning: majority class: 70.0 % of the predictions are '0'", "majority class"),
+        ("c3", "warning: 70.0 % of the answers are '0', and always answering '0' scores", "most frequent answer"),
+        ("chid", "warning: 70.0 % of the answers are '0'", "most frequent answer"),
+        ("cmrc2018", "warning: 70.0 % of the answers are '0'", "most frequent answer"),
+    ],
+)
+def test_questions_have_answers_where_texts_have_labels(task, said, usual, tmp_path):
+    card = load_task(task)
+    facts = TaskFacts(name=task, title=card.title, column=card.column, metric=card.metric)
+    one = Run(record("a").model_copy(update={"task": facts, "flags": ["majority_class"]}), tmp_path)
+    assert one.warning.startswith(said)
+    assert usual in str(one)
+    assert "(nearly) always the most frequent answer" in Runs([one]).in_full(80)
+    with using("zh"):
+        assert "（几乎）总给最常见的答案" in Runs([one]).in_full(80)
 
 
 @pytest.fixture

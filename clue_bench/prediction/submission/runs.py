@@ -14,7 +14,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted, percent
 from clue_bench.prediction.submission.slots import Slot
 
-METRICS = {"macro_f1": "macro-F1"}
+METRICS = {"macro_f1": "macro-F1", "exact_match": "exact match"}
 """What people call a metric, where it is not its key."""
 
 
