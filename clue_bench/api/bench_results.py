@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from clue_bench.api.run_tables import score_names
 from clue_bench.api.runs import Run, Runs
 from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
@@ -75,7 +76,8 @@ class Outcome(NamedTuple):
             rows.append([*(typed(trial.point[key]) for key in self.grid), *scores, seconds])
         seed = self.points[0].seed
         title = f"{self.column}, {self.model}: {len(rows)} settings with seed {seed}, best first"
-        return make_table(title, [*self.grid, "dev accuracy", "macro-F1", "time"], rows)
+        accuracy, f1 = score_names(trial.record.task.metric for trial in self.points if trial.record.task)
+        return make_table(title, [*self.grid, f"dev {accuracy}", f1, "time"], rows)
 
     @property
     def setting(self) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.progress import Progress
+from clue_bench.api.run_tables import score_names
 from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded
@@ -189,7 +190,8 @@ class Analyses(Shown):
             )
             for page, each in self.pages.items()
         ]
-        columns: list[str | Column] = ["run", "dev accuracy", "95 % interval", "macro-F1", "ECE", "AURC"]
+        accuracy, f1 = score_names(each.task.metric for each in self.pages.values())
+        columns: list[str | Column] = ["run", f"dev {accuracy}", "95 % interval", f1, "ECE", "AURC"]
         return [make_table("", [*columns, Column("report", is_below=True)], rows)]
 
 

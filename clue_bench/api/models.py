@@ -165,7 +165,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
             found.append(f"cut to {self.max_length} tokens: {self.truncated_rows:,} of {counted(len(self), 'row')}")
         if "accuracy" in (summary := self.summary):
             right, labelled = summary["correct"], summary["labelled_rows"]
-            found.append(f"accuracy {percent(self.accuracy or 0.0)}: {right:,} of {counted(labelled, 'labelled row')}")
+            name = "exact match" if any(row.answers for row in self.rows) else "accuracy"
+            found.append(f"{name} {percent(self.accuracy or 0.0)}: {right:,} of {counted(labelled, 'labelled row')}")
         return found
 
     @property

@@ -71,11 +71,21 @@ def gives_answers(record: RunRecord) -> bool:
     return record.task.metric == "exact_match" if card is None else card.kind != "classification"
 
 
+def score_names(metrics: Iterable[str]) -> tuple[str, str]:
+    """Return what the two scores on dev of runs are called, whose tasks have these metrics.
+
+    Where some are exact match, and others are not, both names of a score stand at the head of its column.
+    """
+    are_exact = {metric == "exact_match" for metric in metrics}
+    if are_exact == {True, False}:
+        return "accuracy or exact match", "macro-F1 or F1"
+    return ("exact match", "F1") if True in are_exact else ("accuracy", "macro-F1")
+
+
 def score_rows(split: str, scores: DevScores, metric: str) -> list[tuple[str, str]]:
     """Return the scores of a split, that of the task's metric first."""
-    if metric == "exact_match":
-        return [(f"{split} exact match", percent(scores.accuracy)), (f"{split} F1", percent(scores.macro_f1))]
-    rows = [(f"{split} accuracy", percent(scores.accuracy)), (f"{split} macro-F1", percent(scores.macro_f1))]
+    names = score_names([metric])
+    rows = [(f"{split} {names[0]}", percent(scores.accuracy)), (f"{split} {names[1]}", percent(scores.macro_f1))]
     return rows[::-1] if metric == "macro_f1" else rows
 
 

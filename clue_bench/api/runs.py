@@ -59,12 +59,15 @@ class Run(Shown):
         return self.record.task.name if self.record.task else None
 
     @property
-    def num_texts(self) -> int:
-        """Return how many texts a row of the run's task has: 1, or the 2 of a pair."""
-        from clue_bench.tasks.task import load_task
+    def row_options(self) -> list[str]:
+        """Return the options of `predict` that a row of the run's task needs besides its first text."""
+        from clue_bench.tasks.task import carried_task, load_task
 
-        card = self.record.task and self.record.task.card
-        return len(card["text_fields"] if card else load_task(self.task or "").text_fields)
+        facts = self.record.task
+        card = facts and carried_task(facts.name, facts.card, where=str(self.folder))
+        card = card or load_task(self.task or "")
+        second = ["--text-pair", "TEXT"] if card.num_texts == 2 else []
+        return [*second, *["--choice", "CHOICE"] * (2 * card.has_choices)]
 
     @property
     def seed(self) -> int:

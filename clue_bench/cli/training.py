@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from clue_bench.api import SHIPPED
+from clue_bench.api.run_tables import score_names
 from clue_bench.cli.options import (
     MODEL,
     TASK,
@@ -227,13 +228,12 @@ def finetune(
         cuda_graphs=cuda_graphs,
     )
     show(run, as_json=json)
-    second = ["--text-pair", "TEXT"] if run.num_texts == 2 else []
     columns_of = (("--text", text), ("--text2", text2), ("--label", label))
     given = [
         word for option, value in (("--task", task), ("--name", name), *columns_of) if value for word in (option, value)
     ]
     suggest(
-        typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *second),
+        typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *run.row_options),
         typed("clue-bench", "serve", "--model", run.folder),
         typed("clue-bench", "analyse", run.folder, "--data", data),
         typed("clue-bench", "bench", "--model", model, *given, "--data", data),
@@ -398,7 +398,8 @@ def floor(
     from clue_bench.api.finetuning import floor
 
     runs = floor(names(task) or None, data=data, text=columns(text, text2), label=label, out=out, seed=seed)
-    header = ["task", "floor", "dev accuracy", "on clean rows", "dev macro-F1", "parameters", "time", "data revision"]
+    accuracy, f1 = score_names(run.record.task.metric for run in runs if run.record.task)
+    header = ["task", "floor", f"dev {accuracy}", "on clean rows", f"dev {f1}", "parameters", "time", "data revision"]
     if json:
         print_json(runs.to_json())
     else:

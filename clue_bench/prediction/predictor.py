@@ -198,7 +198,8 @@ class Predictor:
             if least > 2 and len(texts) < least:
                 raise ClueBenchError(
                     f"row {number}: {counted(len(texts), 'text')}, expected {least} or more",
-                    f"give {counted(least - 2, 'text')} and two choices or more: (passage, question, choice, choice)",
+                    f"give {counted(least - 2, 'text')} and two choices or more: (passage, question, choice, choice), or "
+                    "with --text, --text-pair and --choice",
                 )
             if least == 2 and (len(texts) != wanted if wanted else len(texts) not in (1, 2)):
                 raise ClueBenchError(
@@ -244,11 +245,12 @@ class Predictor:
             return Scores(scores, *_of_rows(encoded.windows, encoded))
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
         shares = shares_of(logits)
-        if encoded.lines is not None:  # the assignment goes first, whatever is more probable by itself
-            shares[np.arange(len(shares)), assigned(logits, encoded.lines)] += 1
         if choices_from:
             choices = [texts[choices_from:] for texts in given]
             scores = [_ranked(map(str, range(len(c))), c, s) for c, s in zip(choices, shares, strict=True)]
+            if encoded.lines is not None:  # the assignment goes first, whatever is more probable by itself
+                chosen = map(str, assigned(logits, encoded.lines))
+                scores = [_with_first(name, found) for name, found in zip(chosen, scores, strict=True)]
         else:
             labelled = self.description.labels, self.description.descriptions
             scores = [_ranked(*labelled, each) for each in shares]
@@ -279,6 +281,11 @@ def _ranked(labels: Iterable[str], descriptions: Iterable[str], shares: npt.NDAr
         for label, description, share in zip(labels, descriptions, shares.tolist(), strict=False)
     ]
     return tuple(sorted(found, key=lambda each: -each.probability))
+
+
+def _with_first(label: str, ranked: RowScores) -> RowScores:
+    """Return the scores with that of `label` in front."""
+    return tuple(sorted(ranked, key=lambda each: each.label != label))
 
 
 def _check_text(text: object, where: str) -> None:

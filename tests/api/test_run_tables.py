@@ -2,6 +2,7 @@
 
 import pytest
 
+from clue_bench.api.run_tables import score_names
 from clue_bench.api.runs import Run, Runs, find_run, load_runs
 from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
@@ -35,6 +36,12 @@ def record(name, *, minute=0, model="tiny", seed=1, error=None, **settings):
     )
 
 
+def test_scores_of_runs_have_the_names_of_what_they_are():
+    assert score_names(["accuracy", "macro_f1"]) == ("accuracy", "macro-F1")
+    assert score_names(["exact_match"]) == ("exact match", "F1")
+    assert score_names(["exact_match", "accuracy"]) == ("accuracy or exact match", "macro-F1 or F1")
+
+
 @pytest.mark.parametrize(
     ("task", "said", "usual"),
     [
@@ -50,6 +57,7 @@ def test_questions_have_answers_where_texts_have_labels(task, said, usual, tmp_p
     one = Run(record("a").model_copy(update={"task": facts, "flags": ["majority_class"]}), tmp_path)
     assert one.warning.startswith(said)
     assert usual in str(one)
+    assert ("dev exact match" in str(one)) == (task == "cmrc2018")
     assert "(nearly) always the most frequent answer" in Runs([one]).in_full(80)
     with using("zh"):
         assert "（几乎）总给最常见的答案" in Runs([one]).in_full(80)

@@ -61,6 +61,13 @@ def finished(data, checkpoint_folder, tmp_path_factory):
     return cb.finetune("c3", checkpoint_folder, data=data, out=out, steps=60, settings=FAST, progress=False)
 
 
+def test_what_to_type_next_names_the_choices(finished):
+    assert finished.row_options == ["--text-pair", "TEXT", "--choice", "CHOICE", "--choice", "CHOICE"]
+    with pytest.raises(ClueBenchError, match="row 0: 2 texts") as raised:
+        cb.load_model(finished).predict([("男：你好。", "谁说的？")])
+    assert "--choice" in raised.value.hint
+
+
 def test_both_files_are_one_split_whose_answers_are_numbers(data):
     rows = read_rows(load_task("c3"), data)
     assert {split: len(part) for split, part in rows.items()} == {"train": 180, "dev": 40, "nlpdata": 6}

@@ -134,6 +134,13 @@ def test_blanks_of_a_line_share_its_candidates_in_predictions_whatever_the_parts
             assert len(labels) == 4
             assert labels[0] != labels[1]
             assert labels[2] != labels[3]
+    whole = model.predict_split("dev", data=tmp_path, top=10)
+    for row in whole.rows:
+        assert sum(each.probability for each in row.scores) == pytest.approx(1, abs=1e-5)
+        assert len({each.label for each in row.scores}) == 10
+        rest = [each.probability for each in row.scores[1:]]
+        assert rest == sorted(rest, reverse=True)
+    assert [row.label for row in whole.rows] == labels
 
 
 def test_no_candidate_stands_twice_in_a_line():
