@@ -14,6 +14,7 @@ from the scores of their tokens, the best answers of each question with their pl
 Legend: W windows, T tokens of a passage.
 """
 
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -29,6 +30,7 @@ from clue_bench.tasks.task import Task
 from clue_bench.vocab.encoders import Placed, TextEncoder, codes_of
 
 N_BEST = 20
+UNSEEN = ("Cc", "Cf")  # categories of characters: controls, and such as a zero-width space
 
 Int64s = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
@@ -101,17 +103,23 @@ def _best_pairs(logits: Floats, max_answer: int) -> list[tuple[float, int, int]]
 
 
 def text_of(context: str, starts: Int64s, first: int, last: int) -> tuple[str, int]:
-    """Return the text from token `first` to token `last`, and where it begins; blanks around it are left out."""
+    """Return the text from token `first` to token `last`, and where it begins.
+
+    Blanks around it are left out, and so are signs that nobody sees, which are in no token but before the next one.
+    """
     after = int(np.searchsorted(starts, starts[last], side="right"))
     begin, end = int(starts[first]), int(starts[after]) if after < len(starts) else len(context)
+    while end > begin and (context[end - 1].isspace() or unicodedata.category(context[end - 1]) in UNSEEN):
+        end -= 1
     text = context[begin:end]
-    return text.strip(), begin + len(text) - len(text.lstrip())
+    return text.lstrip(), begin + len(text) - len(text.lstrip())
 
 
 def tokens_of(answer: Answer, starts: Int64s) -> tuple[int, int]:
     """Return the first and the last token of an answer that has a place."""
     last_character = answer.start + max(len(answer.text.rstrip()), 1) - 1
-    first = max(int(np.searchsorted(starts, answer.start, side="right")) - 1, 0)
+    first_character = min(answer.start + len(answer.text) - len(answer.text.lstrip()), last_character)
+    first = max(int(np.searchsorted(starts, first_character, side="right")) - 1, 0)
     first = int(np.searchsorted(starts, starts[first], side="left"))  # of tokens that share a character
     return first, max(int(np.searchsorted(starts, last_character, side="right")) - 1, first)
 

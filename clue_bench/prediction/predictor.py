@@ -198,8 +198,8 @@ class Predictor:
             if least > 2 and len(texts) < least:
                 raise ClueBenchError(
                     f"row {number}: {counted(len(texts), 'text')}, expected {least} or more",
-                    f"give {counted(least - 2, 'text')} and two choices or more: (passage, question, choice, choice), or "
-                    "with --text, --text-pair and --choice",
+                    f"give {counted(least - 2, 'text')} and two choices or more: (passage, question, choice, choice), "
+                    "or with --text, --text-pair and --choice",
                 )
             if least == 2 and (len(texts) != wanted if wanted else len(texts) not in (1, 2)):
                 raise ClueBenchError(

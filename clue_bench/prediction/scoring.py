@@ -81,12 +81,12 @@ def score_task(path: Path, task: Task, split: str, data: Path) -> Scored:
             raise ClueBenchError(f"{what}: no answers to score against", "give --split dev")
         raise ClueBenchError(f"{what}: no labels to score against", "give --split dev")
     given = read_given(path)
-    if task.kind == "span":
-        return _score_answers(given, rows, task, split, facts)
     ids = [str(each) for each in rows.ids]
     if len(set(ids)) != len(ids):
         twice = next(each for each, times in Counter(ids).items() if times > 1)
         raise ClueBenchError(f"{what}: id '{twice}' stands for several rows of the data", "give rows ids of their own")
+    if task.kind == "span":
+        return _score_answers(given, rows, task, split, facts)
     left_out = [*map(str, rows.dropped_ids), *(each for each, known in zip(ids, is_known, strict=True) if not known)]
     expected = [each for each, known in zip(ids, is_known, strict=True) if known]
     places, notes = in_order(given, expected, what=what, left_out=left_out)
@@ -170,6 +170,7 @@ def _score_answers(given: GivenPredictions, rows: Rows, task: Task, split: str, 
     asked = np.flatnonzero(rows.labels != UNLABELLED)
     expected = [str(rows.ids[row]) for row in asked]
     left_out = [str(each) for row, each in enumerate(rows.ids) if rows.labels[row] == UNLABELLED]
+    left_out += map(str, rows.dropped_ids)
     places, notes = in_order(given, expected, what=f"{task.name} {split}", left_out=left_out)
     answers = [given.answers[place] for place in places]
     right = [[each.text for each in rows.answers[row]] for row in asked]

@@ -5,10 +5,13 @@ Output: the answers with their places. A text that does not stand at its answer_
 nearest to the one stated is taken, and counted. One that is nowhere in the passage has no place. No tensors, no torch.
 """
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import counted
 
 FAKE = "FAKE_ANSWER"  # in CMRC2018's test set
 NOWHERE = -1
@@ -33,7 +36,7 @@ def find_answers(value: Any, context: str, where: str) -> Answers:
     found: list[Answer] = []
     misplaced = 0
     for text, stated in _stated(value, where):
-        if not text or text.startswith(FAKE):
+        if not text.strip() or text.startswith(FAKE):
             continue
         is_there = stated is not None and stated >= 0 and context.startswith(text, stated)
         found.append(Answer(text, stated if is_there and stated is not None else _nearest(text, context, stated or 0)))
@@ -51,18 +54,42 @@ def _nearest(text: str, context: str, stated: int) -> int:
 
 
 def _stated(value: Any, where: str) -> Sequence[tuple[str, int | None]]:
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):  # a cell of a table
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
     if value is None or isinstance(value, str):
-        return [] if not value else [(value, None)]
+        return [] if not value else [(_whole(value, where), None)]
     if isinstance(value, dict) and isinstance(value.get("text"), list):  # of `datasets`
-        starts = value.get("answer_start") or [None] * len(value["text"])
-        value = [{"text": text, "answer_start": at} for text, at in zip(value["text"], starts, strict=False)]
+        texts, starts = value["text"], value.get("answer_start") or [None] * len(value["text"])
+        if not isinstance(starts, list) or len(starts) != len(texts):
+            counts = f"{counted(len(texts), 'text')} and another number of answer_start"
+            raise ClueBenchError(f"{where}: {counts}", "give each a place")
+        value = [{"text": text, "answer_start": at} for text, at in zip(texts, starts, strict=True)]
+    value = [value] if isinstance(value, dict) else value
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return [(each, None) for each in value]
-    if not isinstance(value, list) or not all(isinstance(each, dict) and _is_answer(each) for each in value):
+        return [(_whole(each, where), None) for each in value]
+    if not isinstance(value, list) or not all(isinstance(each, dict) and "text" in each for each in value):
         raise ClueBenchError(f"{where}: no answers as SQuAD has them", 'write [{"text": "…", "answer_start": 0}]')
-    return [(each["text"], each.get("answer_start")) for each in value]
+    return [(_whole(each["text"], where), _place(each.get("answer_start"), where)) for each in value]
 
 
-def _is_answer(value: dict[str, Any]) -> bool:
-    start = value.get("answer_start")
-    return isinstance(value.get("text"), str) and (start is None or type(start) is int)
+def _whole(text: Any, where: str) -> str:
+    """Return the text of an answer. Raises ClueBenchError if it is none, or holds half a character."""
+    if not isinstance(text, str):
+        raise ClueBenchError(f"{where}: text is {text!r}, expected a string", "fix the line")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ClueBenchError(f"{where}: {text!r} holds half a character", "fix the line") from error
+    return text
+
+
+def _place(start: Any, where: str) -> int | None:
+    """Return an answer_start as a number; 3.0, of a column that had gaps, is one, and so is "3" of a table."""
+    if isinstance(start, str) and start.isascii() and start.isdigit():
+        start = int(start[:9])
+    if isinstance(start, float) and start.is_integer():
+        start = int(start)
+    if start is not None and type(start) is not int:
+        raise ClueBenchError(f"{where}: answer_start is {start!r}, expected a place in the text", "fix the line")
+    return start

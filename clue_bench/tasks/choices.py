@@ -7,6 +7,7 @@ Input: the values of a row. Output: the choices' texts, and the number of the ri
 """
 
 import json
+import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
@@ -45,10 +46,16 @@ def _listed(value: Any, where: str) -> list[Any]:
 
 
 def right_choice(answer: str, choices: Sequence[str], *, where: str) -> int:
-    """Return the number of the right choice, the first of equal ones. Raises ClueBenchError if it names none."""
+    """Return the number of the right choice, the first of equal ones. Raises ClueBenchError if it names none.
+
+    Blanks around a text, and the width of a letter or a number, are of no account.
+    """
     if answer in choices:
         return list(choices).index(answer)
-    named = answer.strip()
+    plain = [each.strip() for each in choices]
+    if answer.strip() in plain:
+        return plain.index(answer.strip())
+    named = unicodedata.normalize("NFKC", answer).strip()
     number = LETTERS.find(named.upper()) if len(named) == 1 and not named.isdigit() else -1
     if named.isascii() and named.isdigit():
         number = int(named)

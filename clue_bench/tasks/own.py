@@ -22,7 +22,7 @@ from clue_bench import files
 from clue_bench.cards import as_name, card_paths, decode
 from clue_bench.doors.records import HeldOut
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import article, counted, percent
+from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
 from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
@@ -51,6 +51,7 @@ QUESTION_LENGTH = 512  # tokens, with the passage
 MAX_CLASSES = 1_000
 KEPT = "data"  # in a run's folder: the predicted rows
 MAX_LABELS_SHOWN = 12
+MIN_ANSWERS = 20  # of which the first choice is surely right once
 _SPLIT = "split"
 
 
@@ -270,6 +271,11 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     more = ", …" if len(shown) > MAX_LABELS_SHOWN else ""
     found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
     found += _about_held_out(called, task, held_out)
+    if task.has_choices and not counts[0] and counts.sum() >= MIN_ANSWERS:
+        found.append(
+            f"warning: {called}: the first choice is never right, in {count(int(counts.sum()))} questions: "
+            "answers that are numbers count from 0"
+        )
     alike: dict[str, list[str]] = {}
     for label in task.labels:
         alike.setdefault(unicodedata.normalize("NFKC", label).lower(), []).append(label)

@@ -17,12 +17,12 @@ from collections import Counter
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import DAMAGED
 from clue_bench.tasks.formats import JSON_LINES, Table, parse_table, suffix_of
 
 _C3 = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
 _SQUAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*\"(?:version|data)\"")
 BLANK = re.compile(r"#idiom[0-9]+#")
+MEND = "mend the file; CLUE's own: run clue-bench data fetch"
 MASKS = "[MASK]" * 4  # of another blank than the one asked for
 
 
@@ -44,10 +44,11 @@ def question_table(raw: bytes, *, name: str, where: str) -> Table:
 def _squad_table(articles: list[Any], where: str) -> Table:
     rows, places = [], []
     for number, article in enumerate(articles):
-        for paragraph in _at(article, "paragraphs", list, f"{where}, article {number}"):
-            context = _at(paragraph, "context", str, f"{where}, article {number}")
-            for place, each in enumerate(_at(paragraph, "qas", list, f"{where}, article {number}")):
-                here = f"article {number}, question {place}"
+        for at, paragraph in enumerate(_at(article, "paragraphs", list, f"{where}, article {number}")):
+            passage = f"article {number}, paragraph {at}"
+            context = _at(paragraph, "context", str, f"{where}, {passage}")
+            for place, each in enumerate(_at(paragraph, "qas", list, f"{where}, {passage}")):
+                here = f"{passage}, question {place}"
                 question = _at(each, "question", str, f"{where}, {here}")
                 key = {"id": each["id"]} if "id" in each else {}
                 rows.append({**key, "context": context, "question": question, "answers": each.get("answers")})
@@ -63,7 +64,7 @@ def _c3_table(passages: Any, where: str) -> Table:
         sentences = _at(passage, 0, list, f"{where}, {here}")
         for place, each in enumerate(_at(passage, 1, list, f"{where}, {here}")):
             if not isinstance(each, dict):
-                raise ClueBenchError(f"{where}, {here}: question {place} is no object", DAMAGED)
+                raise ClueBenchError(f"{where}, {here}: question {place} is no object", MEND)
             rows.append({"passage": sentences, **each})
             places.append(f"{here}, question {place}")
     return Table(["passage", "question", "choice", "answer"], rows, places, False, (), where)
@@ -75,7 +76,7 @@ def _parsed(raw: bytes, name: str, where: str) -> Any:
     except (ValueError, RecursionError) as error:
         if raw.count(b"\n{"):
             return parse_table(raw, name=name, where=where).rows
-        raise ClueBenchError(f"{where}: not JSON: {error}", DAMAGED) from error
+        raise ClueBenchError(f"{where}: not JSON: {error}", MEND) from error
 
 
 def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
@@ -83,9 +84,9 @@ def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
     try:
         part = value[key]
     except (KeyError, IndexError, TypeError) as error:
-        raise ClueBenchError(f"{where}: no {key!r} in it", DAMAGED) from error
+        raise ClueBenchError(f"{where}: no {key!r} in it", MEND) from error
     if not isinstance(part, kind) or isinstance(part, bool):
-        raise ClueBenchError(f"{where}: {key} is a {type(part).__name__}, expected a {kind.__name__}", DAMAGED)
+        raise ClueBenchError(f"{where}: {key} is a {type(part).__name__}, expected a {kind.__name__}", MEND)
     return part
 
 
@@ -111,7 +112,7 @@ def blank_table(lines: Table, answers: Table | None = None) -> Table:
                 places.append(place)
     ids = Counter(row["id"] for row in rows)
     if twice := next((each for each, times in ids.items() if times > 1), None):
-        raise ClueBenchError(f"{lines.called}: two blanks are called '{twice}'", DAMAGED)
+        raise ClueBenchError(f"{lines.called}: two blanks are called '{twice}'", MEND)
     spare = len(known.keys() - ids.keys())
     notes = (f"{lines.called}: answers to blanks that are in no passage: {spare:,}",) * bool(spare)
     return Table(["id", "left", "right", "candidates", "answer"], rows, places, False, notes, lines.called)

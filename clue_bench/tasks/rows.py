@@ -47,7 +47,10 @@ def answers_of(row: dict[str, Any], task: Task, where: str) -> Answers:
 def _choices(row: dict[str, Any], task: Task, where: str) -> list[str]:
     values = [_at(row, field, where) for field in task.choice_fields]
     named = ", ".join(task.choice_fields)
-    return [_clean(each, named, where) for each in choices_of(values, most=len(task.labels), where=f"{where}: {named}")]
+    return [
+        _clean(spelled(each), named, where)
+        for each in choices_of(values, most=len(task.labels), where=f"{where}: {named}")
+    ]
 
 
 def label_of(row: dict[str, Any], task: Task, where: str) -> str:
@@ -124,7 +127,7 @@ def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int 
     found = plain_id(value)
     if found is None:
         raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "fix the line")
-    return found
+    return _clean(found, task.id_field, where) if isinstance(found, str) else found
 
 
 def plain_id(value: Any) -> int | str | None:
@@ -342,13 +345,15 @@ def _with_answers(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, spli
     rows = Rows([], np.empty(0, dtype=np.int64), [], _NO_FILE)
     answers: list[tuple[Answer, ...]] = []
     dropped: list[int | str] = []
-    num_answers = misplaced = absent = 0
+    num_answers = misplaced = absent = unanswered = 0
     for number, (where, row) in enumerate(placed):
         right, wrong_places = answers_of(row, task, where) if _has_labels(task, split) else ((), 0)
         num_answers += len(right)
         misplaced += wrong_places
         absent += sum(each.start == NOWHERE for each in right)
-        if split == "train" and all(each.start == NOWHERE for each in right):
+        is_lost = split == "train" and all(each.start == NOWHERE for each in right)
+        if is_lost or (split in LABELLED_SPLITS and not right):
+            unanswered += not right
             dropped.append(id_of(row, task, number, where))
             continue
         answers.append(right)
@@ -360,7 +365,9 @@ def _with_answers(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, spli
             f"{split} of {task.name}: of {num_answers:,} answers, {misplaced:,} do not stand at their answer_start, "
             f"{absent:,} of these nowhere in their passage; scores look at the texts alone"
         )
-    if dropped:
-        notes.append(f"{split} of {task.name}: left out, since no answer stands in the passage: {len(dropped):,}")
+    if unanswered:
+        notes.append(f"{split} of {task.name}: left out, since they have no answer: {unanswered:,}")
+    if lost := len(dropped) - unanswered:
+        notes.append(f"{split} of {task.name}: left out, since no answer stands in the passage: {lost:,}")
     labels = np.array([0 if right else UNLABELLED for right in answers], dtype=np.int64)
     return replace(rows, labels=labels, notes=tuple(notes), dropped_ids=tuple(dropped), answers=tuple(answers))

@@ -17,6 +17,7 @@ from clue_bench.finetuning.baselines import run_floor
 from clue_bench.finetuning.encode import collate, encode, scores_of_rows
 from clue_bench.finetuning.settings import make_settings
 from clue_bench.tasks.choices import choices_of, right_choice
+from clue_bench.tasks.own import about_rows, data_folder, own_task_of, rows_of
 from clue_bench.tasks.rows import Rows, read_rows
 from clue_bench.tasks.task import Task, load_task
 
@@ -184,7 +185,20 @@ def test_label_smoothing_is_for_classes(data, checkpoint_folder):
 
 
 @pytest.mark.parametrize(
-    ("answer", "number"), [("乙", 1), ("B", 1), ("b", 1), ("0", 0), ("2", 2), ("3", None), ("D", None), ("丁", None)]
+    ("answer", "number"),
+    [
+        ("乙", 1),
+        ("B", 1),
+        ("b", 1),
+        ("0", 0),
+        ("2", 2),
+        ("Ｃ", 2),
+        ("２", 2),
+        ("乙 ", 1),
+        ("3", None),
+        ("D", None),
+        ("丁", None),
+    ],
 )
 def test_an_answer_is_a_text_a_letter_or_a_number(answer, number):
     if number is None:
@@ -205,6 +219,7 @@ def test_a_text_comes_before_a_number():
         (['["甲", "乙", "丙"]'], ["甲", "乙", "丙"]),
         (["甲", "乙", ""], ["甲", "乙"]),
         (["甲", "", "乙"], "empty"),
+        ([[7, 8.5]], [7, 8.5]),
         (["甲", ""], "1 choice"),
         (["甲、乙"], "no list"),
         ([["甲"] * 5], "5 choices"),
@@ -245,3 +260,15 @@ def test_a_card_of_choices_names_their_fields():
     values = load_task("c3").model_dump()
     with pytest.raises(ValueError, match="choice_fields belong to"):
         Task.model_validate({**values, "choice_fields": []})
+
+
+def test_answers_that_count_from_one_are_warned_of(tmp_path):
+    rows = [{"passage": f"今天{n}号", "question": "几号？", "choices": ["一", "二", "三"]} for n in range(30)]
+    for first, is_warned in ((0, False), (1, True)):
+        text = "".join(json.dumps({**row, "answer": first + n % 2}) + "\n" for n, row in enumerate(rows))
+        (tmp_path / "mine.jsonl").write_text(text, encoding="utf-8")
+        found, _ = rows_of(tmp_path / "mine.jsonl", None)
+        card, own, _ = own_task_of(None, found, tmp_path / "mine.jsonl", text=None, label=None)
+        with data_folder(card, own) as folder:
+            said = about_rows("mine", card, read_rows(card, folder), own.held_out)
+        assert any("the first choice is never right, in 30 questions" in each for each in said) == is_warned

@@ -23,6 +23,7 @@ from clue_bench.finetuning.score import span_scores
 from clue_bench.finetuning.windows import placed_by, text_of, tokens_of
 from clue_bench.models.config import ModelConfig
 from clue_bench.tasks.answers import NOWHERE, Answer, find_answers
+from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import Rows, read_rows
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.vocab import read_vocabulary
@@ -118,6 +119,10 @@ TEXTS = [
     ("　全角ＡＢＣ空格　", "ＡＢＣ"),
     ("他说“……”，走了", "……"),
     ("在[SEP]和[MASK]之间", "和"),
+    ("他\u200b说\u200b，走了", "说"),  # nothing that nobody sees is at the end of an answer
+    ("他说\x01走了", "说"),
+    ("cafe\u0301 在🎉𠮷🎉开业", "🎉𠮷🎉"),
+    ("在cafe\u0301\u200d开业", "cafe\u0301"),
 ]
 
 
@@ -126,6 +131,14 @@ def test_places_in_the_text_are_exact_for_wordpiece(context, text, tokeniser):
     starts = tokeniser.place(context).at
     first, last = tokens_of(Answer(text, context.index(text)), starts)
     assert text_of(context, starts, first, last) == (text, context.index(text))
+
+
+@pytest.mark.parametrize(("text", "found"), [(" 1999年", "1999年"), ("1999年 ", "1999年"), (" ", "在")])
+def test_blanks_around_a_right_answer_belong_to_no_token_of_it(text, found, tokeniser):
+    context = "人在 1999年 来"
+    starts = tokeniser.place(context).at
+    first, last = tokens_of(Answer(text, context.index(text)), starts)
+    assert text_of(context, starts, first, last)[0] == found
 
 
 @pytest.mark.parametrize(("context", "text"), TEXTS[:2])
@@ -173,8 +186,9 @@ def check_places(place, context, text):
     found, begin = text_of(context, placed.at, first, last)
     assert context.startswith(found, begin)
     assert text.strip() in found
-    assert begin <= at + len(text) - len(text.lstrip())
-    for edge, inside in ((placed.at[first], at), (begin + len(found), at + len(text.rstrip()))):
+    visible = at + len(text) - len(text.lstrip())
+    assert begin <= visible
+    for edge, inside in ((placed.at[first], visible), (begin + len(found), at + len(text.rstrip()))):
         if edge != inside:  # then the answer ends inside a token, which cannot be divided
             assert inside not in placed.at.tolist()
 
@@ -281,6 +295,15 @@ def test_the_best_answer_comes_from_any_window_and_is_never_too_long(tokeniser):
         ([{"text": "FAKE_ANSWER_1", "answer_start": -1}], ((), 0)),
         ([], ((), 0)),
         (None, ((), 0)),
+        ([{"text": " ", "answer_start": 0}], ((), 0)),
+        ({"text": "在", "answer_start": 2.0}, ((("在", 2),), 0)),
+        ('[{"text": "在", "answer_start": "5"}]', ((("在", 5),), 0)),
+        ("[在", ((("[在", NOWHERE),), 0)),
+        ({"text": ["我", "在"], "answer_start": [0]}, "2 texts and another number"),
+        ([{"text": "在", "answer_start": 2.5}], "answer_start is 2.5"),
+        ([{"text": 3, "answer_start": 2}], "text is 3"),
+        ([{"text": "在\ud83d", "answer_start": 2}], "half a character"),
+        ("在\ud83d", "half a character"),
         ([{"answer": "在"}], "as SQuAD"),
         (7, "as SQuAD"),
     ],
@@ -308,6 +331,46 @@ def test_questions_without_a_place_are_not_trained_on_and_counted(tmp_path):
     assert len(rows["dev"]) == 3  # scored by its text
     assert "left out, since no answer stands in the passage: 1" in " ".join(rows["train"].notes)
     assert "1 of these nowhere" in " ".join(rows["dev"].notes)
+
+
+def test_questions_without_an_answer_are_left_out_counted_and_not_asked_for(tmp_path):
+    (tmp_path / "cmrc2018").mkdir()
+    for split in ("train", "dev"):
+        made = squad(3, seed=1)
+        questions = [each for article in made["data"] for part in article["paragraphs"] for each in part["qas"]]
+        questions[1] |= {"answers": [], "is_impossible": True}
+        (tmp_path / "cmrc2018" / f"{split}.json").write_text(json.dumps(made), encoding="utf-8")
+    rows = read_rows(load_task("cmrc2018"), tmp_path)
+    for split, part in rows.items():
+        assert (len(part), len(part.dropped_ids)) == (2, 1)
+        assert f"{split} of cmrc2018: left out, since they have no answer: 1" in part.notes
+    given = {
+        **{each: right[0].text for each, right in zip(part.ids, part.answers, strict=True)},
+        part.dropped_ids[0]: "",
+    }
+    (tmp_path / "given.json").write_text(json.dumps(given), encoding="utf-8")
+    scored = cb.score(tmp_path / "given.json", task="cmrc2018", data=tmp_path)
+    assert (scored.value, scored.scored.rows) == (1, 2)
+
+
+def test_ids_that_stand_twice_in_the_data_are_said_to(tmp_path):
+    (tmp_path / "cmrc2018").mkdir()
+    made = squad(2, seed=1)
+    made["data"] *= 2
+    for split in ("train", "dev"):
+        (tmp_path / "cmrc2018" / f"{split}.json").write_text(json.dumps(made), encoding="utf-8")
+    (tmp_path / "given.json").write_text('{"1_0": "我"}', encoding="utf-8")
+    with pytest.raises(ClueBenchError, match="several rows of the data"):
+        cb.score(tmp_path / "given.json", task="cmrc2018", data=tmp_path)
+
+
+def test_a_mistake_is_placed_by_article_paragraph_and_question():
+    made = squad(3, seed=1)
+    parts = [part for article in made["data"] for part in article["paragraphs"]]
+    made["data"] = [{"title": "", "paragraphs": parts}]
+    del parts[2]["qas"][0]["question"]
+    with pytest.raises(ClueBenchError, match="article 0, paragraph 2, question 0: no 'question'"):
+        question_table(json.dumps(made).encode(), name="dev.json", where="dev.json")
 
 
 def test_scores_are_exact_match_and_mean_f1():
