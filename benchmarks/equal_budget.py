@@ -42,8 +42,8 @@ ROUNDS = 2
 TIMED = 6  # steps between two reports
 MASKED = 0.15
 ARCHITECTURE = CONFIGS["tiny-clue"]
-CARD = {"global_batch": BATCH, "micro_batch": 32}
-OWN = {"initial_attention": "local", "bag_weight": 0.2, "global_batch": 32, "micro_batch": 32}
+CARD = {"vocab_size": "corpus", "global_batch": BATCH, "micro_batch": 32}
+OWN = {"vocab_size": "corpus", "initial_attention": "local", "bag_weight": 0.2, "global_batch": 32, "micro_batch": 32}
 OWN |= {"warmup_share": 0.1, "decay_share": 0.5}
 UER = ["--learning_rate", "1e-4", "--warmup", "0.1", "--batch_size", str(BATCH), "--seed", "1"]
 
