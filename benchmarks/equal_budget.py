@@ -44,7 +44,7 @@ MASKED = 0.15
 ARCHITECTURE = CONFIGS["tiny-clue"]
 CARD = {"vocab_size": "corpus", "global_batch": BATCH, "micro_batch": 32}
 OWN = {"vocab_size": "corpus", "initial_attention": "local", "bag_weight": 0.2, "global_batch": 32, "micro_batch": 32}
-OWN |= {"warmup_share": 0.1, "decay_share": 0.5}
+OWN |= {"warmup_share": 0.05, "decay_share": 0.3}
 UER = ["--learning_rate", "1e-4", "--warmup", "0.1", "--batch_size", str(BATCH), "--seed", "1"]
 
 
