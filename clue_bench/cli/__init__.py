@@ -7,6 +7,7 @@ torch, transformers and pandas are imported inside commands, so that --help answ
 """
 
 import io
+import logging
 import os
 import select
 import signal
@@ -24,6 +25,7 @@ from clue_bench import __version__
 from clue_bench.cli import inputs, models, results
 from clue_bench.cli.generation import generate
 from clue_bench.cli.help import Group, RecipeVerb, SettingsVerb, Verb, complaint
+from clue_bench.cli.terminal import say
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
 from clue_bench.errors import ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
@@ -136,8 +138,16 @@ def _before_every_verb(
         raise typer.Exit
 
 
+class _Warnings(logging.Handler):
+    """What the engine warns of while it works: a line between those of the progress display, in the user's language."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(f"warning: {record.getMessage()}")
+
+
 def main() -> None:
     """Run the command line and turn exceptions into exit codes."""
+    logging.getLogger("clue_bench").addHandler(_Warnings(logging.WARNING))
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: `>&-`; the next file that is opened would get its number
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  until the process ends

@@ -29,7 +29,7 @@ from clue_bench.corpus.streams import BLOCK, Opened, opened
 from clue_bench.corpus.text import clean_line
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import BEGINNING, below, refuse_pointer
-from clue_bench.numbers import article, counted
+from clue_bench.numbers import article
 from clue_bench.tasks.formats import rows_of_object
 
 log = logging.getLogger(__name__)
@@ -137,7 +137,7 @@ def read_documents(
         before += file.stat().st_size
         tally.bytes_read = before
         if tally.empty_texts > empty:
-            log.warning("%s: %s left out", file, counted(tally.empty_texts - empty, "empty text", "empty texts"))
+            log.warning("%s: empty texts left out: %d", file, tally.empty_texts - empty)
 
 
 def read_lines(

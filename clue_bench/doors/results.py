@@ -281,7 +281,7 @@ class FinetuneResults(TaskResults):
     evaluation_rows_per_second: float | None = None
     train_rows_per_second: float | None = None
     truncated_train_rows: int | None = None
-    skipped: int | None = None  # updates that were not finite, in fp16
+    skipped: int | None = None  # updates that were not finite, where there were any, or in fp16
     loss_scale: float | None = None
     peak_gpu_memory_mib: int | None = None  # on a GPU
     weights_dropped: bool = False  # the checkpoint was deleted on purpose; weights_sha256 is what it had

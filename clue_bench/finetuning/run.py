@@ -51,6 +51,7 @@ from clue_bench.tasks.task import Kind, Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.dropout import DropoutPool
+from clue_bench.training.optim import kept_state
 from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.state_file import remove_state
 from clue_bench.training.stopping import StopRequest, stop_requests
@@ -239,6 +240,8 @@ def _trained(
     A state is four times as large as the model, so one is due only after twenty times as long as writing it took.
     """
     saved, took = time.monotonic(), 0.0
+    if finetuning.last_step:
+        finetuning.kept = kept_state(state, finetuning.last_step)
     for report in finetuning.reports():
         if report.of_dev:  # in the middle of an evaluation, of which a state knows nothing
             yield report
@@ -248,6 +251,7 @@ def _trained(
         now = time.monotonic()
         if stops or (not ends and now - saved >= max(seconds_between_saves, SAVED_SHARE * took)):
             save_state(state, finetuning, run_id=plan.run_id)
+            finetuning.kept = kept_state(state, report.step)
             saved = time.monotonic()
             took = saved - now
         yield report
@@ -366,7 +370,9 @@ def _results(
     if (gpu_memory := hardware.peak_gpu_memory_mib()) is not None:
         more["peak_gpu_memory_mib"] = gpu_memory
     if finetuning.loss_scale is not None:
-        more |= {"skipped": finetuning.skipped, "loss_scale": float(finetuning.loss_scale.factor)}
+        more["loss_scale"] = float(finetuning.loss_scale.factor)
+    if finetuning.loss_scale is not None or finetuning.skipped:
+        more["skipped"] = finetuning.skipped
     return FinetuneResults(
         dev=scores(best),
         best_step=best.step,

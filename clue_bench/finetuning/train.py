@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.doors.results import RowBits
+from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.encode import Encoded, TaskBatch, collate, scores_of_rows, training_batches
 from clue_bench.finetuning.judge import judge
@@ -34,6 +35,8 @@ from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive, row_keys
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
+    MANY_SKIPPED,
+    NOTHING_KEPT,
     LossScale,
     Updates,
     adamw,
@@ -51,7 +54,16 @@ GRAPH_LENGTHS = 8  # recorded batches are padded to multiples of this many posit
 UNREAD_ON_GPU = 10  # updates
 SECONDS_BETWEEN_REPORTS = 5.0  # while dev is evaluated
 
-COUNTERS = ("last_step", "stopped_early", "train_seconds", "trained_rows", "evaluation_seconds", "losses", "skipped")
+COUNTERS = (
+    "last_step",
+    "stopped_early",
+    "train_seconds",
+    "trained_rows",
+    "evaluation_seconds",
+    "losses",
+    "skipped",
+    "skipped_in_a_row",
+)
 """Plain values that grow with a run."""
 
 Given = tuple[tuple[TaskBatch, Tensor], ...]
@@ -127,7 +139,9 @@ class Finetuning:
     trained_rows: int = 0
     evaluation_seconds: float = 0.0
     losses: list[float] = field(default_factory=list)  # since the last evaluation
-    skipped: int = 0  # updates, in fp16
+    skipped: int = 0  # updates that were not finite
+    skipped_in_a_row: int = 0  # but for those in which fp16 finds its scale
+    kept: str = NOTHING_KEPT  # what is left of the run if it diverges
     unread: list[Tensor] = field(default_factory=list)  # losses that are on the device yet
     num_parts: int = 1  # of a batch, which go through the network one after the other
     optimizer: torch.optim.Optimizer = field(init=False)
@@ -193,11 +207,13 @@ class Finetuning:
             self.unread.append(self._update(step - 1, rows))
             self.last_step = step
             if len(self.unread) >= self.max_unread or step == 1 or step in evaluate_at:
-                loss = self.read_losses()[-1]
+                loss = (self.read_losses() or [loss])[-1]
             self.train_seconds += time.perf_counter() - started
             self.trained_rows += len(rows)
             evaluation = None
             if step in evaluate_at:
+                if not self.losses:
+                    raise self._divergence(f"no finite loss since the last evaluation, at step {step}")
                 evaluation = yield from self._evaluate(step, sum(self.losses) / len(self.losses))
                 self.losses = []
                 self.stopped_early = step < self.total_steps and self._is_out_of_patience()
@@ -319,19 +335,28 @@ class Finetuning:
         return loss if self.loss_scale is None else loss * self.loss_scale.factor
 
     def read_losses(self) -> list[float]:
-        """Read the losses that are on the device yet, the last `last_step`'s; return those since the last evaluation.
+        """Read the losses that are on the device yet, the last `last_step`'s; return finite ones since an evaluation.
 
-        Raises ClueBenchError if a loss is not finite, or an update was skipped because its gradient was not finite.
+        An update whose gradient is not finite was skipped, and is counted. Raises ClueBenchError after many in a row.
         """
         values = torch.stack(self.unread).tolist() if self.unread else []
         self.unread = []
         for number, (loss, norm, skipped) in enumerate(values, self.last_step - len(values) + 1):
-            if not math.isfinite(loss + norm):
-                found = f"the loss is {loss} at step {number}, the gradient's norm {norm}"
-                raise divergence(found, hint=self._slower)
             self.skipped += int(skipped)
-        self.losses += [loss for loss, *_ in values]
+            if math.isfinite(loss + norm):
+                self.losses.append(loss)
+                self.skipped_in_a_row = 0
+                continue
+            self.skipped_in_a_row += 1
+            if self.skipped_in_a_row == 1:
+                log.warning("update %d was not finite and is skipped", number)
+            if self.skipped_in_a_row == MANY_SKIPPED:
+                found = f"the loss is {loss} at step {number}, the gradient's norm {norm}"
+                raise self._divergence(f"{found}, and {MANY_SKIPPED} updates in a row were not finite")
         return self.losses
+
+    def _divergence(self, found: str) -> ClueBenchError:
+        return divergence(found, hint=self._slower, kept=self.kept)
 
     @property
     def _slower(self) -> str:
@@ -375,7 +400,7 @@ class Finetuning:
     def _evaluate(self, step: int, loss: float) -> Generator[FinetuningReport, None, Evaluation]:
         """Yield reports of an evaluation that takes a while; return it."""
         model, started = self.evaluated, time.perf_counter()
-        check_weights(model, step=step, hint=self._slower)
+        check_weights(model, step=step, hint=self._slower, kept=self.kept)
         logits = yield from self._dev_logits(model, FinetuningReport(step, loss, of_dev=len(self.dev)))
         self.evaluation_seconds += time.perf_counter() - started
         judged = judge(self.dev, logits)

@@ -54,10 +54,13 @@ from clue_bench.training.counter_rng import derive
 from clue_bench.training.cuda_graphs import Function
 from clue_bench.training.dropout import DropoutPool, RowDropout
 from clue_bench.training.optim import (
+    MANY_SKIPPED,
+    NOTHING_KEPT,
     Updates,
     check_weights,
     divergence,
     drop_bias_correction,
+    kept_state,
     linear_schedule,
     load_moments,
     loss_scale_for,
@@ -67,9 +70,6 @@ from clue_bench.training.working_weights import Network, WorkingWeights, has_wor
 from clue_bench.vocab import read_vocabulary
 
 log = logging.getLogger(__name__)
-
-MANY_SKIPPED = 10
-"""Updates in a row: so many that are not finite, and the run has diverged."""
 
 SECONDS_BETWEEN_CEILINGS = 600.0  # each takes about a second
 
@@ -353,9 +353,7 @@ class Pretraining:
 
     @property
     def _kept(self) -> str:
-        if self.saved_step is None:
-            return "no state had been saved"
-        return f"the last good state, of step {self.saved_step:,}, is {self.out / FILE}"
+        return NOTHING_KEPT if self.saved_step is None else kept_state(self.out / FILE, self.saved_step)
 
     @property
     def _slower(self) -> str:

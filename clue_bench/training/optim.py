@@ -6,6 +6,7 @@ CUDA graphs if asked; and errors that name a divergence or a lack of memory.
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -266,12 +267,24 @@ class Updates:
                 self._record(self._new_recorder)
 
 
-def divergence(found: str, *, hint: str, kept: str = "") -> ClueBenchError:
+MANY_SKIPPED = 10
+"""Updates in a row: so many that are not finite, and the run has diverged."""
+
+
+NOTHING_KEPT = "no state had been saved"
+
+
+def kept_state(state: Path, step: int) -> str:
+    """Return what is left of a run whose state of `step` is in a file."""
+    return f"the last good state, of step {step:,}, is {state}"
+
+
+def divergence(found: str, *, hint: str, kept: str) -> ClueBenchError:
     """Return the error of a run whose numbers are no longer finite; `kept` says what is left of it."""
-    return ClueBenchError(f"the run has diverged: {found}; {kept}" if kept else f"the run has diverged: {found}", hint)
+    return ClueBenchError(f"the run has diverged: {found}; {kept}", hint)
 
 
-def check_weights(model: nn.Module, *, step: int, hint: str, kept: str = "") -> None:
+def check_weights(model: nn.Module, *, step: int, hint: str, kept: str) -> None:
     """Raise ClueBenchError if a weight is not finite after `step` updates: the last one is in no loss yet."""
     broken = torch.stack([~weight.isfinite().all() for weight in model.parameters()]).sum()
     if broken:

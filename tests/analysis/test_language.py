@@ -1,8 +1,11 @@
 """Results and reports in Chinese: every text of the table is one of ours, and a report has no English left."""
 
+import ast
 import gc
 import json
+import logging
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +77,33 @@ def test_every_error_and_hint_has_chinese():
                         english[text] = f"{call.path.relative_to(SOURCES)}:{call.lineno}"
     assert len(source.said) > 400
     assert english == {}, "put their Chinese into clue_bench/language.errors.zh.toml"
+
+
+def test_every_warning_of_the_engine_has_chinese():
+    calls = [
+        call
+        for path in SOURCES.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "log.warning"
+    ]
+    english = []
+    with using("zh"):
+        for call in calls:
+            text = ast.literal_eval(call.args[0]).replace("%s", "a.b").replace("%d", "7")
+            is_only_places = not re.search("[a-z]{5}", TYPED.sub("", text))
+            if not is_only_places and ENGLISH.search(TYPED.sub(" ", translated(f"warning: {text}"))):
+                english.append(text)
+    assert len(calls) > 8
+    assert english == [], "put their Chinese into clue_bench/language.errors.zh.toml"
+
+
+def test_a_warning_of_the_engine_is_a_line_in_the_language_of_the_user(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "argv", ["clue-bench", "--lang", "zh", "recipes", "list"])
+    with pytest.raises(SystemExit):
+        main()
+    with using("zh"):
+        logging.getLogger("clue_bench.finetuning.train").warning("update %d was not finite and is skipped", 3)
+    assert "警告：第 3 次更新不是有限数，已跳过" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["--lang", "zh", "runs", "list"], ["runs", "list", "--lang=zh"]])

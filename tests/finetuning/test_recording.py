@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning import train
 from clue_bench.finetuning.encode import collate
 from clue_bench.finetuning.run import check_recordable
 from clue_bench.finetuning.train import GRAPH_LENGTHS, Finetuning
@@ -129,12 +130,33 @@ def test_one_row_that_does_not_fit_is_an_error(tiny_run, monkeypatch):
         list(run.reports())
 
 
-def test_a_divergence_that_is_read_later_names_its_step(tiny_run, monkeypatch):
-    monkeypatch.setattr(Finetuning, "max_unread", 5)
-    run = tiny_run(evaluations_per_epoch=1)
-    updates = run.updates
-    monkeypatch.setattr(run, "updates", lambda step, given: updates(step, given) * (math.nan if step == 3 else 1.0))
-    with pytest.raises(ClueBenchError, match="nan at step 4"):
+def broken_at(run, monkeypatch, steps):
+    """Let the logits of some updates (0-based) be no numbers."""
+    logits = run._logits
+
+    def broken(batch, steps_B, **more):
+        return logits(batch, steps_B, **more) * (math.nan if int(steps_B[0]) in steps else 1.0)
+
+    monkeypatch.setattr(run, "_logits", broken)
+
+
+@pytest.mark.parametrize("unread", [1, 5])
+def test_a_few_losses_that_are_no_numbers_are_said_and_not_counted(tiny_run, monkeypatch, caplog, unread):
+    monkeypatch.setattr(Finetuning, "max_unread", unread)
+    run = tiny_run(evaluations_per_epoch=1, epochs=6)
+    broken_at(run, monkeypatch, {1, 3})
+    list(run.reports())
+    assert "update 2 was not finite" in caplog.text
+    assert (run.skipped, run.skipped_in_a_row) == (2, 0)
+    assert run.evaluations[-1].loss < run.evaluations[0].loss
+
+
+def test_many_losses_in_a_row_that_are_no_numbers_end_the_run_and_name_the_state(tiny_run, monkeypatch):
+    monkeypatch.setattr(train, "MANY_SKIPPED", 3)
+    run = tiny_run(evaluations_per_epoch=1, epochs=9)
+    run.kept = "the last good state, of step 2, is state.pt"
+    broken_at(run, monkeypatch, {3, 5, 6, 7})
+    with pytest.raises(ClueBenchError, match=r"nan at step 8.*3 updates.*state\.pt"):
         list(run.reports())
 
 
@@ -143,8 +165,9 @@ def test_a_gradient_that_is_not_finite_and_weights_that_are_not_are_divergences(
     with torch.no_grad():
         weights = dict(run.model.named_parameters())
         weights["head.weight" if "head.weight" in weights else next(reversed(weights))].fill_(math.inf)
-    with pytest.raises(ClueBenchError, match=r"diverged.*at step 1"):
+    with pytest.raises(ClueBenchError, match=r"no finite loss.*no state"):
         list(run.reports())
+    assert run.skipped == run.last_step > 0
     run = tiny_run(learning_rate=3e38, steps=1, warmup_share=0.0)
     with pytest.raises(ClueBenchError, match="not finite after step 1"):
         list(run.reports())

@@ -172,11 +172,11 @@ def test_running_out_of_memory_names_the_step_and_the_repair():
 
 def test_weights_that_are_not_finite_are_a_divergence():
     model = module()
-    check_weights(model, step=7, hint="")
+    check_weights(model, step=7, hint="", kept="")
     with torch.no_grad():
         model[0].bias[1] = float("nan")
     with pytest.raises(ClueBenchError, match=r"1 parameter.* step 7"):
-        check_weights(model, step=7, hint="")
+        check_weights(model, step=7, hint="", kept="")
 
 
 def test_a_state_gives_moments_and_counts_and_leaves_rates_and_settings_alone():
