@@ -181,7 +181,7 @@ def test_empty_texts_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixtur
         lines = "\n".join(json.dumps({"text": text}) for text in texts)
         (tmp_path / name).write_text(json.dumps(texts) if name == "a.json" else lines, encoding="utf-8")
     assert documents(tmp_path / name) == [["正文"], ["又一篇"]]
-    assert f"{name}: 2 empty texts left out" in caplog.text
+    assert f"{name}: empty texts left out: 2" in caplog.text
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
