@@ -41,9 +41,8 @@ def read_given(path: Path) -> GivenPredictions:
         raise ClueBenchError(f"{path}: no such file", "check the path")
     raw = content(Found(path, None, path.name))
     if suffix_of(path.name) in JSON_LINES and (pairs := _one_object(raw, path)) is not None:
-        return GivenPredictions(
-            path, [key for key, _ in pairs], [_answer(each) for _, each in pairs], [None] * len(pairs)
-        )
+        answers = [_answer(each, f"{path}, {key}") for key, each in pairs]
+        return GivenPredictions(path, [key for key, _ in pairs], answers, [None] * len(pairs))
     table = parse_table(raw, name=path.name, where=str(path))
     named = {column.strip().lower(): column for column in table.columns}
     column = next((named[each] for each in ANSWERS if each in named), None)
@@ -57,8 +56,9 @@ def read_given(path: Path) -> GivenPredictions:
     if column.strip().lower() != "label" and "label" in named:
         notes.append(f"{path}: predictions are read from '{column}', not from 'label'")
     gold = [None if GOLD not in named else _gold(row, named[GOLD]) for row in table.rows]
-    ids = [_answer(row.get(named["id"])) for row in table.rows]
-    return GivenPredictions(path, ids, [_answer(row.get(column)) for row in table.rows], gold, tuple(notes))
+    placed = [(row, f"{path}, {place}") for place, row in zip(table.places, table.rows, strict=True)]
+    ids = [_answer(row.get(named["id"]), where) for row, where in placed]
+    return GivenPredictions(path, ids, [_answer(row.get(column), where) for row, where in placed], gold, tuple(notes))
 
 
 def _one_object(raw: bytes, path: Path) -> list[tuple[str, Any]] | None:
@@ -74,21 +74,25 @@ def _one_object(raw: bytes, path: Path) -> list[tuple[str, Any]] | None:
     return [(str(key), value) for key, value in found]
 
 
-def _answer(value: Any) -> str:
+def _answer(value: Any, where: str) -> str:
+    """Return an answer, or an id, as text. Raises ClueBenchError for a list or an object, such as of n best answers."""
+    if isinstance(value, list | dict):
+        raise ClueBenchError(f"{where}: a list or an object, expected one answer", "give the best one")
     return "" if is_missing(value) else str(spelled(value))
 
 
 def _gold(row: Row, column: str) -> str | None:
     value = row.get(column)
-    return None if is_missing(value) else str(spelled(value))
+    return None if is_missing(value) or isinstance(value, list | dict) else str(spelled(value))
 
 
 def in_order(
-    given: GivenPredictions, expected: Sequence[str], *, what: str, left_out: Sequence[str] = ()
+    given: GivenPredictions, expected: Sequence[str], *, what: str, left_out: Sequence[str] = (), by_id: bool = False
 ) -> tuple[list[int], list[str]]:
     """Return the place in the file of the answer for each of the `expected` ids, and notes.
 
-    `what` names the split; ids of `left_out` are those of rows that are not scored. Raises ClueBenchError if ids are
+    `what` names the split; ids of `left_out` are those of rows that are not scored; CLUE's server, too, goes `by_id`
+    where it takes one object. Raises ClueBenchError if ids are
     missing, doubled or unknown, or the file states other gold labels.
     """
     place_of = {each: place for place, each in enumerate(given.ids)}
@@ -106,7 +110,7 @@ def in_order(
         )
     places = [place_of[each] for each in expected]
     notes = [*given.notes]
-    if places != sorted(places):
+    if places != sorted(places) and not by_id:
         notes.append(
             f"{given.path}: rows matched by id, since they stand in another order; CLUE's server goes by the order"
         )

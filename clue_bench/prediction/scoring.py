@@ -13,6 +13,7 @@ Intervals are over rows, of questions over whole passages: another sample of the
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -89,9 +90,9 @@ def score_task(path: Path, task: Task, split: str, data: Path) -> Scored:
         return _score_answers(given, rows, task, split, facts)
     left_out = [*map(str, rows.dropped_ids), *(each for each, known in zip(ids, is_known, strict=True) if not known)]
     expected = [each for each, known in zip(ids, is_known, strict=True) if known]
-    places, notes = in_order(given, expected, what=what, left_out=left_out)
+    places, notes = in_order(given, expected, what=what, left_out=left_out, by_id=task.kind == "cloze")
     gold = rows.labels[is_known]
-    _check_gold(given, places, [task.labels[each] for each in gold], what)
+    _check_gold(given, places, [(task.labels[each],) for each in gold], what)
     predicted = rows.first_equal(_classes(given, places, task, rows.labels))[is_known]
     found = score(gold, predicted)
     right = predicted == gold
@@ -133,15 +134,15 @@ def score_task(path: Path, task: Task, split: str, data: Path) -> Scored:
     )
 
 
-def _check_gold(given: GivenPredictions, places: list[int], gold: list[str], what: str) -> None:
-    """Raise ClueBenchError if the file states other right labels than the data: it is of other rows."""
+def _check_gold(given: GivenPredictions, places: list[int], gold: Sequence[Sequence[str]], what: str) -> None:
+    """Raise ClueBenchError if the file states other right labels or answers than the data: it is of other rows."""
     stated = [given.gold[place] for place in places]
-    differing = [number for number, (a, b) in enumerate(zip(stated, gold, strict=True)) if a is not None and a != b]
+    differing = [number for number, (a, b) in enumerate(zip(stated, gold, strict=True)) if a is not None and a not in b]
     if differing:
         first = differing[0]
         raise ClueBenchError(
-            f"{given.path}: its gold labels are not those of {what} in {len(differing):,} of {len(gold):,} rows, "
-            f"first of id '{given.ids[places[first]]}': '{stated[first]}', in the data '{gold[first]}'",
+            f"{given.path}: its right answers are not those of {what} in {len(differing):,} of {len(gold):,} rows, "
+            f"first of id '{given.ids[places[first]]}': '{stated[first]}', in the data '{gold[first][0]}'",
             "give the data that were predicted: --data FOLDER",
         )
 
@@ -171,9 +172,11 @@ def _score_answers(given: GivenPredictions, rows: Rows, task: Task, split: str, 
     expected = [str(rows.ids[row]) for row in asked]
     left_out = [str(each) for row, each in enumerate(rows.ids) if rows.labels[row] == UNLABELLED]
     left_out += map(str, rows.dropped_ids)
-    places, notes = in_order(given, expected, what=f"{task.name} {split}", left_out=left_out)
+    what = f"{task.name} {split}"
+    places, notes = in_order(given, expected, what=what, left_out=left_out, by_id=True)
     answers = [given.answers[place] for place in places]
     right = [[each.text for each in rows.answers[row]] for row in asked]
+    _check_gold(given, places, right, what)
     shares = np.array([span_score(*each) for each in zip(answers, right, strict=True)])
     passages = rows.passages[asked]
     metrics = tuple(

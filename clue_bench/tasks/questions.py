@@ -17,6 +17,7 @@ from collections import Counter
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
+from clue_bench.numbers import article
 from clue_bench.tasks.formats import JSON_LINES, Table, parse_table, suffix_of
 
 _C3 = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
@@ -43,8 +44,8 @@ def question_table(raw: bytes, *, name: str, where: str) -> Table:
 
 def _squad_table(articles: list[Any], where: str) -> Table:
     rows, places = [], []
-    for number, article in enumerate(articles):
-        for at, paragraph in enumerate(_at(article, "paragraphs", list, f"{where}, article {number}")):
+    for number, each_article in enumerate(articles):
+        for at, paragraph in enumerate(_at(each_article, "paragraphs", list, f"{where}, article {number}")):
             passage = f"article {number}, paragraph {at}"
             context = _at(paragraph, "context", str, f"{where}, {passage}")
             for place, each in enumerate(_at(paragraph, "qas", list, f"{where}, {passage}")):
@@ -86,7 +87,7 @@ def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
     except (KeyError, IndexError, TypeError) as error:
         raise ClueBenchError(f"{where}: no {key!r} in it", MEND) from error
     if not isinstance(part, kind) or isinstance(part, bool):
-        raise ClueBenchError(f"{where}: {key} is a {type(part).__name__}, expected a {kind.__name__}", MEND)
+        raise ClueBenchError(f"{where}: {key} is {article(type(part).__name__)}, expected a {kind.__name__}", MEND)
     return part
 
 

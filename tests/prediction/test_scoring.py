@@ -2,6 +2,7 @@
 
 import json
 import random
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -198,7 +199,10 @@ def test_answers_of_cmrc2018_are_scored_officially_and_faults_of_the_data_are_co
     ("text", "expected"),
     [
         ('{"DEV_0_QUERY_0": "a", "DEV_0_QUERY_0": "b"}', "missing: 3 (first 'DEV_0_QUERY_1'), given more than once: 1"),
-        ('{"data": []}', "missing: 4"),
+        ('{"data": "[]"}', "missing: 4"),
+        ('{"data": []}', "data: a list or an object"),
+        ('{"DEV_0_QUERY_0": {"text": "a"}}', "DEV_0_QUERY_0: a list or an object"),
+        ('{"id": 1, "prediction_text": ["a"]}', "line 1: a list or an object"),
         ('{"id": 1}', "no column 'label'"),
     ],
 )
@@ -208,6 +212,20 @@ def test_answers_with_missing_or_doubled_ids_are_refused(text, expected, tmp_pat
     with pytest.raises(cb.ClueBenchError) as caught:
         cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path)
     assert expected in caught.value.message
+
+
+def test_one_object_of_answers_has_no_order(tmp_path):
+    squad(tmp_path / "cmrc2018" / "dev.json", answers=[RIGHT])
+    (tmp_path / "mine.json").write_text(json.dumps(dict.fromkeys(reversed(IDS), "光荣")), encoding="utf-8")
+    assert cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path).notes == []
+
+
+def test_answers_that_state_other_right_ones_are_of_other_data(tmp_path):
+    squad(tmp_path / "cmrc2018" / "dev.json", answers=[RIGHT])
+    for gold, is_refused in ((RIGHT["text"], False), ("光榮", True), (["光荣"], False)):
+        path = write_lines(tmp_path / "dev.jsonl", [{"id": each, "label": "光荣", "gold": gold} for each in IDS])
+        with pytest.raises(cb.ClueBenchError, match="in 4 of 4 rows") if is_refused else nullcontext():
+            assert cb.score(path, task="cmrc2018", data=tmp_path).value == 0
 
 
 def test_the_fake_answers_of_a_test_set_are_none(tmp_path):
@@ -220,7 +238,7 @@ def test_the_fake_answers_of_a_test_set_are_none(tmp_path):
     ("text", "expected"),
     [
         ("[]", "no rows"),
-        ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "context is a int"),
+        ('{"data": [{"paragraphs": [{"context": 1, "qas": []}]}]}', "context is an int"),
         ('{"data": []}', "no rows"),
         ("{", "not JSON"),
     ],
