@@ -14,11 +14,12 @@ Input: the bytes of a file. Output: a `Table`, which `rows` reads by the task's 
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article
-from clue_bench.tasks.formats import JSON_LINES, Table, parse_table, suffix_of
+from clue_bench.tasks.formats import JSON_LINES, Table, decode_text, parse_table, suffix_of
 
 _C3 = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
 _SQUAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*\"(?:version|data)\"")
@@ -34,11 +35,14 @@ def question_table(raw: bytes, *, name: str, where: str) -> Table:
     """
     is_json = suffix_of(name) in JSON_LINES
     if is_json and _C3.match(raw):
-        return _c3_table(_parsed(raw, name, where), where)
-    if is_json and _SQUAD.match(raw) and isinstance(parsed := _parsed(raw, name, where), dict):
-        articles = parsed.get("data")
+        passages, notes = _parsed(raw, where)
+        if isinstance(passages, list):
+            return replace(_c3_table(passages, where), notes=notes)
+    if is_json and _SQUAD.match(raw):
+        parsed, notes = _parsed(raw, where)
+        articles = parsed.get("data") if isinstance(parsed, dict) else None
         if isinstance(articles, list) and all(isinstance(each, dict) and "paragraphs" in each for each in articles):
-            return _squad_table(articles, where)
+            return replace(_squad_table(articles, where), notes=notes)
     return parse_table(raw, name=name, where=where)
 
 
@@ -71,12 +75,14 @@ def _c3_table(passages: Any, where: str) -> Table:
     return Table(["passage", "question", "choice", "answer"], rows, places, False, (), where)
 
 
-def _parsed(raw: bytes, name: str, where: str) -> Any:
+def _parsed(raw: bytes, where: str) -> tuple[Any, tuple[str, ...]]:
+    """Return the value of a JSON file, None where it is lines of JSON, and notes on its encoding."""
+    text, notes = decode_text(raw, where)
     try:
-        return json.loads(raw)
+        return json.loads(text), notes
     except (ValueError, RecursionError) as error:
-        if raw.count(b"\n{"):
-            return parse_table(raw, name=name, where=where).rows
+        if text.count("\n{"):
+            return None, notes
         raise ClueBenchError(f"{where}: not JSON: {error}", MEND) from error
 
 
@@ -87,7 +93,9 @@ def _at(value: Any, key: str | int, kind: type, where: str) -> Any:
     except (KeyError, IndexError, TypeError) as error:
         raise ClueBenchError(f"{where}: no {key!r} in it", MEND) from error
     if not isinstance(part, kind) or isinstance(part, bool):
-        raise ClueBenchError(f"{where}: {key} is {article(type(part).__name__)}, expected a {kind.__name__}", MEND)
+        found, expected = (article(each.__name__) for each in (type(part), kind))
+        named = key if isinstance(key, str) else f"part {key}"
+        raise ClueBenchError(f"{where}: {named} is {found}, expected {expected}", MEND)
     return part
 
 
@@ -100,10 +108,14 @@ def blank_table(lines: Table, answers: Table | None = None) -> Table:
     known = {} if answers is None else dict(pair for row in answers.rows for pair in row.items())
     rows: list[dict[str, Any]] = []
     places: list[str] = []
+    num_empty = 0
     for number, (line, place) in enumerate(zip(lines.rows, lines.places, strict=True)):
         here = f"{lines.called}, {place}"
         candidates = _at(line, "candidates", list, here)
-        for text in map(str, _at(line, "content", list, here)):
+        content = _at(line, "content", list, here)
+        before = len(rows)
+        for place_in_line in range(len(content)):
+            text = _at(content, place_in_line, str, f"{here}, content")
             for blank in BLANK.finditer(text):
                 left, right = (BLANK.sub(MASKS, part) for part in (text[: blank.start()], text[blank.end() :]))
                 row = {"id": blank[0], "left": left, "right": right, "candidates": candidates, "line": number}
@@ -111,9 +123,14 @@ def blank_table(lines: Table, answers: Table | None = None) -> Table:
                     row["answer"] = _at(known, blank[0], int, answers.called)
                 rows.append(row)
                 places.append(place)
+        num_empty += len(rows) == before
     ids = Counter(row["id"] for row in rows)
     if twice := next((each for each, times in ids.items() if times > 1), None):
         raise ClueBenchError(f"{lines.called}: two blanks are called '{twice}'", MEND)
     spare = len(known.keys() - ids.keys())
-    notes = (f"{lines.called}: answers to blanks that are in no passage: {spare:,}",) * bool(spare)
+    notes = (
+        *lines.notes,
+        *(f"{lines.called}: answers to blanks that are in no passage: {spare:,}",) * bool(spare),
+        *(f"{lines.called}: lines without a blank, such as #idiom000001#: {num_empty:,}",) * bool(num_empty),
+    )
     return Table(["id", "left", "right", "candidates", "answer"], rows, places, False, notes, lines.called)

@@ -250,6 +250,25 @@ def test_data_in_another_layout_are_an_error_that_names_the_place(text, expected
         cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path)
 
 
+def test_questions_in_gbk_are_read_and_said_so(tmp_path):
+    squad(tmp_path / "cmrc2018" / "dev.json", answers=[RIGHT])
+    path = tmp_path / "cmrc2018" / "dev.json"
+    text = json.dumps(json.loads(path.read_text(encoding="utf-8")), ensure_ascii=False)
+    path.write_bytes(text.encode("gb18030"))
+    (tmp_path / "mine.json").write_text(json.dumps(dict.fromkeys(IDS, RIGHT["text"])), encoding="utf-8")
+    found = cb.score(tmp_path / "mine.json", task="cmrc2018", data=tmp_path)
+    assert found.value == 1
+    assert "read as GB18030" in found.notes[0]
+
+
+def test_a_damaged_list_of_passages_is_an_error(tmp_path):
+    (tmp_path / "c3").mkdir()
+    for kind in "dm":
+        (tmp_path / "c3" / f"{kind}-dev.json").write_text('[[["男"],\n{"question": 1}', encoding="utf-8")
+    with pytest.raises(cb.ClueBenchError, match="not JSON"):
+        cb.score(tmp_path / "mine.json", task="c3", data=tmp_path)
+
+
 @pytest.fixture
 def c3(tmp_path):
     def passage(choices, answer):
@@ -298,6 +317,30 @@ def test_blanks_of_chid_are_scored_from_one_object(chid):
     (chid / "chid11_predict.json").write_text(json.dumps(given), encoding="utf-8")
     with pytest.raises(cb.ClueBenchError, match="numbers 0 to 9: '10'"):
         cb.score(chid / "chid11_predict.json", task="chid", data=chid)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (["没有"], "lines without a blank, such as #idiom000001#: 1"),
+        ([None], "part 0 is a NoneType"),
+        ("甲", "is a str"),
+    ],
+)
+def test_a_line_of_chid_without_a_blank_is_counted_and_one_without_text_refused(content, said, chid):
+    path = chid / "chid" / "dev.json"
+    line = {"content": content, "candidates": list("甲乙丙丁戊己庚辛壬癸")}
+    encoded = (path.read_text(encoding="utf-8") + json.dumps(line, ensure_ascii=False)).encode("gb18030")
+    path.write_bytes(encoded)
+    given = {f"#idiom00000{n}#": n for n in range(1, 5)}
+    (chid / "mine.json").write_text(json.dumps(given), encoding="utf-8")
+    if "lines" not in said:
+        with pytest.raises(cb.ClueBenchError, match=said):
+            cb.score(chid / "mine.json", task="chid", data=chid)
+        return
+    notes = cb.score(chid / "mine.json", task="chid", data=chid).notes
+    assert "read as GB18030" in notes[0]
+    assert said in notes[1]
 
 
 def test_drcd_is_scored_as_cmrc2018_is(tmp_path):
