@@ -145,9 +145,12 @@ class _Warnings(logging.Handler):
         say(f"warning: {record.getMessage()}")
 
 
+WARNINGS = _Warnings(logging.WARNING)
+
+
 def main() -> None:
     """Run the command line and turn exceptions into exit codes."""
-    logging.getLogger("clue_bench").addHandler(_Warnings(logging.WARNING))
+    logging.getLogger("clue_bench").addHandler(WARNINGS)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed: `>&-`; the next file that is opened would get its number
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115  until the process ends

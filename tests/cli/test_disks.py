@@ -36,6 +36,7 @@ WITH_TORCH = [
     "vocab exchange tiny --vocab vocab.txt --out disk/new",
     "predict --model tuned --file rows.csv --out disk/new.csv",
     "analyse tuned --data rows.csv --out disk/new.html",
+    "speed --model tiny --out disk/new --repetitions 3 --seconds 0.01",
 ]
 
 
