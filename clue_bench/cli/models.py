@@ -72,6 +72,11 @@ def predict(
     if out is not None:
         check_writable(out)
     loaded = load_model(model, task=task)
+    about = loaded.predictor.description
+    if choice and about.choices_from != 1 + bool(text_pair):
+        wanted = "no --text-pair: its questions have no passage" if about.choices_from == 1 else "a --text-pair"
+        wanted = wanted if about.choices_from else "no --choice"
+        raise ClueBenchError(f"{model}: expected {wanted}", "run clue-bench predict --help")
     if text:
         rows = [*zip(text, *([text_pair] if text_pair else []), *([each] for each in choice or []), strict=True)]
         predicted = loaded.predict(rows, top=top)

@@ -1,5 +1,6 @@
 """Questions with choices: how they are read and encoded, that a run learns them, and what comes of it."""
 
+import asyncio
 import json
 
 import numpy as np
@@ -16,6 +17,9 @@ from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.baselines import run_floor
 from clue_bench.finetuning.encode import collate, encode, scores_of_rows
 from clue_bench.finetuning.settings import make_settings
+from clue_bench.prediction.predictor import Predictor
+from clue_bench.prediction.serving.limits import Limits
+from clue_bench.prediction.serving.service import RefusedError, Service
 from clue_bench.tasks.choices import choices_of, right_choice
 from clue_bench.tasks.own import about_rows, data_folder, own_task_of, rows_of
 from clue_bench.tasks.rows import Rows, read_rows
@@ -67,6 +71,32 @@ def test_what_to_type_next_names_the_choices(finished):
     with pytest.raises(ClueBenchError, match="row 0: 2 texts") as raised:
         cb.load_model(finished).predict([("男：你好。", "谁说的？")])
     assert "--choice" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("texts", "refused"),
+    [
+        (["男：你好。", "谁说的？", "男", "女"], ""),
+        (["", "谁说的？", "男", "女", "无"], ""),
+        (["甲", "乙", "丙"], "3 texts"),
+    ],
+)
+def test_a_model_of_choices_is_served(texts, refused, finished):
+    async def ask():
+        service = Service([Predictor.open(finished.folder)], Limits(max_batch=2))
+        await service.start()
+        try:
+            return service.models(), await service.predict(json.dumps({"texts": [texts]}).encode())
+        finally:
+            await service.close()
+
+    if refused:
+        with pytest.raises(RefusedError, match=refused):
+            asyncio.run(ask())
+        return
+    models, found = asyncio.run(ask())
+    assert models.models[0].choices_from == 2
+    assert sorted(each.description for each in found.predictions[0].labels) == sorted(texts[2:])
 
 
 def test_both_files_are_one_split_whose_answers_are_numbers(data):

@@ -29,14 +29,17 @@ function titleOf(model) {
 
 function show() {  // what depends on the model
   const model = chosen();
-  const pair = model.num_texts !== 1;
+  const pair = model.choices_from ? model.choices_from === 2 : model.num_texts !== 1;
   at("second-row").hidden = !pair;
+  at("choices-row").hidden = !model.choices_from;
   at("lead").textContent = [model.title || model.task, model.run_id].filter(Boolean).join(" · ");
   at("first-label").firstChild.textContent = pair ? "第一段文本 " : "文本 ";
   at("first-label").lastElementChild.textContent = pair ? "First text" : "Text";
-  at("second-label").lastElementChild.textContent = model.num_texts === 2 ? "Second text" : "Second text, if any";
+  at("second-label").lastElementChild.textContent = model.num_texts === null && !model.choices_from
+    ? "Second text, if any" : "Second text";
   at("labels").textContent = model.labels.map((label, n) => name({label, description: model.descriptions[n]})).join(" · ");
-  const example = JSON.stringify({model: model.run_id, texts: [model.num_texts === 2 ? ["…", "…"] : ["…"]], top: 3});
+  const row = new Array(model.choices_from ? model.choices_from + 2 : model.num_texts === 2 ? 2 : 1).fill("…");
+  const example = JSON.stringify({model: model.run_id, texts: [row], top: 3});
   at("curl").textContent = `curl ${location.origin}${location.pathname}predict \\\n  --json '${example}'`;
   complain("");
   at("result").hidden = true;
@@ -84,8 +87,12 @@ async function ask(event) {
   if (!served) return load();
   const model = chosen();
   const texts = [at("first").value];
-  if (model.num_texts === 2 || (model.num_texts === null && at("second").value.trim())) texts.push(at("second").value);
-  const empty = texts.findIndex(text => !text.trim());
+  const second = at("second").value;
+  if (model.choices_from ? model.choices_from === 2 : model.num_texts === 2 || (model.num_texts === null && second.trim())) {
+    texts.push(second);
+  }
+  const blank = texts.findIndex(text => !text.trim());
+  const empty = model.choices_from && texts.some(text => text.trim()) ? -1 : blank;  // a blank may begin a text
   if (empty >= 0) {
     complain("请先输入文本。 Please type a text first.");
     at(["first", "second"][empty]).focus();
@@ -96,6 +103,15 @@ async function ask(event) {
     complain("文本太长了,请缩短到 " + served.max_text_chars + " 字以内。", "The text is too long.");
     at(["first", "second"][long]).focus();
     return;
+  }
+  if (model.choices_from) {
+    const choices = at("choices").value.split("\n").map(each => each.trim()).filter(Boolean);
+    if (choices.length < 2) {
+      complain("请至少输入两个选项,一行一个。", "Please type two choices or more, one a line.");
+      at("choices").focus();
+      return;
+    }
+    texts.push(...choices);
   }
   complain("");
   at("go").disabled = true;
@@ -132,7 +148,7 @@ async function load() {
 
 at("form").addEventListener("submit", ask);
 at("model").addEventListener("change", show);
-for (const id of ["first", "second"]) {
+for (const id of ["first", "second", "choices"]) {
   at(id).addEventListener("input", () => served && count());
   at(id).addEventListener("keydown", event => {
     if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) ask(event);

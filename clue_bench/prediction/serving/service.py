@@ -82,7 +82,8 @@ class PredictResponse(pydantic.BaseModel):
 class Model(pydantic.BaseModel):
     """A model that is served. `num_texts` is null where one or two are taken; `max_length` counts tokens.
 
-    The probabilities of a multi-label model are of each label by itself.
+    The probabilities of a multi-label model are of each label by itself. The texts of a row from number `choices_from`
+    on are its choices, two or more; 0: it has none.
     """
 
     model_config = _STRICT
@@ -96,6 +97,7 @@ class Model(pydantic.BaseModel):
     labels: list[str]
     descriptions: list[str]
     multi_label: bool
+    choices_from: int
 
 
 class Models(pydantic.BaseModel):
@@ -155,7 +157,8 @@ class Service:
         """Start the queues, and run every model once, because the first batch is much slower than the others."""
         for run_id, batcher in self._batchers.items():
             batcher.start()
-            texts = ("好",) * (self._predictors[run_id].description.num_texts or 1)
+            about = self._predictors[run_id].description
+            texts = ("好",) * (about.choices_from + 2 if about.choices_from else about.num_texts or 1)
             await batcher.submit([texts] * self.limits.max_batch)  # a full one does not wait for others
 
     async def close(self) -> None:
@@ -176,7 +179,7 @@ class Service:
             )
         predictor = self._predictors[run_id]
         rows = [tuple(texts) for texts in request.texts]
-        self._check_sizes(rows)
+        self._check_sizes(rows, choices_from=predictor.description.choices_from)
         try:
             predictor.check(rows)
         except ClueBenchError as error:
@@ -206,7 +209,8 @@ class Service:
             batches=sum(batcher.batches for batcher in batchers),
         )
 
-    def _check_sizes(self, rows: list[Texts]) -> None:
+    def _check_sizes(self, rows: list[Texts], *, choices_from: int) -> None:
+        """Raise RefusedError for too much, or an empty text; beside a blank, one of the two may be empty."""
         most = self.limits.max_texts
         if len(rows) > most:
             raise RefusedError(422, f"{len(rows):,} rows, expected at most {most:,}", "split the request")
@@ -218,7 +222,7 @@ class Service:
                     raise RefusedError(
                         422, f"{where}: {len(text):,} characters, expected at most {longest:,}", "shorten the text"
                     )
-                if not text.strip():
+                if not text.strip() and not (place < choices_from and any(map(str.strip, texts[:choices_from]))):
                     raise RefusedError(422, f"{where}: an empty text", "give some text")
 
     async def _scored(self, run_id: str, rows: list[Texts]) -> list[Scored]:
@@ -276,4 +280,5 @@ def _model(predictor: Predictor) -> Model:
         labels=list(described.labels),
         descriptions=list(described.descriptions),
         multi_label=described.is_multi_label,
+        choices_from=described.choices_from,
     )
