@@ -335,6 +335,8 @@ def _notes(pretraining: "Pretraining", *, is_continuation: bool) -> Iterator[str
         yield f"{recipe.name}: {schedule_text(recipe, corpus)}"
     if pretraining.feeds.stage.micro_batch == "auto":
         yield f"micro_batch: {pretraining.micro_batch:,} rows at once"
+    if pretraining.dropout.is_by_kernel:
+        yield "dropout: attention's kernel draws its masks, other ones for another micro_batch or number of processes"
     if recipe.held_out_share and pretraining.feeds.held_out is None:
         yield "nothing is held out: the corpus is too small for it, or all of that part is also trained on"
     if pretraining.feeds.held_out_note:

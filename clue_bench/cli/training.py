@@ -120,7 +120,7 @@ def pretrain(
         bool, typer.Option("--cuda-graphs", help="Keep the corpus on the GPU and record the step (one GPU).")
     ] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Fuse each layer with torch.compile; needs dropout 0 and takes a minute.")
+        bool, typer.Option("--compile", help="Fuse each layer with torch.compile, which takes a minute.")
     ] = False,
     tracker: Annotated[
         Literal["auto", "none", "tensorboard", "trackio"],

@@ -50,7 +50,7 @@ from clue_bench.tasks.rows import Rows, describe_rows
 from clue_bench.tasks.task import Kind, Task
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
-from clue_bench.training.dropout import DropoutPool
+from clue_bench.training.dropout import DropoutPool, kernels_draw
 from clue_bench.training.optim import kept_state
 from clue_bench.training.state_file import FILE as STATE
 from clue_bench.training.state_file import remove_state
@@ -314,14 +314,16 @@ def failed_record(plan: Plan, *, asked: dict[str, Any], error: str) -> FinetuneR
 def _record(plan: Plan, asked: dict[str, Any], *, steps: int | None = None) -> FinetuneRecord:
     """Return the record of a run that has begun; `steps` are those of the whole run, where windows were counted."""
     start = plan.start
-    precision = hardware.pick_precision(plan.settings.precision, hardware.pick_device())
+    device = hardware.pick_device()
+    precision = hardware.pick_precision(plan.settings.precision, device)
     return FinetuneRecord(
         run_id=plan.run_id,
         status="interrupted",
         started_at=versions.now(),
         asked=asked,
         effective={**plan.settings.model_dump(), **ADAM, "steps": steps or plan.total_steps, "precision": precision}
-        | plan.recording,
+        | plan.recording
+        | ({"attention_dropout": "by its kernel"} if plan.settings.dropout and kernels_draw(device) else {}),
         seed=plan.seed,
         task=plan.task.facts,
         data=plan.data_facts,

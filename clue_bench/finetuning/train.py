@@ -281,6 +281,7 @@ class Finetuning:
     def _given(self, step: int) -> Given:
         """Return the parts of the batch; models that draw their own dropout begin it anew."""
         width = self._recorded_width(self._rows) if self.cuda_graphs else None
+        self.dropout.begin(step)
         if self.model.draws_own_dropout:
             torch.manual_seed(derive(self.seed, "dropout", step))
         parts = np.array_split(self._rows, min(self.num_parts, len(self._rows)))

@@ -2,7 +2,7 @@
 
 Input: hidden states, and which positions belong together. Output: mixed hidden states.
 
-Shape letters: B rows, S positions, K chosen positions of a row, D hidden size, N heads, H = D / N.
+Shape letters: B rows, S positions, K chosen positions of a row, X = B × S, D hidden size, N heads, H = D / N.
 """
 
 from typing import NamedTuple
@@ -70,8 +70,11 @@ class Attention(nn.Module):
         query_rotary: Rotary | None = None,
         drop: RowDropout | None = None,
         texts: Texts | None = None,
+        rows: int | None = None,
     ) -> Tensor:
-        """Attend from `queries_BKD` (all positions if None) to the positions of `x_BSD`.
+        """Attend from `queries_BKD` (all positions if None) to the positions of `x_BSD`; return as many.
+
+        With `rows`, hidden states are (X, D), those of so many rows.
 
         `bias`, broadcastable to (B, N, K, S), is added to the scores; `is_causal` does without one, by the fused kernel
         (`has_fused_kernel`). `rotary` turns keys, and queries unless these have a `query_rotary` of their own. `texts`
@@ -84,18 +87,18 @@ class Attention(nn.Module):
             weight, linear_bias = self.qkv.weight, self.qkv.bias
             q_BKD = F.linear(queries_BKD, weight[:width], linear_bias[:width])
             k_BSD, v_BSD = F.linear(x_BSD, weight[width:], linear_bias[width:]).chunk(2, dim=-1)
-        q_BNKH, k_BNSH, v_BNSH = self._split(q_BKD), self._split(k_BSD), self._split(v_BSD)
+        q_BNKH, k_BNSH, v_BNSH = (self._split(x, rows or len(x)) for x in (q_BKD, k_BSD, v_BSD))
         if rotary is not None:
             q_BNKH, k_BNSH = (query_rotary or rotary).turn(q_BNKH), rotary.turn(k_BNSH)
         if texts is not None and queries_BKD is None:
-            within: Tensor = self.out(mix_within(q_BNKH, k_BNSH, v_BNSH, texts))
+            within: Tensor = self.out(mix_within(q_BNKH, k_BNSH, v_BNSH, texts).view(q_BKD.shape))
             return within
-        mixed: Tensor = self.out(_mix(q_BNKH, k_BNSH, v_BNSH, bias, is_causal, drop).transpose(1, 2).flatten(2))
+        mixed_BKNH = _mix(q_BNKH, k_BNSH, v_BNSH, bias, is_causal, drop).transpose(1, 2)
+        mixed: Tensor = self.out(mixed_BKNH.reshape(q_BKD.shape))
         return mixed
 
-    def _split(self, x_BSD: Tensor) -> Tensor:
-        rows, positions, _ = x_BSD.shape
-        return x_BSD.view(rows, positions, self.heads, -1).transpose(1, 2)
+    def _split(self, x: Tensor, rows: int) -> Tensor:
+        return x.view(rows, -1, self.heads, x.shape[-1] // self.heads).transpose(1, 2)
 
 
 def has_complex_kernel(x: Tensor) -> bool:
@@ -103,20 +106,20 @@ def has_complex_kernel(x: Tensor) -> bool:
     return x.is_cuda and not torch.compiler.is_compiling()
 
 
-def has_fused_kernel(x: Tensor, drop: RowDropout | None) -> bool:
-    """Return whether attention is one kernel: on a GPU, without dropout.
+def has_fused_kernel(x: Tensor) -> bool:
+    """Return whether attention is one kernel: on a GPU, where it draws its dropout itself (`training.dropout`).
 
     On the CPU its backward is slower than three operations at S <= 512.
     """
-    return x.is_cuda and drop is None
+    return x.is_cuda
 
 
 def _mix(
     q_BNKH: Tensor, k_BNSH: Tensor, v_BNSH: Tensor, bias: Tensor | None, is_causal: bool, drop: RowDropout | None
 ) -> Tensor:
-    if is_causal or has_fused_kernel(q_BNKH, drop):
-        v_BNSH = v_BNSH.to(q_BNKH.dtype)
-        return F.scaled_dot_product_attention(q_BNKH, k_BNSH, v_BNSH, attn_mask=bias, is_causal=is_causal)
+    if is_causal or has_fused_kernel(q_BNKH):
+        v_BNSH, rate = v_BNSH.to(q_BNKH.dtype), 0.0 if drop is None else drop.by_kernel(q_BNKH.shape[1])
+        return F.scaled_dot_product_attention(q_BNKH, k_BNSH, v_BNSH, bias, dropout_p=rate, is_causal=is_causal)
     scores_BNKS = (q_BNKH * q_BNKH.shape[-1] ** -0.5) @ k_BNSH.transpose(-1, -2)
     if bias is not None:
         scores_BNKS = scores_BNKS + bias

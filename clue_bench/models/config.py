@@ -77,7 +77,12 @@ class ModelConfig:
     @property
     def dropout_sites(self) -> int:
         """Return the masks that a row needs in a forward pass: embeddings, a head, and per layer two and its heads."""
-        return 2 + self.layers * (self.heads + 2)
+        return 2 + self.layers * self.dropout_sites_of_layer
+
+    @property
+    def dropout_sites_of_layer(self) -> int:
+        """Return those of a layer."""
+        return self.heads + 2
 
     @property
     def is_causal(self) -> bool:

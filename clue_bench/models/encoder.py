@@ -92,22 +92,23 @@ class Layer(nn.Module):
     ) -> Tensor:
         """Return the layer's output at every position, or only at positions `at_BK`, which is exact and cheaper."""
         if at_BK is None:
-            residual_BKD = x_BSD
-            attended = self.attention(x_BSD, bias=bias, rotary=rotary, drop=drop, texts=texts)
+            # Of products' two dimensions: then a compiler lets them add to the residual's gradient.
+            residual = x_BSD.flatten(0, 1)
+            attended = self.attention(residual, bias=bias, rotary=rotary, drop=drop, texts=texts, rows=len(x_BSD))
         else:
-            residual_BKD = take(x_BSD, at_BK)
+            residual = take(x_BSD, at_BK)
             attended = self.attention(
                 x_BSD,
-                queries_BKD=residual_BKD,
+                queries_BKD=residual,
                 bias=bias_at(bias, at_BK),
                 rotary=rotary,
                 query_rotary=None if rotary is None else rotary.at(at_BK),
                 drop=drop,
             )
-        y_BKD = self.attention_norm(residual_BKD + (attended if drop is None else drop(attended)))
-        forwarded = self.down(activate(self.up(y_BKD), self.activation))
-        out: Tensor = self.feed_forward_norm(y_BKD + (forwarded if drop is None else drop(forwarded)))
-        return out
+        y = self.attention_norm(residual + (attended if drop is None else drop(attended)))
+        forwarded = self.down(activate(self.up(y), self.activation))
+        out: Tensor = self.feed_forward_norm(y + (forwarded if drop is None else drop(forwarded)))
+        return out.view(len(x_BSD), -1, out.shape[-1])
 
 
 class Encoder(nn.Module):
@@ -148,7 +149,8 @@ class Encoder(nn.Module):
         for number in range(self.config.layers):
             layer = self.layers[number % len(self.layers)]
             # Only the last layer may be evaluated in part: keys and values of every earlier one are needed everywhere.
-            x_BSD = layer(x_BSD, bias, rotary, drop, at_BK if number == last else None, texts)
+            masks = drop and drop.next(self.config.dropout_sites_of_layer)
+            x_BSD = layer(x_BSD, bias, rotary, masks, at_BK if number == last else None, texts)
         return x_BSD
 
     def _rotary(self, ids_BS: Tensor, positions_BS: Tensor | None) -> Rotary | None:

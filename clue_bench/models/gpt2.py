@@ -61,8 +61,8 @@ class CausalLanguageModel(nn.Module):
         x_BSD: Tensor = self.word(ids_BS) + positions
         x_BSD = x_BSD if drop is None else drop(x_BSD)
         # The fused kernel skips what lies ahead, but takes no other mask beside that.
-        skips_ahead = has_fused_kernel(x_BSD, drop) and keep_BS is None and packing is None
+        skips_ahead = has_fused_kernel(x_BSD) and keep_BS is None and packing is None
         bias = attention_bias(keep_BS, packing, is_causal=not skips_ahead, like_BSD=x_BSD)
         for layer in self.layers:
-            x_BSD = layer(x_BSD, bias, skips_ahead, drop)
+            x_BSD = layer(x_BSD, bias, skips_ahead, drop and drop.next(self.config.dropout_sites_of_layer))
         return Outputs(self.norm(x_BSD), self.word.weight)

@@ -209,6 +209,7 @@ def _record(pretraining: Pretraining, asked: dict[str, Any]) -> PretrainRecord:
             "held_out_tokens": pretraining.feeds.held_out_tokens,
             "precision": pretraining.precision,
             "working_weights": "fp32" if pretraining.network is pretraining.model else "bf16",
+            **({"attention_dropout": "by its kernel"} if pretraining.dropout.is_by_kernel else {}),
             "sums": "in a fixed order" if pretraining.device.type == "cpu" else "in any order",  # of a GPU's atomics
         },
         seed=recipe.seed,

@@ -74,11 +74,8 @@ def extend_positions(model: LanguageModel, *, learned: int) -> None:
         embedding[learned:] = embedding[later % learned]
 
 
-def compile_layers(model: LanguageModel, *, dropout: float) -> None:
-    """Fuse the kernels of each layer; all layers share what is compiled. Raises ClueBenchError if any draws masks."""
-    if dropout:
-        found = f"--compile: dropout = {dropout:g}, expected 0: its masks are no kernel's own"
-        raise ClueBenchError(found, "give --set dropout=0, or leave out --compile")
+def compile_layers(model: LanguageModel) -> None:
+    """Fuse the kernels of each layer; all layers share what is compiled."""
     for layer in model.layers if isinstance(model, CausalLanguageModel) else model.encoder.layers:
         layer.compile(fullgraph=True, dynamic=False)
 

@@ -128,7 +128,7 @@ class Pretraining:
         self.model = build_model(recipe, self.vocabulary, start, pairs).to(self.device)
         self.compiled = compiled
         if compiled:
-            compile_layers(self.model, dropout=recipe.dropout)
+            compile_layers(self.model)
         self.frozen_layers = frozen_layers
         self.frozen_parameters = 0 if frozen_layers is None else freeze(self.model, frozen_layers)
         self.network: Network = self.model
@@ -367,6 +367,7 @@ class Pretraining:
         """Make the next step; reading its sums waits for the device."""
         step = self.step - self.feeds.first_step
         inputs = self.feeds.inputs(step, self.processes.share(self.feeds.stage.global_batch))
+        self.dropout.begin(self.step, process=self.processes.rank)
         sums: StepSums = self.updates(step, inputs)
         self.step += 1
         return sums
@@ -434,7 +435,7 @@ class Pretraining:
             outputs=feeds.train.predictions + feeds.texts + (self.recipe.bag_weight > 0),
             texts=feeds.texts,
             frozen_layers=self.frozen_layers,
-            skips_ahead=self.device.type == "cuda" and not self.recipe.dropout,
+            skips_ahead=self.device.type == "cuda",
         )
 
     def _evaluate(self) -> Means:

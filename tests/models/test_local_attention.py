@@ -29,7 +29,7 @@ def attention_weights(model: Encoder, layer: int) -> torch.Tensor:
         for earlier in model.layers[:layer]:
             x = earlier(x, None)
         attention = model.layers[layer].attention
-        q, k, _ = map(attention._split, attention.qkv(x).chunk(3, -1))
+        q, k, _ = (attention._split(part, len(x)) for part in attention.qkv(x).chunk(3, -1))
         return ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1).mean(0)
 
 

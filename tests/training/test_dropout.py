@@ -6,6 +6,7 @@ import torch
 
 from clue_bench.models.attention import Attention
 from clue_bench.models.config import ModelConfig
+from clue_bench.training import dropout
 from clue_bench.training.counter_rng import row_keys
 from clue_bench.training.dropout import OFFSETS, DropoutPool
 
@@ -96,3 +97,17 @@ def test_a_pool_that_grew_gives_the_masks_it_gave_before():
 
 def test_nothing_is_dropped_at_rate_zero():
     assert pool(0.0).masks(keys([1]), sites=3) is None
+
+
+def test_masks_that_are_bytes_are_the_same_masks(monkeypatch):
+    x = torch.randn(6, 30, dtype=torch.bfloat16)
+    whole, parts = [], []
+    for found in (whole, parts):
+        given = x.clone().requires_grad_()
+        drop = pool().masks(keys(range(6)), sites=9)
+        drop.by_kernel(4)
+        dropped = drop.next(3)(given)
+        dropped.sum().backward()
+        found += [dropped, given.grad, drop(torch.ones(60, 5))]  # ten rows in each: flattened
+        monkeypatch.setattr(dropout, "mask_type", lambda x: torch.bool)
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
