@@ -74,9 +74,11 @@ def predict(
     loaded = load_model(model, task=task)
     about = loaded.predictor.description
     if choice and about.choices_from != 1 + bool(text_pair):
-        wanted = "no --text-pair: its questions have no passage" if about.choices_from == 1 else "a --text-pair"
-        wanted = wanted if about.choices_from else "no --choice"
-        raise ClueBenchError(f"{model}: expected {wanted}", "run clue-bench predict --help")
+        wanted = "expected a --text-pair"
+        if about.choices_from < 2:
+            no_passage = "expected no --text-pair: its questions have no passage"
+            wanted = no_passage if about.choices_from else "expected no --choice"
+        raise ClueBenchError(f"{model}: {wanted}", "run clue-bench predict --help")
     if text:
         rows = [*zip(text, *([text_pair] if text_pair else []), *([each] for each in choice or []), strict=True)]
         predicted = loaded.predict(rows, top=top)

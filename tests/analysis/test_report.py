@@ -96,7 +96,7 @@ def test_the_header_says_which_run_it_is_and_how_good(page):
 
 
 def test_flags_are_said_in_words(make_run, data):
-    assert "The score shows no skill" in render(examine(make_run(PREDICTED, flags=[MAJORITY_CLASS]), data))
+    assert "the score shows no skill" in render(examine(make_run(PREDICTED, flags=[MAJORITY_CLASS]), data))
 
 
 def test_every_table_has_a_caption_and_headers_with_a_scope(page):

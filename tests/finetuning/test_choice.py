@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 import clue_bench as cb
+from clue_bench.analysis.report import write_report
 from clue_bench.api.submissions import submit
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import FileFacts
@@ -17,6 +18,7 @@ from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.baselines import run_floor
 from clue_bench.finetuning.encode import collate, encode, scores_of_rows
 from clue_bench.finetuning.settings import make_settings
+from clue_bench.language import using
 from clue_bench.prediction.predictor import Predictor
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import RefusedError, Service
@@ -97,6 +99,18 @@ def test_a_model_of_choices_is_served(texts, refused, finished):
     models, found = asyncio.run(ask())
     assert models.models[0].choices_from == 2
     assert sorted(each.description for each in found.predictions[0].labels) == sorted(texts[2:])
+
+
+def test_a_report_says_what_the_labels_of_choices_and_the_interval_are(finished, data, tmp_path):
+    text = {}
+    for language in ("en", "zh"):
+        with using(language):
+            write_report(finished.folder, data, tmp_path / "report.html")
+        text[language] = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Labels are the numbers of choices, from 0. The interval draws whole passages" in text["en"]
+    assert "Wilson" not in text["en"]
+    assert "Majority class" not in text["en"]
+    assert "标签是选项的序号，从 0 算起。区间按整篇抽取" in text["zh"]
 
 
 def test_both_files_are_one_split_whose_answers_are_numbers(data):
