@@ -31,15 +31,15 @@ class MicroBatches:
         more_bytes: int,
     ) -> None:
         """Take the size that is `asked`, or choose one: `try_out` computes a gradient beside `more_bytes`."""
-        self._processes, self._global_batch = processes, global_batch
-        self._may_halve = asked == "auto" and processes.size == 1  # else the other processes would wait
+        self._processes, self._global_batch, self._device = processes, global_batch, device
+        self.may_halve = asked == "auto"
 
         def fits(size: int) -> bool:
             return device.type == "cpu" or hardware.fits_on_gpu(lambda: try_out(size), more_bytes=more_bytes)
 
         if asked == "auto":
             size = choose(self._rows, length, device=device.type, fits=fits)
-            self.size = -processes.agreed([-size], device)[0]
+            self.size = self._least(size)
         else:
             self.size = asked
 
@@ -49,12 +49,16 @@ class MicroBatches:
         return int(share.stop - share.start)
 
     def halve(self) -> bool:
-        """Take half as many from now on; return whether that is possible."""
-        if not self._may_halve or self.size == 1:
+        """Take half as many from now on, in all processes; return whether that is possible."""
+        if not self.may_halve or self.size == 1:
             return False
-        self.size = evenly(self._rows, self.size // 2)
         hardware.give_back_memory()
+        self.size = self._least(evenly(self._rows, self.size // 2))
         return True
+
+    def _least(self, size: int) -> int:
+        """Return the least size of any process: their shares may differ by a row."""
+        return -self._processes.agreed([-size], self._device)[0]
 
 
 def choose(rows: int, length: int, *, device: str, fits: Callable[[int], bool]) -> int:

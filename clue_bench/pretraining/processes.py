@@ -7,6 +7,7 @@ vector: it is exchanged once a step, in bf16 where products are, outside of what
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -76,6 +77,14 @@ class Processes:
         dist.all_reduce(largest, op=dist.ReduceOp.MAX)
         return [int(value) for value in largest.tolist()]
 
+    def in_any(self, is_so: bool) -> bool:
+        """Return whether something is so in any process. Waits for the others, but not for what GPUs are doing."""
+        if self.size == 1:
+            return is_so
+        flag = torch.tensor(int(is_so))
+        dist.all_reduce(flag, op=dist.ReduceOp.MAX, group=_between_hosts(dist.group.WORLD))
+        return bool(flag)
+
     def wait(self) -> None:
         """Wait until every process is here."""
         if self.size > 1:
@@ -88,6 +97,12 @@ class Processes:
         shared = torch.tensor(value() if self.is_first else 0.0, dtype=torch.float64, device=device)
         dist.broadcast(shared, src=0)
         return float(shared)
+
+
+@cache
+def _between_hosts(world: Any) -> Any:
+    """Return a group that exchanges what lies in hosts' memory; all processes ask for it at the same time, once."""
+    return world if dist.get_backend(world) == "gloo" else dist.new_group(backend="gloo")
 
 
 def shared_step(

@@ -326,6 +326,7 @@ class Pretraining:
             device=device,
             hint=self._less_memory,
             halve=self._halve_micro_batch,
+            in_any=self.processes.in_any if self.micro_batches.may_halve else lambda is_so: is_so,
             cuda_graphs=self.cuda_graphs,
         )
 
@@ -348,6 +349,9 @@ class Pretraining:
         """Go on with half as many rows at once, after a step that ran out of memory; return None if that is no way."""
         if not self.micro_batches.halve():
             return None
+        if isinstance(self.network, WorkingWeights):
+            self.network.forget_gradients()
+        self.dropout.begin(self.step, process=self.processes.rank)
         log.warning("out of memory: micro_batch = %d from step %d on", self.micro_batch, self.step + 1)
         return inputs
 

@@ -211,6 +211,7 @@ class Updates:
     `learn` computes gradients from tensors, calls `apply_gradients` and returns tensors to be read later. Nothing in it
     may depend on the step but through `given`: with `cuda_graphs` it is recorded once for every set of shapes. It may
     consist of parts, each of which is given what the one before returns; the first is recorded, and every second one.
+    The others are exchanges between processes.
     """
 
     def __init__(
@@ -222,16 +223,19 @@ class Updates:
         device: torch.device,
         hint: Callable[[], str],
         halve: Callable[[Any], Any] = lambda given: None,
+        in_any: Callable[[bool], bool] = lambda is_so: is_so,
         cuda_graphs: bool = False,
     ) -> None:
         """Prepare updates on `device`. `schedule` gives the rate of a step, `hint` the repair for a lack of memory.
 
         Where memory runs out, `halve` is told what was given and returns what needs less of it, None if nothing does;
-        the update is made again.
+        the update is made again. `in_any` says whether something is so in any process: all of them make the update
+        again if memory has run out in one, before the last exchange.
         """
         self.optimizer, self.schedule = optimizer, schedule
         self._learn = self._parts = [learn] if callable(learn) else list(learn)
-        self._device, self._hint, self._halve = device, hint, halve
+        self._device, self._hint, self._halve, self._in_any = device, hint, halve, in_any
+        self._last_exchange = len(self._learn) - 2  # none of a single part
         self._new_recorder: Callable[[], Recorder] | None = None
         if cuda_graphs:
             self._record(CudaRecorder)
@@ -249,18 +253,26 @@ class Updates:
         """Make update `step` (0-based); return what `learn` returns. Raises OutOfMemoryError if memory runs out."""
         set_learning_rate(self.optimizer, self.schedule(step))
         while True:
-            result = given
+            result, at, failed = given, 0, False
             try:
-                for part in self._parts:
+                for at, part in enumerate(self._parts):
+                    if at == self._last_exchange and self._in_any(False):
+                        break  # another process waits for this one to make the update again
                     result = part(result)
-                return result
+                else:
+                    return result
             except RuntimeError as error:  # torch's CPU allocator has no exception of its own
                 if not isinstance(error, torch.OutOfMemoryError) and "allocate memory" not in str(error):
                     raise
+                failed = True
             del result  # outside of the clause: the error holds the tensors of the step
             self._parts = self._learn  # recordings hold memory, too
             self.optimizer.zero_grad(set_to_none=True)
-            given = self._halve(given)
+            # In another part the others are in an exchange already, or have changed their weights.
+            can_agree = at == max(0, self._last_exchange - 1)
+            if failed and can_agree:
+                self._in_any(True)
+            given = self._halve(given) if can_agree or not failed else None
             if given is None:
                 raise OutOfMemoryError(f"out of memory at step {step + 1}", self._hint())
             if self._new_recorder is not None:

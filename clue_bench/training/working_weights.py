@@ -40,6 +40,11 @@ class WorkingWeights:
             copy = self._copies[name]
             master.grad, copy.grad = copy.grad, None
 
+    def forget_gradients(self) -> None:
+        """Take from the copies what gradients they have, of a pass that was not ended."""
+        for copy in self._copies.values():
+            copy.grad = None
+
     @torch.no_grad()
     def refresh(self) -> None:
         """Make the copies of the masters as they are now, in place."""

@@ -5,9 +5,11 @@ asked to stop, and one that is killed.
 
 A case is a dictionary: recipe (path), overrides, corpus (folder), pairs (folder or null), out (folder); "recorded", if
 its steps are replayed, as CUDA graphs are, but by calling what was recorded again; "copies", if it computes with bf16
-copies of its weights.
+copies of its weights; "short", the calls of the network in which the second process runs out of memory, where each
+takes three rows at once at first.
 """
 
+import itertools
 import json
 import os
 import signal
@@ -20,10 +22,12 @@ import torch
 
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError, Interrupted
-from clue_bench.pretraining import pauses, train
+from clue_bench.pretraining import micro_batches, pauses, step, train
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.run import run, run_steps
 from clue_bench.pretraining.train import Pretraining
+
+LOSSES = step._losses
 
 
 class Repeats:
@@ -41,10 +45,25 @@ class Repeats:
 def prepare(case: dict[str, Any]) -> Pretraining:
     """Return a case's run."""
     train.has_working_weights = lambda precision, device: bool(case.get("copies"))
+    choose, micro_batches.choose = micro_batches.choose, lambda rows, length, **more: 3
     pretraining = _prepared(case)
+    micro_batches.choose = choose
+    step._losses = running_out(case.get("short", []), pretraining.processes.rank)
     if case.get("recorded"):
         pretraining.updates.record_with(Repeats())
     return pretraining
+
+
+def running_out(calls: list[int], rank: int) -> Any:
+    """Return the losses, which run out of memory in some calls of the second process: in the middle of a gradient."""
+    count = itertools.count()
+
+    def losses(*given: Any) -> Any:
+        if torch.is_grad_enabled() and next(count) in calls and rank == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return LOSSES(*given)
+
+    return losses
 
 
 def _prepared(case: dict[str, Any]) -> Pretraining:
@@ -59,7 +78,16 @@ def losses(pretraining: Pretraining) -> dict[str, Any]:
         reports = list(pretraining.reports())
     except ClueBenchError as error:
         return {"error": error.message, "hint": error.hint}
-    names = ("loss", "lm_accuracy", "sop_loss", "pair_loss", "held_out_loss", "gradient_norm", "useful_share")
+    names = (
+        "micro_batch",
+        "loss",
+        "lm_accuracy",
+        "sop_loss",
+        "pair_loss",
+        "held_out_loss",
+        "gradient_norm",
+        "useful_share",
+    )
     return {name: [getattr(report, name) for report in reports] for name in names}
 
 
@@ -78,18 +106,18 @@ def stopped(pretraining: Pretraining, *, step: int) -> str:
 
 def main() -> None:
     """Do what the arguments say."""
-    cases, results, to_stop, killed, step = sys.argv[1:]
+    cases, results, to_stop, killed, at = sys.argv[1:]
     torch.set_num_threads(1)
     found = {}
     for name, case in json.loads(Path(cases).read_text(encoding="utf-8")).items():
         pretraining = prepare(case)
         found[name] = losses(pretraining)
     is_first = pretraining.processes.is_first
-    found["stopped"] = {"message": stopped(prepare(json.loads(Path(to_stop).read_text())), step=int(step) - 2)}
+    found["stopped"] = {"message": stopped(prepare(json.loads(Path(to_stop).read_text())), step=int(at) - 2)}
     if is_first:
         Path(results).write_text(json.dumps(found), encoding="utf-8")
     for report in run(prepare(json.loads(Path(killed).read_text(encoding="utf-8"))), asked={}):
-        if report.step == int(step):
+        if report.step == int(at):
             os.kill(os.getpid(), signal.SIGKILL)
 
 

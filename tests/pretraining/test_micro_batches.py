@@ -6,7 +6,7 @@ import torch
 from clue_bench.api.pretraining import _notes
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.pretraining import train
+from clue_bench.pretraining import micro_batches, step, train
 from clue_bench.pretraining.micro_batches import choose, evenly
 from clue_bench.pretraining.recipe import load_recipe
 from clue_bench.pretraining.run import completed_record, run
@@ -75,6 +75,24 @@ def test_a_step_that_runs_out_of_memory_is_made_again_with_half_as_many_rows_at_
     assert [report.micro_batch for report in reports] == [8, 8, 2, 2, 2, 2]
     assert [report.loss for report in reports] == pytest.approx(expected, abs=1e-5)
     assert "out of memory: micro_batch = 2 from step 3 on" in caplog.text
+
+
+@pytest.mark.parametrize("copies", [False, True])
+def test_what_a_step_had_of_its_gradient_before_memory_ran_out_is_forgotten(begin, monkeypatch, copies):
+    monkeypatch.setattr(train, "has_working_weights", lambda precision, device: copies)
+    monkeypatch.setattr(micro_batches, "choose", lambda rows, length, **more: 3)
+    whole, calls = step._losses, []
+
+    def losses(*given):
+        calls.append(given)
+        if len(calls) == 5:  # the second part of the second step
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(*given)
+
+    expected = [report.gradient_norm for report in begin("one", micro_batch=1, held_out_share=0.0).reports()]
+    monkeypatch.setattr(step, "_losses", losses)
+    found = [report.gradient_norm for report in begin(micro_batch="auto", held_out_share=0.0).reports()]
+    assert found == pytest.approx(expected, rel=2e-2 if copies else 1e-4)
 
 
 def test_one_row_that_does_not_fit_and_a_size_that_was_asked_for_are_errors(begin, no_room):

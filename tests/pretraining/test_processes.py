@@ -32,7 +32,10 @@ CASES = {
     "roformer, whole words": {"family": "roformer", "objective": "wwm", "sentence_order": "texts", "micro_batch": 4},
     "recorded": {"global_batch": 10, "micro_batch": 3},
     "recorded, copies": {"precision": "bf16", "global_batch": 10, "micro_batch": 3},
+    "short of memory": {"global_batch": 10, "micro_batch": "auto", "dropout": 0.1},
+    "short of memory, recorded, copies": {"precision": "bf16", "global_batch": 10, "micro_batch": "auto"},
 }
+SHORT = [5]  # the second part of the third step
 
 CLI = "from clue_bench.cli import main; main()"
 SOME = {"sentence_order": "texts", "global_batch": 7, "micro_batch": 3}
@@ -89,8 +92,9 @@ def of_two(folder, case, labelled_pairs):
     """
     cases = {name: case(f"two {name}", **overrides) for name, overrides in CASES.items()}
     cases["sentences, labelled pairs"]["pairs"] = str(labelled_pairs)
-    for name in ("recorded", "recorded, copies"):
-        cases[name] |= {"recorded": True, "copies": "copies" in name}
+    for name, each in cases.items():
+        each |= {"recorded": "recorded" in name, "copies": "copies" in name, "short": SHORT if "short" in name else []}
+    cases["no room"] = {**case(global_batch=10, micro_batch="auto"), "short": list(range(99))}
     cases["too many processes"] = case(global_batch=1, micro_batch=1)
     results = folder / "results.json"
     if not results.is_file():
@@ -109,6 +113,8 @@ def test_two_processes_have_the_losses_of_one(of_two, name):
     rounded = 1e-2 if case.get("copies") else 1e-5  # of what the gradient is exchanged in
     reports = list(prepare({**case, "overrides": {**case["overrides"], "precision": "fp32"}}).reports())
     assert len(reports) == 8
+    taken = two[name].pop("micro_batch")
+    assert taken == ([3, 1, 1, 1, 5, 5, 5, 5] if "short" in name else [CASES[name].get("micro_batch")] * 8)
     for key, values in two[name].items():
         expected = [getattr(report, key) for report in reports]
         if all(value is None for value in expected):
@@ -119,6 +125,11 @@ def test_two_processes_have_the_losses_of_one(of_two, name):
             assert len(values) == len(expected)  # ties count as wrong, and there are many in bf16
         else:
             assert values == pytest.approx(expected, abs=10 * rounded if key == "gradient_norm" else rounded), key
+
+
+@pytest.mark.slow
+def test_memory_that_does_not_suffice_for_one_row_of_one_process_ends_them_all(of_two):
+    assert of_two[0]["no room"]["error"] == "out of memory at step 1"
 
 
 @pytest.mark.slow
