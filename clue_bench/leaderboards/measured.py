@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from clue_bench.cards import builtin_folder
 from clue_bench.leaderboards.cells import (
     CLUE,
     FLOOR_MARK,
@@ -41,6 +42,7 @@ from clue_bench.leaderboards.scores import (
 from clue_bench.numbers import counted
 from clue_bench.stats.significance import LEVEL, PairedTest, p_text
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
+from clue_bench.tasks.task import load_task
 
 LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
 WITHOUT_PRETRAINING = "无预训练"
@@ -199,9 +201,12 @@ def passage_notes(table: MeasuredTable) -> list[str]:
 def clue_notes(table: MeasuredTable) -> list[str]:
     """Return the models' scores of CLUE 1.1, or what they lack for one; none for other data, or without reading tasks.
 
-    The mean of PaddleNLP's ten columns is stated where a model has all of the nine, too.
+    A part of a reading task's dev rows, or rows in its layout, are other data. The mean of PaddleNLP's ten columns is
+    stated where a model has all of the nine, too.
     """
-    if table.dataset != CLUE or not any(column.name in READING_COLUMNS for column in table.columns):
+    cards = {name: builtin_folder("tasks") / f"{name.lower()}.toml" for name in READING_COLUMNS}
+    official = {name: load_task(str(card)).splits["dev"].rows for name, card in cards.items()}
+    if table.dataset != CLUE or not any(column.dev_rows == official.get(column.name) for column in table.columns):
         return []
     notes = [f"Score of CLUE 1.1, the mean of nine columns: {_means(table, CLUE_COLUMNS)}."]
     if any(set(CLUE_COLUMNS) <= model.percents.keys() for model in table.models):
