@@ -72,6 +72,8 @@ def plan_for_gpu() -> None:
     scheduler._is_gpu_triton_backend = lambda *nodes: True
     scheduler.Scheduler.create_backend = lambda self, device: TritonScheduling(self)  # type: ignore[method-assign]
     DeviceProperties.create = lambda device: CARD  # type: ignore[method-assign, assignment]
+    ir.is_cpu = lambda x: False
+    scheduler.BaseSchedulerNode.is_cpu = lambda node: False  # type: ignore[method-assign]
     config.force_disable_caches = True
     attention.has_fused_kernel = lambda x: True
     dropout.mask_type = lambda x: torch.bool

@@ -45,6 +45,11 @@ class Rotary(NamedTuple):
             typed = x_BNSH.to(torch.promote_types(x_BNSH.dtype, torch.float32))
             pairs = torch.view_as_complex(typed.view(*typed.shape[:-1], -1, 2))
             return torch.view_as_real(pairs * self.turns).flatten(-2).to(x_BNSH.dtype)
+        if torch.compiler.is_compiling():  # one kernel, which reads each pair forwards and backwards
+            pairs = x_BNSH.view(*x_BNSH.shape[:-1], -1, 2)
+            signs = 2 * torch.arange(2, device=pairs.device) - 1
+            by_pairs: Tensor = pairs * self.cos[..., None] + pairs.flip(-1) * (self.sin[..., None] * signs)
+            return by_pairs.flatten(-2).to(x_BNSH.dtype)
         even, odd = x_BNSH[..., 0::2], x_BNSH[..., 1::2]
         turned = torch.stack((even * self.cos - odd * self.sin, odd * self.cos + even * self.sin), dim=-1)
         return turned.flatten(-2).to(x_BNSH.dtype)

@@ -30,10 +30,12 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x_BSD: Tensor, bias: Tensor | None, is_causal: bool, drop: RowDropout | None) -> Tensor:
         """Return (B, S, D)."""
-        attended = self.attention(self.attention_norm(x_BSD), bias=bias, is_causal=is_causal, drop=drop)
-        x_BSD = x_BSD + (attended if drop is None else drop(attended))
-        forwarded = self.down(activate(self.up(self.feed_forward_norm(x_BSD)), self.activation))
-        return x_BSD + (forwarded if drop is None else drop(forwarded))
+        x = x_BSD.flatten(0, 1)  # products' two dimensions, in which a compiler fuses more
+        normed = self.attention_norm(x)
+        attended = self.attention(normed, bias=bias, is_causal=is_causal, drop=drop, rows=len(x_BSD))
+        x = x + (attended if drop is None else drop(attended))
+        forwarded = self.down(activate(self.up(self.feed_forward_norm(x)), self.activation))
+        return (x + (forwarded if drop is None else drop(forwarded))).view(x_BSD.shape)
 
 
 class CausalLanguageModel(nn.Module):
