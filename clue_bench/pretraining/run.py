@@ -39,6 +39,7 @@ from clue_bench.pretraining.identity import run_id_of
 from clue_bench.pretraining.pauses import SECONDS_BETWEEN_SAVES, Pauses
 from clue_bench.pretraining.report import TrainingReport
 from clue_bench.pretraining.rising import Rising
+from clue_bench.pretraining.state import with_continued_positions
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.training import hardware
 from clue_bench.training.state_file import FILE as STATE
@@ -265,10 +266,12 @@ def _completed(
 
 def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: Path) -> str:
     manifest, recipe, start = pretraining.corpus.manifest, pretraining.recipe, pretraining.start
+    learned = pretraining.learned_positions(pretraining.feeds.number)
+    # The head for labelled pairs has served its purpose, and no class of transformers has one.
+    tensors = {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")}
     return write_checkpoint(
         folder,
-        # The head for labelled pairs has served its purpose, and no class of transformers has one.
-        {n: t for n, t in pretraining.model.state_dict().items() if not n.startswith("pair.")},
+        with_continued_positions(tensors, learned=learned, head_size=pretraining.config.head_size),
         architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
         # Dropout is a setting of training, not of the model: fine-tuning code expects BERT's 0.1 in config.json, or
         # what the checkpoint had that the run started from.
@@ -279,7 +282,7 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
         provenance={
             "recipe": recipe.model_dump(),
             "steps": pretraining.step,
-            "learned_positions": pretraining.learned_positions(pretraining.feeds.number),
+            "learned_positions": learned,
             "starts_from": record.effective["starts_from_sha256"],
             "starts_from_name": start and base_name(start.folder, start.provenance),
             "labelled_pairs": record.effective["labelled_pairs"],

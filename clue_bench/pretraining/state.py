@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
@@ -18,13 +18,15 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
 from clue_bench.models.gpt2 import CausalLanguageModel
-from clue_bench.models.local_attention import look_at_neighbours
+from clue_bench.models.local_attention import continued_positions, look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.start import check_vocabulary, load_start, start_config
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.optim import adamw, muon
 from clue_bench.training.state_file import read_state, write_state
 from clue_bench.vocab import Vocabulary
+
+POSITIONS = "encoder.embeddings.position.weight"  # of BERT and its kin, which alone may begin at neighbours
 
 LanguageModel = MaskedLanguageModel | CausalLanguageModel
 
@@ -60,18 +62,31 @@ def build_model(
 
 
 def extend_positions(model: LanguageModel, *, learned: int) -> None:
-    """Repeat the first `learned` position embeddings over the later ones, which no row has reached yet.
+    """Fill the position embeddings behind the first `learned`, which no row has reached yet.
 
-    If a second stage started with these as they were drawn, it would have to learn again what "the token before" is,
-    and a small model would fall back to character frequencies (pretrain/LOG.md). Does nothing without such positions.
+    Where positions are waves, these go on; else the first ones are repeated. If a second stage started with these as
+    they were drawn, it would have to learn again what "the token before" is, and a small model would fall back to
+    character frequencies (pretrain/LOG.md). Does nothing without such positions.
     """
     table = model.position if isinstance(model, CausalLanguageModel) else model.encoder.embeddings.position
     if table is None or learned >= table.num_embeddings:
         return
     embedding = table.weight
+    config = model.config if isinstance(model, CausalLanguageModel) else model.encoder.config
+    continued = continued_positions(embedding, learned=learned, head_size=config.head_size)
+    later = torch.arange(learned, len(embedding), device=embedding.device)
     with torch.no_grad():
-        later = torch.arange(learned, len(embedding), device=embedding.device)
-        embedding[learned:] = embedding[later % learned]
+        embedding[learned:] = embedding[later % learned] if continued is None else continued[learned:]
+
+
+def with_continued_positions(tensors: dict[str, Tensor], *, learned: int, head_size: int) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint, with waves that go on behind the `learned` positions where there are waves.
+
+    So a model that was trained on short rows reads longer ones (pretrain/LOG.md).
+    """
+    found = tensors.get(POSITIONS)
+    continued = None if found is None else continued_positions(found, learned=learned, head_size=head_size)
+    return tensors if continued is None else {**tensors, POSITIONS: continued}
 
 
 def compile_layers(model: LanguageModel) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import INIT_STD, Encoder
-from clue_bench.models.local_attention import DISTANCES, look_at_neighbours
+from clue_bench.models.local_attention import DISTANCES, continued_positions, look_at_neighbours
 
 
 def encoder(**sizes) -> Encoder:
@@ -57,3 +57,31 @@ def test_positions_are_as_large_as_words():
 def test_a_model_that_cannot_is_refused(sizes, named):
     with pytest.raises(ValueError, match=named):
         look_at_neighbours(encoder(**sizes))
+
+
+def waves(*, seed=1):
+    """Positions as they begin, as training leaves them (moved, stretched, with noise), and how they would go on."""
+    model = encoder(max_positions=256)
+    look_at_neighbours(model)
+    begun = model.embeddings.position.weight.detach()
+    draw = torch.Generator().manual_seed(seed)
+    moved = 2 * begun * torch.rand(256, generator=draw) + 0.01 * torch.randn(256, generator=draw)
+    noise = 0.2 * moved.std() * torch.randn(moved.shape, generator=draw)
+    return begun, moved + noise, moved
+
+
+def test_waves_go_on_behind_the_positions_that_were_learned():
+    begun, trained, true = waves()
+    for positions, expected, largest in ((begun, begun, 0.1), (trained, true, 0.3)):
+        found = continued_positions(positions, learned=128, head_size=32)
+        assert torch.equal(found[:128], positions[:128])
+        error = (found - expected)[128:].square().mean() / expected[128:].square().mean()
+        assert error < largest
+
+
+def test_positions_that_are_no_waves_or_too_few_do_not_go_on():
+    begun, *_ = waves()
+    drawn = torch.randn(256, 256, generator=torch.Generator().manual_seed(1))
+    assert continued_positions(drawn, learned=128, head_size=32) is None
+    assert continued_positions(begun, learned=64, head_size=32) is None
+    assert continued_positions(begun, learned=256, head_size=32) is None
