@@ -81,7 +81,7 @@ def continued_positions(positions_SD: Tensor, *, learned: int, head_size: int) -
     found_SD = positions_SD.detach().cpu().double()
     share_WW = waves_SW[rows].T @ waves_SW[rows] + RIDGE * torch.eye(waves_SW.shape[1])
     weights_WD = torch.linalg.solve(share_WW, waves_SW[rows].T @ found_SD[rows])
-    continued_SD = waves_SW @ weights_WD
+    continued_SD: Tensor = waves_SW @ weights_WD
     variance = (found_SD[rows] - found_SD[rows].mean(0)).square().sum()
     unexplained = (found_SD - continued_SD)[rows].square().sum() / variance
     if unexplained > MOST_UNEXPLAINED:
