@@ -44,7 +44,7 @@ def as_on_a_gpu(monkeypatch):
     [
         *((family, "aot_eager", False) for family in FAMILIES),
         *((family, "aot_eager", True) for family in FAMILIES),
-        ("bert", "inductor", False),
+        ("bert, dropout", "inductor", True),
     ],
 )
 def test_losses_are_those_of_plain_layers_and_all_layers_share_what_is_compiled(
