@@ -21,7 +21,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args, get_o
 import pydantic
 from pydantic_core import ErrorDetails
 
-from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.errors import NEAR, ClueBenchError, nearest
 from clue_bench.files import expanded
 from clue_bench.numbers import typed
 
@@ -265,7 +265,7 @@ def explain_unknown_key(
     """
     *outer, key = keys
     meant = [name for name in known if key.lower().replace("-", "_") in _NAMES_ELSEWHERE.get(name, "").split()]
-    guess = meant[0] if meant else next(iter(get_close_matches(key, sorted(known), n=1, cutoff=0.5)), "")
+    guess = meant[0] if meant else next(iter(get_close_matches(key, sorted(known), n=1, cutoff=NEAR)), "")
     if not guess:
         return f"{where}: unknown key; {nearest(key, known)}", "use one of these keys"
     words = f"unknown key; it is called '{guess}' here" if meant else f"unknown key; did you mean '{guess}'?"

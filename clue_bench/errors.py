@@ -10,6 +10,7 @@ import re
 import traceback
 from collections.abc import Iterable
 
+NEAR = 0.6  # difflib's own; at 0.5, two of three letters make "ocnli" of "nix"
 AGAIN = "type the same command again: it continues"
 
 
@@ -48,7 +49,7 @@ class Interrupted(KeyboardInterrupt):
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'?" for the closest of `known`, or the list of all of them."""
     choices = sorted(known)
-    close = difflib.get_close_matches(name, choices, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, choices, n=1, cutoff=NEAR)
     return f"did you mean '{close[0]}'?" if close else f"known: {', '.join(choices) or '(none)'}"
 
 

@@ -251,11 +251,18 @@ def test_an_unknown_name_suggests_the_nearest() -> None:
     assert caught.value.hint == "run clue-bench tasks list"
 
 
+def test_a_name_that_is_near_to_none_lists_the_tasks() -> None:
+    with pytest.raises(ClueBenchError) as caught:
+        find_card("tasks", "nix")
+    assert caught.value.message == f"no task is called 'nix': known: {', '.join(sorted(card_paths('tasks')))}"
+
+
 @pytest.mark.parametrize(
     ("name", "known", "expected"),
     [
         ("stepz", ["seed", "steps"], "did you mean 'steps'?"),
         ("zzz", ["b", "a"], "known: a, b"),
+        ("nix", ["cmnli", "ocnli"], "known: cmnli, ocnli"),
         ("zzz", [], "known: (none)"),
     ],
 )

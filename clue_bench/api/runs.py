@@ -20,7 +20,7 @@ from clue_bench.doors.records import (
     record_paths,
 )
 from clue_bench.doors.results import DevScores, PretrainResults, TaskResults
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import NEAR, ClueBenchError
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table
 from clue_bench.weights import CONFIG
@@ -217,7 +217,7 @@ class Runs(Shown, Sequence[Run]):
         found = {run.folder.name: run for run in self.runs} | {run.run_id: run for run in self.runs}
         if run_id in found:
             return found[run_id]
-        close = difflib.get_close_matches(run_id, found, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(run_id, found, n=1, cutoff=NEAR)
         if close:
             raise ClueBenchError(f"no run '{run_id}': did you mean '{close[0]}'?", f"give {found[close[0]].folder}")
         latest = sorted(self.runs, key=lambda run: run.record.started_at)[-MAX_NAMED:]
