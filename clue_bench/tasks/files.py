@@ -62,6 +62,8 @@ def find(task: Task, split: str, data: Path) -> Found:
     found = locate(task, split, data)
     if found is None:
         file = task.splits[split].file
+        if about := _other_tests(task, split, data):
+            raise ClueBenchError(*about)
         if (data / archive_name(task)).is_file():
             raise ClueBenchError(
                 f"{data / archive_name(task)}: no {file} in it, at the root or one folder down", DAMAGED
@@ -86,6 +88,21 @@ def find_all(task: Task, split: str, data: Path) -> list[Found]:
             raise ClueBenchError(f"{data}: {first.name} of {task.name}, but no {name}", "copy both files")
         found.append(more)
     return found
+
+
+def _other_tests(task: Task, split: str, data: Path) -> tuple[str, str] | None:
+    """Return message and hint for a test set of which other ones are there, None for any other split."""
+    trained = ("train", "dev")
+    others = {name: locate(task, name, data) for name in task.splits if name not in (split, *trained)}
+    there = {name: found.where for name, found in others.items() if found is not None}
+    if split in trained or not there:
+        return None
+    message = f"{data}: no {split} of {task.name}; found {', '.join(f'{n} ({where})' for n, where in there.items())}"
+    # A file of the split's own name that is another test set hides whatever would be fetched.
+    if task.archive is None or _by_name(task, split, data) is not None:
+        return message, f"give --split {next(iter(there))}"
+    fetch = f"clue-bench data fetch --task {task.name} --data {data}"
+    return message, f"give --split {next(iter(there))}, or run: {fetch}"
 
 
 def _lacks(task: Task, split: str, data: Path) -> tuple[str, str]:

@@ -196,8 +196,23 @@ def test_a_test_set_is_known_by_its_md5_whatever_it_is_called(tmp_path):
     (tmp_path / "tnews" / "test.json").write_text(old, encoding="utf-8")
     assert available_splits(task, tmp_path) == ["train", "dev", "test1.0"]
     assert read_split(task, "test1.0", tmp_path).texts == [("旧",)]
-    with pytest.raises(ClueBenchError, match=r"no tnews/test\.json"):
+    with pytest.raises(ClueBenchError) as caught:
         read_split(task, "test", tmp_path)
+    assert caught.value.message == f"{tmp_path}: no test of tnews; found test1.0 ({tmp_path}/tnews/test.json)"
+    assert caught.value.hint == "give --split test1.0"  # fetching would not help: this file hides another test.json
+
+
+@pytest.mark.parametrize("name", ["cluewsc2020", "c3", "tnews"])
+def test_another_test_set_that_is_there_is_named(tmp_path, name):
+    task = load_task(name)
+    (tmp_path / name).mkdir()
+    file = tmp_path / name / task.splits["test"].file
+    file.write_text("{}", encoding="utf-8")
+    with pytest.raises(ClueBenchError) as caught:
+        read_split(task, "test1.0", tmp_path)
+    assert caught.value.message == f"{tmp_path}: no test1.0 of {name}; found test ({file})"
+    fetch = f"clue-bench data fetch --task {name} --data {tmp_path}"
+    assert caught.value.hint == f"give --split test, or run: {fetch}"
 
 
 @pytest.mark.parametrize(
