@@ -270,7 +270,7 @@ def _audit_split(task: Task, split: str, rows: Rows, index: Index, vocabulary: V
         split=split,
         file=rows.facts,
         rows=len(rows),
-        empty_rows=sum(not all(text.strip() for text in texts) for texts in rows.texts),
+        empty_rows=rows.num_empty,
         characters=together,
         characters_of_fields=dict(zip(task.text_fields, of_fields, strict=True)),
         tokens=None if vocabulary is None else tokens_of(texts, vocabulary, max_length=task.max_length),

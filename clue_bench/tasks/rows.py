@@ -236,6 +236,11 @@ class Rows:
         return len(self.texts)
 
     @property
+    def num_empty(self) -> int:
+        """Return how many rows have a text, or a choice, of nothing but white space."""
+        return sum(not all(text.strip() for text in texts) for texts in self.texts)
+
+    @property
     def passages(self) -> npt.NDArray[np.int64]:
         """Return (rows,) the number of each question's passage, or of each blank's line: these go together."""
         if self.lines:
@@ -290,6 +295,8 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     rows = (_with_answers if task.kind == "span" else _with_classes)(placed, task, split)
     if not rows.texts:
         raise ClueBenchError(f"{found[0].where}: no rows", DAMAGED)
+    empty = rows.num_empty
+    blank = (f"{split} of {task.name}: rows with a blank text: {empty:,}",) * bool(empty)
     card = task.splits[split]
     facts = FileFacts(
         rows=len(placed),
@@ -298,7 +305,7 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
         expected_md5=card.md5,
         dropped_rows=len(rows.dropped_ids),
     )
-    return replace(rows, facts=facts, notes=(*(note for table in tables for note in table.notes), *rows.notes))
+    return replace(rows, facts=facts, notes=(*(note for table in tables for note in table.notes), *rows.notes, *blank))
 
 
 _NO_FILE = FileFacts(rows=0, md5="", expected_rows=None, expected_md5=None)

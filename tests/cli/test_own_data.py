@@ -74,6 +74,27 @@ def test_pairs_and_whole_numbers_as_labels_work_alike(command, checkpoint_folder
     assert "row 0: 1 text, expected 2" in err
 
 
+@pytest.mark.parametrize("verb", ["floor", "finetune"])
+def test_rows_with_a_blank_text_are_counted_once(command, checkpoint_folder, verb):
+    blank = {0: "", 4: "  ", 9: "\u3000"}
+    texts = [blank.get(n, f"我们在学中国{n}") for n in range(20)]
+    split = ["train"] * 8 + ["dev"] * 12
+    pd.DataFrame({"text": texts, "label": ["差", "好"] * 10, "split": split}).to_csv("hotel.csv", index=False)
+    model = ["--model", checkpoint_folder, *FAST] if verb == "finetune" else []
+    code, _, err = command(verb, "--data", "hotel.csv", *model, "--out", "run")
+    assert code == 0, err
+    assert [line for line in err.splitlines() if "blank" in line] == [
+        "train of hotel: rows with a blank text: 2",
+        "dev of hotel: rows with a blank text: 1",
+    ]
+    code, _, err = command(verb, "--data", "hotel.csv", *model, "--out", "again", "--lang", "zh")
+    assert code == 0, err
+    assert [line for line in err.splitlines() if "空白" in line] == [
+        "hotel 的 train：有空白文本的行：2",
+        "hotel 的 dev：有空白文本的行：1",
+    ]
+
+
 def test_the_same_file_in_every_format_is_the_same_data(command, checkpoint_folder, tmp_path):
     revisions = set()
     FRAME.to_csv("a.csv", index=False)
