@@ -12,7 +12,7 @@ from clue_bench.api.progress import Bar, Progress
 from clue_bench.cards import Card, Kind, card_paths, decode, find_card
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.files import expanded
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.doors.records import DataFacts, FileFacts
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from clue_bench.tasks.fetch import Fetched
     from clue_bench.tasks.task import Task
 
+COMPARED = Column("compared with the card", is_words=True)
 AGAIN = "type the same command again: tasks that are complete are not fetched twice"
 
 
@@ -162,7 +163,7 @@ class VerifiedData(Shown):
             files = self.found[name].files
             rows += [(name, split, f"{file.rows:,}", _compared(file), file.md5) for split, file in files.items()]
             rows += [(name, split, "", "missing", "") for split in splits if split not in files]
-        return [make_table("", ["task", "split", "rows", "compared with the card", "md5 found"], rows)]
+        return [make_table("", ["task", "split", "rows", COMPARED, "md5 found"], rows)]
 
 
 def verify_data(tasks: Sequence[str] = (), *, data: Path | str = "data") -> VerifiedData:

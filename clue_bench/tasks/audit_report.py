@@ -12,8 +12,9 @@ from typing import Any
 
 from clue_bench.cards import card_paths
 from clue_bench.errors import ClueBenchError
+from clue_bench.language import is_chinese, translated
 from clue_bench.numbers import counted
-from clue_bench.tables import MISSING, Shown, Table, make_table
+from clue_bench.tables import MISSING, Column, Shown, Table, make_table
 from clue_bench.tasks.audit import Lengths, Overlap, Shared, SplitAudit, TaskAudit, TokenLengths, audit_task, percent
 from clue_bench.tasks.files import available_splits
 from clue_bench.tasks.task import Task, load_task
@@ -23,6 +24,7 @@ MAX_LABELS_SHOWN = 6  # of a histogram; `to_json` has all of them
 NO_TOKENS = "without --vocab there are no token counts, no unknown tokens and no share truncated at max_length"
 LARGE_MAJORITY = (2, 3)  # of dev rows, from which on a good accuracy may be no result
 MUCH_TRUNCATED = (1, 10)  # of the rows of a split
+FILE = Column("file", is_words=True)
 MANY_LABELS = 5  # that a line names at most
 
 
@@ -57,7 +59,7 @@ class AuditReport(Shown):
         tables = [
             make_table(
                 "",
-                ["task", "split", "rows", "dropped", "left", "repeated", "conflicting", "in rows", "empty", "file"],
+                ["task", "split", "rows", "dropped", "left", "repeated", "conflicting", "in rows", "empty", FILE],
                 [(name, *_rows(split)) for name, split in splits],
             ),
             make_table(
@@ -90,9 +92,9 @@ class AuditReport(Shown):
             for name, audit in self.audits.items()
             for pair in audit.overlaps
         ]
-        notes = [f"not audited: {name}: {why}" for name, why in self.missing.items()]
-        notes += [NO_TOKENS] if self.vocabulary is None else []
-        notes += [f"warning: {name}: {line}" for name, lines in self.findings.items() for line in lines]
+        notes = [_said(f"not audited: {name}:", why) for name, why in self.missing.items()]
+        notes += [translated(NO_TOKENS)] if self.vocabulary is None else []
+        notes += [_said(f"warning: {name}:", line) for name, lines in self.findings.items() for line in lines]
         header = ["task", "splits", "shared texts", "rows of 1st", "rows of 2nd", "but for white space"]
         return [*tables, make_table("", header, shared, notes=["\n".join(notes)] if notes else [])]
 
@@ -137,6 +139,11 @@ def audit_tasks(
     for name, task in present.items():
         audits[name] = audit_task(task, data, vocabulary=vocabulary, on_split=count)
     return AuditReport(audits, missing, vocabulary_file, vocabulary)
+
+
+def _said(start: str, what: str) -> str:
+    """Return a line of the notes in the language in use, which cannot tell where a line of several ends."""
+    return f"{translated(start)}{'' if is_chinese() else ' '}{translated(what)}"
 
 
 def _rows(split: SplitAudit) -> list[str]:

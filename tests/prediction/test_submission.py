@@ -1,6 +1,7 @@
 """The zip for CLUE: written from runs, and refused for everything that would cost points."""
 
 import json
+import re
 import shutil
 import zipfile
 from collections import Counter
@@ -14,6 +15,7 @@ from clue_bench.api.data import verify_data
 from clue_bench.api.submissions import submit
 from clue_bench.cli import main
 from clue_bench.errors import ClueBenchError
+from clue_bench.language import using
 from clue_bench.prediction.submission.check import check_submission
 from clue_bench.prediction.submission.runs import choose_runs, read_run
 from clue_bench.prediction.submission.slots import known_slots
@@ -189,6 +191,16 @@ def test_what_other_writers_write_is_right_too(known, tmp_path):
     report = check_submission(write_zip(tmp_path / "submit.zip", [(WSC, "\n".join(rows))]), known=known, data=None)
     assert [file.rows for file in report.files] == [290]
     assert report.notes == []
+
+
+def test_what_was_written_is_told_in_chinese(wsc_run, tmp_path):
+    written = submit([wsc_run], out=tmp_path / "submit.zip")
+    with using("zh"):
+        heads, line = str(written).splitlines()[:2]
+    assert heads.split() == ["文件", "任务", "划分", "行数", "编号", "运行"]
+    assert not re.search(
+        "[a-z]{2}", re.sub(rf"{WSC}|cluewsc2020|test1\.0|{written.answers[0].record.run_id}", "", line)
+    )
 
 
 def test_ids_that_no_data_and_no_rule_tell_may_be_any_but_not_twice(known, tmp_path):

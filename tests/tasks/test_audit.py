@@ -1,6 +1,7 @@
 """`clue-bench data audit`: what it counts, on made-up rows, against pandas and transformers, and on the real data."""
 
 import json
+import re
 from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from functools import cache
 
@@ -14,6 +15,8 @@ from typer.testing import CliRunner
 from clue_bench.cli import app
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
+from clue_bench.language import translated, using
+from clue_bench.synthetic.tasks import TASKS, write_tasks
 from clue_bench.tasks.audit import (
     Index,
     Majority,
@@ -282,6 +285,80 @@ def test_tasks_that_are_not_there_are_named_and_an_error_if_asked_for(tmp_path):
         CliRunner().invoke(app, ["data", "audit", "--task", "tnews", "--data", str(tmp_path)], catch_exceptions=False)
     with pytest.raises(ClueBenchError, match=r"no data .*afqmc, c3, chid"):
         CliRunner().invoke(app, ["data", "audit", "--data", str(tmp_path / "x")], catch_exceptions=False)
+
+
+# What stays: names of tasks, splits and labels, what is typed, percentiles and hashes.
+KEPT = re.compile(
+    r"--vocab|max_length|\bp\d\d\b|\bmd5\b|\b[0-9a-f]{32}\b|(afqmc|tnews|iflytek|cmnli)|\b(train|dev|test)\b|test1\.0|"
+    r"news_\w+|\b(contradiction|entailment|neutral)\b|/\S+|\S+\.json\S*|\S+\.zip|\b(c3|chid|clue\w+|cmrc2018|csl|drcd|"
+    r"ocnli|diagnostics)\b"
+)
+
+
+@pytest.fixture(scope="module")
+def synthetic(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("synthetic")
+    names = {name: dict(zip((t := load_task(name)).labels, t.label_descriptions, strict=True)) for name in TASKS}
+    write_tasks(folder, seed=1, labels=names)
+    for split in ("train", "dev"):  # texts in both, blank ones, and one of two labels
+        rows = [{"sentence1": "花呗", "sentence2": "借呗", "label": n} for n in "01"]
+        rows.append({"sentence1": " ", "sentence2": split, "label": "0"})
+        with (folder / "afqmc" / f"{split}.json").open("a", encoding="utf-8") as file:
+            file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (folder / "tnews" / "test1.0.json").unlink()
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["verify"], ["不同：任务卡为 34,334 行，md5", "与任务卡对照", "缺"]),
+        (["audit"], ["字符：p50", "非官方", "未审查：c3：", "另有 114 种", "没有 --vocab 就没有词元数"]),
+        (
+            ["audit", "--task", "afqmc", "--vocab"],
+            ["词元：p50", "泄漏：train 和 dev 共有 1 个文本：", "有 1 行带空白文本"],
+        ),
+    ],
+)
+def test_verified_and_audited_data_have_no_english_left(synthetic, vocabulary_file, arguments, said):
+    more = [vocabulary_file] if arguments[-1] == "--vocab" else []
+    typed = ["--lang", "zh", "data", *arguments, *more, "--data", synthetic]
+    printed = CliRunner().invoke(app, list(map(str, typed)), catch_exceptions=False).stdout
+    for words in said:
+        assert words in printed
+    assert [line for line in printed.splitlines() if re.search("[a-z]{2}", KEPT.sub("", line))] == []
+
+
+@pytest.mark.parametrize(
+    ("compared", "chinese"),
+    [
+        ("differs: the card has 1,244 rows; the card has no md5", "不同：任务卡为 1,244 行；任务卡缺：md5"),
+        ("differs: the card has md5 0a1b", "不同：任务卡为 md5 0a1b"),
+        ("the card has no rows and no md5", "任务卡缺：行数、md5"),
+    ],
+)
+def test_what_a_file_is_compared_with_has_chinese(compared, chinese):
+    with using("zh"):
+        assert translated(compared) == chinese
+
+
+def test_every_finding_has_chinese(task, tmp_path, vocabulary_file):
+    with using("zh"):
+        found = [
+            translated(line)
+            for line in findings(audit_task(task, tmp_path, vocabulary=read_vocabulary(vocabulary_file)))
+        ]
+    assert found == [
+        "泄漏：train 和 dev 共有 1 个文本：dev 4 行中的 2 行（50.00 %），train 5 行中的 1 行（20.00 %）；"
+        "忽略空白则是 3 行和 2 行；共有文本中有 1 个带不止一种标签",
+        "泄漏：train 和 test 共有 1 个文本：test 2 行中的 1 行（50.00 %），train 5 行中的 2 行（40.00 %）",
+        "train 有 1 个文本各带不止一种标签，涉及 2 行",
+        "总答“b”就能答对 dev 的 75.00 %：与它相近的准确率不算成绩",
+        "train 没有这 1 种标签的行：'c'",
+        "dev 没有这 1 种标签的行：'c'",
+        "dev 有 1 行带空白文本",
+        "max_length 8 会截断 test 2 行中的 1 行（50.00 %）；它们的词元有 66.67 % 被读到",
+    ]
 
 
 def test_help_says_how_everything_is_counted():
