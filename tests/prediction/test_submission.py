@@ -203,6 +203,14 @@ def test_what_was_written_is_told_in_chinese(wsc_run, tmp_path):
     )
 
 
+def test_a_test_file_that_the_data_lack_is_named_with_what_helps(wsc_run, tmp_path):
+    (tmp_path / "cluewsc2020").mkdir()
+    (tmp_path / "cluewsc2020" / "test.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=r"no test1\.0 of cluewsc2020") as caught:
+        submit([wsc_run], out=tmp_path / "submit.zip", data=tmp_path)
+    assert caught.value.hint == "give --data a folder that has it, or leave out --data"  # there is no --split
+
+
 def test_ids_that_no_data_and_no_rule_tell_may_be_any_but_not_twice(known, tmp_path):
     rows = [json.dumps({"id": n * 7 % 3_001, "label": "0"}) for n in range(3_000)]
     path = write_zip(tmp_path / "submit.zip", [("csl_predict.json", "\n".join(rows))])

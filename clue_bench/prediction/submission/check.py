@@ -14,7 +14,7 @@ from clue_bench import files
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article, counted
 from clue_bench.prediction.submission.slots import OF_NO_CARD, ONE_OBJECT, Slot, builtin_names, meant
-from clue_bench.tasks.files import NO_ZIP
+from clue_bench.tasks.files import NO_ZIP, locate
 from clue_bench.tasks.rows import read_split
 
 LARGEST_FILE = 2**26  # bytes; the longest official one, CMNLI's, has 0.6 MB
@@ -166,6 +166,9 @@ def _checked_file(text: str, slot: Slot, called: Path, data: Path | None) -> Che
 def _expected(slot: Slot, data: Path | None) -> Expected:
     rows = slot.task.splits[slot.split].rows
     if data is not None:
+        if locate(slot.task, slot.split, data) is None:
+            message = f"{data}: no {slot.split} of {slot.task.name} to compare the ids with"
+            raise ClueBenchError(message, "give --data a folder that has it, or leave out --data")
         ids = read_split(slot.task, slot.split, data).ids
         if rows is not None and len(ids) != rows:
             raise ClueBenchError(
