@@ -13,8 +13,7 @@ so that its schedule ends where the budget does:
 - `uer`: UER-py, unmodified, as its card trains such models: rows of 128, batches of 64, 1e-4, a tenth of warm-up,
   dropout 0.1, a document a line, dynamic masks;
 - `card`: `clue-bench pretrain roberta-tiny-clue` with batches of 64;
-- `own`: our recipe for small budgets: attention that begins at its neighbours, a bag of words for [CLS], batches of 32,
-  warm-up, stable, decay.
+- `own`: `clue-bench pretrain clue-bench-tiny`, our recipe for small budgets.
 
 Where other programs want the processor too, `--clock cpu` gives each side one thread and counts its processor time.
 Ours continue after they were stopped; UER-py keeps no state, so that a stopped run of it begins anew. Prints a Markdown
@@ -42,9 +41,10 @@ ROUNDS = 2
 TIMED = 6  # steps between two reports
 MASKED = 0.15
 ARCHITECTURE = CONFIGS["tiny-clue"]
-CARD = {"vocab_size": "corpus", "global_batch": BATCH, "micro_batch": 32}
-OWN = {"vocab_size": "corpus", "initial_attention": "local", "bag_weight": 0.2, "global_batch": 32, "micro_batch": 32}
-OWN |= {"warmup_share": 0.05, "decay_share": 0.3}
+RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
+    "card": ("roberta-tiny-clue", {"vocab_size": "corpus", "global_batch": BATCH, "micro_batch": 32}),
+    "own": ("clue-bench-tiny", {"global_batch": 32, "micro_batch": 32}),
+}
 FINE_TUNING = {"learning_rate": 3e-4}
 """Of all three: what suits a model of this size after so little pretraining (pretrain/LOG.md)."""
 UER = ["--learning_rate", "1e-4", "--warmup", "0.1", "--batch_size", str(BATCH), "--seed", "1"]
@@ -110,18 +110,8 @@ class Ours:
 
     def train(self, side: str, steps: int, out: Path, **more: Any) -> None:
         """Train, or go on."""
-        settings = {"card": CARD, "own": OWN}[side]
-        command = [
-            *OURS,
-            "pretrain",
-            "roberta-tiny-clue",
-            "--corpus",
-            "corpus",
-            "--out",
-            str(out),
-            "--steps",
-            str(steps),
-        ]
+        recipe, settings = RECIPES[side]
+        command = [*OURS, "pretrain", recipe, "--corpus", "corpus", "--out", str(out), "--steps", str(steps)]
         command += ["--tracker", "none", *(f"--set={key}={value}" for key, value in {**settings, **more}.items())]
         measured(command, self.folder)
 
@@ -229,7 +219,7 @@ def main() -> None:
     results: dict[str, Result] = {}
     for side in sides:
         steps = round(60 * asked.minutes / rates[side])
-        tokens = steps * LENGTH * (OWN["global_batch"] if side == "own" else BATCH)
+        tokens = steps * LENGTH * (BATCH if side == "uer" else RECIPES[side][1]["global_batch"])
         print(f"{side}: {rates[side]:.2f} s a step, {steps:,} steps, {tokens / 1e6:.1f} M tokens", flush=True)
         if side == "uer":
             model = uer.finished(steps, vocab, out / "uer-converted")
