@@ -12,11 +12,13 @@ import os
 import select
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Any
 
 import typer
@@ -31,6 +33,8 @@ from clue_bench.errors import ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
 from clue_bench.language import Language, is_chinese, language_of_locale, translated, using
 
+INTERRUPTED = ("interrupted", "type the same command again")
+SECONDS_BETWEEN_SIGNALS = 0.1  # of which one has come during an import
 STOPPED = 130  # exit code, as shells have it for SIGINT, so that a job's script can tell a stop from an error
 
 
@@ -86,7 +90,7 @@ class _Commands(Group):
             _complain("", interruption.message, interruption.hint)
             raise typer.Exit(STOPPED) from interruption
         except KeyboardInterrupt as interruption:  # before there was anything to keep, such as while torch is imported
-            _complain("", "interrupted", "type the same command again")
+            _complain("", *INTERRUPTED)
             raise typer.Exit(STOPPED) from interruption
 
 
@@ -157,15 +161,29 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal without Chinese shows escapes instead of failing
             stream.reconfigure(errors="backslashreplace")
-    if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which every verb knows
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, _interrupt)
     with using(_language(sys.argv[1:])):  # for --help, which comes before any option, and for errors, which come after
         _run()
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Stop as Ctrl-C does, but not in the middle of an import: libraries in C++ such as PyTorch abort at exceptions."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            threading.Timer(SECONDS_BETWEEN_SIGNALS, os.kill, (os.getpid(), number)).start()
+            return
+        frame = frame.f_back
+    raise KeyboardInterrupt
 
 
 def _run() -> None:
     try:
         app()
+    except KeyboardInterrupt:  # before a verb was called
+        _complain("", *INTERRUPTED)
+        sys.exit(STOPPED)
     except ClueBenchError as error:
         _complain("error:", error.message, error.hint)
         sys.exit(1)
