@@ -229,7 +229,7 @@ def _sweep(cell: Cell, asked: Asked, bar: SweepBar, number: int, *, waits: bool)
         report, run_id = moment.report, moment.plan.run_id
         if report is not None and report.evaluation is not None:
             accuracies[run_id] = f"  dev {score_names([given.card.metric])[0]} {report.evaluation.scores.accuracy:.4f}"
-        looks = "" if report is None else evaluation_words(report.evaluated, report.of_dev, kind=given.card.kind)
+        looks = "" if report is None else evaluation_words(report, kind=given.card.kind)
         loss = "" if report is None else f"  loss {report.loss:.3f}{looks or accuracies.get(run_id, '')}"
         loss = "  another process is doing it" if moment.waits else loss
         bar.update(number, moment, f"{cell.words}, seed {moment.plan.seed}{loss}")

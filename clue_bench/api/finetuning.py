@@ -107,7 +107,7 @@ def finetune(
                         names = score_names([card.metric])
                         detail = f"  dev {names[0]} {scores.accuracy:.4f}  {names[1]} {scores.macro_f1:.4f}"
                     pace = duration((time.monotonic() - began) / (report.step - at))
-                    looks = evaluation_words(report.evaluated, report.of_dev, kind=card.kind)
+                    looks = evaluation_words(report, kind=card.kind)
                     bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{looks or detail}")
         keep_rows(given, folder)
     done = Run.read(folder, plan.run_id)

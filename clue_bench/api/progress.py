@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -23,6 +23,9 @@ from clue_bench.errors import AGAIN, Interrupted
 from clue_bench.language import translated
 from clue_bench.layout import wrap
 from clue_bench.training.stopping import NOTICE, WORDS
+
+if TYPE_CHECKING:
+    from clue_bench.finetuning.train import FinetuningReport
 
 SECONDS_BETWEEN_LINES = 10.0  # of progress, where stderr is a file or a pipe
 SECONDS_BETWEEN_UPDATES = 0.1  # of a notebook's bar
@@ -203,10 +206,10 @@ class NotebookBar(Bar):
         return f'<progress max="100" value="{share:.1f}"></progress> {words}'
 
 
-def evaluation_words(evaluated: int, of_dev: int, *, kind: str) -> str:
-    """Return how far an evaluation on dev of a task of `kind` is, in words that follow others; "" if there is none."""
+def evaluation_words(report: "FinetuningReport", *, kind: str) -> str:
+    """Return how far prediction for a task of `kind` is, in words that follow others; "" if there is none."""
     unit = "windows" if kind == "span" else "rows"
-    return f"  dev {evaluated:,} of {of_dev:,} {unit}" if of_dev else ""
+    return f"  {report.split} {report.evaluated:,} of {report.of_split:,} {unit}" if report.of_split else ""
 
 
 def can_redraw() -> bool:

@@ -12,7 +12,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +41,6 @@ from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.judge import answered
-from clue_bench.finetuning.predict import predict_logits
 from clue_bench.finetuning.score import Answered, SavedPredictions, dev_scores, save_predictions
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.state import load_state, save_state
@@ -221,7 +220,7 @@ def run(
         with stop_requests() as request:
             write_record(out, record)
             yield from _trained(plan, finetuning, out / STATE, request, seconds_between_saves)
-        completed = _finish(plan, finetuning, out, encodings or Encodings())
+        completed = yield from _finish(plan, finetuning, out, encodings or Encodings())
     except Exception as error:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=one_line(error), finished_at=versions.now(), wall_seconds=seconds)
@@ -243,7 +242,7 @@ def _trained(
     if finetuning.last_step:
         finetuning.kept = kept_state(state, finetuning.last_step)
     for report in finetuning.reports():
-        if report.of_dev:  # in the middle of an evaluation, of which a state knows nothing
+        if report.of_split:  # in the middle of an evaluation, of which a state knows nothing
             yield report
             continue
         ends = finetuning.stopped_early or report.step == finetuning.total_steps
@@ -260,12 +259,15 @@ def _trained(
             raise Interrupted(f"finetune {plan.task.name}: stopped and saved at {step}", AGAIN)
 
 
-def _finish(plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings) -> dict[str, Any]:
-    """Write predictions and checkpoint of the best weights; return results and flags of the record."""
+def _finish(
+    plan: Plan, finetuning: Finetuning, out: Path, encodings: Encodings
+) -> Generator[FinetuningReport, None, dict[str, Any]]:
+    """Write predictions and checkpoint of the best weights, with reports; return results and flags of the record."""
     best = finetuning.best
     assert best is not None
     finetuning.model.load_state_dict(finetuning.best_weights)
-    predicted = save_predictions(out, plan.task, plan.rows, _predicted(plan, finetuning, encodings))
+    answers = yield from _answers(plan, finetuning, encodings)
+    predicted = save_predictions(out, plan.task, plan.rows, answers)
     weights = plan.start.write(
         out / CHECKPOINT,
         finetuning.model,
@@ -342,9 +344,12 @@ def _record(plan: Plan, asked: dict[str, Any], *, steps: int | None = None) -> F
     )
 
 
-def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iterator[tuple[str, Answered]]:
-    """Yield dev and every test split with the model's answers."""
+def _answers(
+    plan: Plan, finetuning: Finetuning, encodings: Encodings
+) -> Generator[FinetuningReport, None, list[tuple[str, Answered]]]:
+    """Return the model's answers for dev and every test split, by name; yield reports of what takes a while."""
     assert finetuning.best_logits is not None
+    found = []
     for split, rows in plan.rows.items():
         if split == "train":
             continue
@@ -352,14 +357,11 @@ def _predicted(plan: Plan, finetuning: Finetuning, encodings: Encodings) -> Iter
         if split != "dev":
             length, tokeniser = plan.settings.max_length, plan.start.tokeniser
             encoded = encodings.encode(rows, tokeniser, max_length=length, task=plan.task)
-            logits = predict_logits(
-                finetuning.model,
-                encoded,
-                pad=finetuning.pad,
-                device=finetuning.device,
-                autocast=finetuning.autocast,
-            )
-        yield split, answered(encoded, logits)
+            last = finetuning.evaluations[-1]
+            report = FinetuningReport(finetuning.last_step, last.loss, of_split=len(encoded), split=split)
+            logits = yield from finetuning.predicted(finetuning.model, encoded, report)
+        found.append((split, answered(encoded, logits)))
+    return found
 
 
 def _results(

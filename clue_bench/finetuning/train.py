@@ -102,15 +102,16 @@ class Evaluation:
 class FinetuningReport:
     """One update; `evaluation` is set if dev was evaluated after it. `loss` is the last one that was read.
 
-    While dev is evaluated, which may take minutes, there are reports of that alone: `evaluated` rows, or windows, of
-    `of_dev` are done.
+    While dev is evaluated or a test set predicted, which may take minutes, there are reports of that alone: `evaluated`
+    rows, or windows, of `of_split` are done, those of `split`.
     """
 
     step: int
     loss: float
     evaluation: Evaluation | None = None
     evaluated: int = 0
-    of_dev: int = 0
+    of_split: int = 0
+    split: str = "dev"
 
 
 @dataclass
@@ -402,7 +403,7 @@ class Finetuning:
         """Yield reports of an evaluation that takes a while; return it."""
         model, started = self.evaluated, time.perf_counter()
         check_weights(model, step=step, hint=self._slower, kept=self.kept)
-        logits = yield from self._dev_logits(model, FinetuningReport(step, loss, of_dev=len(self.dev)))
+        logits = yield from self.predicted(model, self.dev, FinetuningReport(step, loss, of_split=len(self.dev)))
         self.evaluation_seconds += time.perf_counter() - started
         judged = judge(self.dev, logits)
         evaluation = Evaluation(
@@ -420,10 +421,11 @@ class Finetuning:
             self.best_weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
         return evaluation
 
-    def _dev_logits(
-        self, model: Classifier, report: FinetuningReport
+    def predicted(
+        self, model: Classifier, encoded: Encoded, report: FinetuningReport
     ) -> Generator[FinetuningReport, None, npt.NDArray[np.float32]]:
-        steps = predict_in_steps(model, self.dev, pad=self.pad, device=self.device, autocast=self.autocast)
+        """Yield `report` every few seconds, with what has been done; return the logits of `predict_logits`."""
+        steps = predict_in_steps(model, encoded, pad=self.pad, device=self.device, autocast=self.autocast)
         reported = time.monotonic()
         while True:
             try:

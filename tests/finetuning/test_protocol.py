@@ -113,11 +113,11 @@ def test_a_look_that_takes_long_says_how_far_it_is_and_changes_nothing(tiny_run,
     monkeypatch.setattr(predict, "CPU_TOKENS", 40)
     run = tiny_run(epochs=1)
     reports = list(run.reports())
-    assert [report.loss for report in reports if not report.of_dev] == expected
-    first = [report for report in reports if report.of_dev and report.step == run.evaluations[0].step]
+    assert [report.loss for report in reports if not report.of_split] == expected
+    first = [report for report in reports if report.of_split and report.step == run.evaluations[0].step]
     done = [report.evaluated for report in first]
     assert done == sorted(set(done))
-    assert (done[-1], first[0].of_dev, first[0].evaluation) == (len(run.dev), len(run.dev), None)
+    assert (done[-1], first[0].of_split, first[0].evaluation) == (len(run.dev), len(run.dev), None)
     assert np.allclose(run.best_logits, plain.best_logits, atol=1e-5)
 
 

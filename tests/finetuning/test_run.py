@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from clue_bench.api.progress import evaluation_words
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import MAJORITY_CLASS, read_record, record_path
 from clue_bench.errors import ClueBenchError, Interrupted
+from clue_bench.finetuning import predict, train
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.encode import prediction_batches, training_batches
 from clue_bench.finetuning.run import Plan, completed_record, prepare, run, write_failure
@@ -173,6 +175,24 @@ def test_another_number_of_layers_than_config_says_is_refused(data, checkpoint_f
     wrong = with_checkpoint(plan, config=replace(plan.start.checkpoint.config, layers=layers))
     with pytest.raises(ClueBenchError, match="encoder parameters"):
         prepare(wrong)
+
+
+def test_prediction_of_a_test_set_says_how_far_it_is_and_changes_nothing(
+    data, checkpoint_folder, tmp_path, monkeypatch
+):
+    plan = plan_of(data, checkpoint_folder, epochs=1)
+    finish(plan, tmp_path / "plain")
+    monkeypatch.setattr(train, "SECONDS_BETWEEN_REPORTS", 0.0)
+    monkeypatch.setattr(predict, "CPU_TOKENS", 64)
+    reports = list(run(plan, prepare(plan), out=tmp_path / "told", asked={}))
+    told = [report for report in reports if report.split == "test"]
+    assert [report.evaluated for report in told] == sorted({report.evaluated for report in told})
+    assert {(report.of_split, report.step) for report in told} == {(30, plan.total_steps)}
+    assert told[-1].evaluated == 30
+    assert evaluation_words(told[-1], kind="classification") == "  test 30 of 30 rows"
+    files = [tmp_path / out / "predictions" / "test.jsonl" for out in ("plain", "told")]
+    labels = [[json.loads(line)["label"] for line in file.read_text().splitlines()] for file in files]
+    assert labels[0] == labels[1]
 
 
 def test_saved_predictions_are_those_of_transformers_on_the_saved_checkpoint(data, checkpoint_folder, tmp_path):
