@@ -15,7 +15,9 @@ setup: .venv/installed
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	@echo "installing PyTorch into .venv: a download of some 200 MB (several GB where pip finds a CUDA build)"
+	$(BIN)/pip install --quiet --progress-bar on --constraint constraints.txt torch
+	@echo "installing clue-bench with its tools: one to five minutes"
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 

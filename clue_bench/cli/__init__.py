@@ -140,6 +140,9 @@ def _before_every_verb(
     if version:
         typer.echo(__version__)
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help(), err=True)
+        raise typer.Exit(2)
 
 
 class _Warnings(logging.Handler):

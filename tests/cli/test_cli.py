@@ -94,6 +94,15 @@ def test_wrong_usage_is_exit_code_2(capfd, monkeypatch):
     assert run(capfd, monkeypatch, "no-such-verb")[0] == 2
 
 
+@pytest.mark.parametrize("words", [[], ["--lang", "zh"]])
+def test_without_a_verb_there_is_help_and_exit_code_2(words, capfd, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["clue-bench", *words])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert exited.value.code == 2
+    assert "finetune" in capfd.readouterr().err
+
+
 def test_a_bug_of_ours_is_exit_code_3_with_a_traceback(capfd, monkeypatch):
 
     def broken(*_):
