@@ -328,7 +328,9 @@ def keep_rows(task: Task, data: Path, run: Path, splits: Iterable[str]) -> None:
     """Copy the files of `splits` into a run's folder, where `kept_data` finds them; what is there already stays."""
     for split in splits:
         kept = run / KEPT / task.name / task.splits[split].file
-        if not kept.exists():
+        if kept.exists():
+            files.remove_strays(kept)  # of a process that was killed while another one wrote the same
+        else:
             files.write_bytes(kept, content(find(task, split, data)))
 
 

@@ -4,6 +4,7 @@ import datasets
 import pandas as pd
 import pytest
 
+import clue_bench as cb
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import describe
 from clue_bench.tasks.own import about_rows, card_for, data_folder, data_name, own_task
@@ -235,3 +236,17 @@ def test_labels_that_are_nearly_the_same_and_lost_characters_are_said():
     clean = {"train": LINES[:40], "dev": LINES[40:]}
     task = own_task("moods", clean, **COLUMNS)
     assert len(about_rows("moods", task, read(task, clean)[0], None)) == 1
+
+
+def test_rows_that_a_run_has_kept_are_rid_of_what_a_killed_process_left_beside_them(tmp_path):
+    rows = "".join(f"第{number}行,{'好坏'[number % 2]}\n" for number in range(40))
+    (tmp_path / "rows.csv").write_text(f"text,label\n{rows}", encoding="utf-8")
+
+    def kept():
+        cb.floor(None, data=tmp_path / "rows.csv", text="text", label="label", out=tmp_path / "out", progress=False)
+        return sorted(path.name for path in (tmp_path / "out").rglob("data/*/*") if "majority" in str(path))
+
+    before = kept()
+    folder = next((tmp_path / "out").glob("*majority*/data/*"))
+    (folder / f".{before[0]}.{2**22 + 1}.tmp").write_text("half", encoding="utf-8")  # no process has such a number
+    assert kept() == before
