@@ -3,16 +3,18 @@
 import signal
 import sys
 
+from clue_bench.errors import INTERRUPTED, STOPPED
+
 
 def main() -> None:
-    """Run the command line. Ends with 130 if it is stopped before there is one."""
+    """Run the command line. Ends with STOPPED if it is stopped before there is one."""
     if signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C, which every verb knows
     try:
         from clue_bench.cli import main as run
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\nhint: type the same command again\n")
-        sys.exit(130)
+        sys.stderr.write("{}\nhint: {}\n".format(*INTERRUPTED))
+        sys.exit(STOPPED)
     run()
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 NEAR = 0.6  # difflib's own; at 0.5, two of three letters make "ocnli" of "nix"
 AGAIN = "type the same command again: it continues"
+INTERRUPTED = ("interrupted", "type the same command again")  # before there was anything to keep
+STOPPED = 130  # exit code, as shells have it for SIGINT, so that a job's script can tell a stop from an error
 
 
 class ClueBenchError(Exception):

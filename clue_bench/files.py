@@ -64,7 +64,7 @@ def naming(path: Path) -> Iterator[None]:
         raise
 
 
-def check_writable(folder: Path) -> None:
+def refuse_unwritable(folder: Path) -> None:
     """Raise OSError if files of `folder`, which need not exist, cannot be written: before minutes of work."""
     place = next(each for each in (folder, *folder.absolute().parents) if each.exists())
     try:

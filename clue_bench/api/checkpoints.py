@@ -9,7 +9,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference, as_settings, check_choice
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
-from clue_bench.files import check_writable, expanded
+from clue_bench.files import expanded, refuse_unwritable
 from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
@@ -224,7 +224,7 @@ def speed(
     `baseline` is the model that the others are compared with. Raises ClueBenchError if nothing could be measured.
     """
     show = Progress(progress)
-    check_writable(expanded(out))
+    refuse_unwritable(expanded(out))
     show.import_torch()
     from clue_bench.speed_measurement.session import measure
 

@@ -29,13 +29,11 @@ from clue_bench.cli.generation import generate
 from clue_bench.cli.help import Group, RecipeVerb, SettingsVerb, Verb, complaint
 from clue_bench.cli.terminal import say
 from clue_bench.cli.training import bench, finetune, floor, pretrain, quickstart
-from clue_bench.errors import ClueBenchError, Interrupted, about_environment
+from clue_bench.errors import INTERRUPTED, STOPPED, ClueBenchError, Interrupted, about_environment
 from clue_bench.files import DISK_IS_FULL, FREE_SPACE
 from clue_bench.language import Language, is_chinese, language_of_locale, translated, using
 
-INTERRUPTED = ("interrupted", "type the same command again")
 SECONDS_BETWEEN_SIGNALS = 0.1  # of which one has come during an import
-STOPPED = 130  # exit code, as shells have it for SIGINT, so that a job's script can tell a stop from an error
 
 
 @contextmanager

@@ -204,14 +204,18 @@ def clue_notes(table: MeasuredTable) -> list[str]:
     A part of a reading task's dev rows, or rows in its layout, are other data. The mean of PaddleNLP's ten columns is
     stated where a model has all of the nine, too.
     """
-    cards = {name: builtin_folder("tasks") / f"{name.lower()}.toml" for name in READING_COLUMNS}
-    official = {name: load_task(str(card)).splits["dev"].rows for name, card in cards.items()}
-    if table.dataset != CLUE or not any(column.dev_rows == official.get(column.name) for column in table.columns):
+    reading = [column for column in table.columns if column.name in READING_COLUMNS]
+    if table.dataset != CLUE or not any(column.dev_rows == _official_rows(column.name) for column in reading):
         return []
     notes = [f"Score of CLUE 1.1, the mean of nine columns: {_means(table, CLUE_COLUMNS)}."]
     if any(set(CLUE_COLUMNS) <= model.percents.keys() for model in table.models):
         notes.append(f"Mean of PaddleNLP's ten columns, these and CMNLI: {_means(table, TEN_COLUMNS)}.")
     return notes
+
+
+def _official_rows(column: str) -> int | None:
+    """Return how many rows dev of a task of ours has, by the name of its column."""
+    return load_task(str(builtin_folder("tasks") / f"{column.lower()}.toml")).splits["dev"].rows
 
 
 def _means(table: MeasuredTable, columns: Sequence[str]) -> str:

@@ -74,10 +74,10 @@ def continued_positions(positions_SD: Tensor, *, learned: int, head_size: int) -
     Training moves and stretches the sinusoids, but leaves them sinusoids: least squares finds what has become of them
     in the learned rows, and goes on with that. None if they are none (any more), or if too few were learned to tell.
     """
+    if head_size < 4 or learned >= len(positions_SD) or learned - 3 < 2 * (head_size + 1):
+        return None
     rows = slice(1, learned - 2)  # the first is [CLS]'s; the last ones are mostly [SEP]'s, and rare in short rows
     waves_SW = torch.cat((_waves(len(positions_SD), head_size), torch.ones(len(positions_SD), 1)), 1).double()
-    if head_size < 4 or learned >= len(positions_SD) or learned - 3 < 2 * waves_SW.shape[1]:
-        return None
     found_SD = positions_SD.detach().cpu().double()
     share_WW = waves_SW[rows].T @ waves_SW[rows] + RIDGE * torch.eye(waves_SW.shape[1])
     weights_WD = torch.linalg.solve(share_WW, waves_SW[rows].T @ found_SD[rows])

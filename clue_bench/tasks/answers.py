@@ -6,6 +6,7 @@ nearest to the one stated is taken, and counted. One that is nowhere in the pass
 """
 
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from clue_bench.numbers import counted
 
 FAKE = "FAKE_ANSWER"  # in CMRC2018's test set
 NOWHERE = -1
+_SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
 
 
 class Answer(NamedTuple):
@@ -58,7 +60,7 @@ def _stated(value: Any, where: str) -> Sequence[tuple[str, int | None]]:
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
     if value is None or isinstance(value, str):
-        return [] if not value else [(_whole(value, where), None)]
+        return [] if not value else [(whole_text(value, "text", where), None)]
     if isinstance(value, dict) and isinstance(value.get("text"), list):  # of `datasets`
         texts, starts = value["text"], value.get("answer_start") or [None] * len(value["text"])
         if not isinstance(starts, list) or len(starts) != len(texts):
@@ -67,21 +69,19 @@ def _stated(value: Any, where: str) -> Sequence[tuple[str, int | None]]:
         value = [{"text": text, "answer_start": at} for text, at in zip(texts, starts, strict=True)]
     value = [value] if isinstance(value, dict) else value
     if isinstance(value, list) and all(isinstance(each, str) for each in value):
-        return [(_whole(each, where), None) for each in value]
+        return [(whole_text(each, "text", where), None) for each in value]
     if not isinstance(value, list) or not all(isinstance(each, dict) and "text" in each for each in value):
         raise ClueBenchError(f"{where}: no answers as SQuAD has them", 'write [{"text": "…", "answer_start": 0}]')
-    return [(_whole(each["text"], where), _place(each.get("answer_start"), where)) for each in value]
+    return [(whole_text(each["text"], "text", where), _place(each.get("answer_start"), where)) for each in value]
 
 
-def _whole(text: Any, where: str) -> str:
-    """Return the text of an answer. Raises ClueBenchError if it is none, or holds half a character."""
-    if not isinstance(text, str):
-        raise ClueBenchError(f"{where}: text is {text!r}, expected a string", "fix the line")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ClueBenchError(f"{where}: {text!r} holds half a character", "fix the line") from error
-    return text
+def whole_text(value: Any, name: str, where: str) -> str:
+    """Return a value called `name` that is a text. Raises ClueBenchError if it is none, or holds half a character."""
+    if not isinstance(value, str):
+        raise ClueBenchError(f"{where}: {name} is {value!r}, expected a string", "fix the line")
+    if _SURROGATE.search(value):
+        raise ClueBenchError(f"{where}: {name} holds half a character", "fix the line")
+    return value
 
 
 def _place(start: Any, where: str) -> int | None:

@@ -20,14 +20,13 @@ import numpy.typing as npt
 from clue_bench.doors.records import DataFacts, FileFacts
 from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.answers import NOWHERE, Answer, Answers, find_answers
+from clue_bench.tasks.answers import NOWHERE, Answer, Answers, find_answers, whole_text
 from clue_bench.tasks.choices import choices_of, right_choice
 from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find_all
 from clue_bench.tasks.formats import Table
 from clue_bench.tasks.questions import blank_table, question_table
 from clue_bench.tasks.task import Span, Task
 
-_SURROGATE = re.compile("[\ud800-\udfff]")  # what JSON like "\\ud83d" leaves; no text in UTF-8 has it
 _PLACE = re.compile("[0-9]{1,9}")
 _ABSENT = object()
 
@@ -48,7 +47,7 @@ def _choices(row: dict[str, Any], task: Task, where: str) -> list[str]:
     values = [_at(row, field, where) for field in task.choice_fields]
     named = ", ".join(task.choice_fields)
     return [
-        _clean(spelled(each), named, where)
+        whole_text(spelled(each), named, where)
         for each in choices_of(values, most=len(task.labels), where=f"{where}: {named}")
     ]
 
@@ -58,7 +57,7 @@ def label_of(row: dict[str, Any], task: Task, where: str) -> str:
 
     That of a question with choices is the number of the right one.
     """
-    label = _clean(spelled(_at(row, task.label_field, where)), task.label_field, where)
+    label = whole_text(spelled(_at(row, task.label_field, where)), task.label_field, where)
     if not task.has_choices:
         return label
     return task.labels[right_choice(label, _choices(row, task, where), where=f"{where}: {task.label_field}")]
@@ -127,7 +126,7 @@ def id_of(row: dict[str, Any], task: Task, number: int, where: str = "") -> int 
     found = plain_id(value)
     if found is None:
         raise ClueBenchError(f"{where}: {task.id_field} is {value!r}, expected a number or a string", "fix the line")
-    return _clean(found, task.id_field, where) if isinstance(found, str) else found
+    return whole_text(found, task.id_field, where) if isinstance(found, str) else found
 
 
 def plain_id(value: Any) -> int | str | None:
@@ -144,14 +143,14 @@ def plain_id(value: Any) -> int | str | None:
 
 def text_at(row: dict[str, Any], field: str, where: str) -> str:
     """Return the text in a field, which no card describes. Raises ClueBenchError if it is none."""
-    return _clean(_at(row, field, where), field, where)
+    return whole_text(_at(row, field, where), field, where)
 
 
 def _text(row: dict[str, Any], name: str, task: Task, where: str) -> str:
     value = _at(row, name, where)
     if isinstance(value, list):
-        value = task.list_separator.join(_clean(part, name, where) for part in value)
-    text = _clean(value, name, where)
+        value = task.list_separator.join(whole_text(part, name, where) for part in value)
+    text = whole_text(value, name, where)
     spans = [span for span in task.spans if span.field == name]
     return _marked(text, row, spans, where) if spans else text
 
@@ -160,7 +159,7 @@ def _marked(text: str, row: dict[str, Any], spans: list[Span], where: str) -> st
     """Return `text` with every span between its marks. Raises ClueBenchError if a span is not where the row says."""
     inserted: list[tuple[int, int, int, int, str]] = []  # where, and what decides the order at one place
     for number, span in enumerate(spans):
-        start, words = _at(row, span.start, where), _clean(_at(row, span.text, where), span.text, where)
+        start, words = _at(row, span.start, where), whole_text(_at(row, span.text, where), span.text, where)
         if isinstance(start, str) and _PLACE.fullmatch(start):  # tables hold strings only
             start = int(start)
         if not isinstance(start, int) or isinstance(start, bool) or start < 0:
@@ -198,14 +197,6 @@ def _found(row: dict[str, Any], name: str) -> Any:
         if not isinstance(value, dict) or part not in value:
             return _ABSENT
         value = value[part]
-    return value
-
-
-def _clean(value: Any, name: str, where: str) -> str:
-    if not isinstance(value, str):
-        raise ClueBenchError(f"{where}: {name} is {value!r}, expected a string", "fix the line")
-    if _SURROGATE.search(value):
-        raise ClueBenchError(f"{where}: {name} holds half a character", "fix the line")
     return value
 
 
