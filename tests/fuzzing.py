@@ -39,7 +39,8 @@ with atheris.instrument_imports(include=["clue_bench", "tomllib"]) if IS_GUIDED 
     from clue_bench.tasks.formats import parse_table
     from clue_bench.tasks.task import Task, load_task
     from clue_bench.vocab import read_vocabulary
-    from clue_bench.weights.read import open_files, read_object
+    from clue_bench.weights.configuration import read_object
+    from clue_bench.weights.read import open_files
 
 PIECES = [b"", b"\0", b"\xff\xfe", b"\xef\xbb\xbf", b"{", b"}", b"[", b"]", b'"', b"'", b",", b"\t", b"\n", b"\r", b"="]
 PIECES += [

@@ -15,7 +15,8 @@ import clue_bench as cb
 from clue_bench.api import SHIPPED
 from clue_bench.api.quickstart import quickstart
 from clue_bench.cli import main
-from clue_bench.doors.checkpoint import find_folder, read_checkpoint, shipped_models, weights_sha256
+from clue_bench.doors.checkpoint import read_checkpoint, weights_sha256
+from clue_bench.doors.model_folders import find_folder, shipped_models
 
 MEGABYTE = 1_000_000
 SENTENCES = {  # with the character that was taken out

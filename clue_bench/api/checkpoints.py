@@ -159,7 +159,7 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
     show = Progress(True)
     show.import_torch()
     from clue_bench.diagnosis.examine import examine
-    from clue_bench.doors.checkpoint import find_folder
+    from clue_bench.doors.model_folders import find_folder
 
     name = str(as_reference(model, "model"))
     find_folder(name)  # a download has bars of its own

@@ -224,7 +224,7 @@ def vocabulary_path(given: Path | str) -> Path:
             raise ClueBenchError(*known)
     if not is_model or path.suffix in (".txt", ".model", ".json"):
         return path
-    from clue_bench.doors.checkpoint import find_folder  # imports torch, which a file need not wait for
+    from clue_bench.doors.model_folders import find_folder  # imports torch, which a file need not wait for
 
     return find_folder(given)
 

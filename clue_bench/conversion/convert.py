@@ -17,7 +17,8 @@ from clue_bench.conversion.paddle import find_pdparams, read_paddlenlp
 from clue_bench.conversion.tensorflow import find_checkpoint, read_tensorflow
 from clue_bench.conversion.to_uer import UER_WEIGHTS, to_uer, write_uer
 from clue_bench.conversion.uer import find_weights, read_uer
-from clue_bench.doors.checkpoint import checkpoint_vocabulary, find_folder, write_folder
+from clue_bench.doors.checkpoint import checkpoint_vocabulary, write_folder
+from clue_bench.doors.model_folders import find_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.synthetic.corpus import lines_of_text
 from clue_bench.tables import Column, Shown, Table, make_table

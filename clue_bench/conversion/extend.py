@@ -18,7 +18,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.vocab import CONTINUATION, AddedToken, Vocabulary, read_vocabulary
 from clue_bench.weights import CONFIG, names
 from clue_bench.weights.as_bert import bert_values
-from clue_bench.weights.read import read_config
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.rows import exchanged_rows, with_rows
 
 

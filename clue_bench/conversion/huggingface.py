@@ -16,15 +16,17 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from clue_bench.conversion.model import TIED, Dropped, Model, check_rows, live_tensors, source_of
-from clue_bench.doors.checkpoint import checked_sha256, find_folder, read_provenance
+from clue_bench.doors.checkpoint import checked_sha256, read_provenance
+from clue_bench.doors.model_folders import find_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary, read_vocabulary
 from clue_bench.weights import CONFIG, PICKLE, WEIGHTS, names
 from clue_bench.weights.as_bert import as_bert
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_classes import build, shapes_of
 from clue_bench.weights.hf_config import claimed_class
-from clue_bench.weights.read import open_files, read_config, weight_files
+from clue_bench.weights.read import open_files, weight_files
 
 _HEADS = re.compile(r"^(cls\.(predictions|seq_relationship)|predictions|sop_classifier|classifier|lm_head)\.")
 

@@ -17,8 +17,8 @@ from clue_bench.conversion.model import TIED, Dropped, Model, check_rows, labell
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import refuse_impostor
 from clue_bench.vocab import Vocabulary
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.paddle import read_paddle
-from clue_bench.weights.read import read_config
 
 ENDING = ".pdparams"
 _EPS = 1e-5  # of paddle.nn.LayerNorm

@@ -27,9 +27,9 @@ from clue_bench.models.config import Family
 from clue_bench.numbers import article
 from clue_bench.vocab import Vocabulary
 from clue_bench.weights import names
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_config import hugging_face_config, model_config
 from clue_bench.weights.names import why_dead
-from clue_bench.weights.read import read_config
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 _PIP = "run pip install tensorflow-cpu, or pip install 'clue-bench[tensorflow]'"

@@ -41,9 +41,10 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Family
 from clue_bench.vocab import Vocabulary
 from clue_bench.weights import CONFIG, names
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_config import hugging_face_config
 from clue_bench.weights.names import UER_POSITIONS, UER_SEGMENTS, UER_WORDS, Head
-from clue_bench.weights.read import open_files, read_config
+from clue_bench.weights.read import open_files
 
 UER_EPS = 1e-6
 TIED_MATRICES: dict[Head, str] = {"mlm": "target.mlm.linear_2.weight", "lm": "target.lm.output_layer.weight"}

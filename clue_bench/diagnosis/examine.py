@@ -34,15 +34,17 @@ from clue_bench.diagnosis.tokens import (
     check_vocabulary,
     read_tokenizer,
 )
-from clue_bench.doors.checkpoint import PROVENANCE, find_folder, read_provenance, stated_positions, weights_sha256
+from clue_bench.doors.checkpoint import PROVENANCE, read_provenance, stated_positions, weights_sha256
+from clue_bench.doors.model_folders import find_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article
 from clue_bench.vocab import OTHER_IDS, read_vocabulary
 from clue_bench.vocab.vocabulary import SENTENCEPIECE_FILE
 from clue_bench.weights import CONFIG, WEIGHTS
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.names import is_nezha
-from clue_bench.weights.read import Weights, open_weights, read_config
+from clue_bench.weights.read import Weights, open_weights
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,8 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.files import refuse_impostor
 from clue_bench.numbers import counted
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, tokens_of_lines
-from clue_bench.weights.read import DAMAGE, one_line, read_object
+from clue_bench.weights.configuration import one_line, read_object
+from clue_bench.weights.read import DAMAGE
 
 Style = Literal["wordpiece", "sentencepiece", "bpe", "none"]
 _PIECES = ("spiece.model", "sentencepiece.bpe.model", "tokenizer.model")

@@ -33,16 +33,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from clue_bench import files
-from clue_bench.cards import builtin_folder
-from clue_bench.doors.hub import HUB_ID, hub_copy
-from clue_bench.doors.other_folders import of_a_library, what_it_is
-from clue_bench.doors.records import CHECKPOINT, read_record, record_paths
+from clue_bench.doors.model_folders import find_folder
+from clue_bench.doors.records import CHECKPOINT
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.vocab import OTHER_IDS, Vocabulary, read_vocabulary
-from clue_bench.weights import CONFIG, PICKLE, WEIGHTS, hf_config, names
+from clue_bench.weights import CONFIG, WEIGHTS, hf_config, names
 from clue_bench.weights.as_bert import as_bert
-from clue_bench.weights.read import StoredType, read_config, read_object, read_weights, weight_files
+from clue_bench.weights.configuration import read_config, read_object
+from clue_bench.weights.read import StoredType, read_weights, weight_files
 
 PROVENANCE = "provenance.json"
 GENERATION = "generation_config.json"
@@ -220,62 +219,6 @@ def checked_sha256(folder: Path, provenance: Mapping[str, Any], found: str | Non
             f"copy the folder again; remove {PROVENANCE} if you changed the weights yourself",
         )
     return found
-
-
-def shipped_models() -> dict[str, Path]:
-    """Return the folders of the models that come with the package, by name."""
-    found = sorted((builtin_folder("pretrain") / "checkpoints").glob(f"*/{CONFIG}"))
-    return {path.parent.name: path.parent for path in found}
-
-
-def find_folder(model: str | Path) -> Path:
-    """Return the checkpoint folder that `model` names.
-
-    This is itself, a run's checkpoint/, a model that comes with the package (unless a folder here has its name), or
-    the copy of a hub model. Raises ClueBenchError if it is none of these, or the hub cannot be reached.
-    """
-    path = Path(model)
-    if (path / CHECKPOINT / CONFIG).is_file():
-        return path / CHECKPOINT
-    if (path / CONFIG).is_file():
-        _refuse_others(path)
-        return path
-    records = record_paths(path)
-    if len(records) == 1 and read_record(records[0]).model.is_floor:
-        raise ClueBenchError(
-            f"{path}: the run of a floor, which leaves predictions and no checkpoint", "give the run of a model"
-        )
-    if path.is_dir() and any(path.glob("*.ckpt.index")):
-        raise ClueBenchError(
-            f"{path}: no {CONFIG}, so a TensorFlow checkpoint", f"run clue-bench convert {path} DST --from tf"
-        )
-    if path.exists() or path.with_name(f"{path.name}.index").is_file():
-        raise ClueBenchError(*what_it_is(path))
-    if str(model) in (shipped := shipped_models()):
-        return shipped[str(model)]
-    if not HUB_ID.fullmatch(str(model)):
-        raise ClueBenchError(
-            f"{model}: no such folder, expected a checkpoint folder",
-            f"give a checkpoint folder, {', '.join(shipped)}, or an id like uer/chinese_roberta_L-2_H-128",
-        )
-    folder = hub_copy(str(model))
-    if not (folder / CONFIG).is_file():
-        raise ClueBenchError(f"{model}: the hub's copy has no {CONFIG}", "give the id of a model")
-    _refuse_others(folder)
-    return folder
-
-
-def _refuse_others(folder: Path) -> None:
-    """Raise ClueBenchError if the config.json is UER-py's, which names a width its own way, or no weights PyTorch's."""
-    has_weights = any(path for name in (WEIGHTS, PICKLE) for path in folder.glob(f"{name}*"))
-    if not has_weights and (known := of_a_library(folder)):
-        raise ClueBenchError(*known)
-    values = read_config(folder / CONFIG)
-    if "emb_size" in values and "model_type" not in values:
-        raise ClueBenchError(
-            f"{folder}: a folder of UER-py, whose {CONFIG} has no model_type",
-            f"run clue-bench convert {folder} {folder}-hf --from uer, then give {folder}-hf",
-        )
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

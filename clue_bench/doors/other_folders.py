@@ -10,8 +10,8 @@ from pathlib import Path
 from clue_bench.doors.records import CHECKPOINT, is_running, read_record, record_paths
 from clue_bench.numbers import article, counted
 from clue_bench.weights import CONFIG
+from clue_bench.weights.configuration import read_object
 from clue_bench.weights.frameworks import of_another_framework
-from clue_bench.weights.read import read_object
 
 ADAPTER = "adapter_config.json"
 _STEPS = re.compile(r"checkpoint-(\d+)")  # folders of transformers' Trainer

@@ -22,15 +22,17 @@ from typing import Any, NamedTuple
 import torch
 from tokenizers import models
 
-from clue_bench.doors.checkpoint import base_name, find_folder, learned_positions, read_provenance
+from clue_bench.doors.checkpoint import base_name, learned_positions, read_provenance
+from clue_bench.doors.model_folders import find_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.tokenisers import load_tokenizer
 from clue_bench.training import hardware
 from clue_bench.vocab import CONTINUATION
 from clue_bench.weights import CONFIG
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_classes import explained
 from clue_bench.weights.hf_config import claimed_class
-from clue_bench.weights.read import open_weights, read_config
+from clue_bench.weights.read import open_weights
 
 BATCH = 32  # continuations at a time
 _CAUSAL = ("ForCausalLM", "LMHeadModel")

@@ -30,7 +30,7 @@ from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, carried_task, load_task
 from clue_bench.training import hardware
 from clue_bench.weights import CONFIG
-from clue_bench.weights.read import read_object
+from clue_bench.weights.configuration import read_object
 
 MULTI_LABEL = "multi_label_classification"  # as config.json calls it
 MANY_ROWS = 512  # from which on other GPUs take part

@@ -17,7 +17,8 @@ import numpy as np
 
 from clue_bench.cards import card_paths, decode
 from clue_bench.doors import shards
-from clue_bench.doors.checkpoint import checkpoint_vocabulary, shipped_models, write_checkpoint
+from clue_bench.doors.checkpoint import checkpoint_vocabulary, write_checkpoint
+from clue_bench.doors.model_folders import shipped_models
 from clue_bench.doors.records import ModelFacts
 from clue_bench.doors.results import SYNTHETIC_ROWS
 from clue_bench.doors.shards import Corpus
@@ -28,8 +29,9 @@ from clue_bench.pretraining.recipe import Recipe, Stage, load_recipe
 from clue_bench.pretraining.state import build_model
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
 from clue_bench.weights import CONFIG
+from clue_bench.weights.configuration import read_object
 from clue_bench.weights.hf_config import pretraining_class
-from clue_bench.weights.read import read_object, weight_files
+from clue_bench.weights.read import weight_files
 
 OWN_VOCABULARY = "the model's own"
 MADE_UP = "made up: texts are cut into characters"

@@ -6,7 +6,7 @@ Input: a folder. Output: message and hint, or None. Nothing is loaded.
 from pathlib import Path
 
 from clue_bench.weights import CONFIG
-from clue_bench.weights.read import read_object
+from clue_bench.weights.configuration import read_object
 
 _FILES = {  # name → whose, what transformers 4 needs to read it, and its word for that
     "tf_model.h5": ("TensorFlow", "tensorflow", "from_tf"),

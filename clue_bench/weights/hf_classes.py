@@ -16,7 +16,8 @@ from tokenizers.pre_tokenizers import PreTokenizer
 from clue_bench.errors import ClueBenchError
 from clue_bench.vocab.words import WordCutter
 from clue_bench.weights import CONFIG
-from clue_bench.weights.read import DAMAGE, one_line
+from clue_bench.weights.configuration import one_line
+from clue_bench.weights.read import DAMAGE
 
 if TYPE_CHECKING:  # transformers takes seconds to import, and models of ours do not need it
     from transformers import PretrainedConfig, PreTrainedModel

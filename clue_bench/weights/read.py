@@ -1,4 +1,4 @@
-"""The one reader of weight files and their JSON, for every room: nothing in them is trusted, none of their code is run.
+"""The one reader of weight files, for every room: nothing in them is trusted, none of their code is run.
 
 Input: a folder in the Hugging Face layout, or one file of weights. Output: `Weights`: names, shapes and types from the
 headers, tensors when they are asked for. safetensors come before pickles, one file before several. Pickles are read
@@ -6,7 +6,6 @@ with weights_only=True. Whatever is wrong with a file (cut short, of another kin
 ClueBenchError that names it; the advice in torch's own messages, to load the file with its code, is never passed on.
 """
 
-import json
 import re
 import struct
 import warnings
@@ -26,6 +25,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.files import is_file, refuse_impostor
 from clue_bench.numbers import article
 from clue_bench.weights import PICKLE, WEIGHTS
+from clue_bench.weights.configuration import one_line, read_object
 
 DAMAGE = (
     *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError),
@@ -33,15 +33,6 @@ DAMAGE = (
     *(UnpicklingError, struct.error, zipfile.BadZipFile, safetensors.SafetensorError),
 )
 """The exceptions that parsers raise on bytes that they cannot read."""
-
-_LIMITS = {
-    **dict.fromkeys(("num_hidden_layers", "n_layer", "n_layers", "num_hidden_groups", "inner_group_num"), 1_000),
-    **dict.fromkeys(("hidden_size", "n_embd", "dim", "embedding_size", "intermediate_size", "n_inner"), 2**20),
-    **dict.fromkeys(("num_attention_heads", "n_head", "n_heads", "type_vocab_size", "num_labels"), 2**20),
-    **dict.fromkeys(("max_position_embeddings", "n_positions"), 2**24),
-    "vocab_size": 2**28,
-}
-"""Limits above any real model; building a larger one would take forever."""
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")  # torch's name for what a pickle would import
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "module")  # where trainers keep the weights in what they save
@@ -117,29 +108,6 @@ class Weights:
                     raise _damaged(file, error) from None
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object. Raises ClueBenchError naming the file if it is missing or something else."""
-    refuse_impostor(path)
-    try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-        json.dumps(values, ensure_ascii=False).encode()  # half of a character, such as \ud800, is no text
-    except (ValueError, RecursionError) as error:
-        raise ClueBenchError(f"{path}: not JSON: {one_line(error)}", "copy the file again") from error
-    if not isinstance(values, dict):
-        raise ClueBenchError(f"{path}: expected a JSON object", "copy the file again")
-    return values
-
-
-def read_config(path: Path) -> dict[str, Any]:
-    """Read a model's configuration. Raises ClueBenchError as `read_object` does, and for sizes that no model has."""
-    values = read_object(path)
-    for key, limit in _LIMITS.items():
-        value = values.get(key)
-        if isinstance(value, int | float) and not -limit <= value <= limit:
-            raise ClueBenchError(f"{path}: {key} is {value}, expected at most {limit:,}", "correct or copy the file")
-    return values
-
-
 def weight_files(folder: Path) -> list[Path]:
     """Return the files of the weights in the order of their names, none if there are none.
 
@@ -194,12 +162,6 @@ def open_files(files: list[Path]) -> Weights:
     if not entries:
         raise ClueBenchError(f"{files[0]}: no tensors in it", "save the model again")
     return Weights(tuple(files), entries, tuple(others), wrapper, pickled)
-
-
-def one_line(error: BaseException, *, max_length: int = 200) -> str:
-    """Return an error's text in one line, or its kind where the text is torch's advice to run a file's code."""
-    text = " ".join(str(error).split())
-    return type(error).__name__ if not text or "weights_only" in text else text[:max_length].rstrip(". ")
 
 
 def _listed(folder: Path) -> tuple[list[Path], set[str]]:

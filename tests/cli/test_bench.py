@@ -19,7 +19,7 @@ import pytest
 
 from clue_bench import files
 from clue_bench.cli import main
-from clue_bench.doors.checkpoint import find_folder
+from clue_bench.doors.model_folders import find_folder
 from clue_bench.doors.records import read_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.run import SECONDS_BETWEEN_LOOKS

@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from clue_bench.api.vocabularies import vocabulary_path
-from clue_bench.doors.checkpoint import find_folder, model_name, read_checkpoint
+from clue_bench.doors.checkpoint import model_name, read_checkpoint
+from clue_bench.doors.model_folders import find_folder, local_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
@@ -232,3 +233,34 @@ def test_a_folder_of_uer_leads_to_its_conversion(tmp_path: Path) -> None:
 def test_names_in_chinese_tell_models_apart() -> None:
     assert model_name(Path("/models/我的模型"), {}) == "我的模型"
     assert model_name(Path("/models/我的 模型/2"), {"model": "我的/模型"}) == "我的-模型"
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ("runs/tnews-s1", "runs has tnews-s2"),
+        ("runs/tnews-s1/checkpoint", "runs has tnews-s2"),
+        ("./runs/nothing", "of models, runs has tnews-s2"),
+        ("/nowhere/at/all", "/nowhere/at/all: no such folder"),
+        ("~nobody/model", "no such folder"),
+        ("a/b/c", "no such folder"),
+        ("empty/model", "no such folder"),
+    ],
+)
+def test_a_path_that_is_not_there_is_no_id_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str, named: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "runs" / "tnews-s2" / "checkpoint").mkdir(parents=True)
+    (tmp_path / "runs" / "tnews-s2" / "checkpoint" / "config.json").write_text("{}")
+    with pytest.raises(ClueBenchError) as caught:
+        local_folder(given)
+    assert named in caught.value.message
+    assert "\n" not in caught.value.message
+
+
+def test_an_id_whose_owner_is_no_folder_here_is_the_hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert local_folder("uer/chinese_roberta_L-2_H-128") is None
+    assert local_folder("bert-base-chinese") is None

@@ -16,10 +16,10 @@ from clue_bench.doors.checkpoint import (
     PROVENANCE,
     base_name,
     checkpoint_vocabulary,
-    find_folder,
     read_checkpoint,
     read_provenance,
 )
+from clue_bench.doors.model_folders import find_folder
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.pretrained import NativeModel, Pretrained
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser, is_ours
@@ -28,9 +28,10 @@ from clue_bench.numbers import article
 from clue_bench.vocab import TOKENIZER_FILES
 from clue_bench.weights import CONFIG, hf_config
 from clue_bench.weights.as_bert import is_bert_called_roberta
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_classes import explained
 from clue_bench.weights.names import refuse_nezha
-from clue_bench.weights.read import open_weights, read_config
+from clue_bench.weights.read import open_weights
 
 
 def open_pretrained(model: str | Path) -> Pretrained:

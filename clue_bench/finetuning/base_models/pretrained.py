@@ -35,9 +35,9 @@ from clue_bench.models.config import Sizes
 from clue_bench.numbers import article
 from clue_bench.tasks.task import CHOICE, SPAN, Kind
 from clue_bench.weights import CONFIG, hf_config
+from clue_bench.weights.configuration import read_config
 from clue_bench.weights.hf_config import claimed_class
 from clue_bench.weights.positions import MIN_UNUSED, trained_rows
-from clue_bench.weights.read import read_config
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from clue_bench.finetuning.blanks import BLANK
 from clue_bench.finetuning.encode import TEXT, Layout, Template, Tokeniser
 from clue_bench.vocab import TOKENIZER_FILES, VOCABULARY_FILES, Vocabulary, WordPieceRules
 from clue_bench.vocab.encoders import Placed
+from clue_bench.weights.configuration import read_object
 from clue_bench.weights.hf_classes import cut_words, explained, quiet
-from clue_bench.weights.read import read_object
 
 _CONFIG = "tokenizer_config.json"
 _PROBES = ("中", "国", "a", "b", "hello", "world", "的", "是", "1", "2")
