@@ -25,6 +25,7 @@ from clue_bench.stats.significance import (
     paired_test,
 )
 from clue_bench.tables import Cell, Shown, Table, make_table
+from clue_bench.tasks.scores import kind_of, score_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,7 +130,8 @@ class Comparison(Shown):
             clean = [Cell(percent(share), share)] if self.num_repeated else []
             rows.append([side.name, side.model, accuracy, interval, *clean, runs])
         split, level = self.a.runs[0].split, self.test.interval.level
-        columns = ["", "model", f"{split} accuracy", f"{percent(level, 0)} interval"]
+        score, _ = score_names([kind_of(self.a.runs[0].task)])
+        columns = ["", "model", f"{split} {score}", f"{percent(level, 0)} interval"]
         return make_table("", [*columns, *(["on clean rows"] if self.num_repeated else []), "runs"], rows)
 
     @property

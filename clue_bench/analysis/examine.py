@@ -18,6 +18,7 @@ from clue_bench.stats.score_intervals import grouped_interval
 from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, accuracy_interval
 from clue_bench.tasks.answers import NOWHERE, Answer
 from clue_bench.tasks.own import data_folder, kept_data
+from clue_bench.tasks.scores import named_f1, score_names
 from clue_bench.tasks.task import Task, carried_task, load_task
 
 Classes = npt.NDArray[np.int64]
@@ -127,6 +128,11 @@ class Analysis:
     mean_confidence: float
     risk: RiskCoverage
 
+    @property
+    def f1_name(self) -> str:
+        """Return what the F1 is called, "" where it means nothing."""
+        return score_names([self.task.kind])[1]
+
     def to_json(self) -> dict[str, Any]:
         """Return the figures as plain values; shares are of 1."""
         return {
@@ -135,7 +141,7 @@ class Analysis:
             "dev_rows": len(self.run.predictions),
             "accuracy": self.accuracy,
             "interval": self.interval._asdict(),
-            "macro_f1": self.macro_f1,
+            **named_f1(self.task.kind, self.macro_f1),
             "majority_label": self.majority_label,
             "majority_share": self.majority_share,
             "calibration_error": self.calibration_error,

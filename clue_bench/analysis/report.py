@@ -20,12 +20,16 @@ from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.numbers import percent
 from clue_bench.page import Page, asset, fill, markup
 from clue_bench.tables import Cell, Column, make_table
+from clue_bench.tasks.scores import score_names
 from clue_bench.tasks.task import Task
 
 FILE = "report.html"
 SHORT_TEXT = 160  # characters of an example that are shown before one asks for the rest
 AROUND_ANSWER = 40  # characters shown on both sides of an answer in a passage
 MARKED = re.compile("【[^】]*】|⟦[^⟧]*⟧")
+
+USUAL = {"classification": "majority class", "span": "most frequent answer"}
+"""What the answer is called that looks at no row; of choices it is their most frequent place."""
 
 FLAGS = {
     MAJORITY_CLASS: "The model gives (nearly) nothing but the most frequent answer, or is no better than always giving "
@@ -121,19 +125,21 @@ def _tables(analysis: Analysis, names: list[str]) -> dict[str, Markup]:
         [(f"{low:.3f} – {high:.3f}", *(_cell(value) for value in values)) for low, high, *values in analysis.bins],
     )
     results = analysis.run.record.completed_results
-    scores = ("exact match", "F1") if analysis.task.kind == "span" else ("accuracy", "macro-F1")
+    scores = score_names([analysis.task.kind])
     evaluations = make_table(
         "Evaluations on dev while training; the checkpoint that was kept is in bold.",
-        [Column(name, is_number=True) for name in ("step", "train loss", "dev loss", *scores)],
+        [Column(name, is_number=True) for name in ("step", "train loss", "dev loss", *filter(None, scores))],
         [
             [
                 _cell(getattr(each, key), is_best=each.step == results.best_step)
-                for key in ("step", "train_loss", "loss", "accuracy", "macro_f1")
+                for key in ("step", "train_loss", "loss", "accuracy", *(["macro_f1"] if scores[1] else []))
             ]
             for each in results.evaluations
         ],
     )
-    tables = {"pairs": pairs, "classes": classes, "bins": bins, "evaluations": evaluations}
+    tables = {"pairs": pairs, "bins": bins, "evaluations": evaluations}
+    if not analysis.task.has_choices:  # precision and recall of places among the choices say nothing
+        tables["classes"] = classes
     return {name: markup(table.to_html()) for name, table in tables.items() if table.rows}
 
 
@@ -234,7 +240,7 @@ def risk_coverage_chart(risk: RiskCoverage) -> str:
 
 
 def learning_charts(analysis: Analysis) -> list[str]:
-    """Draw losses, and dev scores with that of always predicting the majority class; nothing without evaluations."""
+    """Draw losses, and dev scores with that of the most frequent answer; nothing without evaluations."""
     results = analysis.run.record.completed_results
     evaluations, best_step = results.evaluations, results.best_step
 
@@ -243,14 +249,12 @@ def learning_charts(analysis: Analysis) -> list[str]:
         return [(step, value) for step, value in known if math.isfinite(value)]
 
     losses = {"train": ("two", points("train_loss")), "dev": ("one", points("loss"))}
-    exact, f1 = ("exact match", "F1") if analysis.task.kind == "span" else ("accuracy", "macro-F1")
-    scores = {exact: ("one", points("accuracy")), f1: ("two", points("macro_f1"))}
-    majority = analysis.majority_share
+    exact, f1 = score_names([analysis.task.kind])
+    scores = {exact: ("one", points("accuracy")), **({f1: ("two", points("macro_f1"))} if f1 else {})}
+    usual = USUAL.get(analysis.task.kind, "always the same choice"), analysis.majority_share
     drawn = (
         _curves("Losses while training", "loss (nats)", losses, best_step, "{:g}".format),
-        _curves(
-            "Dev scores while training", "share", scores, best_step, lambda share: percent(share, 0), majority=majority
-        ),
+        _curves("Dev scores while training", "share", scores, best_step, lambda share: percent(share, 0), usual=usual),
     )
     return [chart.svg for chart in drawn if chart is not None]
 
@@ -262,13 +266,13 @@ def _curves(
     best_step: int,
     tick_text: Callable[[float], str],
     *,
-    majority: float | None = None,
+    usual: tuple[str, float] | None = None,
 ) -> Chart | None:
-    """Draw curves (name → style and points) over steps, and the share of the majority class; None without points."""
+    """Draw curves (name → style and points) over steps, and what the `usual` answer scores; None without points."""
     curves = {name: curve for name, curve in curves.items() if curve[1]}
     if not curves:
         return None
-    heights = [y for _, points in curves.values() for _, y in points] + ([] if majority is None else [majority])
+    heights = [y for _, points in curves.values() for _, y in points] + ([] if usual is None else [usual[1]])
     values = ticks(min(heights), max(heights))
     last = max(x for _, points in curves.values() for x, _ in points)
     steps = [(value, f"{value:,.0f}") for value in ticks(0.0, last, least_step=1) if value <= last]
@@ -281,9 +285,9 @@ def _curves(
     )
     chart.vertical(best_step, "faint")
     entries = [(name, style) for name, (style, _) in curves.items()]
-    if majority is not None:
-        chart.horizontal(majority, "faint")
-        entries.append(("majority class", "faint"))
+    if usual is not None:
+        chart.horizontal(usual[1], "faint")
+        entries.append((usual[0], "faint"))
     for style, points in curves.values():
         chart.line(points, style, dots=len(points) <= 40)
     chart.legend(entries)

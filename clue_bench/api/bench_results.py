@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clue_bench.api.run_tables import score_names
+from clue_bench.api.run_tables import record_kind
 from clue_bench.api.runs import Run, Runs
 from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted, duration, percent, typed
 from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tasks.scores import kind_of, named_f1, score_names
 
 if TYPE_CHECKING:
     from clue_bench.finetuning.grid import Point
@@ -66,18 +67,18 @@ class Outcome(NamedTuple):
     @property
     def points_table(self) -> Table:
         """Return every setting that was tried, with its scores or what failed."""
+        accuracy, f1 = score_names(kind_of(trial.record.task) for trial in self.points if trial.record.task)
         rows = []
         for trial in self.points:
             results = trial.record.completed_results if trial.is_complete else None
             scores = (
-                ["failed", ""] if results is None else [percent(results.dev.accuracy), f"{results.dev.macro_f1:.4f}"]
-            )
+                ["failed", ""] if results is None else [percent(results.dev.accuracy), percent(results.dev.macro_f1)]
+            )[: 1 + bool(f1)]
             seconds = "" if results is None else duration(trial.record.wall_seconds)
             rows.append([*(typed(trial.point[key]) for key in self.grid), *scores, seconds])
         seed = self.points[0].seed
         title = f"{self.column}, {self.model}: {len(rows)} settings with seed {seed}, best first"
-        accuracy, f1 = score_names(trial.record.task.metric for trial in self.points if trial.record.task)
-        return make_table(title, [*self.grid, f"dev {accuracy}", f1, "time"], rows)
+        return make_table(title, [*self.grid, f"dev {accuracy}", *([f1] if f1 else []), "time"], rows)
 
     @property
     def setting(self) -> str:
@@ -178,5 +179,5 @@ class Benchmark(Shown):
 def _point_json(trial: "Trial") -> dict[str, Any]:
     record = trial.record
     dev = record.completed_results.dev if trial.is_complete else None
-    scores = {"accuracy": dev and dev.accuracy, "macro_f1": dev and dev.macro_f1}
+    scores = {"accuracy": dev and dev.accuracy, **named_f1(record_kind(record), dev and dev.macro_f1)}
     return {"run": record.run_id, "settings": trial.point, "status": record.status, **scores, "error": record.error}

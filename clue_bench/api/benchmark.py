@@ -15,9 +15,9 @@ from clue_bench.api.bench_request import Asked, Cell, Job, cells_of, opened, pla
 from clue_bench.api.bench_results import Benchmark, Outcome
 from clue_bench.api.inputs import TaskData, keep_rows, task_data
 from clue_bench.api.progress import Progress, evaluation_words
-from clue_bench.api.run_tables import score_names
 from clue_bench.api.runs import Run, Runs, check_choice
 from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.scores import score_names
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -228,7 +228,7 @@ def _sweep(cell: Cell, asked: Asked, bar: SweepBar, number: int, *, waits: bool)
     for moment in followed():
         report, run_id = moment.report, moment.plan.run_id
         if report is not None and report.evaluation is not None:
-            accuracies[run_id] = f"  dev {score_names([given.card.metric])[0]} {report.evaluation.scores.accuracy:.4f}"
+            accuracies[run_id] = f"  dev {score_names([given.card.kind])[0]} {report.evaluation.scores.accuracy:.4f}"
         looks = "" if report is None else evaluation_words(report, kind=given.card.kind)
         loss = "" if report is None else f"  loss {report.loss:.3f}{looks or accuracies.get(run_id, '')}"
         loss = "  another process is doing it" if moment.waits else loss

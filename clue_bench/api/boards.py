@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from clue_bench.api.progress import Progress
-from clue_bench.api.run_tables import score_names
 from clue_bench.api.runs import Run, Runs, as_path, as_reference
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded
 from clue_bench.numbers import percent
 from clue_bench.tables import Column, Shown, Table, make_table
+from clue_bench.tasks.scores import score_names
 
 if TYPE_CHECKING:
     from clue_bench.analysis.comparison import Comparison
@@ -178,20 +178,20 @@ class Analyses(Shown):
     @property
     def tables(self) -> list[Table]:
         """Return one table with a line for each run."""
+        accuracy, f1 = score_names(each.task.kind for each in self.pages.values())
         rows = [
             (
                 each.run.record.run_id,
                 percent(each.accuracy),
                 f"{percent(each.interval.low)} … {percent(each.interval.high)}",
-                percent(each.macro_f1),
+                *([percent(each.macro_f1) if each.f1_name else ""] if f1 else []),
                 f"{each.calibration_error:.4f}",
                 f"{each.risk.area:.4f}",
                 str(page),
             )
             for page, each in self.pages.items()
         ]
-        accuracy, f1 = score_names(each.task.metric for each in self.pages.values())
-        columns: list[str | Column] = ["run", f"dev {accuracy}", "95 % interval", f1, "ECE", "AURC"]
+        columns: list[str | Column] = ["run", f"dev {accuracy}", "95 % interval", *filter(None, [f1]), "ECE", "AURC"]
         return [make_table("", [*columns, Column("report", is_below=True)], rows)]
 
 

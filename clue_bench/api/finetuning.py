@@ -9,10 +9,11 @@ from clue_bench.api import SHIPPED
 from clue_bench.api.finished import check_free, finished_finetuning
 from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress, evaluation_words
-from clue_bench.api.run_tables import score_names, settings_line
+from clue_bench.api.run_tables import settings_line
 from clue_bench.api.runs import Run, Runs, as_reference, as_settings, check_seed
 from clue_bench.files import expanded
 from clue_bench.numbers import duration
+from clue_bench.tasks.scores import score_names
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
@@ -104,8 +105,10 @@ def finetune(
                 for report in run(plan, finetuning, out=folder, asked=typed):
                     if report.evaluation is not None:
                         scores = report.evaluation.scores
-                        names = score_names([card.metric])
-                        detail = f"  dev {names[0]} {scores.accuracy:.4f}  {names[1]} {scores.macro_f1:.4f}"
+                        accuracy, f1 = score_names([card.kind])
+                        detail = f"  dev {accuracy} {scores.accuracy:.4f}" + (
+                            f"  {f1} {scores.macro_f1:.4f}" if f1 else ""
+                        )
                     pace = duration((time.monotonic() - began) / (report.step - at))
                     looks = evaluation_words(report, kind=card.kind)
                     bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{looks or detail}")

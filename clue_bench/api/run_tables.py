@@ -16,7 +16,7 @@ from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, T
 from clue_bench.language import translated
 from clue_bench.numbers import count, duration, percent, scaled, typed
 from clue_bench.tables import Column, Table, make_table
-from clue_bench.tasks.task import carried_task
+from clue_bench.tasks.scores import WITH_CHOICES, kind_of, score_names
 
 METRICS = "metrics.jsonl"  # of a pretraining run: a report a line
 MAX_PERPLEXITY = 1e6  # above this the digits mean nothing
@@ -41,17 +41,16 @@ def result_table(record: RunRecord, folder: Path) -> Table:
         rows = [("checkpoint", str(folder / CHECKPOINT)), ("loss curve", str(folder / "loss.svg"))]
         rows += [("parameters", count(record.model.parameters)), *pretraining_rows(results)]
     elif isinstance(results, TaskResults):
-        dev, metric = results.dev, record.task.metric if record.task else ""
-        rows = score_rows("dev", dev, metric)
+        dev = results.dev
+        rows = score_rows("dev", dev, record)
         for split, scores in results.test.items():
-            rows += score_rows(split, scores, metric)
+            rows += score_rows(split, scores, record)
         if (clean := results.dev_clean) is not None and clean.rows < dev.rows:
             rows += [(f"on the {count(clean.rows)} rows not in training", percent(clean.accuracy))]
         if dev.is_constant and results.evaluations:
             other = results.non_constant
             rows += [("best that is not constant", percent(other.accuracy) if other else "no evaluation")]
-        usual = "most frequent answer" if gives_answers(record) else "majority class"
-        rows += [(usual, f"{percent(dev.majority_share)} of dev is '{dev.majority_label}'")]
+        rows += [_usual_row(dev, record_kind(record))]
         if results.total_steps:
             rows += [("best step", f"{count(results.best_step)} of {count(results.total_steps)}")]
         rows += [("data", f"{record.data.name}, revision {record.data.revision}")]
@@ -63,30 +62,25 @@ def result_table(record: RunRecord, folder: Path) -> Table:
     return make_table("", [done if record.status == "completed" else record.kind, record.run_id], rows)
 
 
-def gives_answers(record: RunRecord) -> bool:
-    """Return whether the task of a run asks for answers, not for labels; of an unknown task, its metric decides."""
-    if record.task is None:
-        return False
-    card = carried_task(record.task.name, record.task.card, where=record.run_id)
-    return record.task.metric == "exact_match" if card is None else card.kind != "classification"
+def record_kind(record: RunRecord) -> str:
+    """Return the kind of a run's task, that of texts with labels for a run on no task."""
+    return "classification" if record.task is None else kind_of(record.task)
 
 
-def score_names(metrics: Iterable[str]) -> tuple[str, str]:
-    """Return what the two scores on dev of runs are called, whose tasks have these metrics.
-
-    Where some are exact match, and others are not, both names of a score stand at the head of its column.
-    """
-    are_exact = {metric == "exact_match" for metric in metrics}
-    if are_exact == {True, False}:
-        return "accuracy or exact match", "macro-F1 or F1"
-    return ("exact match", "F1") if True in are_exact else ("accuracy", "macro-F1")
-
-
-def score_rows(split: str, scores: DevScores, metric: str) -> list[tuple[str, str]]:
+def score_rows(split: str, scores: DevScores, record: RunRecord) -> list[tuple[str, str]]:
     """Return the scores of a split, that of the task's metric first."""
-    names = score_names([metric])
-    rows = [(f"{split} {names[0]}", percent(scores.accuracy)), (f"{split} {names[1]}", percent(scores.macro_f1))]
-    return rows[::-1] if metric == "macro_f1" else rows
+    accuracy, f1 = score_names([record_kind(record)])
+    rows = [(f"{split} {accuracy}", percent(scores.accuracy))]
+    rows += [(f"{split} {f1}", percent(scores.macro_f1))] if f1 else []
+    return rows[::-1] if record.task and record.task.metric == "macro_f1" else rows
+
+
+def _usual_row(dev: DevScores, kind: str) -> tuple[str, str]:
+    """Return what the answer scores that looks at no row."""
+    share = percent(dev.majority_share)
+    if kind in WITH_CHOICES:
+        return "always the same choice", f"{share} with number {dev.majority_label} (from 0)"
+    return "most frequent answer" if kind == "span" else "majority class", f"{share} of dev is '{dev.majority_label}'"
 
 
 def list_table(found: Found) -> Table:

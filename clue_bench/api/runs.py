@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from clue_bench import files
-from clue_bench.api.run_tables import detail_tables, gives_answers, list_table, result_table
+from clue_bench.api.run_tables import detail_tables, list_table, record_kind, result_table
 from clue_bench.doors.records import (
     CHECKPOINT,
     MAJORITY_CLASS,
@@ -23,6 +23,7 @@ from clue_bench.doors.results import DevScores, PretrainResults, TaskResults
 from clue_bench.errors import NEAR, ClueBenchError
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table
+from clue_bench.tasks.scores import WITH_CHOICES, named_f1
 from clue_bench.weights import CONFIG
 
 if TYPE_CHECKING:
@@ -109,8 +110,20 @@ class Run(Shown):
 
     @property
     def macro_f1(self) -> float:
-        """Return the macro-F1 on dev. Raises ClueBenchError for a run that has none."""
-        return self.scores.macro_f1
+        """Return the macro-F1 on dev. Raises ClueBenchError for a run that has none, on questions with passages too."""
+        return self._f1("macro_f1")
+
+    @property
+    def f1(self) -> float:
+        """Return the mean F1 of answers found in passages. Raises ClueBenchError for a run on any other task."""
+        return self._f1("f1")
+
+    def _f1(self, key: str) -> float:
+        found = named_f1(record_kind(self.record), self.scores.macro_f1)
+        if key not in found:
+            other = "".join(found) or "accuracy"
+            raise ClueBenchError(f"{self.run_id}: no {key} of a run on {self.task}", f"take its {other}")
+        return found[key]
 
     @property
     def loss(self) -> float:
@@ -123,8 +136,13 @@ class Run(Shown):
         """Return what to show beside the scores, "" if nothing."""
         if MAJORITY_CLASS not in self.record.flags:
             return ""
-        dev = self.scores
-        if gives_answers(self.record):
+        dev, kind = self.scores, record_kind(self.record)
+        if kind in WITH_CHOICES:
+            return (
+                f"warning: {percent(dev.top_share, 1)} of the choices are number {dev.top_label} (from 0), and "
+                f"always choosing number {dev.majority_label} scores {percent(dev.majority_share)}"
+            )
+        if kind == "span":
             return (
                 f"warning: {percent(dev.top_share, 1)} of the answers are '{dev.top_label}', and "
                 f"always answering '{dev.majority_label}' scores {percent(dev.majority_share)}"
@@ -342,7 +360,7 @@ def _frame_row(run: Run) -> dict[str, Any]:
         "seed": record.seed,
         "accuracy": dev and dev.accuracy,
         "clean_accuracy": run.clean_accuracy,
-        "macro_f1": dev and dev.macro_f1,
+        **{"macro_f1": None, "f1": None, **named_f1(record_kind(record), dev and dev.macro_f1)},
         "loss": run.loss if dev or isinstance(results, PretrainResults) else None,
         "seconds": None if record.status == "interrupted" else record.wall_seconds,
         "data": record.data.name,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from clue_bench.api import SHIPPED
-from clue_bench.api.run_tables import score_names
+from clue_bench.api.run_tables import record_kind
 from clue_bench.cli.options import (
     MODEL,
     TASK,
@@ -28,6 +28,7 @@ from clue_bench.cli.options import (
 )
 from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
 from clue_bench.numbers import count, duration, percent
+from clue_bench.tasks.scores import WITH_CHOICES, score_names
 
 
 def quickstart(
@@ -398,8 +399,10 @@ def floor(
     from clue_bench.api.finetuning import floor
 
     runs = floor(names(task) or None, data=data, text=columns(text, text2), label=label, out=out, seed=seed)
-    accuracy, f1 = score_names(run.record.task.metric for run in runs if run.record.task)
-    header = ["task", "floor", f"dev {accuracy}", "on clean rows", f"dev {f1}", "parameters", "time", "data revision"]
+    kinds = [record_kind(run.record) for run in runs]
+    accuracy, f1 = score_names(kinds)
+    header = ["task", "floor", f"dev {accuracy}", "on clean rows", *([f"dev {f1}"] if f1 else [])]
+    header += ["parameters", "time", "data revision"]
     if json:
         print_json(runs.to_json())
     else:
@@ -411,12 +414,12 @@ def floor(
                     run.model,
                     percent(run.accuracy),
                     "" if run.clean_accuracy is None else percent(run.clean_accuracy),
-                    percent(run.macro_f1),
+                    *([percent(run.scores.macro_f1) if kind not in WITH_CHOICES else ""] if f1 else []),
                     count(run.record.model.parameters),
                     duration(run.record.wall_seconds),
                     run.record.data.revision,
                 )
-                for run in runs
+                for run, kind in zip(runs, kinds, strict=True)
             ),
         )
     if task and not text:

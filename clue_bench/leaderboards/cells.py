@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 
 from clue_bench.doors.records import MAJORITY_CLASS, OFFICIAL
-from clue_bench.leaderboards.scores import SPLIT, half_up, percentage, score_of
+from clue_bench.leaderboards.scores import SPLIT, half_up, percent_text, percentage, score_of
 from clue_bench.stats.significance import (
     Bools,
     Groups,
@@ -33,6 +33,7 @@ from clue_bench.stats.significance import (
     wilson_interval,
 )
 from clue_bench.tables import MISSING
+from clue_bench.tasks.scores import score_names
 
 CLUE = "clue"
 SYNTHETIC = "synthetic"
@@ -66,6 +67,7 @@ class MeasuredCell:
     """
 
     dataset: str
+    kind: str  # of the task
     model: str
     model_sha256: str
     parameters: int
@@ -80,7 +82,7 @@ class MeasuredCell:
     non_constant: tuple[Fraction | None, ...]
     """One per seed: of the best evaluation whose predictions are not all one class; None if there is none."""
     has_constant: bool  # the shown evaluation of a seed predicts (nearly) one class
-    macro_f1: Fraction
+    macro_f1: Fraction  # of a task of spans, the mean F1; of choices it means nothing
     majority_shares: tuple[Fraction, ...]  # distinct; one, since the rows are the same
     best_steps: tuple[int, ...]
     total_steps: tuple[int, ...]
@@ -198,6 +200,11 @@ class MeasuredCell:
     def commit_text(self) -> str:
         """Return the commits behind the cell, or a dash."""
         return ", ".join(filter(None, self.commits)) or MISSING
+
+    @property
+    def f1_text(self) -> str:
+        """Return the F1; a dash where it means nothing."""
+        return percent_text(percentage(self.macro_f1)) if score_names([self.kind])[1] else MISSING
 
     @property
     def is_majority(self) -> bool:

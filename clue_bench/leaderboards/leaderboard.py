@@ -21,6 +21,7 @@ from clue_bench.leaderboards.ranks import Ranks, ranks_of
 from clue_bench.leaderboards.runs import UnfinishedRun, measured_tables, unfinished_runs
 from clue_bench.leaderboards.scores import SCORE_COLUMNS, SPLIT, half_up, percentage
 from clue_bench.tables import Shown, Table, escape
+from clue_bench.tasks.scores import named_f1
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,15 +33,17 @@ KEPT_APART = (
 NOTHING_MEASURED = "There are no measured rows: no record of a completed fine-tuning run was found."
 
 READING = (
-    f"Every measured number is accuracy on the {SPLIT} set, from run records, at the best of a run's {SPLIT} "
-    "evaluations, whatever that predicted. Models are ranked and held against floors on the rows whose texts do not "
+    f"Every measured number is accuracy on the {SPLIT} set, of answers found in passages their exact match, from run "
+    f"records, at the best of a run's {SPLIT} evaluations, whatever that predicted. "
+    "Models are ranked and held against floors on the rows whose texts do not "
     "stand in training.",
     f"A cell is the mean over seeds; Score is the mean of {', '.join(SCORE_COLUMNS)} as shown. Of the "
     "settings with the most seeds, the cell shows the one with the best mean; the number of all settings is stated. Of "
     "several runs of one seed, the first by its name counts.",
     "sd is the sample standard deviation over seeds; the sampling error, 1 sigma, is what another draw of as many "
     f"{SPLIT} rows would change of the mean over these seeds; both are in percentage points.",
-    "The majority share is what always answering the most frequent class would score.",
+    "The majority share is what always answering the most frequent class would score, of choices, always "
+    "choosing their most frequent place.",
     "The floor is the best simple model without any pretraining, trained on the same data, its settings too chosen on "
     f"the {SPLIT} set; a model beats it by being strictly better.",
 )
@@ -213,7 +216,7 @@ def _cell_json(cell: MeasuredCell, table: MeasuredTable) -> dict[str, Any]:
         "non_constant": [None if share is None else float(percentage(share)) for share in cell.non_constant],
         "sd": None if cell.deviation is None else float(cell.deviation),
         "sampling_error": float(cell.sampling_error),
-        "macro_f1": float(percentage(cell.macro_f1)),
+        **named_f1(cell.kind, float(percentage(cell.macro_f1))),
         "majority_shares": [float(percentage(share)) for share in cell.majority_shares],
         "parameters": cell.parameters,
         "points_over_floor": None if over is None else float(half_up(over * 100)),

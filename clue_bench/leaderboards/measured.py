@@ -42,6 +42,7 @@ from clue_bench.leaderboards.scores import (
 from clue_bench.numbers import counted
 from clue_bench.stats.significance import LEVEL, PairedTest, p_text
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
+from clue_bench.tasks.scores import named_f1, score_names
 from clue_bench.tasks.task import load_task
 
 LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
@@ -116,16 +117,19 @@ def ranks_table(table: MeasuredTable, ranks: Sequence[Ranks]) -> Table:
 
 def conditions_table(table: MeasuredTable) -> Table:
     """Return the conditions of each cell: a row per cell, models in the table's order, columns from left to right."""
-    return make_table("Conditions", CONDITIONS, _rows(CONDITIONS, _places(table)))
+    places = list(_places(table))
+    columns = _named(CONDITIONS, places)
+    return make_table("Conditions", columns, _rows(columns, places))
 
 
 def summary_table(table: MeasuredTable) -> Table:
     """Return a row per model and task: mean, interval, and the paired test against the best floor."""
-    rows = _rows(SUMMARY, (place for place in _places(table) if not place.cell.is_floor))
+    places = [place for place in _places(table) if not place.cell.is_floor]
+    named = _named(SUMMARY, places)
     columns = [
-        Column(name, is_number=name in NUMBERS, is_below=name in BELOW, is_detail=name in DETAILS) for name in SUMMARY
+        Column(name, is_number=name in NUMBERS, is_below=name in BELOW, is_detail=name in DETAILS) for name in named
     ]
-    return make_table(f"{table.title}, against the floors", columns, rows, notes=[SUMMARY_NOTE])
+    return make_table(f"{table.title}, against the floors", columns, _rows(named, places), notes=[SUMMARY_NOTE])
 
 
 def cell_table(tables: Iterable[MeasuredTable]) -> Table:
@@ -155,7 +159,7 @@ def cell_values(label: str, cell: MeasuredCell, table: MeasuredTable) -> dict[st
         "selection_bias": cell.bias,
         "deviation": statistics.stdev(map(float, cell.accuracies)) if len(cell.accuracies) > 1 else None,
         "interval": {"low": low, "high": high, "level": LEVEL},
-        "macro_f1": float(cell.macro_f1),
+        **named_f1(cell.kind, float(cell.macro_f1)),
         "majority_share": float(cell.majority_shares[0]),
         "flags": [flag for flag, _ in cell.flags],
         "seconds": cell.seconds,
@@ -293,6 +297,14 @@ def _places(table: MeasuredTable) -> Iterable[_Place]:
     return (_Place(m, m.cells[name], table) for m in table.models for name in names if name in m.cells)
 
 
+def _named(columns: _Columns, places: Iterable[_Place]) -> _Columns:
+    """Return the columns with their scores called what they are of these cells' tasks, without an F1 that none has."""
+    accuracy, f1 = score_names(place.cell.kind for place in places)
+    names = {"Accuracy (mean ± sd)": f"{accuracy[0].upper()}{accuracy[1:]} (mean ± sd)", "macro-F1": f1}
+    names["Macro-F1"] = f1[:1].upper() + f1[1:]
+    return {names.get(name, name): value for name, value in columns.items() if names.get(name, name)}
+
+
 def _rows(columns: _Columns, places: Iterable[_Place]) -> list[list[object]]:
     return [[value(place) for value in columns.values()] for place in places]
 
@@ -392,7 +404,7 @@ CONDITIONS: _Columns = {
     "Seeds": lambda at: _seeds_text(at.cell),
     "Accuracy (mean ± sd)": lambda at: _mean_text(at.cell),
     "Sampling error (1σ)": lambda at: f"± {at.cell.sampling_error}",
-    "Macro-F1": lambda at: percent_text(percentage(at.cell.macro_f1)),
+    "Macro-F1": lambda at: at.cell.f1_text,
     "Majority share": lambda at: _shares_text(at.cell.majority_shares),
     "Points over the floor": lambda at: at.table.over_floor_text(at.cell),
     "Chosen from (selection bias)": lambda at: at.cell.selection_text,
@@ -410,7 +422,7 @@ SUMMARY: _Columns = {
     "95 % interval": lambda at: _interval_text(at.cell),
     "on clean rows": lambda at: at.cell.clean_text,
     "best not constant": lambda at: at.cell.non_constant_text,
-    "macro-F1": lambda at: percent_text(percentage(at.cell.macro_f1)),
+    "macro-F1": lambda at: at.cell.f1_text,
     "over the best floor": lambda at: at.table.over_floor_text(at.cell),
     "p": _p_value_text,
     "chosen from": lambda at: at.cell.selection_text,
@@ -419,7 +431,7 @@ SUMMARY: _Columns = {
 }
 NUMBERS = ("seeds", "seconds")
 BELOW = ("95 % interval", "best not constant", "over the best floor", "p")
-DETAILS = ("on clean rows", "macro-F1", "chosen from", "seconds", "data revision")
+DETAILS = ("on clean rows", "macro-F1", "F1", "macro-F1 or F1", "chosen from", "seconds", "data revision")
 """Columns of the summary that hold numbers, that may stand below a row, and that a narrow terminal leaves out."""
 
 CELL_COLUMNS: _Columns = {
@@ -439,7 +451,8 @@ CELL_COLUMNS: _Columns = {
     "repeated_rows": lambda at: at.cell.repeated_rows,
     "sd_points": lambda at: at.cell.deviation,
     "sampling_error_points": lambda at: at.cell.sampling_error,
-    "macro_f1_percent": lambda at: percentage(at.cell.macro_f1),
+    "macro_f1_percent": lambda at: named_f1(at.cell.kind, percentage(at.cell.macro_f1)).get("macro_f1"),
+    "f1_percent": lambda at: named_f1(at.cell.kind, percentage(at.cell.macro_f1)).get("f1"),
     "majority_share_percent": lambda at: " ".join(str(percentage(s)) for s in at.cell.majority_shares),
     "points_over_floor": lambda at: _points_over_floor(at.cell, at.table),
     "misses_floor": lambda at: at.table.misses_floor(at.cell),

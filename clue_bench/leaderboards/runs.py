@@ -36,6 +36,7 @@ from clue_bench.leaderboards.cells import (
 from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, exact
 from clue_bench.stats.selection import selection_bias
 from clue_bench.stats.significance import Bools, Groups
+from clue_bench.tasks.scores import kind_of
 
 
 @dataclass(frozen=True)
@@ -261,6 +262,7 @@ def _cell(runs: Sequence[CompletedRun], clean: Bools | None, shown: Collection[s
     repeats = {run.record.run_id for run in runs if run.settings == best} - {record.run_id for record in records}
     return MeasuredCell(
         dataset=chosen[0].dataset,
+        kind=kind_of(first.task),
         model=first.model.name,
         model_sha256=first.model.sha256,
         parameters=first.model.parameters,

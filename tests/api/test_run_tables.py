@@ -2,13 +2,15 @@
 
 import pytest
 
-from clue_bench.api.run_tables import score_names
+from clue_bench.api.bench_results import Benchmark, Outcome
 from clue_bench.api.runs import Run, Runs, find_run, load_runs
 from clue_bench.doors.records import DataFacts, FinetuneRecord, ModelFacts, TaskFacts, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import held
+from clue_bench.finetuning.sweep import Sweep, Trial
 from clue_bench.language import using
 from clue_bench.layout import text_width
+from clue_bench.tasks.scores import score_names
 from clue_bench.tasks.task import load_task
 
 DEV = {"rows": 100, "correct": 51, "accuracy": 0.51, "macro_f1": 0.4, "loss": 0.7, "top_label": "0", "top_share": 0.7}
@@ -37,17 +39,42 @@ def record(name, *, minute=0, model="tiny", seed=1, error=None, **settings):
 
 
 def test_scores_of_runs_have_the_names_of_what_they_are():
-    assert score_names(["accuracy", "macro_f1"]) == ("accuracy", "macro-F1")
-    assert score_names(["exact_match"]) == ("exact match", "F1")
-    assert score_names(["exact_match", "accuracy"]) == ("accuracy or exact match", "macro-F1 or F1")
+    assert score_names(["classification"]) == ("accuracy", "macro-F1")
+    assert score_names(["span"]) == ("exact match", "F1")
+    assert score_names(["span", "classification"]) == ("accuracy or exact match", "macro-F1 or F1")
+    assert score_names(["choice", "cloze"]) == ("accuracy", "")
+    assert score_names(["span", "choice"]) == ("accuracy or exact match", "F1")
+
+
+@pytest.mark.parametrize(
+    ("task", "columns"),
+    [
+        ("tnews", ["dev accuracy", "macro-F1"]),
+        ("cmrc2018", ["dev exact match", "F1"]),
+        ("c3", ["dev accuracy"]),
+    ],
+)
+def test_a_search_calls_the_scores_of_its_settings_what_they_are(task, columns, tmp_path):
+    points = [{"learning_rate": 1e-4}, {"learning_rate": 3e-4}]
+    runs = [
+        record(f"{place}", **point).model_copy(update={"task": load_task(task).facts})
+        for place, point in enumerate(points)
+    ]
+    trials = [Trial(point, 1, run, tmp_path) for point, run in zip(points, runs, strict=True)]
+    outcome = Outcome("tiny", task, task.upper(), {}, Sweep(trials, points[0]), points)
+    assert list(outcome.points_table.to_dataframe()) == ["learning_rate", *columns, "time"]
+    (values,) = Benchmark((outcome,), Runs(())).to_json()["rows"]
+    keys = {"tnews": ["macro_f1"], "cmrc2018": ["f1"]}.get(task, [])
+    assert [key for key in values["points"][0] if "f1" in key] == keys
+    assert [key for key in values["dev"] if "f1" in key] == keys
 
 
 @pytest.mark.parametrize(
     ("task", "said", "usual"),
     [
         ("tnews", "warning: majority class: 70.0 % of the predictions are '0'", "majority class"),
-        ("c3", "warning: 70.0 % of the answers are '0', and always answering '0' scores", "most frequent answer"),
-        ("chid", "warning: 70.0 % of the answers are '0'", "most frequent answer"),
+        ("c3", "warning: 70.0 % of the choices are number 0 (from 0), and always choosing", "always the same choice"),
+        ("chid", "warning: 70.0 % of the choices are number 0 (from 0)", "always the same choice"),
         ("cmrc2018", "warning: 70.0 % of the answers are '0'", "most frequent answer"),
     ],
 )
@@ -58,6 +85,16 @@ def test_questions_have_answers_where_texts_have_labels(task, said, usual, tmp_p
     assert one.warning.startswith(said)
     assert usual in str(one)
     assert ("dev exact match" in str(one)) == (task == "cmrc2018")
+    names = {"tnews": "macro_f1", "cmrc2018": "f1"}
+    frame = Runs((one,)).to_dataframe()
+    for name in ("macro_f1", "f1"):
+        if names.get(task) == name:
+            assert getattr(one, name) == frame[name][0] == 0.4
+        else:
+            assert frame[name].isna().all()
+            with pytest.raises(ClueBenchError, match=f"no {name} of"):
+                getattr(one, name)
+    assert ("dev macro-F1" in str(one), "dev F1" in str(one)) == (task == "tnews", task == "cmrc2018")
     assert "(nearly) always the most frequent answer" in Runs([one]).in_full(80)
     with using("zh"):
         assert "（几乎）总给最常见的答案" in Runs([one]).in_full(80)

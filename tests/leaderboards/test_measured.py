@@ -9,7 +9,15 @@ import pytest
 from clue_bench.doors.records import RunRecord
 from clue_bench.doors.results import RowBits
 from clue_bench.leaderboards.cells import MeasuredTable
-from clue_bench.leaderboards.measured import MAJORITY_NOTE, differing_conditions, measured_section, score_table
+from clue_bench.leaderboards.leaderboard import leaderboard_of
+from clue_bench.leaderboards.measured import (
+    MAJORITY_NOTE,
+    conditions_table,
+    differing_conditions,
+    measured_section,
+    score_table,
+    summary_table,
+)
 from clue_bench.leaderboards.runs import measured_tables
 from clue_bench.tables import escape
 
@@ -77,6 +85,30 @@ def test_records_with_the_published_accuracies_give_the_published_table(
 ) -> None:
     (section,) = sections(*(record for model in models for record in scored(make_record, *model)))
     assert section.split("\n\n")[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("tasks", "accuracy", "f1"),
+    [
+        ({"afqmc": "50.00%"}, "Accuracy", "Macro-F1"),
+        ({"cmrc2018": "50.00%"}, "Exact match", "F1"),
+        ({"c3": "–"}, "Accuracy", ""),
+        ({"c3": "–", "cmrc2018": "50.00%"}, "Accuracy or exact match", "F1"),
+    ],
+)
+def test_scores_are_called_what_they_are(
+    make_record: MakeRecord, tasks: dict[str, str], accuracy: str, f1: str
+) -> None:
+    records = [make_record(task) for task in tasks]
+    (table,) = measured_tables(records)
+    frame = conditions_table(table).to_dataframe()
+    assert f"{accuracy} (mean ± sd)" in frame
+    assert [name for name in frame if "F1" in name] == [f1] * bool(f1)
+    assert not f1 or dict(zip(frame["Task"].str.lower(), frame[f1].fillna("–"), strict=True)) == tasks
+    assert [name for name in summary_table(table).to_dataframe() if "F1" in name] == [f1.replace("M", "m")] * bool(f1)
+    by_kind = {"afqmc": {"macro_f1"}, "cmrc2018": {"f1"}}
+    for values in leaderboard_of(records).by_run.values():
+        assert {key for key in values if "f1" in key} == by_kind.get(values["task"], set())
 
 
 def test_ties_are_all_bold(make_record: MakeRecord) -> None:
