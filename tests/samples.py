@@ -28,7 +28,7 @@ max_length = 16
 {splits}{archive}"""
 
 
-def write_run(folder, task, ids_of_split, *, status="completed", label=None, correct=3, is_floor=False):
+def write_run(folder, task, ids_of_split, *, status="completed", label=None, correct=3, is_floor=False, files=None):
     """Write a run's record and predictions; they take turns over the task's labels."""
     dev = {**RESULTS["dev"], "rows": 100, "correct": correct, "accuracy": correct / 100}
     card = load_task(task)
@@ -45,7 +45,7 @@ def write_run(folder, task, ids_of_split, *, status="completed", label=None, cor
         effective={},
         seed=1,
         task=TaskFacts(name=task, title=card.title, column=card.column, metric=card.metric),
-        data=DataFacts(name="clue", revision="official"),
+        data=DataFacts(name="clue", revision="official", files=files or {}),
         model=ModelFacts(name="small", parameters=1, sha256="0", layers=1, hidden_size=1, is_floor=is_floor),
         code={},
         packages={},

@@ -86,14 +86,21 @@ class TaskFacts(FactsWithLateKeys):
     card: dict[str, Any] | None = None
 
 
-class FileFacts(Facts):
-    """One data file: what was found and what the card expects."""
+class FileFacts(FactsWithLateKeys):
+    """One data file: what was found and what the card expects.
+
+    `is_numbered`: rows of an official test set state no ids, so that these are their numbers, and nothing tells whether
+    the order is the official one.
+    """
+
+    late_keys = ("is_numbered",)
 
     rows: int
     md5: str
     expected_rows: int | None
     expected_md5: str | None
     dropped_rows: int = 0
+    is_numbered: bool | None = None
 
     @property
     def is_official(self) -> bool:

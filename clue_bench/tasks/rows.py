@@ -286,17 +286,32 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     rows = (_with_answers if task.kind == "span" else _with_classes)(placed, task, split)
     if not rows.texts:
         raise ClueBenchError(f"{found[0].where}: no rows", DAMAGED)
-    empty = rows.num_empty
-    blank = (f"{split} of {task.name}: rows with a blank text: {empty:,}",) * bool(empty)
-    card = task.splits[split]
+    card, empty, notes = task.splits[split], rows.num_empty, [*rows.notes]
+    notes += [f"{split} of {task.name}: rows with a blank text: {empty:,}"] * bool(empty)
+    is_numbered = _lacks_ids([row for _, row in placed], task, split)
+    if is_numbered:
+        notes.append(f"{split} of {task.name}: rows without ids, which CLUE's own file has: no order to submit them in")
     facts = FileFacts(
         rows=len(placed),
         md5=hashlib.md5(b"".join(raws), usedforsecurity=False).hexdigest(),
         expected_rows=card.rows,
         expected_md5=card.md5,
         dropped_rows=len(rows.dropped_ids),
+        is_numbered=is_numbered or None,
     )
-    return replace(rows, facts=facts, notes=(*(note for table in tables for note in table.notes), *rows.notes, *blank))
+    return replace(rows, facts=facts, notes=(*(note for table in tables for note in table.notes), *notes))
+
+
+MAY_LACK_IDS = "cluewsc11_predict.json"
+"""Of CLUE's test files all but this one are known to state an id in each row."""
+
+
+def _lacks_ids(rows: Sequence[dict[str, Any]], task: Task, split: str) -> bool:
+    """Return whether rows of one of CLUE's test sets have no ids, as those of another release in another order."""
+    name = task.splits[split].submission
+    if name in (None, MAY_LACK_IDS) or not task.is_builtin:
+        return False
+    return any(is_missing(value_at(row, task.id_field)) for row in rows)
 
 
 _NO_FILE = FileFacts(rows=0, md5="", expected_rows=None, expected_md5=None)

@@ -21,6 +21,8 @@ from clue_bench.prediction.submission.runs import choose_runs, read_run
 from clue_bench.prediction.submission.slots import known_slots
 from clue_bench.prediction.submission.unseen import answer_unseen
 from clue_bench.prediction.submission.write import write_submission
+from clue_bench.tasks.rows import read_split
+from clue_bench.tasks.task import load_task
 
 OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "afqmc_predict.json": 3_861,
@@ -96,6 +98,33 @@ def test_choices_are_written_as_numbers(known, tmp_path):
         path = write_zip(tmp_path / "submit_bad.zip", [("c311_predict.json", "\n".join(lines))])
         with pytest.raises(ClueBenchError, match=expected):
             check_submission(path, known=known, data=None)
+
+
+@pytest.mark.parametrize("has_ids", [True, False])
+def test_test_rows_of_another_release_are_known_whatever_their_file_is_called(has_ids, known, tmp_path):
+    (tmp_path / "data" / "c3").mkdir(parents=True)
+    passages = [
+        [
+            ["男：好。"],
+            [{"question": "谁？", "choice": ["甲", "乙"], **({"id": n} if has_ids else {"answer": ""})}],
+            "1-1",
+        ]
+        for n in range(2)
+    ]
+    (tmp_path / "data" / "c3" / "test1.1.json").write_text(json.dumps(passages), encoding="utf-8")
+    rows = read_split(load_task("c3"), "test", tmp_path / "data")
+    assert rows.ids == [0, 1]
+    assert any("without ids" in note for note in rows.notes) != has_ids
+    run = write_run(tmp_path / "c3", "c3", {"test": range(3_892)}, files={"test": rows.facts})
+    zipped = write_zip(tmp_path / "submit.zip", [("c311_predict.json", "")])
+    if has_ids:
+        assert read_run(run, known).task == "c3"
+        return
+    with pytest.raises(ClueBenchError, match="without ids") as raised:
+        read_run(run, known)
+    assert "data fetch --task c3" in raised.value.hint
+    with pytest.raises(ClueBenchError, match="without ids"):
+        check_submission(zipped, known=known, data=tmp_path / "data")
 
 
 def questions(number=2_000):

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article, counted
+from clue_bench.prediction.submission.runs import check_has_ids
 from clue_bench.prediction.submission.slots import OF_NO_CARD, ONE_OBJECT, Slot, builtin_names, meant
 from clue_bench.tasks.files import NO_ZIP, locate
 from clue_bench.tasks.rows import read_split
@@ -169,7 +170,9 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
         if locate(slot.task, slot.split, data) is None:
             message = f"{data}: no {slot.split} of {slot.task.name} to compare the ids with"
             raise ClueBenchError(message, "give --data a folder that has it, or leave out --data")
-        ids = read_split(slot.task, slot.split, data).ids
+        found = read_split(slot.task, slot.split, data)
+        check_has_ids(found.facts, slot, where=data)
+        ids = found.ids
         if rows is not None and len(ids) != rows:
             raise ClueBenchError(
                 f"{data}: the {slot.split} split of {slot.task.name} has {len(ids):,} rows, the official one {rows:,}",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from clue_bench.doors.predictions import check_as_written, predictions_path, read_predictions
-from clue_bench.doors.records import TaskRecord, read_record, record_paths
+from clue_bench.doors.records import FileFacts, TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted, percent
 from clue_bench.prediction.submission.slots import Slot
@@ -54,6 +54,8 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
         if slot.split in predicted:
             check_as_written(folder, slot.split, record.completed_results)
             lines = read_predictions(predictions_path(folder, slot.split))
+            if (facts := record.data.files.get(slot.split)) is not None:
+                check_has_ids(facts, slot, where=folder)
             _check_official(folder, slot, len(lines))
             is_number = slot.task.has_choices
             lines_of[slot.name] = [SubmissionLine(e.id, int(e.label) if is_number else e.label) for e in lines]
@@ -72,6 +74,20 @@ def _check_official(folder: Path, slot: Slot, rows: int) -> None:
     if expected is not None and rows != expected:
         raise ClueBenchError(
             f"{folder}: predicted {counted(rows, 'row')} of {slot.split}, CLUE's has {expected:,}; no zip was written",
+            f"CLUE scores its own test files only: run clue-bench data fetch --task {slot.task.name}, fine-tune with "
+            "that --data, then submit the run",
+        )
+
+
+def check_has_ids(facts: FileFacts, slot: Slot, *, where: Path) -> None:
+    """Raise ClueBenchError for test rows whose file states no ids: by whatever name, it is not CLUE's.
+
+    Row numbers would be right in any order. CLUE's C3 has ids, that of its authors has none, and another order.
+    """
+    if facts.is_numbered:
+        raise ClueBenchError(
+            f"{where}: {slot.split} of {slot.task.name} is of a file without ids, which CLUE's own has; in another "
+            "order all answers would be wrong",
             f"CLUE scores its own test files only: run clue-bench data fetch --task {slot.task.name}, fine-tune with "
             "that --data, then submit the run",
         )
