@@ -9,7 +9,9 @@ from clue_bench.numbers import count, percent
 from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
+    from clue_bench.api.inputs import Data
     from clue_bench.prediction.scoring import Scored
+    from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
 
 
@@ -69,18 +71,33 @@ class PredictionScores(Shown):
 
 
 def score(
-    predictions: Path | str, *, task: "str | Task", data: Path | str = "data", split: str = "dev"
+    predictions: Path | str,
+    *,
+    task: "str | Task | None" = None,
+    data: "Data" = "data",
+    text: "Columns | None" = None,
+    label: str | None = None,
+    split: str = "dev",
 ) -> PredictionScores:
     """Score a file of predictions on a split with labels: the official metric, its interval, the majority class.
 
     The file has a row with an id and a label for each row of the split, in any order: our own predictions/dev.jsonl,
     lines as CLUE's server takes them, a table with the columns id and label; or one JSON object of ids and answers.
-    An id is the data's, or the row's number from 0. Raises
-    ClueBenchError for missing, doubled or unknown ids and for labels that the task does not have.
+    An id is the data's, or the row's number from 0. `data`, `text` and `label` are as for `finetune`: rows of one's own
+    need no `task`. Raises ClueBenchError for missing, doubled and unknown ids and for labels that the task does not
+    have.
     """
-    from clue_bench.prediction.scoring import score_task
-    from clue_bench.tasks.task import load_task
+    from dataclasses import replace
 
-    path, folder = expanded(predictions), expanded(data)
-    card = load_task(task) if isinstance(task, str) else task
-    return PredictionScores(path, score_task(path, card, split, folder))
+    from clue_bench.api.inputs import open_card
+    from clue_bench.prediction.scoring import score_task
+    from clue_bench.tasks.own import about_held_out, own_task_of, rows_of
+
+    path = expanded(predictions)
+    if task is not None and text is None and label is None:
+        return PredictionScores(path, score_task(path, open_card(task, data), split, data))
+    given, recognised = rows_of(data, None)
+    card, rows, found = own_task_of(task, given, data, text=text, label=label)
+    notes = [*recognised, *found, *about_held_out(card.name, card, rows.held_out)]
+    scored = score_task(path, card, split, rows)
+    return PredictionScores(path, replace(scored, notes=[*notes, *scored.notes]))

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from clue_bench.cli.help import Group, Verb
-from clue_bench.cli.options import TASK, Data, Json, Records, Wide, complete_task
+from clue_bench.cli.options import TASK, Json, Label, OwnData, Records, Text, Text2, Wide, columns, complete_task
 from clue_bench.cli.terminal import say, show, suggest, typed
 from clue_bench.numbers import counted
 from clue_bench.tables import terminal_width
@@ -203,9 +203,12 @@ def score(
         ),
     ],
     task: Annotated[
-        str, typer.Option(metavar="TASK", help=f"{TASK}; or cmrc2018, drcd, c3 or chid.", autocompletion=complete_task)
-    ],
-    data: Data = Path("data"),
+        str | None, typer.Option(metavar="TASK", help=f"{TASK}; not for your own rows.", autocompletion=complete_task)
+    ] = None,
+    data: OwnData = Path("data"),
+    text: Text = None,
+    text2: Text2 = None,
+    label: Label = None,
     split: Annotated[str, typer.Option(metavar="SPLIT", help="Split with labels.")] = "dev",
     json: Json = False,
 ) -> None:
@@ -216,11 +219,13 @@ def score(
 
     Example: clue-bench score --task tnews --predictions mine.csv --data clue
 
+    Example: clue-bench score --predictions mine.csv --data hotel.csv
+
     Example: clue-bench score --task cmrc2018 --predictions cmrc2018_predict.json --data clue --json
     """
     from clue_bench.api.scores import score
 
-    scores = score(predictions, task=task, data=data, split=split)
+    scores = score(predictions, task=task, data=data, text=columns(text, text2), label=label, split=split)
     show(scores, as_json=json)
     for note in scores.notes:
         say(note)

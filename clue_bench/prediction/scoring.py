@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
@@ -66,8 +66,11 @@ class Scored:
     notes: list[str] = field(default_factory=list)
 
 
-def score_task(path: Path, task: Task, split: str, data: Path) -> Scored:
-    """Score predicted labels or answers against a split of a task with a card. Raises ClueBenchError."""
+def score_task(path: Path, task: Task, split: str, data: Any) -> Scored:
+    """Score predicted labels or answers against a split of a task; `data` is that of `data_folder`.
+
+    Raises ClueBenchError.
+    """
     what = f"{task.name} {split}"
     if split not in task.splits:
         raise ClueBenchError(f"{task.name} has no split '{split}'", f"give one of {', '.join(task.splits)}")

@@ -266,11 +266,11 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
         counts += np.bincount(part.labels[part.labels != UNLABELLED], minlength=len(task.labels))
     splits = ", ".join(f"{split} {len(part):,}" for split, part in rows.items())
     if task.kind == "span":
-        return [f"{called}: rows: {splits}", *_about_held_out(called, task, held_out)]
+        return [f"{called}: rows: {splits}", *about_held_out(called, task, held_out)]
     shown = [f"{label} {count:,}" for label, count in zip(task.labels, counts, strict=True)]
     more = ", …" if len(shown) > MAX_LABELS_SHOWN else ""
     found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
-    found += _about_held_out(called, task, held_out)
+    found += about_held_out(called, task, held_out)
     if task.has_choices and not counts[0] and counts.sum() >= MIN_ANSWERS:
         found.append(
             f"warning: {called}: the first choice is never right, in {count(int(counts.sum()))} questions: "
@@ -290,7 +290,8 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     return found
 
 
-def _about_held_out(called: str, task: Task, held_out: HeldOut | None) -> list[str]:
+def about_held_out(called: str, task: Task, held_out: HeldOut | None) -> list[str]:
+    """Return in words how dev was held out, nothing where it was not."""
     if held_out is None:
         return []
     share = percent(held_out.share, 0)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 import clue_bench as cb
 from clue_bench.cli import app
 from clue_bench.doors.predictions import Prediction, write_predictions
+from clue_bench.errors import ClueBenchError
 from clue_bench.language import using
 
 LABELS = ["100", "101", "102"]
@@ -369,3 +370,41 @@ def test_the_real_data_have_the_faults_that_are_known(real_data, tmp_path):
     path = tmp_path / "gold.json"
     path.write_text(json.dumps(answers), encoding="utf-8")
     assert [m.value for m in cb.score(path, task="cmrc2018", data=real_data / "clue").scored.metrics] == [1, 1]
+
+
+def questions(number, *, choices):
+    """Rows of one's own: questions on passages, with choices or with answers that stand in the passage."""
+    for n in range(number):
+        row = {"passage" if choices else "context": f"甲{n}在乙{n}家。", "question": "谁？"}
+        yield row | ({"choices": [f"甲{n}", f"丙{n}"], "answer": f"甲{n}"} if choices else {"answer": f"甲{n}"})
+
+
+@pytest.mark.parametrize(
+    ("rows", "metric"),
+    [
+        ([{"text": f"{'好坏'[n % 2]}{n}", "label": n % 2} for n in range(40)], "accuracy"),
+        (list(questions(40, choices=True)), "accuracy"),
+        (list(questions(40, choices=False)), "exact_match"),
+    ],
+)
+def test_rows_of_ones_own_are_scored_without_a_task_as_they_are_trained_on(rows, metric, tmp_path):
+    (tmp_path / "own").mkdir()
+    write_lines(tmp_path / "own" / "train.jsonl", rows)
+    run = cb.floor(None, data=tmp_path / "own", out=tmp_path / "runs", progress=False)[-1]
+    found = cb.score(run.folder / "predictions" / "dev.jsonl", data=tmp_path / "own")
+    assert (found.value, found.to_json()["metric"], found.scored.task) == (run.accuracy, metric, run.task)
+    assert any("dev was held out" in note for note in found.notes)
+    words = ["score", "--predictions", str(run.folder / "predictions" / "dev.jsonl"), "--data", str(tmp_path / "own")]
+    done = CliRunner().invoke(app, [*words, "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == found.to_json()
+
+
+def test_columns_of_ones_own_rows_may_be_named(tmp_path):
+    rows = [{"id": n, "甲": f"{'好坏'[n % 2]}{n}", "乙": n, "丙": n % 2} for n in range(40)]
+    write_lines(tmp_path / "own.jsonl", [{**row, "split": "dev" if row["id"] < 10 else "train"} for row in rows])
+    guess = write_lines(tmp_path / "mine.jsonl", [{"id": n, "label": 0} for n in range(10)])
+    assert cb.score(guess, data=tmp_path / "own.jsonl", text="甲", label="丙").value == 0.5
+    with pytest.raises(ClueBenchError, match="hotel") as raised:
+        cb.score(guess, task="hotel", data=tmp_path / "own.jsonl")
+    assert "leave out --task" in raised.value.hint
