@@ -11,6 +11,9 @@ from clue_bench.api.models import warn_of_lengths
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import untrained
 from clue_bench.language import translated, using
+from clue_bench.models.config import ModelConfig
+from clue_bench.models.encoder import Encoder
+from clue_bench.models.local_attention import continued_positions, look_at_neighbours
 from clue_bench.prediction.predictor import Predictor
 
 LONG = "的一是在不了有和人这中大为上个国我以要他时来用们" * 2
@@ -49,6 +52,40 @@ def test_where_no_file_says_it_the_positions_are_measured(tmp_path, vocabulary_f
     model.save_pretrained(tmp_path)
     (tmp_path / "vocab.txt").write_bytes(vocabulary_file.read_bytes())
     assert open_pretrained(tmp_path).pretrained_length == expected
+
+
+@pytest.mark.parametrize("are_continued", [True, False])
+def test_positions_that_go_on_as_waves_are_not_called_untrained(are_continued, tmp_path, vocabulary_file):
+    from transformers import AutoConfig, AutoModel
+
+    sizes = {"hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 64}
+    tokens = len(vocabulary_file.read_text(encoding="utf-8").splitlines())
+    config = AutoConfig.for_model("bert", vocab_size=tokens, max_position_embeddings=256, pad_token_id=0, **sizes)
+    model = AutoModel.from_config(config)
+    torch.manual_seed(1)
+    begun = Encoder(
+        ModelConfig(vocab_size=tokens, layers=1, hidden_size=64, heads=4, feed_forward_size=64, max_positions=256)
+    )
+    look_at_neighbours(begun)
+    positions = begun.embeddings.position.weight.detach().clone()
+    positions[:128] *= -2  # as training leaves them
+    if are_continued:
+        positions = continued_positions(positions, learned=128, head_size=16)
+    with torch.no_grad():
+        model.embeddings.position_embeddings.weight[:] = positions
+    model.save_pretrained(tmp_path)
+    (tmp_path / "vocab.txt").write_bytes(vocabulary_file.read_bytes())
+    (tmp_path / "provenance.json").write_text('{"learned_positions": 128}', encoding="utf-8")
+    start = open_pretrained(tmp_path)
+    assert start.beyond_pretraining(128) == ""
+    said = start.beyond_pretraining(200)
+    assert ("untrained" in said, "max_length=128" in said, "continue" in said) == (
+        not are_continued,
+        not are_continued,
+        are_continued,
+    )
+    with using("zh"):
+        assert not re.search(r"[a-z]{2,} [a-z]{2,} [a-z]{2,}", translated(f"warning: {said}"))
 
 
 def test_finetune_bench_predict_serve_and_doctor_say_it(checkpoint_folder, rows_file, tmp_path, capsys, caplog):

@@ -5,7 +5,7 @@ import torch
 
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import INIT_STD, Encoder
-from clue_bench.models.local_attention import DISTANCES, continued_positions, look_at_neighbours
+from clue_bench.models.local_attention import DISTANCES, are_continued, continued_positions, look_at_neighbours
 
 
 def encoder(**sizes) -> Encoder:
@@ -77,6 +77,21 @@ def test_waves_go_on_behind_the_positions_that_were_learned():
         assert torch.equal(found[:128], positions[:128])
         error = (found - expected)[128:].square().mean() / expected[128:].square().mean()
         assert error < largest
+
+
+def test_positions_that_were_continued_are_told_from_others():
+    begun, trained, _ = waves()
+    continued = continued_positions(trained, learned=128, head_size=32)
+    finetuned = continued + 0.1 * continued.std() * torch.randn(256, 256, generator=torch.Generator().manual_seed(3))
+    for positions in (continued, continued.bfloat16(), finetuned):
+        assert are_continued(positions, learned=128, head_size=32)
+    as_drawn = torch.cat([trained[:128], begun[128:]])
+    random = torch.cat(
+        [trained[:128], torch.randn(128, 256, generator=torch.Generator().manual_seed(2)) * trained.std()]
+    )
+    for positions in (as_drawn, random):
+        assert not are_continued(positions, learned=128, head_size=32)
+    assert not are_continued(continued, learned=256, head_size=32)
 
 
 def test_positions_that_are_no_waves_or_too_few_do_not_go_on():

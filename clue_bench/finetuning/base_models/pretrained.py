@@ -32,6 +32,7 @@ from clue_bench.finetuning.base_models.heads import Classifier, NativeClassifier
 from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import Tokeniser, bert_tokeniser
 from clue_bench.models.config import Sizes
+from clue_bench.models.local_attention import are_continued
 from clue_bench.numbers import article
 from clue_bench.tasks.task import CHOICE, SPAN, Kind
 from clue_bench.weights import CONFIG, hf_config
@@ -85,10 +86,15 @@ class Pretrained(ABC):
         learned = self.pretrained_length
         if longest <= learned:
             return ""
-        return (
-            f"rows of up to {longest:,} tokens; the model was pretrained on rows of {learned:,}: the "
-            f"positions behind are untrained. Shorter rows: --set max_length={learned}"
-        )
+        about = f"rows of up to {longest:,} tokens; the model was pretrained on rows of {learned:,}"
+        if self.has_continued_positions:
+            return f"{about}: the positions behind continue their waves, no row of pretraining has reached them"
+        return f"{about}: the positions behind are untrained. Shorter rows: --set max_length={learned}"
+
+    @property
+    def has_continued_positions(self) -> bool:
+        """Return whether the positions behind `pretrained_length` were made from those that were trained."""
+        return False
 
     @property
     @abstractmethod
@@ -142,6 +148,15 @@ class NativeModel(Pretrained):
             measured = trained_rows(tensors[name].float())
             return measured if measured and config.max_positions - measured >= MIN_UNUSED else config.max_positions
         return super().pretrained_length
+
+    @property
+    def has_continued_positions(self) -> bool:
+        """Return whether the positions behind `pretrained_length` go on with the waves before, as the weights show."""
+        positions = self.checkpoint.tensors.get("encoder.embeddings.position.weight")
+        head_size = self.checkpoint.config.head_size
+        return positions is not None and are_continued(
+            positions.float(), learned=self.pretrained_length, head_size=head_size
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
