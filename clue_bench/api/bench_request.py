@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from clue_bench.api.bench_plan import PlannedSweep
-from clue_bench.api.inputs import TaskData, open_model, task_data
+from clue_bench.api.inputs import TaskData, check_model, open_model, task_data
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import as_settings, check_choice
 from clue_bench.cards import card_paths
@@ -47,6 +47,9 @@ def opened(
     untrained: bool = False,
 ) -> "Iterator[tuple[list[Job], list[Pretrained]]]":
     """Open tasks and models, and decide all settings. Raises ClueBenchError if any of that is impossible."""
+    from clue_bench.finetuning.grid import points
+    from clue_bench.finetuning.settings import check_settings
+
     show = asked.show
     if not models:
         raise ClueBenchError(f"models={models!r}: expected at least one model", "give a folder, a hub id or a run")
@@ -55,10 +58,15 @@ def opened(
             f"{counted(len(models), 'model')} and {counted(len(model_names), 'name')}",
             "give one --name for each --model",
         )
+    for model in models:
+        check_model(model)
     with ExitStack() as stack:
         has_columns = text is not None or label is not None
         named = [None] if not tasks and has_columns else _find_tasks(tasks, data, show)
         tasks_opened = [stack.enter_context(task_data(task, data, text=text, label=label, show=show)) for task in named]
+        for each in tasks_opened:
+            for point in points(asked.grid):
+                check_settings(each.card, {**asked.settings, **point})
         show.import_torch()
         starts = _open_models(models, model_names or [None] * len(models), with_untrained=untrained, show=show)
         yield (

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from clue_bench.api.bench_plan import SweepBar, plan_lines, sweep_bar
 from clue_bench.api.bench_request import Asked, Cell, Job, cells_of, opened, planned_sweep, planner_of
 from clue_bench.api.bench_results import Benchmark, Outcome
-from clue_bench.api.inputs import TaskData, keep_rows, task_data
+from clue_bench.api.inputs import TaskData, keep_rows, open_card, task_data
 from clue_bench.api.progress import Progress, evaluation_words
 from clue_bench.api.runs import Run, Runs, check_choice
 from clue_bench.errors import ClueBenchError
@@ -103,6 +103,8 @@ def run_benchmark(
         out, seeds=seeds, settings=settings, steps=steps, search=search, grid=grid, retry_failed=retry_failed,
         keep=keep, show=Progress(progress),
     )  # fmt: skip
+    if intermediate:
+        open_card(intermediate, data)
     given = [models] if isinstance(models, str | Path | Run | tuple) else list(models)
     columns: dict[str, Any] = {"text": text, "label": label}
     with opened(given, tasks, asked, data=data, untrained=untrained, model_names=model_names, **columns) as found:

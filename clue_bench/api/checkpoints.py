@@ -156,13 +156,14 @@ def doctor(model: Path | str | Run, *, texts: Sequence[str] = ()) -> "Diagnosis"
 
     `texts` are sentences with [MASK], or for GPT2 sentences to continue. Raises ClueBenchError without a checkpoint.
     """
-    show = Progress(True)
-    show.import_torch()
-    from clue_bench.diagnosis.examine import examine
     from clue_bench.doors.model_folders import find_folder
 
+    show = Progress(True)
     name = str(as_reference(model, "model"))
     find_folder(name)  # a download has bars of its own
+    show.import_torch()
+    from clue_bench.diagnosis.examine import examine
+
     with show.status("examining the checkpoint"):
         return examine(name, texts=list(texts))
 
@@ -223,23 +224,30 @@ def speed(
     train on random ids; without `data` the task's rows are synthetic. A repetition takes at least `seconds`, and
     `baseline` is the model that the others are compared with. Raises ClueBenchError if nothing could be measured.
     """
+    from clue_bench.speed_measurement.request import check_request
+
     show = Progress(progress)
     refuse_unwritable(expanded(out))
+    listed = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
+    given = [str(as_reference(each, "models")) for each in listed]
+    asked: dict[str, Any] = {
+        "corpora": [expanded(path) for path in corpora],
+        "task": task,
+        "data": None if data is None else expanded(data),
+        "baseline": baseline,
+        "settings": as_settings(settings),
+    }
+    check_request(given, **asked)
     show.import_torch()
     from clue_bench.speed_measurement.session import measure
 
-    given = list(models) if isinstance(models, Sequence) and not isinstance(models, str) else [models]
     again = "type the same command again: nothing is kept of this session"
     with show.bar("speed", 1.0, on_interrupt=again) as bar:
         records = measure(
-            [str(as_reference(each, "models")) for each in given],
-            corpora=[expanded(path) for path in corpora],
-            task=task,
-            data=None if data is None else expanded(data),
+            given,
+            **asked,
             repetitions=repetitions,
             seconds=seconds,
-            baseline=baseline,
-            settings=as_settings(settings),
             on_progress=lambda done, total, what: bar.update(done / total, what),
         )
     for record in records:

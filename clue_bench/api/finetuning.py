@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench.api import SHIPPED
 from clue_bench.api.finished import check_free, finished_finetuning
-from clue_bench.api.inputs import keep_rows, model_name, note_revision, open_card, open_model, task_data
+from clue_bench.api.inputs import check_model, keep_rows, model_name, note_revision, open_card, open_model, task_data
 from clue_bench.api.progress import Progress, evaluation_words
 from clue_bench.api.run_tables import settings_line
 from clue_bench.api.runs import Run, Runs, as_reference, as_settings, check_seed
-from clue_bench.files import expanded
+from clue_bench.files import expanded, refuse_unwritable
 from clue_bench.numbers import duration
 from clue_bench.tasks.scores import score_names
 
@@ -52,10 +52,14 @@ def finetune(
     check_seed(seed)
     if out is not None:
         check_free(expanded(out))
+    check_model(model)
     show = Progress(progress)
     asked = as_settings(settings, steps=steps)
+    from clue_bench.finetuning.settings import OFF, check_settings, make_settings
+
     with task_data(task, data, text=text, label=label, show=show) as given:
         card, rows = given.card, given.rows
+        check_settings(card, asked)
         typed: dict[str, Any] = {"data": given.name, "seed": seed, "settings": asked, "cuda_graphs": cuda_graphs}
         found = None
         if out is not None and name is None and isinstance(model, str | Path | Run):
@@ -67,9 +71,9 @@ def finetune(
             show.note(f"{found.run_id} is complete already")
             return Run(found, expanded(out))
 
+        refuse_unwritable(Path("runs") if out is None else expanded(out))
         show.import_torch()
         from clue_bench.finetuning.run import Plan, completed_record, held_folder, prepare, resume, run
-        from clue_bench.finetuning.settings import OFF, make_settings
 
         start = open_model(model, show, name=name)
         chosen = make_settings(card, start.sizes, asked, train_rows=len(rows["train"]))

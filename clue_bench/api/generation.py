@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.api.inputs import check_model
 from clue_bench.api.models import beside_columns, check_writable
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
@@ -127,6 +128,8 @@ def generate(
     `temperature` 0 takes the most probable token each time; `top_k` 0 and `top_p` 1 leave every token in. The same call
     gives the same texts. Raises ClueBenchError.
     """
+    rows, show = _rows(prompts, text), Progress(progress)
+    check_model(model)
     Progress(True).import_torch()
     from clue_bench.prediction.generation import Generator, Sampling
 
@@ -139,7 +142,6 @@ def generate(
         repetition_penalty=repetition_penalty,
         seed=seed,
     )
-    rows, show = _rows(prompts, text), Progress(progress)
     show.notes(rows.notes)
     generator = Generator.open(as_reference(model, "model"))
     given = [each for (each,) in rows.texts]

@@ -112,6 +112,14 @@ def open_model(model: "Model", show: Progress, *, name: str | None = None) -> "P
     return opened if name is None else opened.called(name)
 
 
+def check_model(model: "Model") -> None:
+    """Raise ClueBenchError for a model that is neither here nor an id of the hub, before torch is imported."""
+    from clue_bench.doors.model_folders import local_folder
+
+    if not isinstance(model, tuple) and not hasattr(model, "save_pretrained"):
+        local_folder(as_reference(model, "model"))
+
+
 def model_name(model: Path | str | Run) -> str:
     """Return the name of a model that is not in memory, as records state it."""
     path = as_path(model, "model")

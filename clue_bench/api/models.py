@@ -4,9 +4,11 @@ import logging
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from clue_bench.api.inputs import check_model
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
@@ -354,16 +356,30 @@ def check_writable(path: Path) -> None:
     formats.check_writable(path)
 
 
+def check_rows(file: Path | None, data: Path | None) -> None:
+    """Raise ClueBenchError unless there are a file of rows, and a folder or file of data, to predict later."""
+    from clue_bench.prediction.input_rows import check_file
+
+    if file is not None:
+        check_file(expanded(file))
+    if data is not None and not expanded(data).exists():
+        raise ClueBenchError(f"{data}: no such file or folder", "check the path")
+
+
 def load_model(model: Path | str | Run, *, task: str | None = None) -> Model:
     """Load a fine-tuned model from a run or its folder, a checkpoint folder, or the hub.
 
     `task` is its card, by default the one that the checkpoint names. Raises ClueBenchError if it is not a classifier.
     """
-    Progress(True).import_torch()
-    from clue_bench.prediction.predictor import Predictor
+    from clue_bench.doors.model_folders import find_folder
     from clue_bench.tasks.task import load_task
 
-    return Model(Predictor.open(as_reference(model, "model"), task=load_task(task) if task else None))
+    card = load_task(task) if task else None
+    folder = find_folder(as_reference(model, "model"))
+    Progress(True).import_torch()
+    from clue_bench.prediction.predictor import Predictor
+
+    return Model(Predictor.open(folder, task=card))
 
 
 @dataclass(frozen=True, repr=False)
@@ -400,21 +416,25 @@ def serve(
     Raises ClueBenchError if the packages of the extra `serve` are missing, or a model is not a classifier.
     """
     try:
-        from clue_bench.prediction.serving import app
+        for package in ("fastapi", "starlette", "uvicorn"):
+            import_module(package)
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "starlette", "uvicorn"):
-            raise
         raise ClueBenchError(f"{error.name} is not installed", "run pip install 'clue-bench[serve]'") from error
+    from clue_bench.prediction.serving import address
     from clue_bench.prediction.serving.limits import Limits
-    from clue_bench.prediction.serving.service import Service
 
     bounds = Limits(**limits)
-    with app.listen(host, port) as bound:
-        hosts = app.hosts_of(bound, host, tuple(allow_host))
+    for model in models:
+        check_model(model)
+    with address.listen(host, port) as bound:
+        hosts = address.hosts_of(bound, host, tuple(allow_host))
         predictors = [load_model(model).predictor for model in models]
+        from clue_bench.prediction.serving import app
+        from clue_bench.prediction.serving.service import Service
+
         warn_of_lengths(predictors)
         service = Service(predictors, bounds)
-        url = app.url_of(bound)
+        url = address.url_of(bound)
 
         def ready() -> None:
             on_ready(Served(url, [each.model_dump() for each in service.models().models]))

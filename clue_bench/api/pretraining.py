@@ -65,6 +65,7 @@ def pretrain(
     Several processes (torchrun) share one run: the first one shows progress and writes the files, and all return the
     run. Raises ClueBenchError.
     """
+    from clue_bench.doors.model_folders import local_folder
     from clue_bench.pretraining.recipe import load_recipe
 
     asked = as_settings(settings) | ({} if name is None else {"name": name})
@@ -76,6 +77,8 @@ def pretrain(
     out = as_path(out, "out")
     check_free(out)
     origin = None if start is None else as_reference(start, "start")
+    if origin is not None:
+        local_folder(origin)
     opened, labelled = _opened(corpus), None if pairs is None else _opened(pairs)
     if loaded is not None:
         found = finished_pretraining(loaded, opened, out, start=origin, pairs=labelled, frozen_layers=freeze)

@@ -55,7 +55,7 @@ def predict(
 
     Example: clue-bench predict --model runs/tnews --file titles.csv --out labels.xlsx --top 3
     """
-    from clue_bench.api.models import check_writable, load_model
+    from clue_bench.api.models import check_rows, check_writable, load_model
 
     given = [name for name, value in (("--text", text), ("--file", file), ("--split", split)) if value]
     if len(given) != 1 or (text_pair and not text):
@@ -71,6 +71,7 @@ def predict(
         )
     if out is not None:
         check_writable(out)
+    check_rows(file, data)
     loaded = load_model(model, task=task)
     about = loaded.predictor.description
     if choice and about.choices_from != 1 + bool(text_pair):

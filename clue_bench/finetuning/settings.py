@@ -5,6 +5,7 @@ every default is written to the run's record.
 """
 
 import math
+import sys
 from typing import Any, NamedTuple, Self
 
 import pydantic
@@ -129,6 +130,11 @@ def make_settings(task: Task, sizes: Sizes, overrides: dict[str, Any], *, train_
             f"give --set max_length={sizes.max_positions} or less",
         )
     return settings
+
+
+def check_settings(task: Task, overrides: dict[str, Any]) -> None:
+    """Raise ClueBenchError for settings that are wrong for a model of any size, before one is opened."""
+    make_settings(task, _Sizes(12, 768, max_positions=sys.maxsize), overrides, train_rows=FEW_ROWS)
 
 
 class _Sizes(NamedTuple):

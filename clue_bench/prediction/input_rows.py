@@ -111,6 +111,12 @@ def prompt_rows(path: Path, *, column: str | None) -> InputRows:
 
 def _raw(path: Path) -> tuple[bytes, str]:
     """Return a file's bytes and the ending of its name. Raises ClueBenchError if it is no file of rows."""
+    check_file(path)
+    return content(Found(path, None, path.name)), suffix_of(path.name)
+
+
+def check_file(path: Path) -> None:
+    """Raise ClueBenchError unless there is a file whose name is that of rows."""
     suffix = suffix_of(path.name)
     if suffix not in (*SUFFIXES, PLAIN):
         raise ClueBenchError(
@@ -119,7 +125,6 @@ def _raw(path: Path) -> tuple[bytes, str]:
         )
     if not path.is_file():
         raise ClueBenchError(f"{path}: no such file", "check the path")
-    return content(Found(path, None, path.name)), suffix
 
 
 def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:

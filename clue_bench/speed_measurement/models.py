@@ -15,10 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from clue_bench.cards import card_paths, decode
+from clue_bench.cards import decode
 from clue_bench.doors import shards
 from clue_bench.doors.checkpoint import checkpoint_vocabulary, write_checkpoint
-from clue_bench.doors.model_folders import shipped_models
 from clue_bench.doors.records import ModelFacts
 from clue_bench.doors.results import SYNTHETIC_ROWS
 from clue_bench.doors.shards import Corpus
@@ -27,6 +26,7 @@ from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import Pretrained
 from clue_bench.pretraining.recipe import Recipe, Stage, load_recipe
 from clue_bench.pretraining.state import build_model
+from clue_bench.speed_measurement.request import is_recipe
 from clue_bench.vocab import SPECIAL_TOKENS, Vocabulary, read_vocabulary
 from clue_bench.weights import CONFIG
 from clue_bench.weights.configuration import read_object
@@ -69,10 +69,9 @@ def open_models(
     opened = [Corpus.open(path) for path in corpora]
     models: list[SpeedModel] = []
     for number, reference in enumerate(references):
-        is_recipe = reference.endswith(".toml") or (
-            reference in card_paths("pretrain") and reference not in shipped_models() and not Path(reference).exists()
+        model = (_from_recipe if is_recipe(reference) else _from_checkpoint)(
+            reference, opened, overrides, scratch / str(number)
         )
-        model = (_from_recipe if is_recipe else _from_checkpoint)(reference, opened, overrides, scratch / str(number))
         names = [earlier.facts.name for earlier in models]
         if model.facts.name in names:
             again = next(n for n in range(2, len(names) + 3) if f"{model.facts.name}-{n}" not in names)

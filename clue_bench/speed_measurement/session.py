@@ -30,6 +30,7 @@ from clue_bench.doors.results import (
 )
 from clue_bench.errors import ClueBenchError
 from clue_bench.speed_measurement.models import SpeedModel, open_models
+from clue_bench.speed_measurement.request import check_request
 from clue_bench.speed_measurement.worker import Worker
 from clue_bench.stats.timing import MedianInterval, summarise
 from clue_bench.synthetic.tasks import TASKS, write_tasks
@@ -62,10 +63,7 @@ def measure(
     without `data` the task's rows are synthetic. `settings` are laid over every recipe.
     Raises ClueBenchError, before anything is measured, for a mistake in these.
     """
-    if not models:
-        raise ClueBenchError("no model to measure", "give at least one")
-    if baseline is not None and baseline not in models:
-        raise ClueBenchError(f"--baseline {baseline}: none of the models", f"give --baseline {models[0]}")
+    check_request(models, corpora=corpora, task=task, data=data, baseline=baseline, settings=settings or {})
     asked: dict[str, Any] = {
         "models": [Path(each).name if Path(each).exists() else each for each in models],
         "corpus": [path.name for path in corpora],
@@ -78,7 +76,7 @@ def measure(
     }
     with tempfile.TemporaryDirectory(prefix="clue-bench-speed-") as scratch:
         card = load_task(task)
-        folder = _synthetic_rows(card.name, Path(scratch, "tasks")) if data is None else data
+        folder = _synthetic_rows(Path(scratch, "tasks")) if data is None else data
         rows = read_split(card, "train", folder)
         session = Session(
             models=open_models(models, corpora=corpora, overrides=asked["settings"], scratch=Path(scratch)),
@@ -95,9 +93,7 @@ def measure(
         return _run(session, on_progress)
 
 
-def _synthetic_rows(task: str, folder: Path) -> Path:
-    if task not in TASKS:
-        raise ClueBenchError(f"task {task}: no synthetic data for it", f"give --data, or --task {TASKS[0]}")
+def _synthetic_rows(folder: Path) -> Path:
     cards = map(load_task, TASKS)
     labels = {card.name: dict(zip(card.labels, card.label_descriptions, strict=True)) for card in cards}
     write_tasks(folder, seed=SEED, labels=labels)

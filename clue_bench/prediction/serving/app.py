@@ -5,17 +5,14 @@ traceback; a uvicorn server that ends on SIGTERM or SIGINT after finishing the c
 """
 
 import asyncio
-import errno
-import ipaddress
 import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from types import FrameType
 from typing import Any
-from urllib.parse import urlsplit
 
 import uvicorn
 from fastapi import FastAPI, Request
@@ -28,10 +25,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from clue_bench import __version__
 from clue_bench.errors import ClueBenchError
 from clue_bench.page import Page, asset
+from clue_bench.prediction.serving.address import name_of
 from clue_bench.prediction.serving.limits import RateLimit, RefusedError, read_body
 from clue_bench.prediction.serving.service import Health, Models, PredictRequest, PredictResponse, Problem, Service
 
-BACKLOG = 2048  # connections that the system keeps for us
 IDLE_SECONDS = 5  # after which a connection without requests is closed
 HEAD_SECONDS = 10.0  # that a client may take to send a request's head, after which its connection is closed
 LAST_SECONDS = 3  # that current requests may take when the server ends; the others are told to come again
@@ -88,35 +85,13 @@ class _OnlyHosts:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = Headers(scope=scope).get("host", "") if scope["type"] == "http" else ""
-        if scope["type"] == "http" and _name(host) not in self._hosts:
+        if scope["type"] == "http" and name_of(host) not in self._hosts:
             known = " or ".join(sorted(self._hosts))
             hint = f"ask http://{known}, or start the server with --allow-host NAME"
             response = _problem(421, f"the Host is '{host[:100]}', expected {known}", hint, {})
             await response(scope, receive, send)
             return
         await self._app(scope, receive, send)
-
-
-def _name(host: str) -> str | None:
-    """Return the name in a Host header, without the port; None if there is none."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
-
-
-def hosts_of(bound: socket.socket, host: str, allowed: Iterable[str] = ()) -> frozenset[str] | None:
-    """Return the names that clients may call a server by: its own and those of `allowed`.
-
-    None, which means any, for a server that others reach and that nobody gave names.
-    Raises ClueBenchError for a name that is none.
-    """
-    names = {_name(each) for each in allowed}
-    if None in names:
-        raise ClueBenchError(f"--allow-host {', '.join(allowed)}: no name of a host", "give a name like models.example")
-    if not names and not ipaddress.ip_address(bound.getsockname()[0]).is_loopback:
-        return None
-    return frozenset({*filter(None, names), host.lower(), "localhost", "127.0.0.1", "::1"})
 
 
 def _add_errors(app: FastAPI) -> None:
@@ -226,35 +201,6 @@ async def _unless_gone(request: Request, work: Any) -> PredictResponse:
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """Open a listening socket; port 0 picks a free one. Raises ClueBenchError if that is not possible."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise ClueBenchError(f"--host {host}: {error.strerror or error}", "give --host 127.0.0.1") from error
-    bound = socket.socket(family, kind, protocol)
-    try:
-        bound.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # else a port stays blocked for a minute after a server ends
-        bound.bind(address)
-        bound.listen(BACKLOG)
-    except OSError as error:
-        bound.close()
-        if error.errno == errno.EADDRINUSE:
-            raise ClueBenchError(
-                f"{host}:{port}: another program listens there", f"give --port {port + 1}, or --port 0 for a free one"
-            ) from error
-        raise ClueBenchError(f"{host}:{port}: {error.strerror}", "give --host 127.0.0.1 --port 8000") from error
-    return bound
-
-
-def url_of(bound: socket.socket) -> str:
-    """Return the URL for a browser on this machine."""
-    host, port = bound.getsockname()[:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class _Connection(H11Protocol):

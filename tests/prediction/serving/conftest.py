@@ -10,7 +10,8 @@ import requests
 import torch
 
 from clue_bench.prediction.predictor import Predictor
-from clue_bench.prediction.serving.app import hosts_of, listen, make_app, make_server, url_of
+from clue_bench.prediction.serving.address import hosts_of, listen, url_of
+from clue_bench.prediction.serving.app import make_app, make_server
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import Service
 from clue_bench.tasks.task import load_task

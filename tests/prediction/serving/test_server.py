@@ -22,7 +22,7 @@ import torch
 from clue_bench.errors import ClueBenchError
 from clue_bench.prediction.predictor import Predictor
 from clue_bench.prediction.serving import app
-from clue_bench.prediction.serving.app import hosts_of, listen, url_of
+from clue_bench.prediction.serving.address import hosts_of, listen, url_of
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import Service
 
