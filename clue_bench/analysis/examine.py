@@ -17,7 +17,8 @@ from clue_bench.doors.predictions import Prediction
 from clue_bench.stats.score_intervals import grouped_interval
 from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, accuracy_interval
 from clue_bench.tasks.answers import NOWHERE, Answer
-from clue_bench.tasks.own import data_folder, kept_data
+from clue_bench.tasks.own import data_folder
+from clue_bench.tasks.run_data import data_of_run
 from clue_bench.tasks.scores import named_f1, score_names
 from clue_bench.tasks.task import Task, carried_task, load_task
 
@@ -161,7 +162,7 @@ def examine(folder: Path, data: Path | None = None, *, card: Task | None = None)
     run = read_run(folder, SPLIT)
     facts = run.task
     task = card or carried_task(facts.name, facts.card, where=str(folder)) or load_task(facts.name)
-    with data_folder(task, data or kept_data(folder, task.name) or Path("data")) as rows_folder:
+    with data_folder(task, data or data_of_run(task, SPLIT, folder)) as rows_folder:
         rows = rows_of(run, task, rows_folder)
     confidence = np.array([prediction.probability for prediction in run.predictions])
     counts, classes = np.zeros((0, 0), dtype=np.int64), list[ClassScores]()

@@ -205,8 +205,8 @@ def analyse(
 ) -> Analyses:
     """Write a report for each run: confusions, scores per label, hardest dev rows, calibration, learning curve.
 
-    `data` is the folder or file that the runs read, by default the rows that they kept of one's own data, else the
-    folder "data". `task` is their card if they do not carry it and it cannot be found by name, and `out` the file of a
+    `data` is the folder or file that the runs read, by default the rows that they kept, else the folder that their
+    records name. `task` is their card if they do not carry it and it cannot be found by name, and `out` the file of a
     single report, by default report.html in the run's folder. Raises ClueBenchError.
     """
     from clue_bench import files

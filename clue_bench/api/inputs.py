@@ -75,7 +75,7 @@ def task_data(
 
 def keep_rows(given: TaskData, run: Path) -> None:
     """Copy the predicted rows of one's own into the run's folder, so that nothing asks for them again."""
-    from clue_bench.tasks.own import keep_rows
+    from clue_bench.tasks.run_data import keep_rows
 
     if given.is_own:
         keep_rows(given.card, given.folder, run, [split for split in given.rows if split != "train"])

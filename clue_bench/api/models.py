@@ -272,18 +272,17 @@ class Model:
     ) -> Predictions:
         """Predict the rows of a split of the model's task.
 
-        `data` is a folder of tasks or a file of rows, by default the rows that the run kept of one's own data, else the
-        folder "data". Raises ClueBenchError.
+        `data` is a folder of tasks or a file of rows, by default the rows that the run read. Raises ClueBenchError.
         """
         from clue_bench.prediction.input_rows import split_rows
-        from clue_bench.tasks.own import kept_data
+        from clue_bench.tasks.run_data import data_of_run
 
         task = self.predictor.task
         if task is None:
             raise ClueBenchError("--split: the model names no known task", "give --task NAME or --task CARD.toml")
         run = self.predictor.folder.parent  # of its checkpoint
-        place = (None if split == "train" else kept_data(run, task.name)) if data is None else expanded(data)
-        rows = split_rows(task, split, place or Path("data"))
+        is_known = data is None and split in task.splits
+        rows = split_rows(task, split, data_of_run(task, split, run) if is_known else expanded(data or "data"))
         rows.notes.extend([TRAINED_ON] if split == "train" else [])
         return self.predict_rows(rows, top, progress)
 

@@ -34,7 +34,7 @@ def predict(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="For --split: folder of the tasks, or file  [default: the run's own rows, else data]",
+            help="For --split: folder of the tasks, or file  [default: those that the run read]",
         ),
     ] = None,
     task: Annotated[

@@ -169,9 +169,7 @@ def analyse(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Folders of finished fine-tuning runs.")],
     data: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FOLDER", help="Folder or file that the runs read  [default: the rows that they kept, else data]"
-        ),
+        typer.Option(metavar="FOLDER", help="Folder or file that the runs read  [default: by their records]"),
     ] = None,
     task: Annotated[
         str, typer.Option(metavar="TASK", help="The task's card, if the run is older than cards in records.")

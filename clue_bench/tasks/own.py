@@ -26,7 +26,7 @@ from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
 from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
-from clue_bench.tasks.files import MARKER, Found, content, find, md5_of
+from clue_bench.tasks.files import MARKER, Found, content, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
 from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
@@ -49,7 +49,6 @@ SPLIT_SEED = 1  # not the runs' seed: all seeds of a sweep are scored on the sam
 MAX_LENGTH = 128  # tokens, of a task without a card
 QUESTION_LENGTH = 512  # tokens, with the passage
 MAX_CLASSES = 1_000
-KEPT = "data"  # in a run's folder: the predicted rows
 MAX_LABELS_SHOWN = 12
 MIN_ANSWERS = 20  # of which the first choice is surely right once
 _SPLIT = "split"
@@ -323,21 +322,6 @@ def data_folder(task: Task, data: Any) -> Iterator[Path]:
         if any(stated.values()):
             files.write_json(Path(scratch) / MARKER, {key: value for key, value in stated.items() if value})
         yield Path(scratch)
-
-
-def keep_rows(task: Task, data: Path, run: Path, splits: Iterable[str]) -> None:
-    """Copy the files of `splits` into a run's folder, where `kept_data` finds them; what is there already stays."""
-    for split in splits:
-        kept = run / KEPT / task.name / task.splits[split].file
-        if kept.exists():
-            files.remove_strays(kept)  # of a process that was killed while another one wrote the same
-        else:
-            files.write_bytes(kept, content(find(task, split, data)))
-
-
-def kept_data(run: Path, task: str) -> Path | None:
-    """Return the folder of task data that a run kept, None if its rows lie where the user has them."""
-    return run / KEPT if (run / KEPT / task).is_dir() else None
 
 
 def data_name(data: Any) -> str:

@@ -51,6 +51,24 @@ def test_analyse_prints_one_json_object_and_writes_where_it_is_told(run, make_ru
     assert out_file.is_file()
 
 
+def test_analyse_takes_the_data_that_the_run_read(run, make_run, data, other_data, tmp_path, monkeypatch):
+    folder = make_run(PREDICTED, asked={"data": "clue"})
+    here = tmp_path / "elsewhere"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    data.rename(tmp_path / "hidden")
+    code, _, err = run("analyse", folder)
+    assert code == 1
+    assert "not in" in err
+    assert "called clue then" in err
+    other_data.rename(here / "clue")
+    code, _, err = run("analyse", folder)
+    assert code == 1
+    assert "md5" in err
+    (tmp_path / "hidden").rename(tmp_path / "clue")
+    assert run("analyse", folder)[0] == 0
+
+
 def test_analyse_refuses_one_file_for_two_runs(run, make_run, data, tmp_path):
     folders = make_run(GOLD, name="a"), make_run(GOLD, name="b")
     code, _, err = run("analyse", *folders, "--data", data, "--out", tmp_path / "page.html")
