@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from clue_bench.prediction.input_rows import InputRows
     from clue_bench.prediction.predictor import Description, Predictor, RowScores
+    from clue_bench.tasks.columns import Columns
 
 log = logging.getLogger(__name__)
 
@@ -254,15 +255,18 @@ class Model:
         rows = [(row,) if isinstance(row, str) else tuple(row) for row in given]
         return self.predict_rows(InputRows(rows, list(range(len(rows))), [None] * len(rows)), top, progress)
 
-    def predict_file(self, path: Path | str, *, top: int = 1, progress: bool = True) -> Predictions:
+    def predict_file(
+        self, path: Path | str, *, text: "Columns | None" = None, top: int = 1, progress: bool = True
+    ) -> Predictions:
         """Predict the rows of a file (CSV, TSV, JSON Lines, Parquet, Excel, .txt) with the card's fields.
 
-        Every row keeps its columns. Raises ClueBenchError.
+        `text` is the column of the texts, or the two of pairs, where they are called otherwise than in training. Every
+        row keeps its columns. Raises ClueBenchError.
         """
         from clue_bench.prediction.input_rows import file_rows
 
         about = self.predictor.description
-        rows = file_rows(expanded(path), task=self.predictor.task, num_texts=about.num_texts)
+        rows = file_rows(expanded(path), task=self.predictor.task, num_texts=about.num_texts, text=text)
         if rows.md5 in self.predictor.trained_on and any(rows.gold):
             rows.notes.append(TRAINED_ON)
         return self.predict_rows(rows, top, progress)

@@ -29,6 +29,10 @@ def predict(
             metavar="FILE", help="File of rows: .csv, .tsv, .jsonl, .xlsx or .parquet with the task's fields, or .txt."
         ),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Column of the texts in --file, two for pairs  [default: as in training]"),
+    ] = None,
     split: Annotated[str | None, typer.Option(metavar="SPLIT", help="A split of the task, e.g. test.")] = None,
     data: Annotated[
         Path | None,
@@ -69,6 +73,8 @@ def predict(
         raise ClueBenchError(
             f"--choice with {len(text or [])} --text", "give one --text, its --text-pair and its choices"
         )
+    if column and file is None:
+        raise ClueBenchError("--column without --file", "give --file FILE, too")
     if out is not None:
         check_writable(out)
     check_rows(file, data)
@@ -84,7 +90,7 @@ def predict(
         rows = [*zip(text, *([text_pair] if text_pair else []), *([each] for each in choice or []), strict=True)]
         predicted = loaded.predict(rows, top=top)
     elif file is not None:
-        predicted = loaded.predict_file(file, top=top)
+        predicted = loaded.predict_file(file, text=column, top=top)
     else:
         predicted = loaded.predict_split(split or "", data=data, top=top)
     if out is not None:

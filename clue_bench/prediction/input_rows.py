@@ -13,7 +13,7 @@ from typing import Any
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted
-from clue_bench.tasks.columns import guess_label, guess_texts
+from clue_bench.tasks.columns import Columns, as_names, guess_label, guess_texts, is_free
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
 from clue_bench.tasks.own import data_folder
@@ -24,7 +24,9 @@ from clue_bench.tasks.rows import (
     check_header,
     has_label,
     id_of,
+    is_missing,
     label_of,
+    lacking,
     read_split,
     spelled,
     text_at,
@@ -68,15 +70,23 @@ def split_rows(task: Task, split: str, data: Path) -> InputRows:
     return InputRows(rows.texts, rows.ids, gold, answers=answers, notes=list(rows.notes), lines=rows.lines)
 
 
-def file_rows(path: Path, *, task: Task | None, num_texts: int | None) -> InputRows:
-    """Read the rows of a file. Raises ClueBenchError that names file and line of the first bad row."""
+def file_rows(path: Path, *, task: Task | None, num_texts: int | None, text: Columns | None = None) -> InputRows:
+    """Read the rows of a file, whose texts lie in the columns `text`, by default those that the task's card names.
+
+    Where card and file have one column of texts each, their names may differ. Raises ClueBenchError that names file and
+    line of the first bad row.
+    """
     raw, suffix = _raw(path)
     is_cloze = task is not None and task.kind == "cloze" and suffix != PLAIN
     if suffix == PLAIN:
         rows = _lines(raw, num_texts, str(path))
     else:
         table = question_table(raw, name=path.name, where=str(path))
-        rows = _fields(blank_table(table) if is_cloze else table, task, num_texts)
+        table = blank_table(table) if is_cloze else table
+        fields, notes = _text_columns(table, task, num_texts, text)
+        read_as = None if task is None else task.model_copy(update={"text_fields": fields})
+        rows = _fields(table, read_as, fields)
+        rows.notes.extend(notes)
     if not rows.texts:
         raise ClueBenchError(f"{path}: no rows", "write one row a line")
     lines = tuple(row["line"] for row in rows.columns or ()) if is_cloze else ()
@@ -127,15 +137,72 @@ def check_file(path: Path) -> None:
         raise ClueBenchError(f"{path}: no such file", "check the path")
 
 
-def _fields(table: Table, task: Task | None, num_texts: int | None) -> InputRows:
+def _text_columns(
+    table: Table, task: Task | None, num_texts: int | None, named: Columns | None
+) -> tuple[list[str], list[str]]:
+    """Return the columns that hold the texts, and a note where they are neither named nor the card's."""
+    if task is None and named is None:
+        fields = _guessed(table, num_texts) if table.rows else []
+        return fields, [f"{table.called}: texts are read from {' and '.join(fields)}"]
+    if named is not None:
+        fields = as_names(named)
+        wanted = num_texts or len(fields) if task is None else len(task.text_fields)
+        missing = lacking(fields, table.columns)
+        there = ", ".join(table.columns) or "none"
+        if missing:
+            raise ClueBenchError(
+                f"{table.called}: no column '{missing[0]}'; found {there}",
+                "give --column COLUMN for each text of a row",
+            )
+        if len(fields) != wanted:
+            raise ClueBenchError(
+                f"{table.called}: {counted(len(fields), '--column')} for {wanted}; found {there}",
+                "give --column COLUMN for each text of a row",
+            )
+        return fields, []
+    assert task is not None
+    fields = task.text_fields
+    if task.kind != "classification" or not lacking(fields, table.columns):
+        return fields, []
+    likely = _likely_texts(table, task)
+    if len(fields) == len(likely) == 1:
+        return likely, [f"{table.called}: texts are read from '{likely[0]}', which was '{fields[0]}' in training"]
+    if not table.has_header:
+        return fields, []  # the first line that lacks the field is named
+    raise ClueBenchError(
+        f"{table.called}: the header has no column '{lacking(fields, table.columns)[0]}'; "
+        f"found {', '.join(table.columns) or 'none'}",
+        f"name the column: {' '.join(['--column COLUMN'] * len(fields))}",
+    )
+
+
+def _likely_texts(table: Table, task: Task) -> list[str]:
+    """Return the columns that may hold texts: neither ids, labels, a split nor numbers."""
+    known = {task.label_field, task.id_field, guess_label(table.columns)}
+    return [
+        column
+        for column in table.columns
+        if column not in known and is_free(column) and not all(_is_number(row.get(column)) for row in table.rows)
+    ]
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a cell says nothing, or a number."""
+    if is_missing(value) or isinstance(value, int | float):
+        return True
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def _fields(table: Table, task: Task | None, fields: list[str]) -> InputRows:
     answers: list[tuple[str, ...]] = []
     asked = answers if task is not None and task.kind == "span" else None
     rows, strange = InputRows([], [], [], table.values, asked, list(table.notes)), list[str]()
-    fields = task.fields if task is not None else _guessed(table, num_texts) if table.rows else []
-    if task is None:
-        rows.notes.append(f"{table.called}: texts are read from {' and '.join(fields)}")
-    else:
-        check_header(table, fields, table.called)
+    if task is not None:
+        check_header(table, task.fields, table.called)
     for place, row in zip(table.places, table.rows, strict=True):
         where = f"{table.called}, {place}"
         if task is None:

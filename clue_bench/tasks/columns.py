@@ -137,5 +137,10 @@ def guess_texts(columns: Sequence[str]) -> list[str] | None:
     return fitting if len(fitting) == 1 else None
 
 
+def is_free(column: str) -> bool:
+    """Return whether a column's name is not that of ids, rows' numbers or splits, which are no texts."""
+    return _plain(column) not in _OTHERS
+
+
 def _plain(column: str) -> str:
     return column.strip().lower()

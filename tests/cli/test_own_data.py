@@ -57,6 +57,28 @@ def test_a_gbk_file_with_chinese_columns_becomes_a_model_that_knows_its_task(com
     assert [json.loads(line)["label"] for line in out.splitlines()] == [json.loads(line)["label"] for line in written]
 
 
+def test_a_file_with_one_column_of_texts_is_predicted_whatever_that_is_called(command, checkpoint_folder, tmp_path):
+    FRAME.rename(columns={"内容": "评论"}).to_csv("train.csv", index=False)
+    assert command("finetune", "--data", "train.csv", "--model", checkpoint_folder, "--out", "run", *FAST)[0] == 0
+    others = {"编号": range(60), "打分": 4.5, "点评": FRAME["内容"]}
+    pd.DataFrame(others).to_csv("one.csv", index=False)
+    code, out, err = command("predict", "--model", "run", "--file", "one.csv")
+    assert code == 0, err
+    assert "one.csv: texts are read from '点评', which was '评论' in training" in err
+    assert len(out.splitlines()) == 60
+    pd.DataFrame({**others, "备注": "无"}).to_csv("two.csv", index=False)
+    code, _, err = command("predict", "--model", "run", "--file", "two.csv")
+    assert code == 1
+    assert "no column '评论'; found 编号, 打分, 点评, 备注" in err
+    assert "--column COLUMN" in err
+    code, named, err = command("predict", "--model", "run", "--file", "two.csv", "--column", "点评")
+    assert code == 0, err
+    both = [[json.loads(line)["predicted"] for line in printed.splitlines()] for printed in (out, named)]
+    assert both[0] == both[1]
+    code, _, err = command("predict", "--model", "run", "--file", "two.csv", "--column", "点评", "--column", "备注")
+    assert (code, "2 --columns for 1" in err) == (1, True)
+
+
 def test_pairs_and_whole_numbers_as_labels_work_alike(command, checkpoint_folder, tmp_path):
     PAIRS.to_excel("pairs.xlsx", index=False)
     named = ["--text", "q1", "--text2", "q2", "--label", "same"]
