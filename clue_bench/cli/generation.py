@@ -16,7 +16,10 @@ def generate(
     prompt: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="A text to continue; repeatable.")] = None,
     file: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="File of prompts: .txt with one a line, or .jsonl, .csv, .xlsx, .parquet."),
+        typer.Option(
+            metavar="FILE",
+            help="File of prompts: .txt with one a line, or .jsonl, .csv, .xlsx, .parquet; - is stdin.",
+        ),
     ] = None,
     text: Annotated[
         str | None,

@@ -26,7 +26,9 @@ def predict(
     file: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File of rows: .csv, .tsv, .jsonl, .xlsx or .parquet with the task's fields, or .txt."
+            metavar="FILE",
+            help="File of rows: .csv, .tsv, .jsonl, .xlsx or .parquet with the task's fields, or .txt; - reads stdin: "
+            "one text a line, JSON Lines, CSV or TSV.",
         ),
     ] = None,
     column: Annotated[

@@ -197,7 +197,7 @@ def score(
         typer.Option(
             metavar="FILE",
             help="Rows with the columns id and label: .jsonl, .json, .csv, .tsv, .xlsx, .parquet; or one JSON object "
-            "of ids and answers.",
+            "of ids and answers; - reads stdin.",
         ),
     ],
     task: Annotated[

@@ -17,6 +17,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import JSON_LINES, Row, decode_text, parse_table, suffix_of
 from clue_bench.tasks.rows import is_missing, spelled
+from clue_bench.tasks.standard_input import CALLED, STDIN, read_stdin
 
 ANSWERS = ("predicted", "prediction", "prediction_text", "answer", "label")
 """Columns that hold the answer, in this order: `predict --file` keeps a file's own `label` beside `predicted`."""
@@ -36,14 +37,18 @@ class GivenPredictions:
 
 
 def read_given(path: Path) -> GivenPredictions:
-    """Read a file of predictions. Raises ClueBenchError that names file and place of what is wrong."""
-    if not path.is_file():
+    """Read a file of predictions, "-" for stdin. Raises ClueBenchError that names file and place of what is wrong."""
+    if path == STDIN:
+        raw, name = read_stdin(["id"], otherwise=".csv")
+        path = Path(CALLED)
+    elif path.is_file():
+        raw, name = content(Found(path, None, path.name)), path.name
+    else:
         raise ClueBenchError(f"{path}: no such file", "check the path")
-    raw = content(Found(path, None, path.name))
-    if suffix_of(path.name) in JSON_LINES and (pairs := _one_object(raw, path)) is not None:
+    if suffix_of(name) in JSON_LINES and (pairs := _one_object(raw, path)) is not None:
         answers = [_answer(each, f"{path}, {key}") for key, each in pairs]
         return GivenPredictions(path, [key for key, _ in pairs], answers, [None] * len(pairs))
-    table = parse_table(raw, name=path.name, where=str(path))
+    table = parse_table(raw, name=name, where=str(path))
     named = {column.strip().lower(): column for column in table.columns}
     column = next((named[each] for each in ANSWERS if each in named), None)
     if not table.rows or column is None or "id" not in named:

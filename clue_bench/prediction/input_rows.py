@@ -1,12 +1,13 @@
 """Read the rows to predict, from a file or a split of a task.
 
-Input: a file of rows in any format of `tasks.formats`, or .txt (or .gz of one); or a task and a data folder. Output:
-texts, ids, the right labels where they are known, and every column of the file. The task's card names the fields;
-without one, obvious names are found. A row needs no label. A .txt file has a row per line, with a tab between the two
-texts of a pair.
+Input: a file of rows in any format of `tasks.formats`, or .txt (or .gz of one), or "-", the standard input; or a task
+and a data folder. Output: texts, ids, the right labels where they are known, and every column of the file. The task's
+card names the fields; without one, obvious names are found. A row needs no label. A .txt file has a row per line, with
+a tab between the two texts of a pair.
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,16 @@ from clue_bench.tasks.rows import (
     texts_of,
     value_at,
 )
+from clue_bench.tasks.standard_input import CALLED, STDIN, read_stdin
 from clue_bench.tasks.task import Task
 
 PLAIN = ".txt"
+READ_AS = {
+    PLAIN: "stdin: read as one text a line",
+    ".jsonl": "stdin: read as JSON Lines",
+    ".csv": "stdin: read as a table, CSV",
+    ".tsv": "stdin: read as a table, TSV",
+}
 MAX_STRANGE = 3  # labels that are named
 
 
@@ -76,19 +84,22 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None, text: Col
     Where card and file have one column of texts each, their names may differ. Raises ClueBenchError that names file and
     line of the first bad row.
     """
-    raw, suffix = _raw(path)
+    columns = as_names(text) if text is not None else task.fields if task is not None else []
+    raw, name, where = _raw(path, columns)
+    suffix = suffix_of(name)
     is_cloze = task is not None and task.kind == "cloze" and suffix != PLAIN
     if suffix == PLAIN:
-        rows = _lines(raw, num_texts, str(path))
+        rows = _lines(raw, num_texts, where)
     else:
-        table = question_table(raw, name=path.name, where=str(path))
+        table = question_table(raw, name=name, where=where)
         table = blank_table(table) if is_cloze else table
         fields, notes = _text_columns(table, task, num_texts, text)
         read_as = None if task is None else task.model_copy(update={"text_fields": fields})
         rows = _fields(table, read_as, fields)
         rows.notes.extend(notes)
     if not rows.texts:
-        raise ClueBenchError(f"{path}: no rows", "write one row a line")
+        raise ClueBenchError(f"{where}: no rows", "write one row a line")
+    rows.notes.extend([READ_AS[suffix]] if path == STDIN else [])
     lines = tuple(row["line"] for row in rows.columns or ()) if is_cloze else ()
     return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest(), lines=lines)
 
@@ -98,15 +109,15 @@ def prompt_rows(path: Path, *, column: str | None) -> InputRows:
 
     `column` is the prompts', by default "prompt", or the one that obviously holds texts. Raises ClueBenchError.
     """
-    raw, suffix = _raw(path)
-    if suffix == PLAIN:
-        return _lines(raw, 1, str(path))
-    table = parse_table(raw, name=path.name, where=str(path))
+    raw, name, where = _raw(path, [column or "prompt"])
+    if suffix_of(name) == PLAIN:
+        return _lines(raw, 1, where)
+    table = parse_table(raw, name=name, where=where)
     named = [each for each in table.columns if each.strip().lower() == "prompt"]
     found = [column] if column is not None else named or guess_texts(table.columns) or []
     if len(found) != 1 or found[0] not in table.columns:
         raise ClueBenchError(
-            f"{path}: which column holds the prompts? found {', '.join(table.columns) or 'none'}",
+            f"{where}: which column holds the prompts? found {', '.join(table.columns) or 'none'}",
             "name it: --text COLUMN",
         )
     texts: list[tuple[str, ...]] = [
@@ -114,19 +125,26 @@ def prompt_rows(path: Path, *, column: str | None) -> InputRows:
         for place, row in zip(table.places, table.rows, strict=True)
     ]
     if not texts:
-        raise ClueBenchError(f"{path}: no rows", "write one row a line")
-    notes = [*table.notes, *([] if column else [f"{path}: prompts are read from '{found[0]}'"])]
+        raise ClueBenchError(f"{where}: no rows", "write one row a line")
+    notes = [*table.notes, *([] if column else [f"{where}: prompts are read from '{found[0]}'"])]
     return InputRows(texts, list(range(len(texts))), [None] * len(texts), table.values, notes=notes)
 
 
-def _raw(path: Path) -> tuple[bytes, str]:
-    """Return a file's bytes and the ending of its name. Raises ClueBenchError if it is no file of rows."""
+def _raw(path: Path, columns: Sequence[str]) -> tuple[bytes, str, str]:
+    """Return a file's bytes, its name, and what errors call it; "-" is the standard input, whose texts have `columns`.
+
+    Raises ClueBenchError if it is no file of rows.
+    """
+    if path == STDIN:
+        return *read_stdin(columns, otherwise=PLAIN), CALLED
     check_file(path)
-    return content(Found(path, None, path.name)), suffix_of(path.name)
+    return content(Found(path, None, path.name)), path.name, str(path)
 
 
 def check_file(path: Path) -> None:
-    """Raise ClueBenchError unless there is a file whose name is that of rows."""
+    """Raise ClueBenchError unless there is a file whose name is that of rows, or it is the standard input."""
+    if path == STDIN:
+        return
     suffix = suffix_of(path.name)
     if suffix not in (*SUFFIXES, PLAIN):
         raise ClueBenchError(

@@ -1,5 +1,6 @@
 """A fine-tuned model answers for texts as transformers does, and refuses what it cannot answer for."""
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -283,6 +284,24 @@ def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_pat
         assert [str(row["id"]) for row in rows] == ["7", "8"]
         assert [str(row.get("label", "")) for row in rows] == ["1", ""]
         assert "of 1 labelled row" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (TABLE, "a table, CSV"),
+        (TABLE.replace(",", "\t"), "a table, TSV"),
+        (LINES, "JSON Lines"),
+        (PLAIN, "one text a line"),
+    ],
+)
+def test_stdin_is_a_file_whose_beginning_says_what_it_is(command, pair_folder, monkeypatch, content, kind):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content.encode())))
+    code, out, err = command("--model", pair_folder, "--file", "-")
+    assert code == 0, err
+    assert f"stdin: read as {kind}" in err
+    direct = Predictor.open(pair_folder).predict([("我", "他"), ("国", "国")]).rows
+    assert [json.loads(line)["predicted"] for line in out.splitlines()] == [scores[0].label for scores in direct]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".xlsx", ".parquet"])

@@ -1,10 +1,12 @@
 """`score`: files of predictions that anybody made, matched by id; what cannot be scored is refused with counts."""
 
+import io
 import json
 import random
 from contextlib import nullcontext
 
 import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
@@ -71,6 +73,15 @@ def test_every_format_of_predictions_gives_the_same_scores(name, write, data, tm
     assert 0.87 < interval.high < 0.92
     assert found.scored.guess == ("100", 20 / 60)
     assert found.notes == []
+
+
+@pytest.mark.parametrize("name", ["mine.jsonl", "mine.csv", "mine.tsv"])
+def test_predictions_on_stdin_are_scored_alike(name, data, tmp_path, monkeypatch):
+    table = pd.DataFrame(submission())
+    separator = "\t" if name.endswith("tsv") else ","
+    text = table.to_json(orient="records", lines=True) if "json" in name else table.to_csv(sep=separator, index=False)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert cb.score("-", task="tnews", data=data).value == 0.8
 
 
 def test_rows_in_another_order_are_matched_by_id_and_said(data, tmp_path):
