@@ -215,6 +215,7 @@ def finetune(
     Example: clue-bench finetune --task afqmc --model hfl/chinese-electra-180g-small-discriminator --data clue
     """
     from clue_bench.api.finetuning import finetune
+    from clue_bench.tasks.files import OWN_NAME
 
     run = finetune(
         task,
@@ -233,7 +234,16 @@ def finetune(
     given = [
         word for option, value in (("--task", task), ("--name", name), *columns_of) if value for word in (option, value)
     ]
+    is_own = run.record.data.name == OWN_NAME
+    linear = [word for option, value in columns_of for word in (option, value) if value]
+    baseline = typed("clue-bench", "floor", *(["--task", task] if task else []), *linear, "--data", data)
+    baseline += "    # may score more, without any pretraining: look before you believe a number"
     suggest(
+        *(
+            [f"{baseline}    # may score more, without any pretraining: look before you believe a number"]
+            if is_own
+            else []
+        ),
         typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *run.row_options),
         typed("clue-bench", "serve", "--model", run.folder),
         typed("clue-bench", "analyse", run.folder, "--data", data),

@@ -49,6 +49,7 @@ def test_finetune_says_its_settings_its_folder_and_what_to_type_next(run, data, 
     assert code == 0
     assert "settings: learning_rate=2e-4 epochs=" in err
     assert "r_drop_alpha" not in err  # off
+    assert "clue-bench floor" not in err  # its leaderboard and README have them
     assert str(tmp_path / "run") in out
     assert f"next: clue-bench predict --model {tmp_path / 'run'} --text TEXT" in err
     assert f"      clue-bench serve --model {tmp_path / 'run'}" in err
@@ -79,6 +80,7 @@ def test_a_run_on_rows_of_ones_own_leads_on_with_their_columns(run, checkpoint_f
     assert code == 0
     assert "clue-bench predict --model" in err
     assert "--text-pair TEXT" in err
+    assert f"next: clue-bench floor --text 问 --text2 答 --label 标签 --data {tmp_path}/评价.csv    # may score" in err
     expected = f"--name 我的模型 --text 问 --text2 答 --label 标签 --data {tmp_path}/评价.csv"
     assert shlex.split(expected) == shlex.split(err.rsplit(str(checkpoint_folder), 1)[1].splitlines()[0])
     (record,) = read_records(tmp_path / "run")
