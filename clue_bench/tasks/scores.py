@@ -24,6 +24,7 @@ NAMES = {
     "span": ("exact match", "F1"),
 }
 ACCURACY, F1 = "accuracy or exact match", "macro-F1 or F1"  # of tasks of which some have the one, some the other
+CHINESE = {"accuracy": "准确率", "exact match": "完全匹配", "macro-F1": "宏平均 F1", "F1": "F1"}
 KEYS = {"classification": "macro_f1", "span": "f1"}
 WITH_CHOICES = ("choice", "cloze")
 

@@ -75,6 +75,16 @@ def texts(svg: str) -> list[str]:
     return [element.text or "" for element in ElementTree.fromstring(svg).iter(f"{SVG}text")]
 
 
+def test_an_axis_is_called_what_the_score_is(make_record: MakeRecord) -> None:
+    records = [
+        with_model(make_record("cmrc2018", model=name, sha256=name * 64), pretraining_tokens=tokens)
+        for name, tokens in (("1", 1_000_000), ("2", 9_000_000))
+    ]
+    drawn = [svg for picture in draw(records).values() for _, svg in picture.charts]
+    axes = {text for svg in drawn for text in texts(svg) if text.startswith("dev ") and "%" in text}
+    assert axes == {"dev 完全匹配 exact match (%)"}
+
+
 def test_a_picture_is_svg_whose_text_is_text_and_which_says_what_it_is(records: list[RunRecord]) -> None:
     picture = draw(records)["score-tokens"]
     root = ElementTree.fromstring(picture.file)

@@ -21,7 +21,7 @@ from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, Spee
 from clue_bench.leaderboards.speed.tables import CONDITIONS, SpeedTable, conditions
 from clue_bench.numbers import typed
 from clue_bench.tables import MISSING
-from clue_bench.tasks.scores import kind_of, score_names
+from clue_bench.tasks.scores import CHINESE, kind_of, score_names
 
 Values = dict[str, Any]
 
@@ -122,17 +122,17 @@ def _warnings(cell: MeasuredCell, table: MeasuredTable) -> list[str]:
 
 def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
     low, high = cell.interval
-    (accuracy, f1), chinese = score_names([cell.kind]), _chinese_accuracy(cell.kind)
+    accuracy, f1 = score_names([cell.kind])
     seeds = f"{len(cell.seeds)}: {', '.join(map(str, cell.seeds))}"
     return [
-        [chinese, f"{accuracy}, mean over seeds, {SPLIT}", percent_text(cell.percent)],
+        [CHINESE[accuracy], f"{accuracy}, mean over seeds, {SPLIT}", percent_text(cell.percent)],
         ["种子", "seeds", seeds],
         ["种子间标准差", "sd over seeds, points", MISSING if cell.deviation is None else f"± {cell.deviation}"],
         ["抽样误差", "sampling error, 1σ, points", f"± {cell.sampling_error}"],
         ["95 % 区间", "interval, dev rows and seeds", f"{100 * low:.2f}% … {100 * high:.2f}%"],
         ["不含训练集中的行", "on rows that training does not repeat", cell.clean_text],
         ["非单一类的最好评估", "best evaluation that is not constant", cell.non_constant_text],
-        *([["宏平均 F1" if f1 == "macro-F1" else f1, f1, cell.f1_text]] if f1 else []),
+        *([[CHINESE[f1], f1, cell.f1_text]] if f1 else []),
         ["多数类", "majority share", " / ".join(percent_text(percentage(share)) for share in cell.majority_shares)],
         ["高于基线", "points over the best floor", table.over_floor_text(cell)],
         ["尝试的设置", "settings tried", "1" if cell.num_settings == 1 else f"best of {cell.num_settings}"],
@@ -140,15 +140,11 @@ def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
     ]
 
 
-def _chinese_accuracy(kind: str) -> str:
-    return "完全匹配" if kind == "span" else "准确率"
-
-
 def _runs_section(runs: Sequence[TaskRecord]) -> Values:
-    kind = kind_of(runs[0].task)
+    accuracy, _ = score_names([kind_of(runs[0].task)])
     header = [
         ["运行", "run"], ["种子", "seed"], ["正确 / 行数", "correct / rows"],
-        [_chinese_accuracy(kind), score_names([kind])[0]],
+        [CHINESE[accuracy], accuracy],
         ["步", "best step / steps"], ["秒", "seconds"], ["完成", "finished"], ["提交", "commit"],
     ]  # fmt: skip
     rows = []
@@ -265,9 +261,9 @@ def _quoted(name: str, column: str, cell: PublishedCell, table: PublishedTable) 
 
 
 def _compared(row: ComparedScore) -> Values:
-    accuracy, chinese = score_names([row.cell.kind])[0], _chinese_accuracy(row.cell.kind)
+    accuracy, _ = score_names([row.cell.kind])
     here = [
-        [chinese, f"{accuracy}, {SPLIT}", percent_text(row.cell.percent)],
+        [CHINESE[accuracy], f"{accuracy}, {SPLIT}", percent_text(row.cell.percent)],
         ["种子", "seeds", str(len(row.cell.seeds))],
         ["抽样误差", "sampling error, 1σ, points", f"± {row.cell.sampling_error}"],
         ["数据版本", "data revision", row.cell.column.revision],

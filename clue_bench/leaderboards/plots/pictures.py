@@ -25,6 +25,7 @@ from clue_bench.leaderboards.plots.points import (
     staircase,
 )
 from clue_bench.leaderboards.scores import SPLIT, parameters_text
+from clue_bench.tasks.scores import CHINESE, score_names
 
 FOLDER = "plots"
 SPEED, TOKENS, LOSS = PICTURES = ("score-speed", "score-tokens", "loss")
@@ -211,10 +212,11 @@ def _score_chart(
     low, high = min(heights), max(heights)
     room = max((high - low) * 0.08, 0.5)
     marks = ticks(max(0.0, low - room), min(100.0, high + room))
-    y = Axis("dev 准确率 accuracy (%)", marks[0], marks[-1], [(mark, f"{mark:g}") for mark in marks])
+    accuracy, _ = score_names([column.kind])
+    y = Axis(f"dev {CHINESE[accuracy]} {accuracy} (%)", marks[0], marks[-1], [(mark, f"{mark:g}") for mark in marks])
     scores = "; ".join(f"{point.label} {point.percent:.2f}% at {short(value)}" for value, point in points)
     floor = f" Best floor: {column.floor[0]} {column.floor[1]:.2f}%." if column.floor else ""
-    description = f"Accuracy on dev ({column.condition}) over {over}: {scores}.{floor}"
+    description = f"{accuracy.capitalize()} on dev ({column.condition}) over {over}: {scores}.{floor}"
     chart = Chart(name, title=f"{column.column} · {column.condition}", description=description, x=x, y=y)
     if column.floor:
         chart.horizontal(column.floor[1], "faint")

@@ -37,6 +37,7 @@ class ColumnPoints:
     """The models of one column, and its best floor as (name, percent), None if none was run."""
 
     column: str
+    kind: str  # of its task
     condition: str
     points: tuple[ScoredPoint, ...]
     floor: tuple[str, float] | None
@@ -70,12 +71,14 @@ def column_points(table: MeasuredTable, tokens: dict[str, int]) -> list[ColumnPo
         floors = [(each.label, score) for each in table.models if each.is_floor and (score := score_of(each.percents))]
         best = max(floors, key=lambda each: each[1], default=None)
         floor = None if best is None else (best[0], float(best[1]))
-        columns.append(ColumnPoints(SCORE, f"mean of {', '.join(SCORE_COLUMNS)}", points, floor))
+        columns.append(ColumnPoints(SCORE, "classification", f"mean of {', '.join(SCORE_COLUMNS)}", points, floor))
     for column in table.columns:
         points = tuple(_point(model, column.name, table, tokens) for model in models if column.name in model.cells)
         best_floor = table.floor_of(column.name)
         floor = None if best_floor is None else (best_floor.label, float(best_floor.cells[column.name].percent))
-        columns.append(ColumnPoints(column.name, f"{column.revision}, {column.dev_rows:,} dev rows", points, floor))
+        kind = next(model.cells[column.name].kind for model in table.models if column.name in model.cells)
+        about = f"{column.revision}, {column.dev_rows:,} dev rows"
+        columns.append(ColumnPoints(column.name, kind, about, points, floor))
     return columns
 
 
