@@ -239,11 +239,7 @@ def finetune(
     baseline = typed("clue-bench", "floor", *(["--task", task] if task else []), *linear, "--data", data)
     baseline += "    # may score more, without any pretraining: look before you believe a number"
     suggest(
-        *(
-            [f"{baseline}    # may score more, without any pretraining: look before you believe a number"]
-            if is_own
-            else []
-        ),
+        *([baseline] if is_own else []),
         typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *run.row_options),
         typed("clue-bench", "serve", "--model", run.folder),
         typed("clue-bench", "analyse", run.folder, "--data", data),

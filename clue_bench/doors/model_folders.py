@@ -85,7 +85,8 @@ def _no_folder(model: str, path: Path, *, is_id: bool) -> ClueBenchError:
         message = f"{model}: no such folder, expected a checkpoint folder"
     hint = f"give a checkpoint folder, {', '.join(shipped_models())}, or an id like uer/chinese_roberta_L-2_H-128"
     if is_id:
-        hint = f"give a checkpoint folder; a model of the hub's {path.parts[0]} where no folder is called so"
+        folder = path.parts[0]
+        hint = f"give a checkpoint folder; if the hub's {model} is meant, work where no folder is called {folder}"
     return ClueBenchError(message, hint)
 
 
