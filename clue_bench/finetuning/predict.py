@@ -15,6 +15,7 @@ import torch
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.encode import Encoded, collate, prediction_batches, scores_of_rows
 from clue_bench.training.counter_rng import Int64s
+from clue_bench.training.hardware import give_back_freed_memory
 
 CPU_TOKENS = 2048  # positions in a batch: their activations in a layer stay in the processor's cache
 GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
@@ -58,6 +59,7 @@ def predict_in_steps(
     ):  # keeps the cast weights until the block ends
         for rows in _batches(split, device):
             _fill(logits, model, split, rows, pad=pad, device=device)
+            give_back_freed_memory()
             done += len(rows)
             yield done
     model.train(was_training)

@@ -209,6 +209,7 @@ class Finetuning:
             self.last_step = step
             if len(self.unread) >= self.max_unread or step == 1 or step in evaluate_at:
                 loss = (self.read_losses() or [loss])[-1]
+            hardware.give_back_freed_memory()
             self.train_seconds += time.perf_counter() - started
             self.trained_rows += len(rows)
             evaluation = None

@@ -33,9 +33,12 @@ TENSOR_CORES, TF32_CORES = (7, 0), (8, 0)  # compute capabilities that multiply 
 
 # Instruction sets that multiply bfloat16 matrices in hardware. Without them oneDNN emulates bf16, slower than fp32.
 BF16_CPU_FLAGS = {"amx_bf16", "avx512_bf16"}
+PRODUCTS_KEPT = 128  # programs that oneDNN wrote, one for each shape of bf16 product; its default is 1,024
 
 _reached: dict[tuple[str, Precision], tuple[float, float]] = {}
 """Device and precision → the best FLOP/s that this process has measured, and when it measured last."""
+_kept = {"bytes": 0}
+"""What this process had in memory after it last gave freed memory back."""
 
 
 def pick_device() -> "torch.device":
@@ -121,11 +124,29 @@ def keep_freed_memory() -> None:
     """
     if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
         return
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", str(PRODUCTS_KEPT))
     libc = ctypes.CDLL(None)
     m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # names of <malloc.h>
     libc.mallopt(m_mmap_max, 0)
     libc.mallopt(m_trim_threshold, 2**31 - 1)
     libc.mallopt(m_top_pad, 2**26)
+
+
+def give_back_freed_memory() -> None:
+    """Return to the system what glibc keeps, where this process has grown by half, and 256 MiB, since it last did.
+
+    For work whose batches have many lengths: they leave holes into which the next, longer tensors do not fit. A model
+    of 4 layers fine-tuned on C3 grew to 6.8 GB in 800 updates, of which 0.9 were in use. Costs a look at a counter.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return
+    if _resident_bytes() > max(_kept["bytes"] * 3 // 2, _kept["bytes"] + 2**28):
+        ctypes.CDLL(None).malloc_trim(0)
+        _kept["bytes"] = _resident_bytes()
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def measure_matrix_products(

@@ -1,5 +1,8 @@
 """Devices, as a process under a scheduler sees them, and what is measured on them."""
 
+import platform
+import subprocess
+import sys
 import time
 
 import pytest
@@ -114,3 +117,21 @@ def test_peak_memory_of_a_gpu_is_that_of_tensors_and_none_without_one(monkeypatc
     monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20 + 5)
     assert hardware.peak_gpu_memory_mib() == 3
     assert hardware.peak_memory_mib() > 10
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc alone keeps what was freed")
+def test_memory_that_was_freed_in_pieces_goes_back_to_the_system_once_the_process_has_grown_by_half():
+    script = """
+import torch
+from clue_bench.training import hardware
+
+hardware.keep_freed_memory()
+hardware.give_back_freed_memory()
+kept = [torch.ones(2**18) for _ in range(1024)][::64]  # of 1 GiB in pieces every 64th stays
+grown = hardware._resident_bytes()
+hardware.give_back_freed_memory()
+print(grown >> 20, hardware._resident_bytes() >> 20)
+"""
+    printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    grown, left = map(int, printed.split())
+    assert grown > left + 800
