@@ -206,6 +206,7 @@ def vocabulary_path(given: Path | str) -> Path:
     Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
     from clue_bench.doors.hub import HUB_ID
+    from clue_bench.doors.model_folders import find_folder
     from clue_bench.doors.records import CHECKPOINT
     from clue_bench.vocab import VOCABULARY_FILES
 
@@ -224,8 +225,6 @@ def vocabulary_path(given: Path | str) -> Path:
             raise ClueBenchError(*known)
     if not is_model or path.suffix in (".txt", ".model", ".json"):
         return path
-    from clue_bench.doors.model_folders import find_folder  # imports torch, which a file need not wait for
-
     return find_folder(given)
 
 

@@ -12,6 +12,7 @@ from clue_bench.doors.hub import HUB_ID, hub_copy
 from clue_bench.doors.other_folders import of_a_library, what_it_is
 from clue_bench.doors.records import CHECKPOINT, read_record, record_paths
 from clue_bench.errors import NEAR, ClueBenchError
+from clue_bench.files import is_file
 from clue_bench.weights import CONFIG, PICKLE, WEIGHTS
 from clue_bench.weights.configuration import read_config
 
@@ -72,10 +73,13 @@ def local_folder(model: str | Path) -> Path | None:
 def _no_folder(model: str, path: Path, *, is_id: bool) -> ClueBenchError:
     """Return the error for a path that is not there, with what lies beside it; `is_id`: a hub's may be spelled so."""
     there = next((folder for folder in path.parents if folder.is_dir()), Path())
-    names = sorted(each.name for each in there.iterdir() if each.is_dir())
+    try:
+        names = sorted(each.name for each in there.iterdir() if each.is_dir())
+    except OSError:  # a folder that may be entered, but not listed
+        names = []
     missing = path.parts[len(there.parts)] if path.name else ""
     close = difflib.get_close_matches(missing, names, n=MAX_NAMED, cutoff=NEAR)
-    models = [name for name in names if any((there / name / each / CONFIG).is_file() for each in ("", CHECKPOINT))]
+    models = [name for name in names if any(is_file(there / name / each / CONFIG) for each in ("", CHECKPOINT))]
     if close:
         message = f"{model}: no such folder; {there} has {', '.join(close)}"
     elif models:

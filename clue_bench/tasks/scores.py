@@ -48,10 +48,11 @@ def named_f1(kind: str, value: Share) -> dict[str, Share]:
 def kind_of(facts: TaskFacts) -> str:
     """Return the kind of a record's task: its own card's, else the built-in one's; else its metric tells.
 
-    A record carries every card that is not built in, since they can have other kinds than texts with labels.
+    The last is for kinds of another version, too. A record carries every card that is not built in, since they can have
+    other kinds than texts with labels.
     """
-    if facts.card is not None:
-        return str(facts.card.get("kind", "classification"))
+    if facts.card is not None and (kind := facts.card.get("kind", "classification")) in NAMES:
+        return str(kind)
     return _builtin_kinds().get(facts.name) or ("span" if facts.metric == "exact_match" else "classification")
 
 

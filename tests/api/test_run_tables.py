@@ -10,7 +10,7 @@ from clue_bench.files import held
 from clue_bench.finetuning.sweep import Sweep, Trial
 from clue_bench.language import using
 from clue_bench.layout import text_width
-from clue_bench.tasks.scores import score_names
+from clue_bench.tasks.scores import kind_of, score_names
 from clue_bench.tasks.task import load_task
 
 DEV = {"rows": 100, "correct": 51, "accuracy": 0.51, "macro_f1": 0.4, "loss": 0.7, "top_label": "0", "top_share": 0.7}
@@ -44,6 +44,12 @@ def test_scores_of_runs_have_the_names_of_what_they_are():
     assert score_names(["span", "classification"]) == ("accuracy or exact match", "macro-F1 or F1")
     assert score_names(["choice", "cloze"]) == ("accuracy", "")
     assert score_names(["span", "choice"]) == ("accuracy or exact match", "F1")
+
+
+@pytest.mark.parametrize(("metric", "kind"), [("accuracy", "classification"), ("exact_match", "span")])
+def test_a_task_of_a_kind_of_another_version_is_called_by_its_metric(metric, kind):
+    facts = TaskFacts(name="later", title="later", column="later", metric=metric, card={"kind": "tags"})
+    assert kind_of(facts) == kind
 
 
 @pytest.mark.parametrize(

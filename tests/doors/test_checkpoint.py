@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -258,6 +260,23 @@ def test_a_path_that_is_not_there_is_no_id_of_the_hub(
         local_folder(given)
     assert named in caught.value.message
     assert "\n" not in caught.value.message
+
+
+def test_a_folder_of_somebody_else_beside_a_missing_model_is_no_matter(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\nfrom clue_bench.doors.model_folders import local_folder\n"
+        "if os.getuid() == 0:\n    os.setuid(65534)\n"
+        "try:\n    local_folder(sys.argv[1])\nexcept Exception as error:\n    print(type(error).__name__, error)"
+    )
+    beside = tmp_path / "models"
+    (beside / "private").mkdir(parents=True)
+    (beside / "private").chmod(0)
+    tmp_path.chmod(0o755)
+    for mode in (0o755, 0o711):  # listed and not
+        beside.chmod(mode)
+        command = [sys.executable, "-c", script, "models/mine"]
+        said = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+        assert said.startswith("ClueBenchError models/mine: no such folder")
 
 
 def test_an_id_whose_owner_is_no_folder_here_is_the_hubs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
