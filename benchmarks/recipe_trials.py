@@ -28,6 +28,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+import torch
 from objectives import pretrain_by
 from scipy.stats import t as student
 
@@ -59,7 +60,14 @@ class Trial(NamedTuple):
         """Pretrain into `out` with further changes, or go on; return the run."""
         if self.objective is None:
             return cb.pretrain(
-                self.recipe, corpus=corpus, out=out, settings=changes, steps=steps, progress=progress, tracker="none"
+                self.recipe,
+                corpus=corpus,
+                out=out,
+                settings=changes,
+                steps=steps,
+                cuda_graphs=torch.cuda.is_available(),
+                progress=progress,
+                tracker="none",
             )
         pretrain_by(self.objective, load_recipe(self.recipe, changes, steps=steps), corpus, out, **self.given)
         return next(run for run in cb.load_runs(out) if run.folder == out)

@@ -9,13 +9,19 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import objectives
 import recipe_trials
 
-TRIALS = recipe_trials.read_trials(Path(__file__).parents[2] / "benchmarks" / "trials.toml")
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+TRIALS = recipe_trials.read_trials(BENCHMARKS / "trials.toml")
 
 
 def test_every_trial_of_the_file_loads_and_the_first_is_the_own_recipe():
     assert (TRIALS[0].name, TRIALS[0].objective) == ("own", None)
     assert {trial.loaded().name for trial in TRIALS} == {"clue-bench-tiny-2l128", "clue-bench-tiny-6l96"}
     assert {trial.objective for trial in TRIALS} - {None} == set(objectives.KINDS)
+
+
+def test_the_trial_for_a_gpu_is_the_own_recipe():
+    (trial,) = recipe_trials.read_trials(BENCHMARKS / "gpu" / "trial.toml")
+    assert trial.loaded().name.startswith("clue-bench-tiny")
 
 
 def test_the_budget_is_divided_among_stages_in_the_recipes_proportions():
