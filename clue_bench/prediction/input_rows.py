@@ -14,7 +14,7 @@ from typing import Any
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted
-from clue_bench.tasks.columns import Columns, as_names, guess_label, guess_texts, is_free
+from clue_bench.tasks.columns import Columns, as_names, guess_label, guess_texts, is_free, is_name
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
 from clue_bench.tasks.own import data_folder
@@ -89,6 +89,7 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None, text: Col
     suffix = suffix_of(name)
     is_cloze = task is not None and task.kind == "cloze" and suffix != PLAIN
     if suffix == PLAIN:
+        _refuse_column(text, where)
         rows = _lines(raw, num_texts, where)
     else:
         table = question_table(raw, name=name, where=where)
@@ -111,6 +112,7 @@ def prompt_rows(path: Path, *, column: str | None) -> InputRows:
     """
     raw, name, where = _raw(path, [column or "prompt"])
     if suffix_of(name) == PLAIN:
+        _refuse_column(column, where)
         return _lines(raw, 1, where)
     table = parse_table(raw, name=name, where=where)
     named = [each for each in table.columns if each.strip().lower() == "prompt"]
@@ -155,6 +157,15 @@ def check_file(path: Path) -> None:
         raise ClueBenchError(f"{path}: no such file", "check the path")
 
 
+def _refuse_column(named: Columns | None, where: str) -> None:
+    """Raise ClueBenchError for a column that is named of lines of text."""
+    if named is not None:
+        raise ClueBenchError(
+            f"{where}: read as one text a line, so there is no column '{as_names(named)[0]}'",
+            "name no column, or give a table whose first line has its name",
+        )
+
+
 def _text_columns(
     table: Table, task: Task | None, num_texts: int | None, named: Columns | None
 ) -> tuple[list[str], list[str]]:
@@ -174,7 +185,7 @@ def _text_columns(
             )
         if len(fields) != wanted:
             raise ClueBenchError(
-                f"{table.called}: {counted(len(fields), '--column')} for {wanted}; found {there}",
+                f"{table.called}: --column is given {counted(len(fields), 'time')}, expected {wanted}; found {there}",
                 "give --column COLUMN for each text of a row",
             )
         return fields, []
@@ -183,14 +194,14 @@ def _text_columns(
     if task.kind != "classification" or not lacking(fields, table.columns):
         return fields, []
     likely = _likely_texts(table, task)
-    if len(fields) == len(likely) == 1:
+    if len(fields) == len(likely) == 1 and is_name(likely[0]):
         return likely, [f"{table.called}: texts are read from '{likely[0]}', which was '{fields[0]}' in training"]
     if not table.has_header:
         return fields, []  # the first line that lacks the field is named
     raise ClueBenchError(
         f"{table.called}: the header has no column '{lacking(fields, table.columns)[0]}'; "
         f"found {', '.join(table.columns) or 'none'}",
-        f"name the column: {' '.join(['--column COLUMN'] * len(fields))}",
+        f"name the column: {' '.join(['--column COLUMN'] * len(fields))}; or write a header as the first line",
     )
 
 
@@ -258,7 +269,7 @@ def _guessed(table: Table, num_texts: int | None) -> list[str]:
     if fields is None or len(fields) != (num_texts or len(fields)):
         raise ClueBenchError(
             f"{table.called}: which columns hold the texts? the model names no task; found {', '.join(table.columns)}",
-            "call the column 'text', or those of a pair 'text1' and 'text2'; or give --task CARD.toml",
+            "name the column, or the two of a pair: --column COLUMN; or give --task CARD.toml",
         )
     return fields
 

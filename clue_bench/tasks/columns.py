@@ -28,6 +28,7 @@ _QUESTIONS = ("question", "query", "问题", "题目", "题干")
 _ANSWERS = ("answer", "answers", "label", "答案", "正确答案")
 _CHOICE_LISTS = ("choices", "choice", "options", "选项")
 _CHOICE_NAMES = ("{a}", "choice_{a}", "option_{a}", "选项{a}", "choice{n}", "choice_{n}", "option{n}", "选项{n}")
+MAX_NAME, MAX_ASCII_NAME = 6, 30  # characters
 _OTHERS = ("", "id", "idx", "index", "unnamed: 0", "split", "序号", "编号")
 
 
@@ -140,6 +141,16 @@ def guess_texts(columns: Sequence[str]) -> list[str] | None:
 def is_free(column: str) -> bool:
     """Return whether a column's name is not that of ids, rows' numbers or splits, which are no texts."""
     return _plain(column) not in _OTHERS
+
+
+def is_text(column: str) -> bool:
+    """Return whether a column's name is obviously that of texts, or of one of a pair."""
+    return _plain(column) in (*_TEXTS, *(name for pair in _PAIRS for name in pair))
+
+
+def is_name(column: str) -> bool:
+    """Return whether the first line may name a column so; a longer one is a text, of a file without a header."""
+    return len(column) <= (MAX_ASCII_NAME if column.isascii() else MAX_NAME)
 
 
 def _plain(column: str) -> str:

@@ -9,25 +9,28 @@ import sys
 from collections.abc import Collection
 from pathlib import Path
 
+from clue_bench.tasks.columns import is_text
+from clue_bench.tasks.formats import decode_text
+
 STDIN = Path("-")
 CALLED = "stdin"  # in notes and errors
-_JSON = re.compile(rb"\s*(\{|\[\s*\{)")
-_TABLES = {"\t": ".tsv", ",": ".csv"}
+_JSON = re.compile(r'\s*(\[\s*)?\{\s*"')  # a line of text may begin with "{" or "["
+_TABLES = {",": ".csv", ";": ".csv", "\t": ".tsv"}  # one column without a delimiter is CSV, which has quotes
 
 
 def read_stdin(fields: Collection[str], *, otherwise: str) -> tuple[bytes, str]:
     """Read the standard input to its end; return its bytes, and a file's name for them.
 
-    Objects are JSON Lines, a first line with one of `fields` in it a table's header, and what is neither is a file that
-    ends in `otherwise`.
+    Objects are JSON Lines, a first line with one of `fields` or an obvious name of texts in it a table's header, and
+    what is neither is a file that ends in `otherwise`. Raises ClueBenchError for what is no text.
     """
-    raw = sys.stdin.buffer.read()
-    if _JSON.match(raw.removeprefix(b"\xef\xbb\xbf")):
+    raw = b"" if sys.stdin is None else sys.stdin.buffer.read()  # None: closed, as by <&-
+    text, _ = decode_text(raw, CALLED)
+    if _JSON.match(text):
         return raw, f"{CALLED}.jsonl"
-    first = raw.partition(b"\n")[0].removesuffix(b"\r")
-    for encoding in ("utf-8-sig", "gb18030"):
-        header = first.decode(encoding, errors="replace")
-        for delimiter, suffix in _TABLES.items():
-            if {cell.strip().strip('"') for cell in header.split(delimiter)} & set(fields):
-                return raw, f"{CALLED}{suffix}"
+    header = text.partition("\n")[0]
+    for delimiter, suffix in _TABLES.items():
+        names = [cell.strip().strip('"') for cell in header.split(delimiter)]
+        if any(name in fields or is_text(name) for name in names):
+            return raw, f"{CALLED}{suffix}"
     return raw, f"{CALLED}{otherwise}"

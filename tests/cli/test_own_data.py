@@ -76,7 +76,10 @@ def test_a_file_with_one_column_of_texts_is_predicted_whatever_that_is_called(co
     both = [[json.loads(line)["predicted"] for line in printed.splitlines()] for printed in (out, named)]
     assert both[0] == both[1]
     code, _, err = command("predict", "--model", "run", "--file", "two.csv", "--column", "点评", "--column", "备注")
-    assert (code, "2 --columns for 1" in err) == (1, True)
+    assert (code, "--column is given 2 times, expected 1" in err) == (1, True)
+    (tmp_path / "no-header.csv").write_text("早饭很好房间也大\n服务太差了再也不来\n", encoding="utf-8")
+    code, _, err = command("predict", "--model", "run", "--file", "no-header.csv")
+    assert (code, "write a header as the first line" in err) == (1, True)
 
 
 def test_pairs_and_whole_numbers_as_labels_work_alike(command, checkpoint_folder, tmp_path):

@@ -304,6 +304,45 @@ def test_stdin_is_a_file_whose_beginning_says_what_it_is(command, pair_folder, m
     assert [json.loads(line)["predicted"] for line in out.splitlines()] == [scores[0].label for scores in direct]
 
 
+@pytest.mark.parametrize(
+    ("content", "texts"),
+    [
+        ("content\r\n我们\r\n中国\r\n".encode(), ["我们", "中国"]),
+        ('id,content\n1,我们\n2,"中国, 我"\n'.encode(), ["我们", "中国, 我"]),
+        ('content\n我们\n"中国, 我"\n'.encode(), ["我们", "中国, 我"]),
+        ("content;id\n我们;1\n中国;2\n".encode(), ["我们", "中国"]),
+        ("content,id\n我们,1\n中国,2\n".encode("utf-16"), ["我们", "中国"]),
+        ("\ufeff内容\t编号\n我们\t1\n中国\t2\n".encode(), ["我们", "中国"]),
+        ("编号,内容\n1,我们\n2,中国\n".encode("gbk"), ["我们", "中国"]),
+        ("{我}们\n[中]国\n".encode(), ["{我}们", "[中]国"]),
+    ],
+)
+def test_texts_on_stdin_are_those_of_its_column(command, tmp_path, vocabulary_file, monkeypatch, content, texts):
+    folder = write_classifier(tmp_path / "model", vocabulary_file, "bert", ("差评", "好评"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    code, out, err = command("--model", folder, "--file", "-")
+    assert code == 0, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [row.get("content", row.get("内容", row.get("text"))) for row in rows] == texts
+
+
+@pytest.mark.parametrize("name", ["-", "a.txt"])
+def test_a_column_of_lines_of_text_is_refused(command, pair_folder, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.txt").write_text(PLAIN, encoding="utf-8")
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(PLAIN.encode())))
+    code, out, err = command("--model", pair_folder, "--file", name, "--column", "评论")
+    assert (code, out) == (1, "")
+    assert "no column '评论'" in err
+
+
+def test_a_closed_stdin_has_no_rows(command, pair_folder, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    code, out, err = command("--model", pair_folder, "--file", "-")
+    assert (code, out) == (1, "")
+    assert "stdin: no rows" in err
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".xlsx", ".parquet"])
 def test_a_file_keeps_every_column_in_the_format_that_the_name_says(command, pair_folder, tmp_path, suffix):
     columns = {"编号": ["甲", "乙"], "sentence1": ["我", "=1+1"], "sentence2": ["他", "国"], "predicted": ["旧", "旧"]}
