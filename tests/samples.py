@@ -28,7 +28,9 @@ max_length = 16
 {splits}{archive}"""
 
 
-def write_run(folder, task, ids_of_split, *, status="completed", label=None, correct=3, is_floor=False, files=None):
+def write_run(
+    folder, task, ids_of_split, *, status="completed", label=None, correct=3, is_floor=False, files=None, asked=None
+):
     """Write a run's record and predictions; they take turns over the task's labels."""
     dev = {**RESULTS["dev"], "rows": 100, "correct": correct, "accuracy": correct / 100}
     card = load_task(task)
@@ -41,7 +43,7 @@ def write_run(folder, task, ids_of_split, *, status="completed", label=None, cor
         run_id=f"finetune-{task}-{folder.name}",
         status=status,
         started_at="2026-01-01T00:00:00Z",
-        asked={},
+        asked=asked or {},
         effective={},
         seed=1,
         task=TaskFacts(name=task, title=card.title, column=card.column, metric=card.metric),

@@ -157,9 +157,9 @@ def locate(task: Task, split: str, data: Path) -> Found | None:
     return found
 
 
-def md5_of(found: Found) -> str:
-    """Return the md5 of the uncompressed bytes of a file."""
-    return hashlib.md5(content(found), usedforsecurity=False).hexdigest()
+def md5_of(*found: Found) -> str:
+    """Return the md5 of the uncompressed bytes of a file, or of several, one behind the other."""
+    return hashlib.md5(b"".join(map(content, found)), usedforsecurity=False).hexdigest()
 
 
 def _by_name(task: Task, split: str, data: Path) -> Found | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from clue_bench import files
 from clue_bench.doors.records import read_record, record_paths
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.files import content, find, locate, md5_of
+from clue_bench.tasks.files import content, find, find_all, locate, md5_of
 from clue_bench.tasks.task import Task
 
 KEPT = "data"  # in a run's folder: the predicted rows
@@ -40,10 +40,10 @@ def data_of_run(task: Task, split: str, run: Path) -> Path:
     named = Path(str(record.asked.get("data") or "")).name if record else ""
     above = [folder / named for folder in run.resolve().parents[:-1]]
     places = list(dict.fromkeys([*([Path(named), *above] if named else []), USUAL]))
-    found = {place: file for place in places if (file := locate(task, split, place)) is not None}
+    found = [place for place in places if locate(task, split, place) is not None]
     if len(found) > 1 and record is not None and split in record.data.files:
         md5 = record.data.files[split].md5
-        return next((place for place, file in found.items() if md5_of(file) == md5), next(iter(found)))
+        return next((place for place in found if _md5(task, split, place) == md5), found[0])
     rows = next((place for place in places if place.is_file()), None)
     if rows is None and not found:
         looked = ", ".join(map(str, [run / KEPT, *places[:1], *(USUAL,) * (USUAL not in places[:1])]))
@@ -51,4 +51,11 @@ def data_of_run(task: Task, split: str, run: Path) -> Path:
             f"{run}: the {split} rows of {task.name} that it read are not in {looked}, nor in a folder above the run",
             f"give --data the folder or file that it read, called {named or 'data'} then",
         )
-    return next(iter(found)) if found else rows or USUAL
+    return found[0] if found else rows or USUAL
+
+
+def _md5(task: Task, split: str, place: Path) -> str:
+    try:
+        return md5_of(*find_all(task, split, place))
+    except ClueBenchError:  # damaged, or one of two files is missing: another place may have it
+        return ""
