@@ -87,7 +87,7 @@ class Comparison(Shown):
     def covers(self) -> str:
         """Return what the interval of the difference takes into account."""
         counts = len(self.a.runs), len(self.b.runs)
-        drawn = f"another draw of dev {'rows' if self.num_passages is None else 'passages'}"
+        drawn = "another draw of dev rows" if self.num_passages is None else "another draw of dev passages"
         if min(counts) > 1:
             return f"{drawn}, and of seeds"
         if max(counts) > 1:
@@ -152,8 +152,11 @@ class Comparison(Shown):
             rows.append(("only B right", f"{self.discordance.only_b:,} rows"))
         how = "exact" if self.discordance is not None else "t-test over rows and seeds"
         if self.num_passages is not None:
-            how = f"t-test over {count(self.num_passages)} passages" + (
-                " and seeds" if self.discordance is None else ""
+            num = count(self.num_passages)
+            how = (
+                f"t-test over {num} passages"
+                if self.discordance is not None
+                else f"t-test over {num} passages and seeds"
             )
         rows.append(
             (

@@ -145,7 +145,7 @@ def give_back_freed_memory() -> None:
     needed = _kept.setdefault("bytes", _resident_bytes())
     if _resident_bytes() > max(needed * GROWTH, needed + 2**28):
         ctypes.CDLL(None).malloc_trim(0)
-        del _kept["bytes"]
+        _kept.pop("bytes", None)  # another thread may have been first
 
 
 def _resident_bytes() -> int:

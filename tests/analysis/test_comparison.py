@@ -10,6 +10,7 @@ from clue_bench.doors.predictions import predictions_path, read_predictions, wri
 from clue_bench.doors.records import read_record, record_paths, write_record
 from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
+from clue_bench.language import translated, using
 from clue_bench.stats.significance import mcnemar, paired_test
 
 GOLD = ["108", "103", "104", "116", "104", "109"]
@@ -143,6 +144,9 @@ def test_questions_on_one_passage_are_compared_by_passages(make_run):
     assert found.num_passages == 2
     assert "another draw of dev passages" in found.covers
     assert "t-test over 2 passages" in str(found)
+    with using("zh"):
+        for text in (found.covers, f"p {found.test.p_value:.4f}, t-test over 2 passages, two-sided"):
+            assert "passages" not in translated(text)
     assert "McNemar" not in str(found)
     assert found.test.interval.high > 0.99  # two passages, of which one differs, say nothing
     assert not found.is_separated
