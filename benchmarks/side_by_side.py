@@ -97,7 +97,8 @@ def alternate(sides: Sequence[Side], questions: Sequence[str], *, rounds: int, l
                     value = side.ask(question)
                     if number:
                         found[side.name, question].append(value)
-                        print(f"round {number}: {side.name}, {question}: {value}", file=sys.stderr, flush=True)
+                        said = f"{side.name}, {question}: {str(value)[:60]}"
+                        print(f"round {number}: {said}", file=sys.stderr, flush=True)
     for side in sides:
         found[side.name, END].append(side.ask(END))
     return found
