@@ -6,7 +6,7 @@ on different tasks, data revisions, splits or rows are refused: their difference
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -19,13 +19,14 @@ from clue_bench.stats.significance import (
     Discordance,
     Groups,
     PairedTest,
+    Right,
     accuracy_interval,
     mcnemar,
     p_text,
     paired_test,
 )
 from clue_bench.tables import Cell, Shown, Table, make_table
-from clue_bench.tasks.scores import kind_of, score_names
+from clue_bench.tasks.scores import kind_of, score_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Side:
-    """One setting: its runs, one per seed, and their mean accuracy on the split."""
+    """One setting: its runs, one per seed, and their mean accuracy on the split, or macro-F1 of entities."""
 
     name: str  # "A" or "B"
     runs: list[FinishedRun]
@@ -41,14 +42,14 @@ class Side:
     interval: ConfidenceInterval
 
     @property
-    def correct(self) -> Bools:
-        """Return which rows are right, (seeds, rows)."""
-        return np.stack([run.correct for run in self.runs])
+    def correct(self) -> Right:
+        """Return which rows are right, (seeds, rows); of entities, numbers whose mean is the score."""
+        return _stacked(self.runs)
 
     @property
-    def tested(self) -> Bools:
+    def tested(self) -> Right:
         """Return the same of the rows that training does not repeat."""
-        return self.correct[:, self.clean]
+        return _stacked(self.runs, self.clean)
 
     @property
     def model(self) -> str:
@@ -63,7 +64,7 @@ class Side:
 
 @dataclass(frozen=True, repr=False)
 class Comparison(Shown):
-    """A against B. `discordance` is None if a side has several seeds: McNemar's test compares single runs."""
+    """A against B. `discordance` is None if a side has several seeds, or rows are not just right or wrong."""
 
     a: Side
     b: Side
@@ -77,6 +78,11 @@ class Comparison(Shown):
     def is_separated(self) -> bool:
         """Return whether the test tells the two sides apart."""
         return self.test.p_value < ALPHA
+
+    @property
+    def is_of_entities(self) -> bool:
+        """Return whether the macro-F1 of entities is compared."""
+        return self.a.runs[0].task.metric == "entity_f1"
 
     @property
     def num_repeated(self) -> int:
@@ -130,7 +136,7 @@ class Comparison(Shown):
             clean = [Cell(percent(share), share)] if self.num_repeated else []
             rows.append([side.name, side.model, accuracy, interval, *clean, runs])
         split, level = self.a.runs[0].split, self.test.interval.level
-        score, _ = score_names([kind_of(self.a.runs[0].task)])
+        score = score_name(kind_of(self.a.runs[0].task))
         columns = ["", "model", f"{split} {score}", f"{percent(level, 0)} interval"]
         return make_table("", [*columns, *(["on clean rows"] if self.num_repeated else []), "runs"], rows)
 
@@ -150,7 +156,9 @@ class Comparison(Shown):
         if self.discordance is not None:
             rows.append(("only A right", f"{self.discordance.only_a:,} of {len(self.a.tested[0]):,} rows"))
             rows.append(("only B right", f"{self.discordance.only_b:,} rows"))
-        how = "exact" if self.discordance is not None else "t-test over rows and seeds"
+        is_single = len(self.a.runs) == len(self.b.runs) == 1
+        how = "t-test over rows" if is_single else "t-test over rows and seeds"
+        how = "exact" if self.discordance is not None else how
         if self.num_passages is not None:
             num = count(self.num_passages)
             how = (
@@ -172,6 +180,7 @@ class Comparison(Shown):
         first = self.a.runs[0]
         return {
             "task": first.task.name,
+            "metric": "entity_f1" if self.is_of_entities else "accuracy",
             "split": first.split,
             "rows": len(first.predictions),
             "repeated_rows": self.num_repeated,
@@ -204,14 +213,13 @@ def compare_runs(a: list[Path], b: list[Path], *, split: str = "dev") -> Compari
     clean = _clean_rows([run for runs in sides.values() for run in runs])
     passages = _passages([run for runs in sides.values() for run in runs])
     left, right = (
-        Side(name, runs, clean, accuracy_interval(np.stack([run.correct for run in runs]), groups=passages))
-        for name, runs in sides.items()
+        Side(name, runs, clean, accuracy_interval(_stacked(runs), groups=passages)) for name, runs in sides.items()
     )
     single = len(left.runs) == len(right.runs) == 1
     return Comparison(
         a=left,
         b=right,
-        discordance=mcnemar(left.tested[0], right.tested[0]) if single else None,
+        discordance=mcnemar(left.tested[0], right.tested[0]) if single and first.entities is None else None,
         test=paired_test(
             left.tested,
             right.tested,
@@ -220,6 +228,12 @@ def compare_runs(a: list[Path], b: list[Path], *, split: str = "dev") -> Compari
         ),
         num_passages=None if passages is None else len(np.unique(passages[clean])),
     )
+
+
+def _stacked(runs: list[FinishedRun], rows: Bools | None = None) -> Right:
+    """Return (seeds, rows) what each run gives to its score, on `rows` alone."""
+    values: Any = np.stack([run.values(rows) for run in runs])
+    return cast(Right, values)
 
 
 def _clean_rows(runs: list[FinishedRun]) -> Bools:
@@ -293,6 +307,6 @@ def _side_json(side: Side) -> dict[str, Any]:
         "seeds": [run.record.seed for run in side.runs],
         "accuracy": side.accuracy,
         "clean_accuracy": float(side.tested.mean()),
-        "accuracies": [float(run.correct.mean()) for run in side.runs],
+        "accuracies": [float(run.values().mean()) for run in side.runs],
         "interval": side.interval._asdict(),
     }

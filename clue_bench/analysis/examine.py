@@ -14,10 +14,13 @@ import numpy.typing as npt
 
 from clue_bench.analysis.finished import FinishedRun, read_run, rows_of
 from clue_bench.doors.predictions import Prediction
+from clue_bench.stats.entity_scores import Counts, entity_f1_interval
 from clue_bench.stats.score_intervals import grouped_interval
 from clue_bench.stats.significance import Bools, ConfidenceInterval, Floats, accuracy_interval
 from clue_bench.tasks.answers import NOWHERE, Answer
+from clue_bench.tasks.entities import Entity, entities_in
 from clue_bench.tasks.own import data_folder
+from clue_bench.tasks.rows import Rows
 from clue_bench.tasks.run_data import data_of_run
 from clue_bench.tasks.scores import named_f1, score_names
 from clue_bench.tasks.task import Task, carried_task, load_task
@@ -109,7 +112,7 @@ class RiskCoverage(NamedTuple):
 
 @dataclass(frozen=True)
 class Analysis:
-    """The full analysis of one run. Shares are of 1."""
+    """The full analysis of one run. Shares are of 1. `interval` is of the score: of entities the macro-F1."""
 
     run: FinishedRun
     task: Task
@@ -140,6 +143,7 @@ class Analysis:
             "run_id": self.run.record.run_id,
             "task": self.task.name,
             "dev_rows": len(self.run.predictions),
+            "metric": self.task.metric,
             "accuracy": self.accuracy,
             "interval": self.interval._asdict(),
             **named_f1(self.task.kind, self.macro_f1),
@@ -166,30 +170,31 @@ def examine(folder: Path, data: Path | None = None, *, card: Task | None = None)
         rows = rows_of(run, task, rows_folder)
     confidence = np.array([prediction.probability for prediction in run.predictions])
     counts, classes = np.zeros((0, 0), dtype=np.int64), list[ClassScores]()
-    if task.kind != "span":
+    dev = run.record.completed_results.dev
+    entities = None
+    if task.kind == "tags":
+        entities = run.entity_counts(task.labels)
+        classes = entity_scores(entities)
+    elif task.kind != "span":
         number_of = {label: number for number, label in enumerate(task.labels)}
         predicted = np.array([number_of[prediction.label] for prediction in run.predictions])
         counts = confusion_matrix(rows.labels, predicted, num_classes=len(task.labels))
         classes = class_scores(rows.labels, predicted, num_classes=len(task.labels))
     pairs = confused_pairs(counts)
-    majority = max(classes, key=lambda each: each.rows, default=None)
-    dev = run.record.completed_results.dev
-    texts = (
-        [_marked(*each) for each in zip(rows.texts, rows.answers, run.predictions, strict=True)]
-        if rows.answers
-        else rows.texts
-    )
+    majority = max(classes, key=lambda each: each.rows, default=None) if entities is None else None
+    texts = rows.texts
+    if rows.answers:
+        texts = [_marked(*each) for each in zip(rows.texts, rows.answers, run.predictions, strict=True)]
+    elif rows.entities:
+        found = (entities_in(each.label) for each in run.predictions)
+        texts = [_with_entities(*each) for each in zip(rows.texts, rows.entities, found, strict=True)]
     bins = reliability_bins(confidence, run.correct)
     return Analysis(
         run=run,
         task=task,
         accuracy=float(run.correct.mean()),
-        interval=(
-            grouped_interval(run.correct.astype(np.float64), rows.passages)
-            if task.kind != "classification"
-            else accuracy_interval(run.correct)
-        ),
-        macro_f1=macro_f1(classes) if classes else dev.macro_f1,
+        interval=_interval(run, rows, task, entities),
+        macro_f1=macro_f1(classes) if classes and entities is None else dev.macro_f1,
         majority_label=task.labels[majority.number] if majority else dev.majority_label,
         majority_share=majority.rows / len(rows) if majority else dev.majority_share,
         num_wrong=int((~run.correct).sum()),
@@ -205,17 +210,47 @@ def examine(folder: Path, data: Path | None = None, *, card: Task | None = None)
     )
 
 
+def _interval(run: FinishedRun, rows: Rows, task: Task, entities: Counts | None) -> ConfidenceInterval:
+    """Return the interval of the score over another draw of rows, or of passages."""
+    if entities is not None:
+        return entity_f1_interval(entities)
+    if task.kind == "classification":
+        return accuracy_interval(run.correct)
+    return grouped_interval(run.correct.astype(np.float64), rows.passages)
+
+
+def entity_scores(counts: Counts) -> list[ClassScores]:
+    """Return precision, recall and F1 of every type; what has nothing to divide by is 0."""
+    found = []
+    for number, (right, predicted, there) in enumerate(counts.sum(axis=0).tolist()):
+        f1 = 2 * right / max(predicted + there, 1)
+        found.append(ClassScores(number, right / max(predicted, 1), right / max(there, 1), f1, there, predicted))
+    return found
+
+
+def _with_entities(texts: tuple[str, ...], right: tuple[Entity, ...], found: set[Entity]) -> tuple[str, ...]:
+    """Return a text with the right entities and the model's marked in it."""
+    places = [(each.first, each.last + 1, "【】") for each in right]
+    return (_with_marks(texts[0], [*places, *((each.first, each.last + 1, "⟦⟧") for each in sorted(found))]),)
+
+
 def _marked(texts: tuple[str, ...], right: tuple[Answer, ...], prediction: Prediction) -> tuple[str, ...]:
     """Return passage and question with the first right answer and the model's marked in the passage."""
     passage, *others = texts
     places = [(each.start, each.start + len(each.text), "【】") for each in right[:1] if each.start != NOWHERE]
     if prediction.start is not None and prediction.label:
         places.append((prediction.start, prediction.start + len(prediction.label), "⟦⟧"))
-    # At one place, an answer ends before the next one begins.
-    signs = [(at, 1, mark[0]) for at, _, mark in places] + [(end, 0, mark[1]) for _, end, mark in places]
-    for at, _, sign in sorted(signs, reverse=True):
-        passage = passage[:at] + sign + passage[at:]
-    return (passage, *others)
+    return (_with_marks(passage, places), *others)
+
+
+def _with_marks(text: str, places: list[tuple[int, int, str]]) -> str:
+    """Return a text with the two signs of each mark around its place."""
+    # At one place ends come before beginnings, the end of the inner one first, the beginning of the outer one first.
+    signs = [(at, 1, -end, number, mark[0]) for number, (at, end, mark) in enumerate(places)]
+    signs += [(end, 0, -at, -number, mark[1]) for number, (at, end, mark) in enumerate(places)]
+    for at, *_, sign in sorted(signs, reverse=True):
+        text = text[:at] + sign + text[at:]
+    return text
 
 
 def confusion_matrix(gold: Classes, predicted: Classes, *, num_classes: int) -> Classes:

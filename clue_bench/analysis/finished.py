@@ -4,6 +4,7 @@ Input: a run's folder, task data. Output: `FinishedRun`, `Rows`. Predictions tha
 that are not those of the predictions, are errors: numbers over them would be about nothing.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,9 @@ import numpy.typing as npt
 from clue_bench.doors.predictions import Prediction, check_as_written, predictions_path, read_predictions
 from clue_bench.doors.records import RunRecord, TaskFacts, TaskRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError
+from clue_bench.stats.entity_scores import Counts, row_values
+from clue_bench.stats.significance import Right
+from clue_bench.tasks.entities import count_entities, entities_in, spelled_entities
 from clue_bench.tasks.rows import Rows, read_split
 from clue_bench.tasks.task import Task
 
@@ -33,6 +37,23 @@ class FinishedRun:
     def correct(self) -> Bools:
         """Return which rows are right, (rows,)."""
         return np.array([prediction.is_right for prediction in self.predictions], dtype=np.bool_)
+
+    @property
+    def entities(self) -> Counts | None:
+        """Return (rows, types, 3) how many entities are right, found and there; None of other tasks."""
+        return self.entity_counts() if self.task.metric == "entity_f1" else None
+
+    def entity_counts(self, labels: Sequence[str] = ()) -> Counts:
+        """Return the counts of types in the order of `labels`, by default of all that occur."""
+        pairs = [(entities_in(each.label), entities_in(each.gold or "{}")) for each in self.predictions]
+        occurring = sorted({entity.label for pair in pairs for side in pair for entity in side})
+        return count_entities([found for found, _ in pairs], [right for _, right in pairs], labels or occurring)
+
+    def values(self, rows: Bools | None = None) -> Right:
+        """Return (rows,) which of `rows` are right, by default of all; of entities, numbers whose mean is the score."""
+        chosen = np.ones(len(self.predictions), dtype=np.bool_) if rows is None else rows
+        counts = self.entities
+        return self.correct[chosen] if counts is None else row_values(counts[chosen])
 
     @property
     def md5(self) -> str:
@@ -89,14 +110,17 @@ def rows_of(run: FinishedRun, task: Task, data: Path) -> Rows:
         )
     for number, prediction in enumerate(run.predictions):
         found = (prediction.id, prediction.gold)
-        gold = rows.answers[number][0].text if task.kind == "span" else task.labels[rows.labels[number]]
+        if task.kind == "tags":
+            gold = spelled_entities(rows.entities[number], rows.texts[number][0])
+        else:
+            gold = rows.answers[number][0].text if task.kind == "span" else task.labels[rows.labels[number]]
         expected = (rows.ids[number], gold)
         if found != expected:
             raise ClueBenchError(
                 f"{run.folder}: prediction {number + 1} has id and gold label {found}, the data has {expected}",
                 "repeat the run",
             )
-        if task.kind != "span" and prediction.label not in task.labels:
+        if task.kind not in ("span", "tags") and prediction.label not in task.labels:
             raise ClueBenchError(
                 f"{run.folder}: prediction {number + 1}: '{prediction.label}' is no label of {task.name}",
                 f"run clue-bench tasks show {task.name} to see its labels",

@@ -20,6 +20,7 @@ from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.numbers import percent
 from clue_bench.page import Page, asset, fill, markup
 from clue_bench.tables import Cell, Column, make_table
+from clue_bench.tasks.entities import stated_entities
 from clue_bench.tasks.scores import score_names
 from clue_bench.tasks.task import Task
 
@@ -28,7 +29,7 @@ SHORT_TEXT = 160  # characters of an example that are shown before one asks for 
 AROUND_ANSWER = 40  # characters shown on both sides of an answer in a passage
 MARKED = re.compile("【[^】]*】|⟦[^⟧]*⟧")
 
-USUAL = {"classification": "majority class", "span": "most frequent answer"}
+USUAL = {"classification": "majority class", "span": "most frequent answer", "tags": "without an entity"}
 """What the answer is called that looks at no row; of choices it is their most frequent place."""
 
 FLAGS = {
@@ -60,7 +61,9 @@ def write_report(run_folder: Path, data: Path, out: Path, *, card: Task | None =
 def render(analysis: Analysis) -> str:
     """Return the page."""
     record, task = analysis.run.record, analysis.task
-    names = [label_name(task, number) for number in range(len(task.labels))]
+    is_tags = task.kind == "tags"
+    types = [label_name(task, number) for number in range(len(task.labels))]
+    names = [] if is_tags else types
     body = fill(
         asset(__package__, "report.html"),
         filters={"percent": percent, "number": _number},
@@ -68,13 +71,15 @@ def render(analysis: Analysis) -> str:
         record=record,
         task=task,
         num_labels=len(names),
-        name_of=dict(zip(task.labels, names, strict=True)),
+        is_tags=is_tags,
+        name_of={NO_ENTITIES: "no entity"} if is_tags else dict(zip(task.labels, names, strict=True)),
+        in_words=entity_words if is_tags else str,
         flags=[FLAGS.get(flag, flag.replace("_", " ")) for flag in record.flags],
         coverages=[(share, analysis.risk.accuracy_at(share)) for share in COVERAGES],
         num_bins=NUM_BINS,
         short_text=SHORT_TEXT,
         excerpt=excerpt,
-        tables=_tables(analysis, names),
+        tables=_tables(analysis, types),
         confusion=markup(confusion_chart(analysis.block, names)) if names else "",
         calibration=[markup(reliability_chart(analysis.bins)), markup(risk_coverage_chart(analysis.risk))],
         learning=[markup(chart) for chart in learning_charts(analysis)],
@@ -99,6 +104,15 @@ def excerpt(text: str) -> str:
     if not parts:
         return text[:SHORT_TEXT]
     return "…" * (parts[0][0] > 0) + " … ".join(text[begin:end] for begin, end in parts)
+
+
+NO_ENTITIES = "{}"  # as predictions spell a text without any
+
+
+def entity_words(label: str) -> str:
+    """Return the entities that a prediction spells in words."""
+    named = [f"{kind} {words} {first}–{last}" for kind, words, first, last in stated_entities(label, "predictions")]
+    return ", ".join(named) or "no entity"
 
 
 def label_name(task: Task, number: int) -> str:

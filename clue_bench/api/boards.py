@@ -183,13 +183,14 @@ class Analyses(Shown):
             (
                 each.run.record.run_id,
                 percent(each.accuracy),
-                f"{percent(each.interval.low)} … {percent(each.interval.high)}",
+                f"{percent(each.interval.low)} … {percent(each.interval.high)}" + of_f1,
                 *([percent(each.macro_f1) if each.f1_name else ""] if f1 else []),
                 f"{each.calibration_error:.4f}",
                 f"{each.risk.area:.4f}",
                 str(page),
             )
             for page, each in self.pages.items()
+            for of_f1 in [" (macro-F1)" * (each.task.kind == "tags")]
         ]
         columns: list[str | Column] = ["run", f"dev {accuracy}", "95 % interval", *filter(None, [f1]), "ECE", "AURC"]
         return [make_table("", [*columns, Column("report", is_below=True)], rows)]

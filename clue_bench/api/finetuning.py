@@ -94,6 +94,13 @@ def finetune(
                 f"passages are read in windows: {len(train):,} for {train.num_rows:,} questions of train, "
                 f"{len(dev):,} for {dev.num_rows:,} of dev; {finetuning.steps_per_epoch:,} updates an epoch"
             )
+        for split, encoded in (("train", finetuning.train), ("dev", finetuning.dev)):
+            if encoded.tagged is not None and any(lost := encoded.tagged.lost):
+                show.note(
+                    f"{split}: entities that cannot be found: {lost.cut:,} behind the cut at max_length, "
+                    f"{lost.inside:,} that begin or end inside a token, {lost.shared:,} in the token of another; "
+                    "scores count them as missed"
+                )
         longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
         if warning := start.beyond_pretraining(longest):
             show.note(f"warning: {warning}")

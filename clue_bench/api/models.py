@@ -1,5 +1,6 @@
 """Use fine-tuned models: predict labels for texts, files and splits, and serve predictions."""
 
+import json
 import logging
 import time
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from clue_bench.prediction.input_rows import InputRows
-    from clue_bench.prediction.predictor import Description, Predictor, RowScores
+    from clue_bench.prediction.predictor import Description, EntityScore, Predictor, RowScores
     from clue_bench.tasks.columns import Columns
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,11 @@ class PredictedRow:
         """Return the model's probability of the predicted label."""
         return self.scores[0].probability
 
+    @property
+    def entities(self) -> "tuple[EntityScore, ...] | None":
+        """Return the entities that the text names, with places and probabilities; None of other tasks."""
+        return self.scores[0].entities
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values; keys of an unknown right label or of no further labels are left out.
 
@@ -84,7 +90,10 @@ class PredictedRow:
         if self.columns is not None:
             return self._beside_columns(top)
         row = {"id": self.id, **self.scores[0].to_json()}
-        return row | ({} if self.gold is None else {"gold": self.gold}) | top
+        gold = {} if self.gold is None else {"gold": self.gold}
+        if gold and self.entities is not None:
+            gold = {"gold": json.loads(self.gold or "")}
+        return row | gold | top
 
     def to_cells(self) -> dict[str, Any]:
         """Return the row for a table: its further labels in columns of their own."""
@@ -103,9 +112,10 @@ class PredictedRow:
     def _beside_columns(self, more: Mapping[str, Any]) -> dict[str, Any]:
         """Return the file's columns and the answer's."""
         best = self.scores[0]
-        answer: dict[str, Any] = {"predicted": best.label}
+        answer: dict[str, Any] = {"predicted": best.value}
         answer |= {"predicted_description": best.description} if best.description not in ("", best.label) else {}
         answer |= {} if best.start is None else {"start": best.start}
+        answer |= {} if best.entities is None else {"entities": [each._asdict() for each in best.entities]}
         answer |= {"probability": best.probability, **more}
         return beside_columns(self.columns or {}, answer, taken=self.taken)
 
@@ -169,7 +179,10 @@ class Predictions(Shown, Sequence[PredictedRow]):
         if "accuracy" in (summary := self.summary):
             right, labelled = summary["correct"], summary["labelled_rows"]
             name = "exact match" if any(row.answers for row in self.rows) else "accuracy"
+            name = "texts with all entities right" if any(row.entities is not None for row in self.rows) else name
             found.append(f"{name} {percent(self.accuracy or 0.0)}: {right:,} of {counted(labelled, 'labelled row')}")
+        if "entity_f1" in summary:
+            found.append(f"macro-F1 {percent(summary['entity_f1'])} over the types of entities")
         return found
 
     @property
@@ -178,7 +191,18 @@ class Predictions(Shown, Sequence[PredictedRow]):
         found = {"model": self.model, "task": self.task, "num_rows": len(self), "truncated_rows": self.truncated_rows}
         right = [row.is_right for row in self.rows if row.gold is not None]
         counts = {"labelled_rows": len(right), "correct": sum(right), "accuracy": self.accuracy}
-        return {**found, **(counts if right else {})}
+        return {**found, **(counts if right else {}), **self._entity_f1()}
+
+    def _entity_f1(self) -> dict[str, float]:
+        """Return the macro-F1 of the entities of labelled texts; nothing where there are none."""
+        from clue_bench.stats.entity_scores import entity_f1
+        from clue_bench.tasks.entities import Entity, count_entities, entities_in
+
+        labelled = [row for row in self.rows if row.gold is not None and row.entities is not None]
+        found = [[Entity(each.start, each.end, each.label) for each in row.entities or ()] for row in labelled]
+        right = [entities_in(row.gold or "{}") for row in labelled]
+        labels = sorted({entity.label for side in (found, right) for entities in side for entity in entities})
+        return {"entity_f1": entity_f1(count_entities(found, right, labels))} if labels else {}
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary and the rows as plain values."""
@@ -187,6 +211,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
     @property
     def tables(self) -> list[Table]:
         """Return one table, with a line for each label that is shown; descriptions only where they say more."""
+        if any(row.entities is not None for row in self.rows):
+            return [self._entity_table()]
         # Labels of one's own have no description, or are their own: a column would say nothing more.
         is_described = any(score.description not in ("", score.label) for row in self.rows for score in row.scores)
         lines = []
@@ -198,6 +224,19 @@ class Predictions(Shown, Sequence[PredictedRow]):
         is_found = any(score.start is not None for row in self.rows for score in row.scores)
         columns = ["text", "label", *["description"] * is_described, *["at character"] * is_found, "probability"]
         return [make_table("", columns, lines)]
+
+    def _entity_table(self) -> Table:
+        """Return a line for each entity, and one for each text without any."""
+        lines = []
+        for row in self.rows:
+            found = row.entities or ()
+            for number, each in enumerate(found):
+                text = "" if number else row.texts[0]
+                place = f"{each.start}–{each.end}"
+                lines.append((text, each.text, each.label, each.description, place, f"{each.probability:.4f}"))
+            if not found:
+                lines.append((row.texts[0], "", "", "", "", f"{row.probability:.4f}"))
+        return make_table("", ["text", "entity", "label", "description", "at characters", "probability"], lines)
 
     def to_dataframe(self) -> "pd.DataFrame":
         """Return a pandas frame, one line per row."""

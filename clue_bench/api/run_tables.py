@@ -72,7 +72,7 @@ def score_rows(split: str, scores: DevScores, record: RunRecord) -> list[tuple[s
     accuracy, f1 = score_names([record_kind(record)])
     rows = [(f"{split} {accuracy}", percent(scores.accuracy))]
     rows += [(f"{split} {f1}", percent(scores.macro_f1))] if f1 else []
-    return rows[::-1] if record.task and record.task.metric == "macro_f1" else rows
+    return rows[::-1] if record.task and record.task.metric in ("macro_f1", "entity_f1") else rows
 
 
 def _usual_row(dev: DevScores, kind: str) -> tuple[str, str]:
@@ -80,6 +80,8 @@ def _usual_row(dev: DevScores, kind: str) -> tuple[str, str]:
     share = percent(dev.majority_share)
     if kind in WITH_CHOICES:
         return "always the same choice", f"{share} with number {dev.majority_label} (from 0)"
+    if kind == "tags":
+        return "without an entity", f"{share} of dev"
     return "most frequent answer" if kind == "span" else "majority class", f"{share} of dev is '{dev.majority_label}'"
 
 
@@ -147,7 +149,7 @@ def headline(record: RunRecord) -> str:
     """Return the main number of a run of any kind, or its status if it has none."""
     results = record.results
     if isinstance(results, TaskResults):
-        return percent(results.dev.accuracy)
+        return percent(results.dev.macro_f1 if record_kind(record) == "tags" else results.dev.accuracy)
     if isinstance(results, PretrainResults):
         return f"loss {results.loss if results.held_out_loss is None else results.held_out_loss:.3f}"
     if isinstance(results, SpeedResults) and results.prediction:

@@ -3,7 +3,7 @@
 Format. JSON Lines, UTF-8, in the order of the split's rows (those of dropped labels left out):
 
     id                the row's id as the data gives it, or its number
-    label             the predicted label, as the card spells it
+    label             the predicted label, as the card spells it; of a text its entities, as JSON in CLUENER's layout
     probability       of that label
     gold              the right label, where it is known
     gold_probability  of the right label, where it is known

@@ -20,6 +20,9 @@ majority class is the answer that is the most frequent one in train, whatever th
 For blanks, the majority class is the candidate that train has most often; and the linear model is the one whose mean
 surroundings in train have the largest cosine to the blank's.
 
+For entities of texts, nothing is trained: the majority class finds none, and in place of the linear model stands a
+dictionary of train's entities, the longest at each place, each with the type that it most often has.
+
 C and the temperature that turns margins into probabilities are chosen on dev, like a fine-tuned model's checkpoint and
 settings: without that advantage, a baseline would be easier to beat than it looks. It has no other advantage.
 """
@@ -36,6 +39,7 @@ from clue_bench.doors.predictions import are_as_written
 from clue_bench.doors.records import MAJORITY_CLASS, BaselineRecord, ModelFacts, write_record
 from clue_bench.doors.results import BaselineResults
 from clue_bench.errors import ClueBenchError, nearest
+from clue_bench.finetuning.entity_baselines import find_nothing, look_up_entities
 from clue_bench.finetuning.linear_baselines import (
     CHOICES_OF_C,
     MIN_DF,
@@ -48,7 +52,7 @@ from clue_bench.finetuning.linear_baselines import (
     fit_tfidf,
 )
 from clue_bench.finetuning.question_baselines import find_sentences, find_usual, fit_idioms
-from clue_bench.finetuning.score import SavedPredictions, save_predictions
+from clue_bench.finetuning.score import SavedPredictions, hits_majority, save_predictions
 from clue_bench.tasks.rows import Rows, describe_rows
 from clue_bench.tasks.task import Task
 from clue_bench.training import hardware
@@ -113,7 +117,7 @@ def run_floor(
         fitted = _fit(task, rows, kind=kind, seed=seed)
         train_seconds = time.perf_counter() - started
         predicted = save_predictions(out, task, rows, fitted.answers.items())
-        results, hits_majority = _results(task, rows, fitted, train_seconds, predicted)
+        results, hits = _results(task, rows, fitted, train_seconds, predicted)
     except ClueBenchError as error:
         seconds = time.perf_counter() - started
         records.write_failed(out, record, error=error.message, finished_at=versions.now(), wall_seconds=seconds)
@@ -125,7 +129,7 @@ def run_floor(
             "wall_seconds": time.perf_counter() - started,
             "model": record.model.model_copy(update={"parameters": fitted.parameters}),
             "results": results,
-            "flags": [MAJORITY_CLASS] if hits_majority else [],
+            "flags": [MAJORITY_CLASS] if hits else [],
         }
     )
     write_record(out, completed)
@@ -174,6 +178,8 @@ def _fit(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> Fitted:
         return fit_idioms(rows, kind=kind, assignment=task.assignment, num_candidates=len(task.labels))
     if task.kind == "span":
         return find_usual(rows) if kind == "majority" else find_sentences(rows)
+    if task.kind == "tags":
+        return find_nothing(rows) if kind == "majority" else look_up_entities(rows)
     if kind == "majority":
         return fit_majority(rows, num_classes=len(task.labels))
     featurized = featurize_choices(rows, num_choices=len(task.labels)) if task.has_choices else featurize(rows)
@@ -195,6 +201,6 @@ def _results(
         weights_sha256=fitted.weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),
         train_seconds=train_seconds,
-        **predicted._asdict(),
+        **predicted.facts,
     )
-    return results, dev.hits_majority
+    return results, hits_majority(task, dev)

@@ -5,7 +5,7 @@ with offsets, and padded tensors of rows of similar length.
 
 Most rows are one sequence of tokens. A question with choices is one for each of them, passage, question and choice,
 and they stay together in whatever batch it is. A question on a passage is one for each window of it (`windows`), and
-each of these is a row of its own.
+each of these is a row of its own. Of texts with entities, every token has a label (`tags`).
 
 Training: each epoch is a permutation of all rows; within pools of POOL_BATCHES batches rows are sorted by length, cut
 into batches, and the batches are permuted. Prediction: rows sorted by length, batches of about equal token counts.
@@ -26,6 +26,7 @@ from torch import Tensor
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.blanks import BLANK, Lines, windows_of
+from clue_bench.finetuning.tags import NO_TAG, Scheme, Tagged, scheme_of, tag_rows
 from clue_bench.finetuning.windows import Place, Windows, cut, placed_by
 from clue_bench.tasks.answers import NOWHERE
 from clue_bench.tasks.rows import Rows
@@ -86,7 +87,8 @@ class Encoded:
     """Token ids of a split. Sequence i is `ids[offsets[i]:offsets[i+1]]`; `segments` has the same shape.
 
     Sequence i is row i, unless rows have choices: then row i is sequences `firsts[i]` to `firsts[i+1]`. With `windows`,
-    each of them is a row, and its labels (rows, 2) are the places of its answer's first and last token.
+    each of them is a row, and its labels (rows, 2) are the places of its answer's first and last token. With `tagged`,
+    labels are those of its tokens, `tagged.tags`.
     """
 
     ids: npt.NDArray[np.int32]
@@ -97,6 +99,7 @@ class Encoded:
     firsts: npt.NDArray[np.int64] | None = None
     windows: Windows | None = None
     lines: Lines | None = None
+    tagged: Tagged | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -105,6 +108,11 @@ class Encoded:
     def num_rows(self) -> int:
         """Return the number of rows of the data: of questions, not of their windows."""
         return len(self) if self.windows is None else len(self.windows.rows)
+
+    @property
+    def scores_tokens(self) -> bool:
+        """Return whether a model scores every token, not whole sequences."""
+        return self.windows is not None or self.tagged is not None
 
     @property
     def truncated_rows(self) -> int:
@@ -185,6 +193,33 @@ def encode_blanks(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Ta
     return Encoded(*flat, rows.labels, np.array(cut_rows, dtype=np.bool_), firsts, lines=lines)
 
 
+def encode_tags(rows: Rows, tokeniser: Tokeniser, *, max_length: int, scheme: Scheme) -> Encoded:
+    """Tokenise texts whose tokens have tags; what is longer than `max_length` tokens loses its end.
+
+    Raises ClueBenchError for a tokeniser that does not say where its tokens stand.
+    """
+    if tokeniser.place is None:
+        raise ClueBenchError(
+            "this model's tokenizer does not say where its tokens stand", "give a model with tokenizer.json"
+        )
+    template = tokeniser.layout.single
+    at = next(place for place, (token, _) in enumerate(template) if token == TEXT)
+    found = tag_rows(rows, tokeniser.place, room=max_length - (len(template) - 1), scheme=scheme)
+    flat = _flat(found.texts, tokeniser.layout)
+    offsets = flat[2]
+    if not (np.diff(offsets) > 0).all():
+        raise ClueBenchError(
+            f"row {int(np.diff(offsets).argmin())}: no tokens: the text is empty to this model's tokenizer",
+            "leave the row out",
+        )
+    tags = np.full(int(offsets[-1]), NO_TAG, dtype=np.int64)
+    for begin, of_row in zip(offsets.tolist(), found.tags, strict=False):
+        tags[begin + at : begin + at + len(of_row)] = of_row
+    sizes = np.array([len(each) for each in found.tags], dtype=np.int64)
+    tagged = Tagged(rows, scheme, at, sizes, found.starts, tags, found.lost)
+    return Encoded(*flat, rows.labels, found.shortened, tagged=tagged)
+
+
 def _flat(texts: Iterable[list[list[int]]], layout: Layout) -> tuple[Int32s, Int8s, Int64s]:
     """Return ids, segments and offsets of sequences that are given as the tokens of their texts."""
     sequences: list[list[int]] = []
@@ -261,6 +296,8 @@ def encode_task(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task
     """Tokenise rows as the kind of their task wants it. Raises ClueBenchError."""
     if task.kind == "span":
         return encode_windows(rows, tokeniser, max_length=max_length, task=task)
+    if task.kind == "tags":
+        return encode_tags(rows, tokeniser, max_length=max_length, scheme=scheme_of(task.outputs, task.name))
     if task.kind == "cloze":
         return encode_blanks(rows, tokeniser, max_length=max_length, task=task)
     return encode(rows, tokeniser, max_length=max_length)
@@ -270,7 +307,8 @@ class TaskBatch(NamedTuple):
     """One padded batch. `rows_B` are the sequences' numbers in the split; `keep_BS` is None where nothing is padded.
 
     Of rows with choices, `labels_B` has one for each question, and `choices_QN` its sequences in the batch, -1 where
-    it has fewer choices than others. Of windows, it has two for each, one after the other.
+    it has fewer choices than others. Of windows, it has two for each, one after the other. Of tagged texts, one for
+    each of the tokens `tokens_T`, counted over the sequences of the batch.
     """
 
     rows_B: Tensor
@@ -279,6 +317,7 @@ class TaskBatch(NamedTuple):
     keep_BS: Tensor | None
     labels_B: Tensor
     choices_QN: Tensor | None = None
+    tokens_T: Tensor | None = None
 
 
 def training_batches(lengths: Int64s, *, batch_size: int, seed: int, epoch: int) -> list[Int64s]:
@@ -321,6 +360,12 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
     keep_BS = columns_S[None, :] < lengths_B[:, None]
     at_BS = np.where(keep_BS, split.offsets[rows][:, None] + columns_S, 0)
 
+    tokens_T = None
+    if split.tagged is not None:
+        tags_BS = np.where(keep_BS, split.tagged.tags[at_BS], NO_TAG)
+        tokens_T = np.flatnonzero(tags_BS != NO_TAG)
+        labels_B = tags_BS.reshape(-1)[tokens_T]
+
     def tensor(values: npt.NDArray[np.generic], fill: int) -> Tensor:
         return on_device(np.where(keep_BS, values[at_BS], fill).astype(np.int64), device)
 
@@ -331,6 +376,7 @@ def collate(split: Encoded, rows: Int64s, *, pad: int, device: torch.device, wid
         keep_BS=None if keep_BS.all() and width is None else on_device(keep_BS, device),
         labels_B=on_device(labels_B, device),
         choices_QN=None if choices_QN is None else on_device(choices_QN, device),
+        tokens_T=None if tokens_T is None else on_device(tokens_T, device),
     )
 
 
@@ -338,8 +384,11 @@ def scores_of_rows(logits: Tensor, batch: TaskBatch) -> Tensor:
     """Return what a softmax over the last axis is taken of, one line for each label of the batch.
 
     That is the logits (B, C) themselves; (Q, N) of questions whose choices have one logit each; and (2 B, S) of windows
-    whose tokens have two, (B, S, 2). What is not there, a choice or a token, gets one that no softmax sees.
+    whose tokens have two, (B, S, 2). What is not there, a choice or a token, gets one that no softmax sees. Of tagged
+    texts, (B, S, C), they are those of the tokens that have a tag.
     """
+    if batch.tokens_T is not None:
+        return logits.flatten(0, 1)[batch.tokens_T]
     if logits.dim() == 3:
         if batch.keep_BS is not None:
             logits = logits.float().masked_fill(~batch.keep_BS[:, :, None], NOTHING)

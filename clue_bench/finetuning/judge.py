@@ -14,7 +14,8 @@ from clue_bench.doors.results import RowBits
 from clue_bench.finetuning.blanks import assigned
 from clue_bench.finetuning.encode import Encoded
 from clue_bench.finetuning.predict import probabilities
-from clue_bench.finetuning.score import Answered, FoundClasses, FoundSpans, Scores, score
+from clue_bench.finetuning.score import Answered, FoundClasses, FoundLabels, FoundSpans, Scores, score
+from clue_bench.finetuning.tags import log_loss
 from clue_bench.finetuning.windows import log_losses
 
 Logits = npt.NDArray[np.float32]
@@ -32,6 +33,8 @@ def answered(split: Encoded, logits: Logits) -> Answered:
     """Return the answers to every row of a split."""
     if split.windows is not None:
         return FoundSpans(split.windows.best_answers(logits, split.offsets))
+    if split.tagged is not None:
+        return FoundLabels(split.tagged.found(logits, split.offsets))
     return FoundClasses(_chosen(split, logits), probabilities(logits))
 
 
@@ -45,6 +48,10 @@ def judge(split: Encoded, logits: Logits) -> Judged:
         found, rows = FoundSpans(split.windows.best_answers(logits, split.offsets)), split.windows.rows
         loss = float(log_losses(logits, split.offsets, split.labels).mean())
         return Judged(found.score(rows), loss, RowBits.pack(found.right(rows)))
+    if split.tagged is not None:
+        tags, rows = FoundLabels(split.tagged.found(logits, split.offsets)), split.tagged.rows
+        loss = log_loss(logits, split.tagged.tags)
+        return Judged(tags.score(rows, split.tagged.scheme.labels), loss, RowBits.pack(tags.right(rows)))
     chosen = _chosen(split, logits)
     loss = float(F.cross_entropy(torch.from_numpy(logits), torch.from_numpy(split.labels)))
     return Judged(score(split.labels, chosen), loss, RowBits.pack(chosen == split.labels))

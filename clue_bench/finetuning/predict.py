@@ -32,8 +32,8 @@ def predict_logits(
 ) -> npt.NDArray[np.float32]:
     """Return logits (rows, classes), or (rows, choices), in the split's order; leave the model in its mode.
 
-    Of windows they are (tokens, 2), in the order of `split.ids`. `replicas` of the model on other devices take their
-    part of the batches, a thread each.
+    Of windows they are (tokens, 2), of tagged texts (tokens, tags), in the order of `split.ids`. `replicas` of the
+    model on other devices take their part of the batches, a thread each.
     """
     if replicas:
         return _predict_together([model, *replicas], split, pad=pad, autocast=autocast)
@@ -94,7 +94,7 @@ def _batches(split: Encoded, device: torch.device) -> Iterator[Int64s]:
 
 
 def _no_logits(model: Classifier, split: Encoded) -> npt.NDArray[np.float32]:
-    lines = len(split) if split.windows is None else len(split.ids)
+    lines = len(split.ids) if split.scores_tokens else len(split)
     return np.empty((lines, split.num_choices or model.num_classes), np.float32)
 
 
@@ -104,7 +104,7 @@ def _fill(
     """Compute the logits of a batch, and put them where they belong."""
     batch = collate(split, rows, pad=pad, device=device)
     found = model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
-    if split.windows is None:
+    if not split.scores_tokens:
         logits[rows] = scores_of_rows(found, batch).float().cpu().numpy()
         return
     places = np.concatenate([np.arange(*split.offsets[row : row + 2]) for row in rows])

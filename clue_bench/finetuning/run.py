@@ -41,7 +41,7 @@ from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
 from clue_bench.finetuning.encode import Encodings
 from clue_bench.finetuning.judge import answered
-from clue_bench.finetuning.score import Answered, SavedPredictions, dev_scores, save_predictions
+from clue_bench.finetuning.score import Answered, SavedPredictions, dev_scores, hits_majority, save_predictions
 from clue_bench.finetuning.settings import Settings
 from clue_bench.finetuning.state import load_state, save_state
 from clue_bench.finetuning.train import ADAM, Evaluation, Finetuning, FinetuningReport, planned_steps
@@ -283,7 +283,7 @@ def _finish(
     )
     return {
         "results": _results(plan, finetuning, best, predicted, weights),
-        "flags": [MAJORITY_CLASS] if best.scores.hits_majority else [],
+        "flags": [MAJORITY_CLASS] if hits_majority(plan.task, best.scores) else [],
     }
 
 
@@ -392,7 +392,7 @@ def _results(
         train_seconds=finetuning.train_seconds,
         train_rows_per_second=finetuning.trained_rows / finetuning.train_seconds,
         truncated_train_rows=finetuning.train.truncated_rows,
-        **predicted._asdict(),
+        **predicted.facts,
         weights_sha256=weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),
         **more,

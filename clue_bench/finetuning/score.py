@@ -1,36 +1,43 @@
 """Score predictions and save both, for fine-tuned models and no-pretraining baselines alike. No torch.
 
-Input: class numbers, gold and predicted, and their probabilities; or answers found in passages, and the right ones.
-Output: accuracy and macro-F1, the very numbers of
-scikit-learn, which takes as long to import as torch; the score of the majority class alone; the run's files of
-predictions. `metrics/clue_classification.py` offers the same scores to the `evaluate` library.
+Input: class numbers, gold and predicted, and their probabilities; or answers found in passages, or entities in texts,
+and the right ones. Output: accuracy and macro-F1, the very numbers of scikit-learn, which takes as long to import as
+torch; the score of the majority class alone; the run's files of predictions. `metrics/clue_classification.py` offers
+the same scores to the `evaluate` library.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from clue_bench.doors.predictions import Prediction, predictions_path, write_predictions
-from clue_bench.doors.results import CONSTANT_SHARE, CleanScores, DevScores, RowBits
+from clue_bench.doors.results import CONSTANT_SHARE, CleanScores, DevScores, EntityCounts, RowBits
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.metrics.spans import SpanScore, span_score
+from clue_bench.finetuning.tags import FoundTags
 from clue_bench.finetuning.windows import FoundAnswer
+from clue_bench.stats.entity_scores import Counts, entity_f1
+from clue_bench.tasks.entities import Entity, count_entities, spelled_entities
 from clue_bench.tasks.rows import UNLABELLED, Rows, repeated_rows
 from clue_bench.tasks.task import Task
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
+NO_ENTITIES = spelled_entities((), "")
+"""How predictions spell the entities of a text without any."""
+
 
 class Scores(NamedTuple):
     """Scores on one split, as shares of 1. `top_class` is the most predicted one, `top_share` its share.
 
     Answers found in passages have no classes: `answers` are then the most frequent one and the most frequent right one,
-    and macro-F1 is the mean of the answers' F1, as SQuAD calls it.
+    and macro-F1 is the mean of the answers' F1, as SQuAD calls it. Of entities, accuracy is the share of texts in which
+    all are right, and `answers` are the most frequent entities of a text, and none.
     """
 
     rows: int
@@ -47,6 +54,11 @@ class Scores(NamedTuple):
     def exact_match(self) -> float:
         """Return the share of answers that are right as a whole, the accuracy of spans."""
         return self.accuracy
+
+    @property
+    def entity_f1(self) -> float:
+        """Return the mean F1 of the types of entities, their macro-F1."""
+        return self.macro_f1
 
     @property
     def is_constant(self) -> bool:
@@ -161,7 +173,64 @@ class FoundSpans(NamedTuple):
         ]
 
 
-Answered = FoundClasses | FoundSpans
+class FoundLabels(NamedTuple):
+    """The entities found in each text."""
+
+    tags: list[FoundTags]
+
+    def entities(self) -> list[list[Entity]]:
+        """Return the entities of each text without their probabilities."""
+        return [[each.entity for each in found.entities] for found in self.tags]
+
+    def right(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Return in which texts all entities are right, and none is missing; none where they are not known."""
+        equal = [set(ours) == set(right) for ours, right in zip(self.entities(), rows.entities, strict=True)]
+        found: npt.NDArray[np.bool_] = np.array(equal, dtype=np.bool_) & (rows.labels != UNLABELLED)
+        return found
+
+    def counts(self, rows: Rows, labels: Sequence[str]) -> Counts:
+        """Return (texts, types, 3) how many entities are right, found and there, of texts where they are known."""
+        known = np.flatnonzero(rows.labels != UNLABELLED)
+        found = self.entities()
+        return count_entities([found[row] for row in known], [rows.entities[row] for row in known], labels)
+
+    def score(self, rows: Rows, labels: Sequence[str]) -> Scores:
+        """Return the scores on the texts whose entities are known. Raises ClueBenchError if there are none."""
+        known = np.flatnonzero(rows.labels != UNLABELLED)
+        counts, right = self.counts(rows, labels), self.right(rows)[known]
+        found = self.entities()
+        top, times = Counter(spelled_entities(found[row], rows.texts[row][0]) for row in known).most_common(1)[0]
+        return Scores(
+            rows=len(known),
+            correct=int(right.sum()),
+            accuracy=float(right.mean()),
+            macro_f1=entity_f1(counts),
+            top_class=0,
+            top_share=times / len(known),
+            majority_class=0,
+            majority_share=sum(not rows.entities[row] for row in known) / len(known),
+            answers=(top, NO_ENTITIES),
+        )
+
+    def scores(self, rows: Rows, task: Task) -> DevScores:
+        """Return the scores as a record keeps them; the loss is of the best tags' probabilities alone."""
+        known = rows.labels != UNLABELLED
+        shares = np.where(self.right(rows), [each.probability for each in self.tags], 0.0)[known]
+        return dev_scores(task, self.score(rows, task.labels), loss=float(-np.log(np.maximum(shares, 1e-6)).mean()))
+
+    def predictions(self, rows: Rows, task: Task) -> Iterator[Prediction]:
+        """Yield a prediction for each row, in the rows' order."""
+        for number, (found, entities) in enumerate(zip(self.tags, self.entities(), strict=True)):
+            text, is_known = rows.texts[number][0], rows.labels[number] != UNLABELLED
+            yield Prediction(
+                id=rows.ids[number],
+                label=spelled_entities(entities, text),
+                probability=found.probability,
+                gold=spelled_entities(rows.entities[number], text) if is_known else None,
+            )
+
+
+Answered = FoundClasses | FoundSpans | FoundLabels
 """The answers to every row of a split."""
 
 
@@ -189,6 +258,14 @@ def span_scores(predicted: Sequence[str], right: Sequence[Sequence[str]]) -> Sco
     )
 
 
+def hits_majority(task: Task, scores: Scores | DevScores) -> bool:
+    """Return whether a model says nothing but the most frequent answer, or is no better than that.
+
+    In texts with many entities all are seldom right, and a model that finds some of them is no worse than finding none.
+    """
+    return scores.macro_f1 == 0 if task.kind == "tags" else scores.hits_majority
+
+
 def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
     """Return `scores` on dev as a record keeps them."""
     top, majority = scores.answers or (task.labels[scores.top_class], task.labels[scores.majority_class])
@@ -208,7 +285,8 @@ def dev_scores(task: Task, scores: Scores, *, loss: float) -> DevScores:
 class SavedPredictions(NamedTuple):
     """A record's facts about predictions: their files and hashes by split, and which rows of dev are right.
 
-    `test` has the scores of labelled test sets, `dev_clean` those on the dev rows that training does not repeat.
+    `test` has the scores of labelled test sets, `dev_clean` those on the dev rows that training does not repeat,
+    `dev_entities` what was found of each type in each text.
     """
 
     predictions: dict[str, str]
@@ -216,24 +294,34 @@ class SavedPredictions(NamedTuple):
     dev_correct: RowBits | None
     dev_clean: CleanScores | None
     test: dict[str, DevScores]
+    dev_entities: EntityCounts | None = None
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return the fields by name; that of entities only where there are some."""
+        return {key: value for key, value in self._asdict().items() if key != "dev_entities" or value is not None}
 
 
 def save_predictions(
     run: Path, task: Task, rows: dict[str, Rows], predicted: Iterable[tuple[str, Answered]]
 ) -> SavedPredictions:
     """Write the predictions of every split, given by name."""
-    files, hashes, dev_correct, dev_clean = {}, {}, None, None
+    files, hashes, dev_correct, dev_clean, dev_entities = {}, {}, None, None, None
     test: dict[str, DevScores] = {}
     for split, found in predicted:
         path = predictions_path(run, split)
         if split == "dev":
             right = found.right(rows[split])
-            dev_correct, clean = RowBits.pack(right), right[~repeated_rows(rows)]
-            if len(clean):
+            is_clean = ~repeated_rows(rows)
+            dev_correct, clean = RowBits.pack(right), right[is_clean]
+            counts = found.counts(rows[split], task.labels) if isinstance(found, FoundLabels) else None
+            dev_entities = None if counts is None else EntityCounts.pack(counts)
+            if len(clean) and (counts is None or counts[is_clean].any()):
                 num_right = int(clean.sum())
-                dev_clean = CleanScores(rows=len(clean), correct=num_right, accuracy=num_right / len(clean))
+                share = num_right / len(clean) if counts is None else entity_f1(counts[is_clean])
+                dev_clean = CleanScores(rows=len(clean), correct=num_right, accuracy=share)
         elif (rows[split].labels != UNLABELLED).any():
             test[split] = found.scores(rows[split], task)
         hashes[split] = write_predictions(path, found.predictions(rows[split], task))
         files[split] = str(path.relative_to(run))
-    return SavedPredictions(files, hashes, dev_correct, dev_clean, test)
+    return SavedPredictions(files, hashes, dev_correct, dev_clean, test, dev_entities)

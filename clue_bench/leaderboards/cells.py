@@ -27,6 +27,7 @@ from clue_bench.stats.significance import (
     Bools,
     Groups,
     PairTests,
+    Right,
     accuracy_interval,
     pair_tests,
     rows_variance,
@@ -96,8 +97,10 @@ class MeasuredCell:
     pretraining_tokens: int | None
     origin: str  # the recipe or release that the model is; its name unless a user has chosen that
     other_files: str  # files of the data that differ from the task card, in words
-    correct: Bools | None = field(compare=False, repr=False)
-    """Which dev rows are right, (seeds, rows); None if one of the records does not say."""
+    correct: Right | None = field(compare=False, repr=False)
+    """Which dev rows are right, (seeds, rows), or numbers whose mean is the score; None if a record does not say."""
+    correct_clean: Right | None = field(default=None, compare=False, repr=False)
+    """The same of the clean rows alone; None if they are not known, or there are none."""
     clean: Bools | None = field(default=None, compare=False, repr=False)
     """Which dev rows training does not repeat, (rows,); None if no record of the column says so."""
     passages: Groups = field(default=None, compare=False, repr=False)
@@ -109,9 +112,14 @@ class MeasuredCell:
         return mean_of_shares(self.accuracies)
 
     @property
-    def tested(self) -> Bools | None:
+    def is_of_entities(self) -> bool:
+        """Return whether the score is the macro-F1 of entities; of everything else it is accuracy."""
+        return self.kind == "tags"
+
+    @property
+    def tested(self) -> Right | None:
         """Return what tests compare, (seeds, rows): `correct` on the clean rows, on all if they are not known."""
-        return self.correct if self.correct is None or self.clean is None else self.correct[:, self.clean]
+        return self.correct if self.correct is None or self.clean is None else self.correct_clean
 
     @property
     def tested_passages(self) -> Groups:
@@ -123,7 +131,8 @@ class MeasuredCell:
         """Return the mean over seeds on the clean rows; None if they are not known, or there are none."""
         if self.tested is None or self.clean is None or not self.clean.any():
             return None
-        return Fraction(int(self.tested.sum()), self.tested.size)
+        total = self.tested.sum()
+        return Fraction(float(total) if self.is_of_entities else int(total)) / self.tested.size
 
     @property
     def ranked_accuracy(self) -> Fraction:

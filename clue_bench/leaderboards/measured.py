@@ -42,7 +42,7 @@ from clue_bench.leaderboards.scores import (
 from clue_bench.numbers import counted
 from clue_bench.stats.significance import LEVEL, PairedTest, p_text
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
-from clue_bench.tasks.scores import named_f1, score_names
+from clue_bench.tasks.scores import named_f1, score_name, score_names
 from clue_bench.tasks.task import load_task
 
 LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
@@ -190,7 +190,19 @@ def mark_notes(table: MeasuredTable) -> list[str]:
     """Return the meaning of the marks in a table, if it has any."""
     notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
     notes += [MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else []
-    return [*notes, *clean_notes(table), *passage_notes(table), *clue_notes(table)]
+    return [*notes, *clean_notes(table), *passage_notes(table), *entity_notes(table), *clue_notes(table)]
+
+
+def entity_notes(table: MeasuredTable) -> list[str]:
+    """Return a sentence on the columns of entities, whose score is no accuracy; none without such."""
+    found = list(dict.fromkeys(cell.column.name for cell in table.cells if cell.is_of_entities))
+    if not found:
+        return []
+    named = ", ".join(found)
+    return [
+        f"Macro-F1 over the types of entities, of the right type and place, stands for accuracy: {named}. The floors "
+        "there find no entity, and what train's entities are called."
+    ]
 
 
 def passage_notes(table: MeasuredTable) -> list[str]:
@@ -299,7 +311,8 @@ def _places(table: MeasuredTable) -> Iterable[_Place]:
 
 def _named(columns: _Columns, places: Iterable[_Place]) -> _Columns:
     """Return the columns with their scores called what they are of these cells' tasks, without an F1 that none has."""
-    accuracy, f1 = score_names(place.cell.kind for place in places)
+    kinds = {place.cell.kind for place in places}
+    accuracy, (_, f1) = score_name(*kinds), score_names(kinds)
     names = {"Accuracy (mean ± sd)": f"{accuracy[0].upper()}{accuracy[1:]} (mean ± sd)", "macro-F1": f1}
     names["Macro-F1"] = f1[:1].upper() + f1[1:]
     return {names.get(name, name): value for name, value in columns.items() if names.get(name, name)}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from clue_bench.doors.records import MAJORITY_CLASS, FileFacts, RunRecord, TaskRecord
-from clue_bench.doors.results import TaskResults
+from clue_bench.doors.results import DevScores, TaskResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.cells import (
     CLUE,
@@ -34,8 +34,9 @@ from clue_bench.leaderboards.cells import (
     mean_of_shares,
 )
 from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, exact
+from clue_bench.stats.entity_scores import row_values
 from clue_bench.stats.selection import selection_bias
-from clue_bench.stats.significance import Bools, Groups
+from clue_bench.stats.significance import Bools, Groups, Right
 from clue_bench.tasks.scores import kind_of
 
 
@@ -57,13 +58,18 @@ class CompletedRun:
 
     @property
     def non_constant(self) -> Fraction | None:
-        """Return the best share of right rows of an evaluation that is not constant; None if all are."""
+        """Return the best score of an evaluation that is not constant; None if all are."""
         dev = self.results.non_constant if self.results.dev.is_constant else self.results.dev
-        return None if dev is None else Fraction(dev.correct, dev.rows)
+        return None if dev is None else self._score(dev)
 
     @property
     def choices(self) -> Bools | None:
-        """Return what was right in each score that could be chosen, (scores, rows); None if the record lacks one."""
+        """Return what was right in each score that could be chosen, (scores, rows); None if the record lacks one.
+
+        Of entities, which rows are right says too little of the score.
+        """
+        if self.is_of_entities:
+            return None
         bits = [each.right for each in self.results.choices] or [self.results.dev_correct]
         known = [each.unpack() for each in bits if each is not None]
         return np.array(known, dtype=np.bool_) if len(known) == len(bits) else None
@@ -87,8 +93,16 @@ class CompletedRun:
 
     @property
     def accuracy(self) -> Fraction:
-        """Return the share of rows that are right."""
-        return Fraction(self.results.dev.correct, self.results.dev.rows)
+        """Return the share of rows that are right; of entities the macro-F1."""
+        return self._score(self.results.dev)
+
+    @property
+    def is_of_entities(self) -> bool:
+        """Return whether the score is the macro-F1 of entities."""
+        return self.record.task.metric == "entity_f1"
+
+    def _score(self, dev: DevScores) -> Fraction:
+        return exact(dev.macro_f1) if self.is_of_entities else Fraction(dev.correct, dev.rows)
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -171,6 +185,7 @@ def at_best(record: TaskRecord) -> TaskResults:
     if best is None or getattr(best, metric) <= getattr(results.dev, metric):
         return results
     shown = {"dev": best, "dev_correct": best.right, "best_step": best.step, "best_epoch": best.epoch}
+    shown["dev_entities"] = None
     return results.model_copy(update=shown)
 
 
@@ -291,6 +306,7 @@ def _cell(runs: Sequence[CompletedRun], clean: Bools | None, shown: Collection[s
         origin=first.model.origin or first.model.name,
         other_files=_other_files(first.data.files),
         correct=_correct(chosen),
+        correct_clean=None if clean is None or not clean.any() else _correct(chosen, clean),
         clean=clean,
     )
 
@@ -311,10 +327,21 @@ def _selection_bias(settings: Mapping[str, Mapping[int, CompletedRun]], best: st
     return selection_bias(known, known_rest)
 
 
-def _correct(runs: Sequence[CompletedRun]) -> Bools | None:
-    """Return which dev rows each run has right; None if one of the records lacks it."""
+def _correct(runs: Sequence[CompletedRun], rows: Bools | None = None) -> Right | None:
+    """Return which dev rows, or which of `rows`, each run has right; of entities, numbers whose mean is the score.
+
+    None if one of the records lacks it.
+    """
+    chosen = slice(None) if rows is None else rows
+    if runs[0].is_of_entities:
+        counts = [found.unpack()[chosen] for run in runs if (found := run.results.dev_entities) is not None]
+        is_known = len(counts) == len(runs) and all(each[:, :, 1:].any() for each in counts)
+        return np.stack([row_values(each) for each in counts]) if is_known else None
     packed = [correct for run in runs if (correct := run.results.dev_correct) is not None]
-    return np.array([rows.unpack() for rows in packed], dtype=np.bool_) if len(packed) == len(runs) else None
+    if len(packed) != len(runs):
+        return None
+    right: Bools = np.array([each.unpack() for each in packed], dtype=np.bool_)[:, chosen]
+    return right
 
 
 def commit_text(code: Mapping[str, Any], *, whole: bool = False) -> str:

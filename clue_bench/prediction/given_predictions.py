@@ -36,8 +36,11 @@ class GivenPredictions:
     notes: tuple[str, ...] = ()
 
 
-def read_given(path: Path) -> GivenPredictions:
-    """Read a file of predictions, "-" for stdin. Raises ClueBenchError that names file and place of what is wrong."""
+def read_given(path: Path, *, are_entities: bool = False) -> GivenPredictions:
+    """Read a file of predictions, "-" for stdin; those of entities may be objects, and are given as JSON.
+
+    Raises ClueBenchError that names file and place of what is wrong.
+    """
     if path == STDIN:
         raw, name = read_stdin(["id"], otherwise=".csv")
         path = Path(CALLED)
@@ -63,7 +66,10 @@ def read_given(path: Path) -> GivenPredictions:
     gold = [None if GOLD not in named else _gold(row, named[GOLD]) for row in table.rows]
     placed = [(row, f"{path}, {place}") for place, row in zip(table.places, table.rows, strict=True)]
     ids = [_answer(row.get(named["id"]), where) for row, where in placed]
-    return GivenPredictions(path, ids, [_answer(row.get(column), where) for row, where in placed], gold, tuple(notes))
+    values = [(row.get(column), where) for row, where in placed]
+    if are_entities:
+        values = [(json.dumps(each, ensure_ascii=False) if isinstance(each, dict) else each, at) for each, at in values]
+    return GivenPredictions(path, ids, [_answer(*each) for each in values], gold, tuple(notes))
 
 
 def _one_object(raw: bytes, path: Path) -> list[tuple[str, Any]] | None:

@@ -15,6 +15,7 @@ from typing import Any
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted
 from clue_bench.tasks.columns import Columns, as_names, guess_label, guess_texts, is_free, is_name
+from clue_bench.tasks.entities import spelled_entities
 from clue_bench.tasks.files import Found, content
 from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
 from clue_bench.tasks.own import data_folder
@@ -23,6 +24,7 @@ from clue_bench.tasks.rows import (
     UNLABELLED,
     answers_of,
     check_header,
+    entities_of,
     has_label,
     id_of,
     is_missing,
@@ -72,6 +74,9 @@ def split_rows(task: Task, split: str, data: Path) -> InputRows:
         rows = read_split(task, split, folder)
     if task.kind == "span":
         gold = [right[0].text if right else None for right in rows.answers]
+    elif task.kind == "tags":
+        named = zip(rows.labels, rows.entities, rows.texts, strict=True)
+        gold = [None if label == UNLABELLED else spelled_entities(right, text) for label, right, (text,) in named]
     else:
         gold = [None if label == UNLABELLED else task.labels[label] for label in rows.labels]
     answers = [tuple(each.text for each in right) for right in rows.answers] if task.kind == "span" else None
@@ -241,9 +246,14 @@ def _fields(table: Table, task: Task | None, fields: list[str]) -> InputRows:
             continue
         rows.texts.append(texts_of(row, task, where))
         if task.kind == "span":
-            right = answers_of(row, task, where).right
-            rows.gold.append(right[0].text if right else None)
-            answers.append(tuple(each.text for each in right))
+            answered = answers_of(row, task, where).right
+            rows.gold.append(answered[0].text if answered else None)
+            answers.append(tuple(each.text for each in answered))
+            rows.ids.append(id_of(row, task, len(rows.ids), where))
+            continue
+        if task.kind == "tags":
+            right = entities_of(row, task, where).right if has_label(row, task) else None
+            rows.gold.append(None if right is None else spelled_entities(right, rows.texts[-1][0]))
             rows.ids.append(id_of(row, task, len(rows.ids), where))
             continue
         label = spelled(value_at(row, task.label_field)) if has_label(row, task) else None

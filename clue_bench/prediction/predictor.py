@@ -1,16 +1,18 @@
 """A fine-tuned model in memory, which scores the labels of texts.
 
 Input: the folder of a run or a checkpoint; rows of one or two texts, or of a passage, a question and its choices.
-Output: for every row the labels, the numbers of the choices, or the answers found, the most probable first. The meaning
+Output: for every row the labels, the numbers of the choices, or the answers found, the most probable first; or the
+entities that a text names. The meaning
 of the labels and the number of texts in a row come from the task's card, if it is found.
 """
 
+import json
 import threading
 from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +24,12 @@ from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import kind_of_model, nameless_labels, output_names
 from clue_bench.finetuning.blanks import assigned
-from clue_bench.finetuning.encode import Encoded, Tokeniser, encode, encode_task
+from clue_bench.finetuning.encode import Encoded, Tokeniser, encode, encode_tags, encode_task
 from clue_bench.finetuning.predict import label_probabilities, predict_logits, probabilities
+from clue_bench.finetuning.tags import FoundTags, scheme_of
 from clue_bench.finetuning.windows import Windows
 from clue_bench.numbers import counted
+from clue_bench.tasks.entities import spelled_entities
 from clue_bench.tasks.rows import UNLABELLED, Rows
 from clue_bench.tasks.task import Task, carried_task, load_task
 from clue_bench.training import hardware
@@ -39,19 +43,40 @@ Texts = tuple[str, ...]
 """The texts of one row: one text, or a pair."""
 
 
+class EntityScore(NamedTuple):
+    """An entity of a text, from character `start` to character `end`, which belongs to it, as in CLUENER's layout."""
+
+    label: str
+    description: str
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
 class LabelScore(NamedTuple):
     """A label, what it means ("" if no card says), and its probability.
 
-    Of a question on a passage the label is the answer, which begins at character `start` of the passage.
+    Of a question on a passage the label is the answer, which begins at character `start` of the passage. Of a text with
+    entities it is these together, in CLUENER's layout as JSON.
     """
 
     label: str
     description: str
     probability: float
     start: int | None = None
+    entities: tuple[EntityScore, ...] | None = None
 
-    def to_json(self) -> dict[str, str | float]:
-        """Return the fields as plain values; only an answer has a start."""
+    @property
+    def value(self) -> Any:
+        """Return the label as it stands in data: entities as an object."""
+        return self.label if self.entities is None else json.loads(self.label)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as plain values; only an answer has a start, only a text has entities."""
+        if self.entities is not None:
+            found = [each._asdict() for each in self.entities]
+            return {"label": self.value, "probability": self.probability, "entities": found}
         return {key: value for key, value in self._asdict().items() if value is not None}
 
 
@@ -92,6 +117,7 @@ class Description:
     pretrained_length: int  # tokens
     is_multi_label: bool = False
     choices_from: int = 0  # the texts of a row from this number on are its choices; 0: it has none
+    outputs: tuple[str, ...] = ()  # of a model of tags, whose labels are types of entities
 
 
 class Predictor:
@@ -145,10 +171,13 @@ class Predictor:
         settings = base.provenance.get("settings", {})
         length = settings.get("max_length", card.max_length if card else MAX_LENGTH)
         meanings = dict(zip(card.labels, card.label_descriptions, strict=True)) if card else {}
-        is_choice = kind_of_model(base.folder) == "choice"
-        if kind_of_model(base.folder) == "span":
+        kind_of = kind_of_model(base.folder)
+        is_choice, is_tagger = kind_of == "choice", kind_of == "tags"
+        if kind_of == "span":
             card = card or load_task("cmrc2018")  # of a model that names no task: its windows and longest answers
         named = tuple(card.labels) if card and is_choice else labels
+        if is_tagger:
+            named = scheme_of(labels, base.folder).labels
         description = Description(
             run_id=_run_id(base.folder) or base.name,
             model=base.name,
@@ -156,11 +185,12 @@ class Predictor:
             title=card.title if card else "",
             labels=named,
             descriptions=tuple(meanings.get(label, "") for label in named),
-            num_texts=len(card.text_fields) if card and not is_choice else None,
+            num_texts=1 if is_tagger else len(card.text_fields) if card and not is_choice else None,
             max_length=min(length, base.sizes.max_positions),
             pretrained_length=base.pretrained_length,
             is_multi_label=kind == MULTI_LABEL,
             choices_from=(len(card.text_fields) if card else 2) if is_choice else 0,
+            outputs=labels if is_tagger else (),
         )
         return cls(
             folder=base.folder,
@@ -222,7 +252,10 @@ class Predictor:
             together = tuple(lines) or tuple(range(len(rows)))
             unlabelled = Rows(given, labels, list(range(len(rows))), facts, choices_from=choices_from, lines=together)
             length = self.description.max_length
-            if self.task is not None:
+            if outputs := self.description.outputs:
+                scheme = scheme_of(outputs, self.folder)
+                encoded = encode_tags(unlabelled, self._tokeniser, max_length=length, scheme=scheme)
+            elif self.task is not None:
                 encoded = encode_task(unlabelled, self._tokeniser, max_length=length, task=self.task)
             else:
                 encoded = encode(unlabelled, self._tokeniser, max_length=length)
@@ -243,6 +276,10 @@ class Predictor:
             answers = encoded.windows.best_answers(logits, encoded.offsets)
             scores = [tuple(LabelScore(e.text, "", e.probability, e.start) for e in each) for each in answers]
             return Scores(scores, *_of_rows(encoded.windows, encoded))
+        if encoded.tagged is not None:
+            tags = encoded.tagged.found(logits, encoded.offsets)
+            scores = [(self._entities(text, each),) for (text,), each in zip(given, tags, strict=True)]
+            return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist())
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
         shares = shares_of(logits)
         if choices_from:
@@ -255,6 +292,16 @@ class Predictor:
             labelled = self.description.labels, self.description.descriptions
             scores = [_ranked(*labelled, each) for each in shares]
         return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist())
+
+    def _entities(self, text: str, found: FoundTags) -> LabelScore:
+        about = self.description
+        meanings = dict(zip(about.labels, about.descriptions, strict=True))
+        entities = tuple(
+            EntityScore(label, meanings[label], words, first, last, probability)
+            for (first, last, label), words, probability in found.entities
+        )
+        spelled = spelled_entities([each.entity for each in found.entities], text)
+        return LabelScore(spelled, "", found.probability, entities=entities)
 
     def _hint(self) -> str:
         task = self.description.task

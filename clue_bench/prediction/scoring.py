@@ -8,6 +8,9 @@ what is scored without looking at the rows: the majority class, or chance.
     choice, cloze    accuracy; labels are the numbers of choices from 0. CLUE's baseline fills up to four choices, so
                      that a number up to 3 that names no choice is wrong, and counted
     span             exact match, which is CLUE's score, and F1, both by the official definition
+    tags             macro-F1 over the types of entities of the right type and place; the same of type and text alone,
+                     as CLUENER's score.py counts, for which an entity that a text names twice is one; the share of
+                     texts without a fault; the F1 of each type
 
 Intervals are over rows, of questions over whole passages: another sample of the same size.
 """
@@ -19,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from clue_bench.doors.records import DataFacts
 from clue_bench.errors import ClueBenchError
@@ -26,8 +30,10 @@ from clue_bench.finetuning.metrics.spans import span_score
 from clue_bench.finetuning.score import Classes, score
 from clue_bench.numbers import count, percent
 from clue_bench.prediction.given_predictions import GivenPredictions, in_order, read_given
+from clue_bench.stats.entity_scores import entity_f1, entity_f1_interval
 from clue_bench.stats.score_intervals import grouped_interval, macro_f1_interval
 from clue_bench.stats.significance import ConfidenceInterval, accuracy_interval
+from clue_bench.tasks.entities import Entity, count_entities, spelled_entities, stated_entities
 from clue_bench.tasks.files import describe, locate
 from clue_bench.tasks.own import data_folder
 from clue_bench.tasks.rows import UNLABELLED, Rows, read_split, repeated_rows
@@ -84,13 +90,16 @@ def score_task(path: Path, task: Task, split: str, data: Any) -> Scored:
         if task.kind == "span":
             raise ClueBenchError(f"{what}: no answers to score against", "give --split dev")
         raise ClueBenchError(f"{what}: no labels to score against", "give --split dev")
-    given = read_given(path)
+    given = read_given(path, are_entities=task.kind == "tags")
     ids = [str(each) for each in rows.ids]
     if len(set(ids)) != len(ids):
         twice = next(each for each, times in Counter(ids).items() if times > 1)
         raise ClueBenchError(f"{what}: id '{twice}' stands for several rows of the data", "give rows ids of their own")
     if task.kind == "span":
         return _score_answers(given, rows, task, split, facts)
+    if task.kind == "tags":
+        is_clean = ~repeated_rows(by_split, split) if has_train else np.ones(len(rows), dtype=np.bool_)
+        return _score_entities(given, rows, task, split, facts, is_clean=is_clean)
     left_out = [*map(str, rows.dropped_ids), *(each for each, known in zip(ids, is_known, strict=True) if not known)]
     expected = [each for each, known in zip(ids, is_known, strict=True) if known]
     places, notes = in_order(given, expected, what=what, left_out=left_out, by_id=task.kind == "cloze")
@@ -190,3 +199,46 @@ def _score_answers(given: GivenPredictions, rows: Rows, task: Task, split: str, 
     faults = [f"{given.path}: empty answers: {empty:,}"] * bool(empty)
     md5 = {task.splits[split].file: rows.facts.md5}
     return Scored(task.name, split, len(asked), metrics, None, facts.revision, md5, [*rows.notes, *notes, *faults])
+
+
+def _score_entities(
+    given: GivenPredictions, rows: Rows, task: Task, split: str, facts: DataFacts, *, is_clean: npt.NDArray[np.bool_]
+) -> Scored:
+    """Score the entities of texts. Raises ClueBenchError."""
+    asked = np.flatnonzero(rows.labels != UNLABELLED)
+    left_out = [str(each) for row, each in enumerate(rows.ids) if rows.labels[row] == UNLABELLED]
+    what = f"{task.name} {split}"
+    places, notes = in_order(given, [str(rows.ids[row]) for row in asked], what=what, left_out=left_out)
+    texts, right = [rows.texts[row][0] for row in asked], [rows.entities[row] for row in asked]
+    _check_gold(given, places, [(spelled_entities(*each),) for each in zip(right, texts, strict=True)], what)
+    stated = [stated_entities(given.answers[place], f"{given.path}, id '{given.ids[place]}'") for place in places]
+    if unknown := Counter(label for each in stated for label, *_ in each if label not in task.labels):
+        _refuse(given, unknown, f"{task.name}'s {len(task.labels)} labels", task.labels_hint)
+    found = [{Entity(first, last, label) for label, _, first, last in each} for each in stated]
+    counts = count_entities(found, right, task.labels)
+    named = [
+        {(text[each.first : each.last + 1], each.label) for each in of} for text, of in zip(texts, right, strict=True)
+    ]
+    by_text = count_entities([{(words, label) for label, words, *_ in each} for each in stated], named, task.labels)
+    whole = np.array([ours == set(theirs) for ours, theirs in zip(found, right, strict=True)])
+    metrics = [
+        Metric("macro-F1", "entity_f1", entity_f1(counts), entity_f1_interval(counts)),
+        Metric("by type and text alone", "entity_text_f1", entity_f1(by_text), entity_f1_interval(by_text)),
+        Metric("texts with all entities right", "accuracy", float(whole.mean()), accuracy_interval(whole)),
+    ]
+    clean = is_clean[asked]
+    if not clean.all() and counts[clean].any():
+        name = f"on the {count(int(clean.sum()))} rows not in training"
+        metrics.append(Metric(name, "clean_entity_f1", entity_f1(counts[clean]), entity_f1_interval(counts[clean])))
+    known = [place for place in range(len(task.labels)) if counts[:, place].any()]
+    metrics += [Metric(f"F1 of {task.labels[n]}", task.labels[n], entity_f1(counts[:, [n]]), None) for n in known]
+    wrong = sum(
+        text[first : last + 1] != words
+        for text, each in zip(texts, stated, strict=True)
+        for _, words, first, last in each
+    )
+    notes += [f"{given.path}: entities that do not stand at their place, where they are scored: {wrong:,}"] * bool(
+        wrong
+    )
+    md5 = {task.splits[split].file: rows.facts.md5}
+    return Scored(task.name, split, len(asked), tuple(metrics), None, facts.revision, md5, [*rows.notes, *notes])

@@ -76,6 +76,8 @@ def measure(
     }
     with tempfile.TemporaryDirectory(prefix="clue-bench-speed-") as scratch:
         card = load_task(task)
+        if card.kind == "tags":
+            raise ClueBenchError(f"task {task}: entities of texts, which speed does not measure", "give --task tnews")
         folder = _synthetic_rows(Path(scratch, "tasks")) if data is None else data
         rows = read_split(card, "train", folder)
         session = Session(

@@ -1,6 +1,7 @@
 """Tell how certain a dev accuracy is, and whether two or more of them differ.
 
-Input: which rows were right, one row of booleans per seed, (rows,) or (seeds, rows). Output: intervals and p-values.
+Input: which rows were right, one row of booleans per seed, (rows,) or (seeds, rows); or numbers whose mean is the
+score, as `entity_scores.row_values` are. Output: intervals and p-values.
 
 There is one variance, of a mean over seeds as of the difference of two of them on the same rows:
 
@@ -25,7 +26,7 @@ is one of whole passages: their sums are what varies, there are as many as there
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,8 @@ from clue_bench.errors import ClueBenchError
 
 Bools = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
+Right = Bools | Floats
+"""Which rows are right, or what each gives to a score."""
 Groups = npt.NDArray[np.int64] | None
 """(rows,) the number of each row's group; None: every row is one."""
 
@@ -79,13 +82,15 @@ def mcnemar(a: Bools, b: Bools) -> Discordance:
     Two-sided: if the runs were equally good, each row that only one has right would be either's with probability 1/2.
     Raises ClueBenchError if the rows are not the same number, or none.
     """
-    a, b = _by_seed(a), _by_seed(b)
-    if a.shape != b.shape or len(a) != 1:
+    one, other = _by_seed(a), _by_seed(b)
+    if one.shape != other.shape or len(one) != 1:
         raise ClueBenchError(
-            f"McNemar's test compares one run with one on the same rows, found {a.shape} and {b.shape} (seeds, rows)",
+            f"McNemar's test compares one run with one on the same rows, found {one.shape} and {other.shape} "
+            "(seeds, rows)",
             "compare several seeds by Welch's test",
         )
-    return Discordance(int((a & ~b).sum()), int((b & ~a).sum()), float(mcnemar_p_values([a, b])[0, 1]))
+    p_value = float(mcnemar_p_values([one, other])[0, 1])
+    return Discordance(int((one > other).sum()), int((other > one).sum()), p_value)
 
 
 class PairTests(NamedTuple):
@@ -152,7 +157,7 @@ class _Parts(NamedTuple):
     units: int
 
 
-def pair_tests(models: Sequence[Bools], *, is_fixed: Sequence[bool] | None = None, groups: Groups = None) -> PairTests:
+def pair_tests(models: Sequence[Right], *, is_fixed: Sequence[bool] | None = None, groups: Groups = None) -> PairTests:
     """Return the tests of every pair of models, all on the same rows; `is_fixed` models do not vary over seeds.
 
     Raises ClueBenchError if the models were not on the same number of rows, or on none.
@@ -173,7 +178,8 @@ def pair_tests(models: Sequence[Bools], *, is_fixed: Sequence[bool] | None = Non
     doubt = np.sqrt(excess * seeds**3) / freedom
     variance = of_rows + of_seeds
     exact = np.full_like(variance, np.nan)
-    if groups is None and (at := np.flatnonzero(fixed)).size > 1:
+    are_shares = all(correct.dtype == np.bool_ for correct in by_model)
+    if groups is None and are_shares and (at := np.flatnonzero(fixed)).size > 1:
         exact[np.ix_(at, at)] = mcnemar_p_values([by_model[place] for place in at])
     difference = parts.accuracy[:, None] - parts.accuracy[None, :]
     difference[np.abs(difference) < ROUNDING] = 0.0
@@ -191,12 +197,12 @@ def mean_tests(columns: Sequence[PairTests]) -> PairTests:
     return PairTests(difference, variance, uncertainty, np.full_like(variance, np.nan))
 
 
-def paired_test(a: Bools, b: Bools, *, is_fixed: Sequence[bool] = (False, False), groups: Groups = None) -> PairedTest:
+def paired_test(a: Right, b: Right, *, is_fixed: Sequence[bool] = (False, False), groups: Groups = None) -> PairedTest:
     """Return the test of A against B on the same rows, the same one that ranks the models of a leaderboard."""
     return pair_tests([a, b], is_fixed=is_fixed, groups=groups).test(0, 1)
 
 
-def accuracy_interval(correct: Bools, *, groups: Groups = None, level: float = LEVEL) -> ConfidenceInterval:
+def accuracy_interval(correct: Right, *, groups: Groups = None, level: float = LEVEL) -> ConfidenceInterval:
     """Return an interval of the mean accuracy over seeds: Wilson's, on as many rows as have the mean's variance.
 
     With one seed these are its rows, and the interval says nothing of another seed. Raises ClueBenchError: no rows.
@@ -213,7 +219,7 @@ def accuracy_interval(correct: Bools, *, groups: Groups = None, level: float = L
     return ConfidenceInterval(low, high, level)
 
 
-def rows_variance(correct: Bools, groups: Groups = None) -> float:
+def rows_variance(correct: Right, groups: Groups = None) -> float:
     """Return the variance that another draw of the same number of rows, or of groups, gives a mean over these seeds."""
     correct = _by_seed(correct)
     means = correct.mean(axis=0)
@@ -235,13 +241,14 @@ def _sums(deviations: Floats, groups: npt.NDArray[np.int64]) -> Floats:
     return np.stack([np.bincount(place, weights=each) for each in deviations])
 
 
-def _parts(by_model: Sequence[Bools], groups: Groups = None) -> _Parts:
+def _parts(by_model: Sequence[Right], groups: Groups = None) -> _Parts:
     rows = by_model[0].shape[1]
     seeds = np.array([len(correct) for correct in by_model])
     means = np.stack([correct.mean(axis=0) for correct in by_model])
     accuracy = means.mean(axis=1)
     spread = np.array([correct.mean(axis=1).var(ddof=1) if len(correct) > 1 else 0.0 for correct in by_model])
-    within = (means * (1 - means)).mean(axis=1) * seeds / np.maximum(seeds - 1, 1)  # mean variance of a row over seeds
+    # The mean variance of a row over seeds.
+    within = np.array([correct.var(axis=0).mean() for correct in by_model]) * seeds / np.maximum(seeds - 1, 1)
     residual = np.maximum(within - spread, 0.0) / max(rows - 1, 1)
     excess = np.maximum(spread - residual, 0.0) * (seeds > 1)
     centred = means - accuracy[:, None]
@@ -266,7 +273,7 @@ def t_quantile(probability: float, freedom: float) -> float:
     return float(special.ndtri(probability) if np.isinf(freedom) else special.stdtrit(freedom, probability))
 
 
-def mcnemar_p_values(runs: Sequence[Bools]) -> Floats:
+def mcnemar_p_values(runs: Sequence[Right]) -> Floats:
     """Return the p-value (runs, runs) of `mcnemar` of every pair of single runs (rows,) or (1, rows)."""
     from scipy import special
 
@@ -303,15 +310,15 @@ def p_text(p_value: float) -> str:
     return f"= {p_value:.4f}" if p_value >= LEAST_P else f"< {LEAST_P}"
 
 
-def _by_seed(correct: Bools) -> Bools:
+def _by_seed(correct: Right) -> Right:
     """Return (seeds, rows)."""
-    correct = np.atleast_2d(np.asarray(correct, dtype=np.bool_))
-    if not correct.size:
+    found: npt.NDArray[Any] = np.atleast_2d(np.asarray(correct))
+    if not found.size:
         raise ClueBenchError("no rows: an accuracy over nothing is none", "give a run that predicted something")
-    return correct
+    return found if found.dtype.kind == "f" else found.astype(np.bool_)
 
 
-def _same_rows(models: Sequence[Bools]) -> int:
+def _same_rows(models: Sequence[Right]) -> int:
     """Return the number of rows of all `models`. Raises ClueBenchError unless it is the same."""
     numbers: set[int] = {correct.shape[1] for correct in models}
     if len(numbers) != 1:

@@ -41,12 +41,13 @@ def find_answers(value: Any, context: str, where: str) -> Answers:
         if not text.strip() or text.startswith(FAKE):
             continue
         is_there = stated is not None and stated >= 0 and context.startswith(text, stated)
-        found.append(Answer(text, stated if is_there and stated is not None else _nearest(text, context, stated or 0)))
+        place = stated if is_there and stated is not None else nearest_place(text, context, stated or 0)
+        found.append(Answer(text, place))
         misplaced += not is_there and stated is not None
     return Answers(tuple(found), misplaced)
 
 
-def _nearest(text: str, context: str, stated: int) -> int:
+def nearest_place(text: str, context: str, stated: int) -> int:
     """Return the place of `text` that is nearest to the stated one, NOWHERE if there is none."""
     places, at = [], context.find(text)
     while at >= 0:

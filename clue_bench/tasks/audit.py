@@ -16,7 +16,8 @@ Percentiles are by nearest rank: the smallest length that at least so many per c
 always one that occurs.
 """
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain, combinations
 from pathlib import Path
@@ -71,8 +72,9 @@ class Index:
         """Index `rows`; without `spaces`, white space in texts does not count."""
         self.is_labelled = bool((rows.labels != UNLABELLED).all())
         self.rows_of: dict[Texts, int] = {}
-        self.labels_of: dict[Texts, frozenset[int]] = {}
-        for texts, label in zip(rows.texts, rows.labels.tolist(), strict=True):
+        self.labels_of: dict[Texts, frozenset[Hashable]] = {}
+        labels: Sequence[Hashable] = rows.entities if rows.entities and spaces else rows.labels.tolist()
+        for texts, label in zip(rows.texts, labels, strict=True):
             key = texts if spaces else tuple("".join(text.split()) for text in texts)
             self.rows_of[key] = self.rows_of.get(key, 0) + 1
             known = self.labels_of.get(key)
@@ -194,11 +196,12 @@ class SplitAudit:
     tokens: TokenLengths | None  # None without a vocabulary
     labels: dict[str, int] | None
     duplicates: Duplicates
+    counts_entities: bool = False  # `labels` is type → entities
 
     @property
     def majority(self) -> Majority | None:
-        """Return the most frequent label, None without labels."""
-        if self.labels is None:
+        """Return the most frequent label, None without labels, or of entities."""
+        if self.labels is None or self.counts_entities:
             return None
         label = max(self.labels, key=self.labels.__getitem__)
         return Majority(label, self.labels[label], self.rows)
@@ -263,7 +266,10 @@ def _audit_split(task: Task, split: str, rows: Rows, index: Index, vocabulary: V
     texts = [row[: task.num_texts] for row in rows.texts]  # of choices, a row has as many as it likes
     together, of_fields = characters_of(texts)
     labels = None
-    if split in LABELLED_SPLITS and task.labels:
+    if split in LABELLED_SPLITS and task.kind == "tags":
+        found = Counter(entity.label for entities in rows.entities for entity in entities)
+        labels = {label: found[label] for label in task.labels}
+    elif split in LABELLED_SPLITS and task.labels:
         counts = np.bincount(rows.labels, minlength=len(task.labels)).tolist()
         labels = dict(zip(task.labels, counts, strict=True))
     return SplitAudit(
@@ -276,6 +282,7 @@ def _audit_split(task: Task, split: str, rows: Rows, index: Index, vocabulary: V
         tokens=None if vocabulary is None else tokens_of(texts, vocabulary, max_length=task.max_length),
         labels=labels,
         duplicates=index.duplicates(),
+        counts_entities=task.kind == "tags",
     )
 
 

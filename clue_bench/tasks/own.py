@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
 from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
+from clue_bench.tasks.entities import looks_like_entities, stated_entities
 from clue_bench.tasks.files import MARKER, Found, content, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
 from clue_bench.tasks.questions import question_table
@@ -50,6 +52,7 @@ MAX_LENGTH = 128  # tokens, of a task without a card
 QUESTION_LENGTH = 512  # tokens, with the passage
 MAX_CLASSES = 1_000
 MAX_LABELS_SHOWN = 12
+FIRST_ROWS = 20  # by which a layout is known
 MIN_ANSWERS = 20  # of which the first choice is surely right once
 _SPLIT = "split"
 
@@ -251,6 +254,11 @@ def own_task_of(
             by_split = own_rows(rows, [*questions.texts, *questions.choices], questions.label, are_questions=True)
             return _own_questions(called, by_split, questions), by_split, [questions.note, *by_split.notes]
         columns = find_columns(source.columns, text=text, label=label, where=where)
+        if len(columns.texts) == 1 and _names_entities(source, columns.label):
+            by_split = own_rows(rows, columns.texts, columns.label, are_questions=True)
+            note = f"{called}: '{columns.label}' holds entities, as in CLUENER's layout"
+            card = _own_entities(called, by_split, text=columns.texts[0], label=columns.label)
+            return card, by_split, [note, *([columns.note] if columns.note else []), *by_split.notes]
         by_split = own_rows(rows, columns.texts, columns.label)
     except NotServed as error:
         raise ClueBenchError(f"{called}: {error.reason}", getattr(error, "hint", "give such rows")) from error
@@ -261,8 +269,12 @@ def own_task_of(
 def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: HeldOut | None) -> list[str]:
     """Return in words how many rows each split and label has, how dev was held out, and what looks like a mistake."""
     counts = np.zeros(len(task.labels), dtype=np.int64)
+    number = {label: place for place, label in enumerate(task.labels)}
     for part in rows.values():
-        counts += np.bincount(part.labels[part.labels != UNLABELLED], minlength=len(task.labels))
+        classes = part.labels[part.labels != UNLABELLED]
+        if task.kind == "tags":
+            classes = np.array([number[each.label] for of in part.entities for each in of], dtype=np.int64)
+        counts += np.bincount(classes, minlength=len(task.labels))
     splits = ", ".join(f"{split} {len(part):,}" for split, part in rows.items())
     if task.kind == "span":
         return [f"{called}: rows: {splits}", *about_held_out(called, task, held_out)]
@@ -297,6 +309,8 @@ def about_held_out(called: str, task: Task, held_out: HeldOut | None) -> list[st
     decides = f"with seed {held_out.seed}; a column 'split' (train, dev, test) decides otherwise"
     if task.kind == "classification":
         return [f"{called}: dev was held out: {share} of the texts of each label, {decides}"]
+    if task.kind == "tags":
+        return [f"{called}: dev was held out: {share} of the texts, {decides}"]
     return [f"{called}: dev was held out: {share} of the passages, {decides}"]
 
 
@@ -402,6 +416,36 @@ def _own_questions(name: str, rows: OwnRows, columns: QuestionColumns) -> Task:
         "metric": "accuracy",
     }
     return decode(Task, {**values, **choice}, where=f"the task '{name}' of these rows")
+
+
+def _names_entities(source: RowSource, label: str) -> bool:
+    """Return whether the first labels of rows are in CLUENER's layout."""
+    first = [value_at(dict(row), label) for row in islice(iter(source.rows), FIRST_ROWS)]
+    return bool(first) and all(looks_like_entities(value) for value in first)
+
+
+def _own_entities(name: str, rows: OwnRows, *, text: str, label: str) -> Task:
+    """Return a card for texts with entities, of the types that train and dev have."""
+    labels = set()
+    for split in LABELLED_SPLITS:
+        source = rows.splits[split]
+        for place, row in zip(source.places, source.rows, strict=True):
+            where = f"{source.called or split}, {place}: {label}"
+            labels |= {stated[0] for stated in stated_entities(value_at(dict(row), label), where)}
+    values = {
+        "name": name,
+        "kind": "tags",
+        "title": name,
+        "column": name,
+        "text_fields": [text],
+        "label_field": label,
+        "labels": sorted(labels),
+        "label_descriptions": sorted(labels),
+        "metric": "entity_f1",
+        "max_length": MAX_LENGTH,
+        "splits": {split: {"file": f"{split}.json"} for split in SPLIT_NAMES if split in rows.splits},
+    }
+    return decode(Task, values, where=f"the task '{name}' of these rows")
 
 
 def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, of: Iterable[str]) -> list[str]:

@@ -22,6 +22,7 @@ from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.answers import NOWHERE, Answer, Answers, find_answers, whole_text
 from clue_bench.tasks.choices import choices_of, right_choice
+from clue_bench.tasks.entities import Entities, Entity, find_entities, without_overlaps
 from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find_all
 from clue_bench.tasks.formats import Table
 from clue_bench.tasks.questions import blank_table, question_table
@@ -41,6 +42,12 @@ def answers_of(row: dict[str, Any], task: Task, where: str) -> Answers:
     """Return the right answers of a question on a passage, the first of its texts; none where they are unknown."""
     context = _text(row, task.text_fields[0], task, where)
     return find_answers(value_at(row, task.label_field), context, f"{where}: {task.label_field}")
+
+
+def entities_of(row: dict[str, Any], task: Task, where: str) -> Entities:
+    """Return the entities of a text. Raises ClueBenchError for another layout, or a type that the task lacks."""
+    text, value = _text(row, task.text_fields[0], task, where), value_at(row, task.label_field)
+    return find_entities(value, text, task.labels, where=f"{where}: {task.label_field}", hint=task.labels_hint)
 
 
 def _choices(row: dict[str, Any], task: Task, where: str) -> list[str]:
@@ -87,7 +94,7 @@ def has_label(row: dict[str, Any], task: Task) -> bool:
     """Return whether a row has a label at all: it is not missing, and not -1, which the hub's test sets have."""
     value = value_at(row, task.label_field)
     if isinstance(value, list | dict):
-        return bool(value)
+        return bool(value) or task.kind == "tags"  # a text may have no entity
     return not is_missing(value) and (spelled(value) != "-1" or "-1" in task.labels)
 
 
@@ -210,7 +217,8 @@ class Rows:
 
     `notes` say what was recognised in the file, e.g. another encoding. Of a question with choices, those are the texts
     from number `choices_from` on, and its class is the number of the right one. Of a question on a passage there are
-    right `answers`, of which some may have no place; it has no class, 0 stands for one that is known.
+    right `answers`, of which some may have no place; it has no class, 0 stands for one that is known. So it does for
+    the `entities` of a text.
     """
 
     texts: list[tuple[str, ...]]
@@ -222,6 +230,7 @@ class Rows:
     choices_from: int = 0  # 0: none has choices
     answers: tuple[tuple[Answer, ...], ...] = ()
     lines: tuple[int, ...] = ()  # of blanks: the number of each one's line
+    entities: tuple[tuple[Entity, ...], ...] = ()
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -263,7 +272,7 @@ def describe_rows(task: Task, data: Path, rows: dict[str, Rows]) -> DataFacts:
     """Return which data set and revision the rows are, which of dev's training repeats, and where passages begin."""
     facts = describe(task, data, {split: part.facts for split, part in rows.items()})
     found = {"repeated": RowBits.pack(repeated_rows(rows))}
-    if task.kind != "classification":
+    if task.kind in ("choice", "span", "cloze"):
         found["passages"] = RowBits.pack(np.diff(rows["dev"].passages, prepend=-1) != 0)
     return facts.model_copy(update=found)
 
@@ -283,7 +292,8 @@ def read_split(task: Task, split: str, data: Path) -> Rows:
     for table, each in zip(tables, found, strict=task.kind != "cloze"):
         check_header(table, [*task.fields, *([task.label_field] if is_labelled else [])], each.where)
         placed += [(f"{each.where}, {place}", row) for place, row in zip(table.places, table.rows, strict=True)]
-    rows = (_with_answers if task.kind == "span" else _with_classes)(placed, task, split)
+    of_kind = {"span": _with_answers, "tags": _with_entities}
+    rows = of_kind.get(task.kind, _with_classes)(placed, task, split)
     if not rows.texts:
         raise ClueBenchError(f"{found[0].where}: no rows", DAMAGED)
     card, empty, notes = task.splits[split], rows.num_empty, [*rows.notes]
@@ -384,3 +394,32 @@ def _with_answers(placed: Iterable[tuple[str, dict[str, Any]]], task: Task, spli
         notes.append(f"{split} of {task.name}: left out, since no answer stands in the passage: {lost:,}")
     labels = np.array([0 if right else UNLABELLED for right in answers], dtype=np.int64)
     return replace(rows, labels=labels, notes=tuple(notes), dropped_ids=tuple(dropped), answers=tuple(answers))
+
+
+def _with_entities(placed: Sequence[tuple[str, dict[str, Any]]], task: Task, split: str) -> Rows:
+    """Return texts with their entities."""
+    rows = Rows([], np.empty(0, dtype=np.int64), [], _NO_FILE)
+    labels: list[int] = []
+    found: list[Entities] = []
+    for number, (where, row) in enumerate(placed):
+        is_known = split in LABELLED_SPLITS or (_has_labels(task, split) and has_label(row, task))
+        found.append(entities_of(row, task, where) if is_known else Entities((), 0, 0))
+        labels.append(0 if is_known else UNLABELLED)
+        rows.texts.append(texts_of(row, task, where))
+        rows.ids.append(id_of(row, task, number, where))
+    misplaced, absent = (sum(counts) for counts in zip(*(each[1:] for each in found), strict=True)) if found else (0, 0)
+    total = absent + sum(len(each.right) for each in found)
+    hidden = sum(len(each.right) - len(without_overlaps(each.right)) for each in found)
+    notes = []
+    if misplaced:
+        notes.append(
+            f"{split} of {task.name}: of {total:,} entities, {misplaced:,} do not stand at their place: the nearest is "
+            f"taken; {absent:,} of these stand nowhere in their text and are left out"
+        )
+    if hidden:
+        notes.append(
+            f"{split} of {task.name}: entities that overlap a longer one: {hidden:,}; tags cannot hold them, scores "
+            "count them"
+        )
+    entities = tuple(each.right for each in found)
+    return replace(rows, labels=np.array(labels, dtype=np.int64), notes=tuple(notes), entities=entities)

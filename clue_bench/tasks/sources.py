@@ -20,6 +20,7 @@ from clue_bench.tasks.rows import (
     LABELLED_SPLITS,
     answers_of,
     column_of,
+    entities_of,
     has_label,
     is_missing,
     label_of,
@@ -240,10 +241,10 @@ def label_name(value: Any, where: str) -> str:
 
 
 def _answer(row: dict[str, Any], task: Task, where: str) -> Any:
-    """Return the answer of a question, checked."""
+    """Return the answer of a question, or the entities of a text, checked."""
     try:
-        if task.kind == "span":
-            answers_of(row, task, where)
+        if task.kind in ("span", "tags"):
+            (answers_of if task.kind == "span" else entities_of)(row, task, where)
             return value_at(row, task.label_field)
         label_of(row, task, where)
     except ClueBenchError as error:

@@ -20,9 +20,9 @@ MAX_LABELS_NAMED = 20  # in a hint
 
 _MD5 = "^[0-9a-f]{32}$"
 
-Kind = Literal["classification", "choice", "span", "cloze"]
+Kind = Literal["classification", "choice", "span", "cloze", "tags"]
 """What a model is asked for: a label of one or two texts; which of a question's choices is right; which words of a
-passage answer a question; which candidate stands in which blank of a text."""
+passage answer a question; which candidate stands in which blank of a text; which entities a text names."""
 
 
 CHOICE = "choice"
@@ -30,6 +30,9 @@ CHOICE = "choice"
 
 SPAN = ("start", "end")
 """What the two outputs of a model of spans are called: the scores of a token as the first and last of the answer."""
+
+OUTSIDE = "O"
+"""The tag of tokens in no entity; B-type is that of an entity's first token, I-type that of its others."""
 
 
 class LateKeys(Card):
@@ -112,7 +115,7 @@ class Task(LateKeys):
     dropped_labels: list[str] = pydantic.Field(
         default_factory=list
     )  # rows of train and dev that are left out, and counted
-    metric: Literal["accuracy", "macro_f1", "exact_match"]  # chooses the best dev checkpoint
+    metric: Literal["accuracy", "macro_f1", "exact_match", "entity_f1"]  # chooses the best dev checkpoint
     max_length: int = pydantic.Field(ge=8)  # tokens, special ones included
     stride: int = pydantic.Field(default=128, ge=0)  # tokens that neighbouring windows of a passage share
     max_answer: int = pydantic.Field(default=50, ge=1)  # tokens
@@ -139,10 +142,13 @@ class Task(LateKeys):
 
     @pydantic.model_validator(mode="after")
     def _check_together(self) -> Self:
-        if (self.kind == "span") != (not self.labels) or len(self.labels) == 1:
+        least = {"span": 0, "tags": 1}.get(self.kind, 2)
+        if len(self.labels) < least or (self.kind == "span" and self.labels):
             raise ValueError(f"{len(self.labels)} labels, expected 2 or more, and none for spans of a passage")
         if (self.kind == "span") != (self.metric == "exact_match") or (self.kind == "span" and self.num_texts != 2):
             raise ValueError("exact_match is the metric of spans, and passage and question are their text_fields")
+        if (self.kind == "tags") != (self.metric == "entity_f1") or (self.kind == "tags" and self.num_texts != 1):
+            raise ValueError("entity_f1 is the metric of tags, and a row of them has one text")
         if len(set(self.labels)) != len(self.labels):
             raise ValueError("labels repeat themselves")
         if len(self.labels) != len(self.label_descriptions):
@@ -164,7 +170,9 @@ class Task(LateKeys):
 
     @property
     def outputs(self) -> tuple[str, ...]:
-        """Return the names of a model's outputs: the classes, the score of a choice, or those of an answer's ends."""
+        """Return the names of a model's outputs: classes, the score of a choice, those of an answer's ends, or tags."""
+        if self.kind == "tags":
+            return (OUTSIDE, *(f"{place}-{label}" for label in self.labels for place in "BI"))
         return SPAN if self.kind == "span" else (CHOICE,) if self.has_choices else tuple(self.labels)
 
     @property

@@ -17,10 +17,15 @@ def card_text(task: Task, *, source: str, command: str) -> str:
         f"title = {_text(task.title)}  # in lists",
         f"column = {_text(task.column)}",
     ]
+    lines += [f"kind = {_text(task.kind)}"] if task.kind != "classification" else []
     lines += ["", f"text_fields = {_list(task.text_fields)}", f"label_field = {_text(task.label_field)}"]
-    lines += [f"labels = {_list(task.labels)}"]
-    lines += [f"label_descriptions = {_list(task.label_descriptions)}  # what they mean, in the same order", ""]
-    lines += [f'metric = "{task.metric}"  # or "macro_f1": chooses the best dev checkpoint']
+    lines += [f"choice_fields = {_list(task.choice_fields)}"] if task.choice_fields else []
+    lines += [f"labels = {_list(task.labels)}"] if task.labels else []
+    if task.labels:
+        lines += [f"label_descriptions = {_list(task.label_descriptions)}  # what they mean, in the same order"]
+    lines += [""]
+    other = ' or "macro_f1":' if task.metric == "accuracy" else ""
+    lines += [f'metric = "{task.metric}"  #{other} chooses the best dev checkpoint']
     lines += [f"max_length = {task.max_length}  # tokens; longer texts are cut"]
     for split, card in task.splits.items():
         lines += ["", f"[splits.{split}]", f"file = {_text(card.file)}"]

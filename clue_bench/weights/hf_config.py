@@ -55,9 +55,12 @@ def pretraining_class(family: Family, *, sentence_order: bool) -> str:
 def classifier_class(family: Family, kind: str = "classification") -> str:
     """Return the class of `transformers` that holds a fine-tuned classifier of `family` for a kind of task.
 
-    That of multiple choice has the head of classes with one output; RoFormer's has another one, and GPT2 has none.
+    That of multiple choice has the head of classes with one output; RoFormer's has another one, and GPT2 has none. That
+    of tags has its last layer, for every token.
     """
     name = class_of(family, {"qa" if kind == "span" else "cls"})
+    if kind == "tags":
+        return name.replace("Sequence", "Token")
     is_choice = kind in ("choice", "cloze") and family in _CHOICE
     return name.replace("SequenceClassification", "MultipleChoice") if is_choice else name
 

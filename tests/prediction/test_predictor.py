@@ -276,7 +276,7 @@ def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_pat
     assert (summary["num_rows"], summary["out"]) == (2, str(out_file))
     rows = [json.loads(line) for line in out_file.read_text(encoding="utf-8").splitlines()]
     direct = Predictor.open(pair_folder).predict([("我", "他"), ("国", "国")]).rows
-    assert [(row["predicted"], row["probability"]) for row in rows] == [scores[0][::2] for scores in direct]
+    assert [(row["predicted"], row["probability"]) for row in rows] == [scores[0][:3:2] for scores in direct]
     assert [row["predicted_description"] for row in rows] == [scores[0].description for scores in direct]
     if name == "a.txt":
         assert [(row["text"], row["text_pair"]) for row in rows] == [("我", "他"), ("国", "国")]
@@ -459,7 +459,8 @@ def test_what_is_asked_wrongly_is_an_error_of_the_user(command, pair_folder, arg
         ({"id2label": {"0": "好", "1": "好"}}, "expected a name of its own"),
         ({"id2label": {"0": "好", "2": "坏"}}, "expected a name of its own"),
         ({"problem_type": "ordinal"}, "which transformers does not have"),
-        ({"architectures": ["BertForTokenClassification"]}, "gives no label to a whole text"),
+        ({"architectures": ["BertForNextSentencePrediction"]}, "gives no label to a whole text"),
+        ({"architectures": ["BertForTokenClassification"]}, "expected O, and B-type"),
     ],
 )
 def test_a_head_that_gives_no_label_of_a_text_is_named(tmp_path, vocabulary_file, changed, message):

@@ -30,6 +30,7 @@ OFFICIAL = {  # clue_submit_examples; rows of the official test files
     "c311_predict.json": 3_892,
     "chid10_predict.json": None,
     "chid11_predict.json": None,
+    "cluener_predict.json": 1_345,
     "cluewsc10_predict.json": 290,
     "cluewsc11_predict.json": 2_574,
     "cmnli_predict.json": 13_880,

@@ -49,6 +49,7 @@ OFFICIAL = {
     ("c3", "test1.0"): (1_625, None),
     ("c3", "nlpdata"): (3_892, None),
     ("diagnostics", "test"): (514, None),
+    **{("cluener", split): (rows, None) for split, rows in {"train": 10_748, "dev": 1_343, "test": 1_345}.items()},
 }
 ARCHIVES = {
     "afqmc": "3377b559bb4e61d03a35282550902ca0",
@@ -75,6 +76,7 @@ SUBMISSIONS = {
     ("c3", "test"): "c311_predict.json",
     ("c3", "test1.0"): "c310_predict.json",
     ("diagnostics", "test"): "diagnostics_predict.json",
+    ("cluener", "test"): "cluener_predict.json",
 }
 # What the real data folder holds: rows read per split, and which of the files are the official ones.
 REAL = {
@@ -88,7 +90,7 @@ REAL = {
     "cmrc2018": ({"train": 10_142, "dev": 3_219, "trial": 1_002, "test": 2_000}, set()),
     "c3": ({"train": 11_869, "dev": 3_816, "nlpdata": 3_892}, set()),
 }
-MD5_UNKNOWN = {"c3", "chid", "cmrc2018", "diagnostics", "drcd"}
+MD5_UNKNOWN = {"c3", "chid", "cluener", "cmrc2018", "diagnostics", "drcd"}
 DROPPED = {("ocnli", "dev"): 50}
 
 
@@ -112,9 +114,9 @@ def test_every_archive_is_the_official_one():
     } | {name: [] for name in MD5_UNKNOWN}
     for name, archive in archives.items():
         assert archive is not None
-        is_test_alone = name == "diagnostics"  # which the hub has under other fields
-        assert archive.file == ("clue_" if is_test_alone else "") + f"{name}_public.zip"
-        assert (archive.hub_dataset, archive.hub_config) == (("", "") if is_test_alone else ("clue/clue", name))
+        assert archive.file == ("clue_" if name == "diagnostics" else "") + f"{name}_public.zip"
+        is_elsewhere = name in ("diagnostics", "cluener")  # the hub has the one under other fields, the other not
+        assert (archive.hub_dataset, archive.hub_config) == (("", "") if is_elsewhere else ("clue/clue", name))
         assert archive.mirrors
         assert all(url.startswith("https://") and url.endswith(f"/{archive.file}") for url in archive.mirrors)
 

@@ -9,6 +9,7 @@ computation and names, so that the class loads the result:
 | roformer | [CLS], dropout, linear, the model's activation, dropout, linear | RoFormerForSequenceClassification |
 | gpt2 | last token, linear without bias | GPT2ForSequenceClassification |
 | bert, albert, roformer, for spans | every token, linear of two | BertForQuestionAnswering, … |
+| bert, albert, roformer, for tags | every token, dropout, linear | BertForTokenClassification, … |
 
 Models of `transformers` itself keep the same contract, `Classifier`: `TransformersClassifier`.
 
@@ -51,7 +52,7 @@ class Classifier(nn.Module, ABC):
     def forward(
         self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
     ) -> Tensor:
-        """Return logits (B, C), or (B, S, 2) of spans.
+        """Return logits (B, C), or (B, S, 2) of spans, (B, S, C) of tags.
 
         `keep_BS` is False at padding, which stands at the end; None if there is none.
         """
@@ -135,6 +136,26 @@ class SpanClassifier(NativeClassifier):
     ) -> Tensor:
         """Return logits (B, S, 2)."""
         logits: Tensor = self.qa_outputs(self.encoder(ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, drop=drop))
+        return logits
+
+
+class TokenClassifier(NativeClassifier):
+    """The model of tags: encoder, dropout and one linear layer on every token."""
+
+    head = "classifier."
+
+    def __init__(self, config: ModelConfig, num_classes: int) -> None:
+        super().__init__(config, num_classes, dropout_sites=config.dropout_sites)
+        self.encoder = Encoder(config)
+        self.classifier = nn.Linear(config.hidden_size, num_classes)
+        self.classifier.apply(initialise)
+
+    def forward(
+        self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
+    ) -> Tensor:
+        """Return logits (B, S, C)."""
+        hidden_BSD = self.encoder(ids_BS, segments_BS=segments_BS, keep_BS=keep_BS, drop=drop)
+        logits: Tensor = self.classifier(hidden_BSD if drop is None else drop(hidden_BSD))
         return logits
 
 
@@ -225,6 +246,7 @@ class TransformersClassifier(Classifier):
         self.model = model
         self.num_classes = int(model.config.num_labels)
         self.finds_spans = type(model).__name__.endswith("ForQuestionAnswering")
+        self.scores_tokens = self.finds_spans or type(model).__name__.endswith("ForTokenClassification")
         self._has_segments = has_segments
         names = [name for name, _ in model.named_parameters()]
         self.num_layers, self._layers = _layers_of(names, prefix=f"{model.base_model_prefix}.")
@@ -232,7 +254,7 @@ class TransformersClassifier(Classifier):
     def forward(
         self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor | None, drop: RowDropout | None = None
     ) -> Tensor:
-        """Return logits (B, C)."""
+        """Return logits (B, C), or (B, S, C) of models that score tokens."""
         assert drop is None, "transformers' models draw their own dropout"
         keep_BS = torch.ones_like(ids_BS) if keep_BS is None else keep_BS.to(ids_BS.dtype)
         if self.finds_spans:
@@ -255,7 +277,8 @@ class TransformersClassifier(Classifier):
     def end(self) -> int | None:
         """Return the token from which the model reads its answer, None if it does not look for one."""
         config = self.model.config
-        return config.eos_token_id if getattr(config, "is_encoder_decoder", False) else None
+        reads_end = getattr(config, "is_encoder_decoder", False) and not self.scores_tokens
+        return config.eos_token_id if reads_end else None
 
     def _logits(self, ids_BS: Tensor, segments_BS: Tensor | None, keep_BS: Tensor) -> Tensor:
         segments = {"token_type_ids": segments_BS} if self._has_segments and segments_BS is not None else {}
@@ -293,15 +316,17 @@ def _layers_of(names: list[str], *, prefix: str) -> tuple[int, dict[str, int]]:
 def new_classifier(config: ModelConfig, num_classes: int, kind: Kind = "classification") -> NativeClassifier:
     """Return the family's classifier with new weights, drawn from torch's global generator.
 
-    Raises ClueBenchError for a GPT2 that is to find spans.
+    Raises ClueBenchError for a GPT2 that is to find spans or entities.
     """
+    if kind in ("span", "tags") and config.is_causal:
+        raise ClueBenchError(
+            "a gpt2 reads from left to right: no token sees what follows it, and spans need both",
+            "give a model of BERT, ALBERT or RoFormer",
+        )
     if kind == "span":
-        if config.is_causal:
-            raise ClueBenchError(
-                "a gpt2 reads from left to right: no token sees what follows it, and spans need both",
-                "give a model of BERT, ALBERT or RoFormer",
-            )
         return SpanClassifier(config)
+    if kind == "tags":
+        return TokenClassifier(config, num_classes)
     if config.family == "roformer":
         return RotaryClassifier(config, num_classes)
     return CausalClassifier(config, num_classes) if config.family == "gpt2" else SequenceClassifier(config, num_classes)

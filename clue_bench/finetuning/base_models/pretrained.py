@@ -255,7 +255,7 @@ def nameless_labels(number: int) -> list[str]:
     return [f"LABEL_{place}" for place in range(number)]
 
 
-_OTHER_HEADS = ("ForTokenClassification", "ForNextSentencePrediction")
+_OTHER_HEADS = ("ForNextSentencePrediction",)
 
 
 def kind_of_model(folder: Path) -> Kind:
@@ -264,6 +264,8 @@ def kind_of_model(folder: Path) -> Kind:
     claimed = claimed_class(values)
     if claimed.endswith("ForQuestionAnswering"):
         return "span"
+    if claimed.endswith("ForTokenClassification"):
+        return "tags"
     is_choice = claimed.endswith("ForMultipleChoice") or values.get("id2label") == {"0": CHOICE}
     return "choice" if is_choice else "classification"
 
@@ -274,7 +276,7 @@ def output_names(folder: Path) -> tuple[str, ...]:
     transformers leaves the names of two nameless classes out, LABEL_0 and LABEL_1. Raises ClueBenchError if the folder
     holds no classifier.
     """
-    if (kind := kind_of_model(folder)) != "classification":
+    if (kind := kind_of_model(folder)) in ("choice", "span"):
         return (CHOICE,) if kind == "choice" else SPAN
     values = read_config(folder / CONFIG)
     names = values.get("id2label")

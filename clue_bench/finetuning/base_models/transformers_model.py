@@ -14,7 +14,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from transformers import AutoConfig, AutoModelForQuestionAnswering, AutoModelForSequenceClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForQuestionAnswering,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+)
 
 from clue_bench.doors.checkpoint import checked_sha256, fill_folder, read_provenance
 from clue_bench.errors import ClueBenchError
@@ -166,7 +171,7 @@ class TransformersModel(Pretrained):
             raise ClueBenchError(
                 f"{self.folder}: its outputs are NaN or infinite", f"run clue-bench doctor {self.folder}"
             )
-        if classifier.finds_spans:
+        if classifier.scores_tokens:
             logits[1] = logits[1][:, : len(row)]
         if not torch.allclose(logits[0], logits[1], atol=_SAME, rtol=_SAME):
             raise ClueBenchError(
@@ -178,7 +183,8 @@ class TransformersModel(Pretrained):
 
 def _auto(kind: Kind) -> Any:
     """Return what loads a model for a kind of task; a choice's score is a classifier's one output."""
-    return AutoModelForQuestionAnswering if kind == "span" else AutoModelForSequenceClassification
+    of_kind = {"span": AutoModelForQuestionAnswering, "tags": AutoModelForTokenClassification}
+    return of_kind.get(kind, AutoModelForSequenceClassification)
 
 
 def read_transformers_model(folder: Path) -> TransformersModel:

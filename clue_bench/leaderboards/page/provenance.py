@@ -21,7 +21,7 @@ from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES, Measured, Spee
 from clue_bench.leaderboards.speed.tables import CONDITIONS, SpeedTable, conditions
 from clue_bench.numbers import typed
 from clue_bench.tables import MISSING
-from clue_bench.tasks.scores import CHINESE, kind_of, score_names
+from clue_bench.tasks.scores import CHINESE, kind_of, score_name, score_names
 
 Values = dict[str, Any]
 
@@ -122,10 +122,10 @@ def _warnings(cell: MeasuredCell, table: MeasuredTable) -> list[str]:
 
 def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
     low, high = cell.interval
-    accuracy, f1 = score_names([cell.kind])
+    score, (_, f1) = score_name(cell.kind), score_names([cell.kind])
     seeds = f"{len(cell.seeds)}: {', '.join(map(str, cell.seeds))}"
     return [
-        [CHINESE[accuracy], f"{accuracy}, mean over seeds, {SPLIT}", percent_text(cell.percent)],
+        [CHINESE[score], f"{score}, mean over seeds, {SPLIT}", percent_text(cell.percent)],
         ["种子", "seeds", seeds],
         ["种子间标准差", "sd over seeds, points", MISSING if cell.deviation is None else f"± {cell.deviation}"],
         ["抽样误差", "sampling error, 1σ, points", f"± {cell.sampling_error}"],
@@ -141,7 +141,7 @@ def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
 
 
 def _runs_section(runs: Sequence[TaskRecord]) -> Values:
-    accuracy, _ = score_names([kind_of(runs[0].task)])
+    accuracy = score_name(kind_of(runs[0].task))
     header = [
         ["运行", "run"], ["种子", "seed"], ["正确 / 行数", "correct / rows"],
         [CHINESE[accuracy], accuracy],
@@ -156,7 +156,7 @@ def _runs_section(runs: Sequence[TaskRecord]) -> Values:
                 run.run_id,
                 str(run.seed),
                 f"{dev.correct:,} / {dev.rows:,}",
-                f"{100 * dev.correct / dev.rows:.2f}%",
+                f"{100 * (dev.macro_f1 if run.task.metric == 'entity_f1' else dev.correct / dev.rows):.2f}%",
                 f"{results.best_step:,} / {results.total_steps:,}",
                 f"{run.wall_seconds:,.0f}",
                 run.finished_at or MISSING,
@@ -261,7 +261,7 @@ def _quoted(name: str, column: str, cell: PublishedCell, table: PublishedTable) 
 
 
 def _compared(row: ComparedScore) -> Values:
-    accuracy, _ = score_names([row.cell.kind])
+    accuracy = score_name(row.cell.kind)
     here = [
         [CHINESE[accuracy], f"{accuracy}, {SPLIT}", percent_text(row.cell.percent)],
         ["种子", "seeds", str(len(row.cell.seeds))],

@@ -25,7 +25,7 @@ from clue_bench.leaderboards.plots.points import (
     staircase,
 )
 from clue_bench.leaderboards.scores import SPLIT, parameters_text
-from clue_bench.tasks.scores import CHINESE, score_names
+from clue_bench.tasks.scores import CHINESE, score_name
 
 FOLDER = "plots"
 SPEED, TOKENS, LOSS = PICTURES = ("score-speed", "score-tokens", "loss")
@@ -212,7 +212,7 @@ def _score_chart(
     low, high = min(heights), max(heights)
     room = max((high - low) * 0.08, 0.5)
     marks = ticks(max(0.0, low - room), min(100.0, high + room))
-    accuracy, _ = score_names([column.kind])
+    accuracy = score_name(column.kind)
     y = Axis(f"dev {CHINESE[accuracy]} {accuracy} (%)", marks[0], marks[-1], [(mark, f"{mark:g}") for mark in marks])
     scores = "; ".join(f"{point.label} {point.percent:.2f}% at {short(value)}" for value, point in points)
     floor = f" Best floor: {column.floor[0]} {column.floor[1]:.2f}%." if column.floor else ""

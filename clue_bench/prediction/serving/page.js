@@ -70,10 +70,12 @@ function bar(label) {
 }
 
 function present(prediction, texts, milliseconds) {
-  const draw = number => at("bars").replaceChildren(...prediction.labels.slice(0, number).map(bar));
-  const total = prediction.labels.length;
+  const named = prediction.entities?.map(each => ({...each, label: `${each.text} ${each.label}`}));
+  const labels = named || prediction.labels;
+  const draw = number => at("bars").replaceChildren(...labels.slice(0, number).map(bar));
+  const total = labels.length;
   at("result-text").textContent = texts.map(text => text.length > 60 ? `${text.slice(0, 60)}…` : text).join(" | ");
-  at("answer").textContent = name(prediction);
+  at("answer").textContent = named ? named.map(name).join(" · ") || "没有实体 No entity" : name(prediction);
   draw(SHOWN);
   at("all").hidden = total <= SHOWN;
   at("all").textContent = `全部 ${total} 个标签 Show all`;

@@ -8,12 +8,12 @@ import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import pydantic
 
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.prediction.predictor import Predictor, RowScores, Texts
+from clue_bench.prediction.predictor import LabelScore, Predictor, RowScores, Texts
 from clue_bench.prediction.serving.batcher import Batcher, ClosedError, QueueFullError
 from clue_bench.prediction.serving.limits import Limits, RefusedError
 
@@ -48,8 +48,24 @@ class PredictRequest(pydantic.BaseModel):
     )
 
 
+class Entity(pydantic.BaseModel):
+    """An entity of a text: its type, its text, the places of its first and last character, and its probability."""
+
+    model_config = _STRICT
+
+    label: str
+    description: str
+    text: str
+    start: int
+    end: int
+    probability: float
+
+
 class Label(pydantic.BaseModel):
-    """A label, what it means ("" if that is not known), and its probability."""
+    """A label, what it means ("" if that is not known), and its probability.
+
+    Of a text with entities, the label is these together, in CLUENER's layout as JSON.
+    """
 
     model_config = _STRICT
 
@@ -57,6 +73,7 @@ class Label(pydantic.BaseModel):
     description: str
     probability: float
     start: int | None = None  # of an answer found in a passage: its first character's place
+    entities: list[Entity] | None = None
 
 
 class RowPrediction(Label):
@@ -264,8 +281,13 @@ def _parse(body: bytes) -> PredictRequest:
 
 def _prediction(scored: Scored, top: int | None) -> RowPrediction:
     scores, truncated = scored
-    labels = [Label.model_construct(**score._asdict()) for score in scores[:top]]
-    return RowPrediction.model_construct(**scores[0]._asdict(), labels=labels, truncated=truncated)
+    labels = [Label.model_construct(**_fields(score)) for score in scores[:top]]
+    return RowPrediction.model_construct(**_fields(scores[0]), labels=labels, truncated=truncated)
+
+
+def _fields(score: LabelScore) -> dict[str, Any]:
+    found = score.entities and [Entity.model_construct(**each._asdict()) for each in score.entities]
+    return {**score._asdict(), "entities": None if score.entities is None else list(found or ())}
 
 
 def _model(predictor: Predictor) -> Model:

@@ -8,13 +8,14 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article, counted
 from clue_bench.prediction.submission.runs import check_has_ids
 from clue_bench.prediction.submission.slots import OF_NO_CARD, ONE_OBJECT, Slot, builtin_names, meant
+from clue_bench.tasks.entities import LAYOUT, stated_entities
 from clue_bench.tasks.files import NO_ZIP, locate
 from clue_bench.tasks.rows import read_split
 
@@ -62,6 +63,7 @@ class Expected(NamedTuple):
     rows: int | None
     ids: Sequence[int | str]
     source: str
+    texts: Sequence[str] = ()  # with entities
 
 
 def check_submission(
@@ -149,7 +151,8 @@ def _checked_file(text: str, slot: Slot, called: Path, data: Path | None) -> Che
         lines = text.removesuffix("\n").split("\n") if text else []
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
-        found = _identity(line, slot, f"{where}, line {number}")
+        own = expected.texts[number - 1] if number <= len(expected.texts) else None
+        found = _identity(line, slot, f"{where}, line {number}", own)
         if number <= len(expected.ids) and str(found) != str(expected.ids[number - 1]):
             raise ClueBenchError(
                 f"{where}, line {number}: id {found!r}, expected {expected.ids[number - 1]!r}", COMPLETE
@@ -178,17 +181,22 @@ def _expected(slot: Slot, data: Path | None) -> Expected:
                 f"{data}: the {slot.split} split of {slot.task.name} has {len(ids):,} rows, the official one {rows:,}",
                 f"get the official file: run clue-bench data fetch --task {slot.task.name}",
             )
-        return Expected(len(ids), ids, "those of the test file")
+        texts = [each for (each,) in found.texts] if slot.task.kind == "tags" else ()
+        return Expected(len(ids), ids, "those of the test file", texts)
     if rows is not None and slot.name in FIRST_IDS:
         first = FIRST_IDS[slot.name]
         return Expected(rows, range(first, first + rows), f"{first} … {first + rows - 1}")
     return Expected(rows, (), "not compared without --data")
 
 
-def _identity(line: str, slot: Slot, where: str) -> int | str:
-    """Return a line's id. Raises ClueBenchError if it is not {"id": …, "label": …} with a label of the task."""
+def _identity(line: str, slot: Slot, where: str, text: str | None) -> int | str:
+    """Return a line's id. Raises ClueBenchError if it is not {"id": …, "label": …} with a label of the task.
+
+    `text` is the one that entities are of, where it is known.
+    """
     is_number = slot.task.has_choices
-    label = 0 if is_number else [*slot.task.labels, "…"][0]
+    label: Any = 0 if is_number else [*slot.task.labels, "…"][0]
+    label = {label: {"…": [[0, 0]]}} if slot.task.kind == "tags" else label
     example = json.dumps({"id": 0, "label": label}, ensure_ascii=False)
     if not line.strip():
         raise ClueBenchError(f"{where}: an empty line, expected {example}", COMPLETE)
@@ -215,6 +223,9 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
         if not isinstance(label, str):
             raise ClueBenchError(f"{where}: answer {label!r}, expected a text", "write the words of the passage")
         return identity
+    if slot.task.kind == "tags":
+        _check_entities(label, slot, where, text)
+        return identity
     if type(label) is not (int if is_number else str) or str(label) not in slot.task.labels:
         labels = f"{where}: label {label!r}, expected one of {slot.task.name}'s {len(slot.task.labels)} labels"
         raise ClueBenchError(
@@ -222,6 +233,24 @@ def _identity(line: str, slot: Slot, where: str) -> int | str:
             f"run clue-bench tasks show {slot.task.name}",
         )
     return identity
+
+
+def _check_entities(label: Any, slot: Slot, where: str, text: str | None) -> None:
+    """Raise ClueBenchError unless a label is in CLUENER's layout, with entities where they stand."""
+    if not isinstance(label, dict):
+        raise ClueBenchError(f"{where}: label {label!r}, expected an object of entities", LAYOUT)
+    for kind, words, first, last in stated_entities(label, where):
+        if kind not in slot.task.labels:
+            raise ClueBenchError(
+                f"{where}: type '{kind}', expected one of {slot.task.name}'s {len(slot.task.labels)} labels",
+                f"run clue-bench tasks show {slot.task.name}",
+            )
+        found = "another number of characters" if text is None else f"'{text[first : last + 1]}'"
+        if last - first + 1 != len(words) or (text is not None and text[first : last + 1] != words):
+            raise ClueBenchError(
+                f"{where}: '{words}' at [{first}, {last}], where stands {found}",
+                "give the places of its first and of its last character, from 0",
+            )
 
 
 def _without_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -3,10 +3,11 @@
 Input: folders with a record and predictions. Output: lines by the official names of their files. No torch.
 """
 
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from clue_bench.doors.predictions import check_as_written, predictions_path, read_predictions
 from clue_bench.doors.records import FileFacts, TaskRecord, read_record, record_paths
@@ -14,15 +15,18 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted, percent
 from clue_bench.prediction.submission.slots import Slot
 
-METRICS = {"macro_f1": "macro-F1", "exact_match": "exact match"}
+METRICS = {"macro_f1": "macro-F1", "exact_match": "exact match", "entity_f1": "macro-F1"}
 """What people call a metric, where it is not its key."""
+
+VALUES: dict[str, Callable[[str], Any]] = {"choice": int, "cloze": int, "tags": json.loads}
+"""What a submission has for a label, by the kind of task; of others, the label."""
 
 
 class SubmissionLine(NamedTuple):
     """One line of a submission."""
 
     id: int | str
-    label: str | int
+    label: str | int | dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def read_run(folder: Path, known: dict[str, Slot]) -> RunSubmission:
             if (facts := record.data.files.get(slot.split)) is not None:
                 check_has_ids(facts, slot, where=folder)
             _check_official(folder, slot, len(lines))
-            is_number = slot.task.has_choices
-            lines_of[slot.name] = [SubmissionLine(e.id, int(e.label) if is_number else e.label) for e in lines]
+            value_of = VALUES.get(slot.task.kind, str)
+            lines_of[slot.name] = [SubmissionLine(each.id, value_of(each.label)) for each in lines]
     if not lines_of:
         splits = ", ".join(slot.split for slot in test_sets)
         raise ClueBenchError(

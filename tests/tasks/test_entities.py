@@ -1,0 +1,110 @@
+"""Entities of texts as rows state them: places, faults, overlaps. All data here are made up."""
+
+import json
+
+import pytest
+
+from clue_bench.errors import ClueBenchError
+from clue_bench.tasks.entities import Entity, find_entities, layout_of, spelled_entities, without_overlaps
+from clue_bench.tasks.rows import read_rows
+from clue_bench.tasks.task import Task, load_task
+
+TYPES = ("name", "company")
+
+
+def write(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"name": {"李华": [[0, 1]]}}, ([(0, 1, "name")], 0, 0)),
+        ({"name": {"李华": [[0, 1], [4, 5]]}, "company": {"在": [[2, 2]]}}, None),
+        ({}, ([], 0, 0)),
+        ({"name": {}}, ([], 0, 0)),
+        ({"name": {"李华": [[0, 2]]}}, ([(0, 1, "name")], 1, 0)),  # a place behind the end, as Python counts
+        ({"name": {"李华": [[3, 4]]}}, ([(4, 5, "name")], 1, 0)),  # the nearest one
+        ({"name": {"王": [[0, 0]], "": [[0, 0]]}}, ([], 2, 2)),
+        ({"name": {"李华": [[0, 1], [0, 1]]}}, ([(0, 1, "name")], 0, 0)),
+        ('{"name": {"李华": [[0, 1]]}}', ([(0, 1, "name")], 0, 0)),  # a cell
+        ({"name": {"李华": [[9, 10]]}}, ([(4, 5, "name")], 1, 0)),
+        ({"person": {"李华": [[0, 1]]}}, "'person' is not one of 2"),
+        ({"name": ["李华"]}, "no entities as CLUENER"),
+        ({"name": {"李华": [0, 1]}}, r"\[0, 1\]"),
+        ({"name": {"李华": [[0]]}}, r"\[\[0\]\]"),
+        ({"name": {"李华": [[-1, 0]]}}, r"-1"),
+        ({"name": {"李华": [[0, True]]}}, "True"),
+        ({"name": {"李\ud83d": [[0, 1]]}}, "half a character"),
+        ("李华", "no entities as CLUENER"),
+        (None, "no entities as CLUENER"),
+        ([], "no entities as CLUENER"),
+    ],
+)
+def test_entities_stand_at_their_place_or_are_looked_for_and_counted(value, expected):
+    text = "李华在他李华"
+    if isinstance(expected, str):
+        with pytest.raises(ClueBenchError, match=expected):
+            find_entities(value, text, TYPES, where="row 1", hint="")
+        return
+    found = find_entities(value, text, TYPES, where="row 1", hint="")
+    if expected is None:
+        assert layout_of(found.right, text) == value
+        return
+    assert ([tuple(each) for each in found.right], *found[1:]) == expected
+
+
+def test_of_overlapping_entities_tags_hold_the_longest_and_scores_count_all():
+    nested = [Entity(0, 1, "name"), Entity(0, 3, "company"), Entity(3, 4, "name"), Entity(5, 6, "name")]
+    assert without_overlaps(nested) == [Entity(0, 3, "company"), Entity(5, 6, "name")]
+    assert without_overlaps([Entity(1, 2, "name"), Entity(0, 1, "name")]) == [Entity(0, 1, "name")]
+
+
+def test_what_is_wrong_with_the_places_of_a_file_is_said(tmp_path):
+    rows = [
+        {
+            "text": "李华在北京大学",
+            "label": {"name": {"李华": [[0, 2]]}, "scene": {"北京": [[3, 4]], "上海": [[0, 1]]}},
+        },
+        {"text": "在北京大学", "label": {"scene": {"北京": [[1, 2]]}, "organization": {"北京大学": [[1, 4]]}}},
+    ]
+    for split in ("train", "dev"):
+        write(tmp_path / "cluener" / f"{split}.json", rows)
+    train = read_rows(load_task("cluener"), tmp_path)["train"]
+    assert train.notes == (
+        "train of cluener: of 5 entities, 2 do not stand at their place: the nearest is taken; 1 of these stand "
+        "nowhere in their text and are left out",
+        "train of cluener: entities that overlap a longer one: 1; tags cannot hold them, scores count them",
+    )
+    assert [spelled_entities(each, text) for (text,), each in zip(train.texts, train.entities, strict=True)] == [
+        '{"name": {"李华": [[0, 1]]}, "scene": {"北京": [[3, 4]]}}',
+        '{"scene": {"北京": [[1, 2]]}, "organization": {"北京大学": [[1, 4]]}}',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"text": "李华", "label": {"person": {"李华": [[0, 1]]}}}, "line 1: label: type 'person'"),
+        ({"text": "李华"}, "line 1: label: no entities"),
+        ({"label": {}}, "line 1: no field 'text'"),
+        ({"text": "李华", "label": {"name": {"李华": "0-1"}}}, "line 1: label, name"),
+    ],
+)
+def test_a_fault_of_a_row_is_named_with_its_line(row, message, tmp_path):
+    for split in ("train", "dev"):
+        write(tmp_path / "cluener" / f"{split}.json", [row])
+    with pytest.raises(ClueBenchError, match=message):
+        read_rows(load_task("cluener"), tmp_path)
+
+
+def test_a_card_of_tags_has_its_own_metric_and_one_text():
+    values = load_task("cluener").model_dump()
+    assert load_task("cluener").outputs[:3] == ("O", "B-address", "I-address")
+    assert Task.model_validate({**values, "labels": ["a"], "label_descriptions": ["a"]}).outputs == ("O", "B-a", "I-a")
+    for changed in ({"metric": "macro_f1"}, {"text_fields": ["text", "other"]}):
+        with pytest.raises(ValueError, match="entity_f1"):
+            Task.model_validate({**values, **changed})
+    with pytest.raises(ValueError, match="0 labels"):
+        Task.model_validate({**values, "labels": [], "label_descriptions": []})
