@@ -24,7 +24,7 @@ TABLES = ("language.zh.toml", "language.help.zh.toml", "language.errors.zh.toml"
 LOCALES = ("LC_ALL", "LC_MESSAGES", "LANG")  # the first one that is set counts, as everywhere
 JOINTS = ("\n", "  ", " · ")  # between texts that stand side by side
 LISTS = {"; ": "；", ", ": "，"}
-IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ 线性)(\)?)")
+IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ 线性|无实体|实体词典)(\)?)")
 PLACE = re.compile(r"(\{[#w]?\}|\(s\))")
 TEXT_NODE = re.compile(r"(<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>)", re.DOTALL)
 

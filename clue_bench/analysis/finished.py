@@ -16,7 +16,7 @@ from clue_bench.doors.records import RunRecord, TaskFacts, TaskRecord, read_reco
 from clue_bench.errors import ClueBenchError
 from clue_bench.stats.entity_scores import Counts, row_values
 from clue_bench.stats.significance import Right
-from clue_bench.tasks.entities import count_entities, entities_in, spelled_entities
+from clue_bench.tasks.entities import NO_ENTITIES, count_entities, entities_in, spelled_entities
 from clue_bench.tasks.rows import Rows, read_split
 from clue_bench.tasks.task import Task
 
@@ -45,7 +45,7 @@ class FinishedRun:
 
     def entity_counts(self, labels: Sequence[str] = ()) -> Counts:
         """Return the counts of types in the order of `labels`, by default of all that occur."""
-        pairs = [(entities_in(each.label), entities_in(each.gold or "{}")) for each in self.predictions]
+        pairs = [(entities_in(each.label), entities_in(each.gold or NO_ENTITIES)) for each in self.predictions]
         occurring = sorted({entity.label for pair in pairs for side in pair for entity in side})
         return count_entities([found for found, _ in pairs], [right for _, right in pairs], labels or occurring)
 

@@ -20,7 +20,7 @@ from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.numbers import percent
 from clue_bench.page import Page, asset, fill, markup
 from clue_bench.tables import Cell, Column, make_table
-from clue_bench.tasks.entities import stated_entities
+from clue_bench.tasks.entities import NO_ENTITIES, stated_entities
 from clue_bench.tasks.scores import score_names
 from clue_bench.tasks.task import Task
 
@@ -104,9 +104,6 @@ def excerpt(text: str) -> str:
     if not parts:
         return text[:SHORT_TEXT]
     return "…" * (parts[0][0] > 0) + " … ".join(text[begin:end] for begin, end in parts)
-
-
-NO_ENTITIES = "{}"  # as predictions spell a text without any
 
 
 def entity_words(label: str) -> str:

@@ -196,11 +196,11 @@ class Predictions(Shown, Sequence[PredictedRow]):
     def _entity_f1(self) -> dict[str, float]:
         """Return the macro-F1 of the entities of labelled texts; nothing where there are none."""
         from clue_bench.stats.entity_scores import entity_f1
-        from clue_bench.tasks.entities import Entity, count_entities, entities_in
+        from clue_bench.tasks.entities import NO_ENTITIES, Entity, count_entities, entities_in
 
         labelled = [row for row in self.rows if row.gold is not None and row.entities is not None]
         found = [[Entity(each.start, each.end, each.label) for each in row.entities or ()] for row in labelled]
-        right = [entities_in(row.gold or "{}") for row in labelled]
+        right = [entities_in(row.gold or NO_ENTITIES) for row in labelled]
         labels = sorted({entity.label for side in (found, right) for entities in side for entity in entities})
         return {"entity_f1": entity_f1(count_entities(found, right, labels))} if labels else {}
 

@@ -20,8 +20,8 @@ majority class is the answer that is the most frequent one in train, whatever th
 For blanks, the majority class is the candidate that train has most often; and the linear model is the one whose mean
 surroundings in train have the largest cosine to the blank's.
 
-For entities of texts, nothing is trained: the majority class finds none, and in place of the linear model stands a
-dictionary of train's entities, the longest at each place, each with the type that it most often has.
+For entities of texts, two others stand in their place: `nothing` finds none, and `dictionary` has train's entities, the
+longest at each place, each with the type that it most often has.
 
 C and the temperature that turns margins into probabilities are chosen on dev, like a fine-tuned model's checkpoint and
 settings: without that advantage, a baseline would be easier to beat than it looks. It has no other advantage.
@@ -70,21 +70,25 @@ SPECIFICATIONS: dict[str, dict[str, Any]] = {
         "C": list(CHOICES_OF_C),
         "chosen_on": "dev",
     },
+    "nothing": {"floor": "nothing"},
+    "dictionary": {"floor": "dictionary", "at_each_place": "longest", "type": "most frequent"},
 }
 """What determines a baseline's numbers besides data and seed; change it with the code, so that runs get new names."""
 
 FLOORS = ("majority", "tfidf")
+OF_ENTITIES = {"majority": "nothing", "tfidf": "dictionary"}
+"""What stands in their place where entities are to be found."""
 
 
 def floor_run_id(task: Task, rows: dict[str, Rows], *, kind: str, seed: int) -> str:
     """Return task, kind, a hash of specification, card and data, and the seed. Raises ClueBenchError: unknown kind."""
     identity = {
         "task": task.model_dump(mode="json"),
-        "specification": _specification(kind),
+        "specification": SPECIFICATIONS[_name(task, kind)],
         "data": {split: part.facts.md5 for split, part in rows.items()},
     }
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
-    return f"finetune-{task.name}-floor-{kind}-{digest}-s{seed}"
+    return f"finetune-{task.name}-floor-{_name(task, kind)}-{digest}-s{seed}"
 
 
 def completed_floor(out: Path, run_id: str) -> BaselineRecord | None:
@@ -136,10 +140,10 @@ def run_floor(
     return completed
 
 
-def _specification(kind: str) -> dict[str, Any]:
+def _name(task: Task, kind: str) -> str:
     if kind not in FLOORS:
         raise ClueBenchError(f"no floor '{kind}': {nearest(kind, FLOORS)}", f"give one of {', '.join(FLOORS)}")
-    return SPECIFICATIONS[kind]
+    return OF_ENTITIES[kind] if task.kind == "tags" else kind
 
 
 def _record(
@@ -149,7 +153,7 @@ def _record(
 
     The model's hash is that of its specification: a baseline is one model, a row of the board, whatever the task.
     """
-    specification = _specification(kind)
+    specification = SPECIFICATIONS[_name(task, kind)]
     return BaselineRecord(
         run_id=floor_run_id(task, rows, kind=kind, seed=seed),
         status="interrupted",
@@ -160,7 +164,7 @@ def _record(
         task=task.facts,
         data=describe_rows(task, data, rows),
         model=ModelFacts(
-            name=f"floor-{kind}",
+            name=f"floor-{_name(task, kind)}",
             parameters=0,
             sha256=hashlib.sha256(json.dumps(specification, sort_keys=True).encode()).hexdigest(),
             layers=0,

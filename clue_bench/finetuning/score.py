@@ -21,15 +21,12 @@ from clue_bench.finetuning.metrics.spans import SpanScore, span_score
 from clue_bench.finetuning.tags import FoundTags
 from clue_bench.finetuning.windows import FoundAnswer
 from clue_bench.stats.entity_scores import Counts, entity_f1
-from clue_bench.tasks.entities import Entity, count_entities, spelled_entities
+from clue_bench.tasks.entities import NO_ENTITIES, Entity, count_entities, spelled_entities
 from clue_bench.tasks.rows import UNLABELLED, Rows, repeated_rows
 from clue_bench.tasks.task import Task
 
 Classes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-
-NO_ENTITIES = spelled_entities((), "")
-"""How predictions spell the entities of a text without any."""
 
 
 class Scores(NamedTuple):

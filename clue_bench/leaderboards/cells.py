@@ -41,7 +41,12 @@ SYNTHETIC = "synthetic"
 
 MAJORITY_MARK, FLOOR_MARK = "†", "▽"
 NO_FLOOR, IS_FLOOR = "no floor run", "floor"
-FLOOR_LABELS = {"floor-majority": "多数类", "floor-tfidf": "TF-IDF + 线性"}
+FLOOR_LABELS = {
+    "floor-majority": "多数类",
+    "floor-tfidf": "TF-IDF + 线性",
+    "floor-nothing": "无实体",
+    "floor-dictionary": "实体词典",
+}
 """Name of a floor in records → shown name."""
 
 

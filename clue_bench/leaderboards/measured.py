@@ -201,7 +201,7 @@ def entity_notes(table: MeasuredTable) -> list[str]:
     named = ", ".join(found)
     return [
         f"Macro-F1 over the types of entities, of the right type and place, stands for accuracy: {named}. The floors "
-        "there find no entity, and what train's entities are called."
+        "there: 无实体, nothing found; 实体词典, the dictionary of train's entities."
     ]
 
 

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.answers import NOWHERE, nearest_place, whole_text
 
+NO_ENTITIES = "{}"  # as predictions spell those of a text without any
 LAYOUT = 'write {"name": {"李华": [[0, 1]]}}: type, entity, first and last character'
 
 

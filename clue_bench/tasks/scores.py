@@ -28,6 +28,7 @@ NAMES = {
 MIXED = (
     *("accuracy or exact match", "accuracy or right texts", "exact match or right texts", "macro-F1 or F1"),
     *("accuracy or exact match or right texts", "F1 or macro-F1", "accuracy or macro-F1", "exact match or macro-F1"),
+    "accuracy or exact match or macro-F1",
 )
 """What columns are called of tasks of which some have the one score, some the other."""
 CHINESE = {

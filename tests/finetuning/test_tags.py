@@ -365,11 +365,11 @@ def test_a_gpt2_finds_no_entities():
 
 
 def test_the_floors_find_nothing_and_what_train_names(floors, data):
-    assert floors["floor-majority"].macro_f1 == 0
-    assert floors["floor-majority"].record.flags == ["majority_class"]
-    assert floors["floor-tfidf"].macro_f1 > 0.5
+    assert floors["floor-nothing"].macro_f1 == 0
+    assert floors["floor-nothing"].record.flags == ["majority_class"]
+    assert floors["floor-dictionary"].macro_f1 > 0.5
     dev = read_rows(load_task("cluener"), data)["dev"]
-    lines = (floors["floor-tfidf"].folder / "predictions" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (floors["floor-dictionary"].folder / "predictions" / "dev.jsonl").read_text(encoding="utf-8").splitlines()
     for line, (text,) in zip(lines, dev.texts, strict=True):
         for of_label in json.loads(json.loads(line)["label"]).values():
             assert all(text[a : b + 1] == words for words, places in of_label.items() for a, b in places)
@@ -391,7 +391,7 @@ def test_the_dictionary_takes_the_longest_entity_and_its_most_frequent_type(tmp_
 
 
 def test_runs_are_compared_by_the_macro_f1(finished, floors):
-    compared = compare_runs([finished.folder], [floors["floor-majority"].folder])
+    compared = compare_runs([finished.folder], [floors["floor-nothing"].folder])
     values = compared.to_json()
     assert (values["metric"], compared.discordance) == ("entity_f1", None)
     assert values["a"]["accuracy"] == pytest.approx(finished.macro_f1)
@@ -406,12 +406,15 @@ def test_boards_show_and_rank_the_macro_f1(finished, floors, tmp_path):
     assert f"{100 * finished.macro_f1:.2f}%" in text
     assert "stands for accuracy: CLUENER" in text
     assert "CLUENER" in str(board)
+    assert "*实体词典 (无预训练)*" in text
+    assert "nothing found" in str(board)
+    assert "TF-IDF" not in str(board)
 
 
 def test_a_report_marks_right_and_found_entities_and_scores_types(finished, floors, data, tmp_path):
     right, found = (Entity(0, 1, "name"), Entity(3, 3, "name")), {Entity(0, 2, "name"), Entity(3, 3, "company")}
     assert _with_entities(("我们在学校",), right, found) == ("⟦【我们】在⟧【⟦学⟧】校",)
-    for run in (finished, floors["floor-majority"]):
+    for run in (finished, floors["floor-nothing"]):
         write_report(run.folder, data, tmp_path / "report.html")
         page = (tmp_path / "report.html").read_text(encoding="utf-8")
         assert "Dev macro-F1" in page

@@ -132,7 +132,7 @@ def _number_facts(cell: MeasuredCell, table: MeasuredTable) -> list[list[str]]:
         ["95 % 区间", "interval, dev rows and seeds", f"{100 * low:.2f}% … {100 * high:.2f}%"],
         ["不含训练集中的行", "on rows that training does not repeat", cell.clean_text],
         ["非单一类的最好评估", "best evaluation that is not constant", cell.non_constant_text],
-        *([[CHINESE[f1], f1, cell.f1_text]] if f1 else []),
+        *([[CHINESE[f1], f1, cell.f1_text]] if f1 and f1 != score else []),
         ["多数类", "majority share", " / ".join(percent_text(percentage(share)) for share in cell.majority_shares)],
         ["高于基线", "points over the best floor", table.over_floor_text(cell)],
         ["尝试的设置", "settings tried", "1" if cell.num_settings == 1 else f"best of {cell.num_settings}"],

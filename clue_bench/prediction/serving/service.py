@@ -286,8 +286,9 @@ def _prediction(scored: Scored, top: int | None) -> RowPrediction:
 
 
 def _fields(score: LabelScore) -> dict[str, Any]:
-    found = score.entities and [Entity.model_construct(**each._asdict()) for each in score.entities]
-    return {**score._asdict(), "entities": None if score.entities is None else list(found or ())}
+    if score.entities is None:
+        return score._asdict()
+    return {**score._asdict(), "entities": [Entity.model_construct(**each._asdict()) for each in score.entities]}
 
 
 def _model(predictor: Predictor) -> Model:
