@@ -46,9 +46,11 @@ def test_scores_of_runs_have_the_names_of_what_they_are():
     assert score_names(["span", "choice"]) == ("accuracy or exact match", "F1")
 
 
-@pytest.mark.parametrize(("metric", "kind"), [("accuracy", "classification"), ("exact_match", "span")])
+@pytest.mark.parametrize(
+    ("metric", "kind"), [("accuracy", "classification"), ("exact_match", "span"), ("entity_f1", "tags")]
+)
 def test_a_task_of_a_kind_of_another_version_is_called_by_its_metric(metric, kind):
-    facts = TaskFacts(name="later", title="later", column="later", metric=metric, card={"kind": "tags"})
+    facts = TaskFacts(name="later", title="later", column="later", metric=metric, card={"kind": "ranking"})
     assert kind_of(facts) == kind
 
 
