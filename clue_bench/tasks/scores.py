@@ -56,7 +56,8 @@ def score_names(kinds: Iterable[str]) -> tuple[str, str]:
 
 def score_name(*kinds: str) -> str:
     """Return what the score is called that models on tasks of these kinds are compared by."""
-    return " or ".join(dict.fromkeys(names[kind == "tags"] for kind, names in NAMES.items() if kind in kinds))
+    found = set(kinds) or {"classification"}
+    return " or ".join(dict.fromkeys(names[kind == "tags"] for kind, names in NAMES.items() if kind in found))
 
 
 def named_f1(kind: str, value: Share) -> dict[str, Share]:
