@@ -59,17 +59,24 @@ def find_entities(value: Any, text: str, labels: Collection[str], *, where: str,
 
 def stated_entities(value: Any, where: str) -> list[tuple[str, str, int, int]]:
     """Return type, text, first and last character of every entity, as stated. Raises ClueBenchError: another layout."""
-    if isinstance(value, str):  # a cell of a table
-        with suppress(ValueError, RecursionError):
-            value = json.loads(value)
     found: list[tuple[str, str, int, int]] = []
-    for label, of_label in _object(value, where).items():
+    for label, of_label in _object(_parsed(value), where).items():
+        if not str(label).strip():
+            raise ClueBenchError(f"{where}: a type without a name", LAYOUT)
         for words, places in _object(of_label, f"{where}, {label}").items():
-            if not isinstance(places, list) or not all(_is_place(each) for each in places):
+            if not isinstance(places, list) or not places or not all(_is_place(each) for each in places):
                 raise ClueBenchError(f"{where}, {label}: the places of '{words}' are {str(places)[:60]}", LAYOUT)
             whole_text(words, str(label), where)
             found += [(label, words, first, last) for first, last in places]
     return found
+
+
+def _parsed(value: Any) -> Any:
+    """Return what the cell of a table holds, or the value itself."""
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            return json.loads(value)
+    return value
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
@@ -82,13 +89,15 @@ def _is_place(value: Any) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(each) is int and each >= 0 for each in value)
 
 
-def looks_like_entities(value: Any) -> bool:
-    """Return whether a value is in CLUENER's layout, from which a task of one's own is known."""
-    try:
-        stated_entities(value, "")
-    except ClueBenchError:
-        return False
-    return True
+def hold_entities(values: Iterable[Any]) -> bool:
+    """Return whether labels are meant to be in CLUENER's layout: one is an object of objects, or all are empty ones.
+
+    One is enough, so that what is wrong with another is said by `stated_entities`: no class is an object.
+    """
+    found = [_parsed(value) for value in values]
+    if any(isinstance(each, dict) and each and all(isinstance(of, dict) for of in each.values()) for each in found):
+        return True
+    return bool(found) and all(each == {} for each in found)
 
 
 def layout_of(entities: Iterable[Entity], text: str) -> dict[str, dict[str, list[list[int]]]]:

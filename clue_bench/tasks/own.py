@@ -27,7 +27,7 @@ from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
 from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
-from clue_bench.tasks.entities import looks_like_entities, stated_entities
+from clue_bench.tasks.entities import LAYOUT, hold_entities, stated_entities
 from clue_bench.tasks.files import MARKER, Found, content, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
 from clue_bench.tasks.questions import question_table
@@ -282,6 +282,11 @@ def about_rows(called: str, task: Task, rows: Mapping[str, Rows], held_out: Held
     more = ", …" if len(shown) > MAX_LABELS_SHOWN else ""
     found = [f"{called}: rows: {splits}; {len(shown)} labels: {', '.join(shown[:MAX_LABELS_SHOWN])}{more}"]
     found += about_held_out(called, task, held_out)
+    if task.kind == "tags" and "train" in rows and "dev" in rows:
+        taught, asked = ({each.label for of in rows[split].entities for each in of} for split in LABELLED_SPLITS)
+        if unknown := sorted(asked - taught):
+            names = ", ".join(map(repr, unknown[:MAX_LABELS_SHOWN])) + ", …" * (len(unknown) > MAX_LABELS_SHOWN)
+            found.append(f"warning: {called}: dev has entities of types that train has none of: {names}")
     if task.has_choices and not counts[0] and counts.sum() >= MIN_ANSWERS:
         found.append(
             f"warning: {called}: the first choice is never right, in {count(int(counts.sum()))} questions: "
@@ -420,8 +425,7 @@ def _own_questions(name: str, rows: OwnRows, columns: QuestionColumns) -> Task:
 
 def _names_entities(source: RowSource, label: str) -> bool:
     """Return whether the first labels of rows are in CLUENER's layout."""
-    first = [value_at(dict(row), label) for row in islice(iter(source.rows), FIRST_ROWS)]
-    return bool(first) and all(looks_like_entities(value) for value in first)
+    return hold_entities(value_at(dict(row), label) for row in islice(iter(source.rows), FIRST_ROWS))
 
 
 def _own_entities(name: str, rows: OwnRows, *, text: str, label: str) -> Task:
@@ -432,6 +436,8 @@ def _own_entities(name: str, rows: OwnRows, *, text: str, label: str) -> Task:
         for place, row in zip(source.places, source.rows, strict=True):
             where = f"{source.called or split}, {place}: {label}"
             labels |= {stated[0] for stated in stated_entities(value_at(dict(row), label), where)}
+    if not labels:
+        raise ClueBenchError(f"{name}: no text of train or dev has an entity in '{label}'", LAYOUT)
     values = {
         "name": name,
         "kind": "tags",

@@ -22,7 +22,7 @@ from clue_bench.doors.results import RowBits
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.answers import NOWHERE, Answer, Answers, find_answers, whole_text
 from clue_bench.tasks.choices import choices_of, right_choice
-from clue_bench.tasks.entities import Entities, Entity, find_entities, without_overlaps
+from clue_bench.tasks.entities import LAYOUT, Entities, Entity, find_entities, without_overlaps
 from clue_bench.tasks.files import DAMAGED, available_splits, content, describe, find_all
 from clue_bench.tasks.formats import Table
 from clue_bench.tasks.questions import blank_table, question_table
@@ -409,6 +409,9 @@ def _with_entities(placed: Sequence[tuple[str, dict[str, Any]]], task: Task, spl
         rows.ids.append(id_of(row, task, number, where))
     misplaced, absent = (sum(counts) for counts in zip(*(each[1:] for each in found), strict=True)) if found else (0, 0)
     total = absent + sum(len(each.right) for each in found)
+    if found and total == absent and split in LABELLED_SPLITS:
+        stated = f"no entity in any of {len(found):,} texts; {absent:,} stand nowhere in theirs"
+        raise ClueBenchError(f"{split} of {task.name}: {stated}", LAYOUT)
     hidden = sum(len(each.right) - len(without_overlaps(each.right)) for each in found)
     notes = []
     if misplaced:

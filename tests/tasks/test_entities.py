@@ -6,6 +6,7 @@ import pytest
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.entities import Entity, find_entities, layout_of, spelled_entities, without_overlaps
+from clue_bench.tasks.own import about_rows, own_task_of, rows_of
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import Task, load_task
 
@@ -37,6 +38,8 @@ def write(path, rows):
         ({"name": {"李华": [[-1, 0]]}}, r"-1"),
         ({"name": {"李华": [[0, True]]}}, "True"),
         ({"name": {"李\ud83d": [[0, 1]]}}, "half a character"),
+        ({"name": {"李华": []}}, r"are \[\]"),  # else it would be left out in silence
+        ({" ": {"李华": [[0, 1]]}}, "type without a name"),
         ("李华", "no entities as CLUENER"),
         (None, "no entities as CLUENER"),
         ([], "no entities as CLUENER"),
@@ -108,3 +111,47 @@ def test_a_card_of_tags_has_its_own_metric_and_one_text():
             Task.model_validate({**values, **changed})
     with pytest.raises(ValueError, match="0 labels"):
         Task.model_validate({**values, "labels": [], "label_descriptions": []})
+
+
+GOOD = {"text": "李华在北京", "label": {"name": {"李华": [[0, 1]]}}}
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ({"name": {"李华": [0, 1]}}, r"train.json, line 2: label, name: .*\[0, 1\]"),
+        ({"name": {"李华": [[0.0, 1.0]]}}, "train.json, line 2: label, name"),
+        (["B-name"], "train.json, line 2: label: no entities"),
+    ],
+)
+def test_one_label_in_the_layout_makes_a_task_of_entities_and_another_is_named_by_its_line(label, message, tmp_path):
+    write(tmp_path / "own" / "train.json", [GOOD, {**GOOD, "label": label}])
+    write(tmp_path / "own" / "dev.json", [GOOD])
+    opened, _ = rows_of(tmp_path / "own", None)
+    with pytest.raises(ClueBenchError, match=message):
+        own_task_of(None, opened, tmp_path / "own", text=None, label=None)
+
+
+def test_rows_in_which_nothing_has_an_entity_are_refused(tmp_path):
+    for split in ("train", "dev"):
+        write(tmp_path / "own" / f"{split}.json", [{"text": "在北京", "label": {}}])
+    opened, _ = rows_of(tmp_path / "own", None)
+    with pytest.raises(ClueBenchError, match="no text of train"):
+        own_task_of(None, opened, tmp_path / "own", text=None, label=None)
+
+
+@pytest.mark.parametrize(("split", "label"), [("train", {}), ("dev", {}), ("dev", {"name": {"张伟": [[0, 1]]}})])
+def test_a_split_without_entities_has_nothing_to_learn_or_to_score(split, label, tmp_path):
+    for each in ("train", "dev"):
+        row = {**GOOD, "label": label} if each == split else GOOD
+        write(tmp_path / "cluener" / f"{each}.json", [row])
+    with pytest.raises(ClueBenchError, match=f"{split} of cluener: no entity"):
+        read_rows(load_task("cluener"), tmp_path)
+
+
+def test_types_of_dev_that_train_lacks_are_named(tmp_path):
+    write(tmp_path / "cluener" / "train.json", [GOOD])
+    write(tmp_path / "cluener" / "dev.json", [{**GOOD, "label": {"scene": {"北京": [[3, 4]]}}}])
+    task = load_task("cluener")
+    notes = about_rows("own", task, read_rows(task, tmp_path), None)
+    assert notes[-1] == "warning: own: dev has entities of types that train has none of: 'scene'"
