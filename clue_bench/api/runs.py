@@ -142,6 +142,8 @@ class Run(Shown):
                 f"warning: {percent(dev.top_share, 1)} of the choices are number {dev.top_label} (from 0), and "
                 f"always choosing number {dev.majority_label} scores {percent(dev.majority_share)}"
             )
+        if kind == "tags":
+            return "warning: not one entity is right, and finding none at all scores as much"
         if kind == "span":
             return (
                 f"warning: {percent(dev.top_share, 1)} of the answers are '{dev.top_label}', and "

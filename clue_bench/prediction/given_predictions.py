@@ -49,7 +49,8 @@ def read_given(path: Path, *, are_entities: bool = False) -> GivenPredictions:
     else:
         raise ClueBenchError(f"{path}: no such file", "check the path")
     if suffix_of(name) in JSON_LINES and (pairs := _one_object(raw, path)) is not None:
-        answers = [_answer(each, f"{path}, {key}") for key, each in pairs]
+        values = [(_spelled_object(each) if are_entities else each, f"{path}, {key}") for key, each in pairs]
+        answers = [_answer(*each) for each in values]
         return GivenPredictions(path, [key for key, _ in pairs], answers, [None] * len(pairs))
     table = parse_table(raw, name=name, where=str(path))
     named = {column.strip().lower(): column for column in table.columns}
@@ -68,15 +69,28 @@ def read_given(path: Path, *, are_entities: bool = False) -> GivenPredictions:
     ids = [_answer(row.get(named["id"]), where) for row, where in placed]
     values = [(row.get(column), where) for row, where in placed]
     if are_entities:
-        values = [(json.dumps(each, ensure_ascii=False) if isinstance(each, dict) else each, at) for each, at in values]
+        values = [(_spelled_object(each), at) for each, at in values]
     return GivenPredictions(path, ids, [_answer(*each) for each in values], gold, tuple(notes))
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The keys and values of a JSON object, repeated keys too."""
+
+
+def _spelled_object(value: Any) -> Any:
+    """Return an object as JSON, anything else as it is."""
+    return json.dumps(_unpaired(value), ensure_ascii=False) if isinstance(value, dict | _Pairs) else value
+
+
+def _unpaired(value: Any) -> Any:
+    return {key: _unpaired(each) for key, each in value} if isinstance(value, _Pairs) else value
 
 
 def _one_object(raw: bytes, path: Path) -> list[tuple[str, Any]] | None:
     """Return the keys and values of a file that is one JSON object of answers by id, repeated keys too."""
     text, _ = decode_text(raw, str(path))
     try:
-        found = json.loads(text, object_pairs_hook=list)
+        found = json.loads(text, object_pairs_hook=_Pairs)
     except (ValueError, RecursionError):
         return None  # JSON Lines, or an error that names the line
     is_row = isinstance(found, list) and any(isinstance(each, tuple) and each[0] == "id" for each in found)

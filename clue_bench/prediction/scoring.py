@@ -211,6 +211,11 @@ def _score_entities(
     places, notes = in_order(given, [str(rows.ids[row]) for row in asked], what=what, left_out=left_out)
     texts, right = [rows.texts[row][0] for row in asked], [rows.entities[row] for row in asked]
     _check_gold(given, places, [(spelled_entities(*each),) for each in zip(right, texts, strict=True)], what)
+    if unanswered := [given.ids[place] for place in places if not given.answers[place]]:
+        raise ClueBenchError(
+            f"{given.path}: rows without an answer: {len(unanswered):,}, first of id '{unanswered[0]}'",
+            "write an empty object for a text without entities",
+        )
     stated = [stated_entities(given.answers[place], f"{given.path}, id '{given.ids[place]}'") for place in places]
     if unknown := Counter(label for each in stated for label, *_ in each if label not in task.labels):
         _refuse(given, unknown, f"{task.name}'s {len(task.labels)} labels", task.labels_hint)

@@ -410,8 +410,10 @@ def _with_entities(placed: Sequence[tuple[str, dict[str, Any]]], task: Task, spl
     misplaced, absent = (sum(counts) for counts in zip(*(each[1:] for each in found), strict=True)) if found else (0, 0)
     total = absent + sum(len(each.right) for each in found)
     if found and total == absent and split in LABELLED_SPLITS:
-        stated = f"no entity in any of {len(found):,} texts; {absent:,} stand nowhere in theirs"
-        raise ClueBenchError(f"{split} of {task.name}: {stated}", LAYOUT)
+        raise ClueBenchError(
+            f"{split} of {task.name}: no entity in any of {len(found):,} texts; {absent:,} stand nowhere in theirs",
+            LAYOUT,
+        )
     hidden = sum(len(each.right) - len(without_overlaps(each.right)) for each in found)
     notes = []
     if misplaced:

@@ -84,6 +84,7 @@ def test_a_search_calls_the_scores_of_its_settings_what_they_are(task, columns, 
         ("c3", "warning: 70.0 % of the choices are number 0 (from 0), and always choosing", "always the same choice"),
         ("chid", "warning: 70.0 % of the choices are number 0 (from 0)", "always the same choice"),
         ("cmrc2018", "warning: 70.0 % of the answers are '0'", "most frequent answer"),
+        ("cluener", "warning: not one entity is right", "without an entity"),
     ],
 )
 def test_questions_have_answers_where_texts_have_labels(task, said, usual, tmp_path):
@@ -93,7 +94,7 @@ def test_questions_have_answers_where_texts_have_labels(task, said, usual, tmp_p
     assert one.warning.startswith(said)
     assert usual in str(one)
     assert ("dev exact match" in str(one)) == (task == "cmrc2018")
-    names = {"tnews": "macro_f1", "cmrc2018": "f1"}
+    names = {"tnews": "macro_f1", "cluener": "macro_f1", "cmrc2018": "f1"}
     frame = Runs((one,)).to_dataframe()
     for name in ("macro_f1", "f1"):
         if names.get(task) == name:
@@ -102,7 +103,7 @@ def test_questions_have_answers_where_texts_have_labels(task, said, usual, tmp_p
             assert frame[name].isna().all()
             with pytest.raises(ClueBenchError, match=f"no {name} of"):
                 getattr(one, name)
-    assert ("dev macro-F1" in str(one), "dev F1" in str(one)) == (task == "tnews", task == "cmrc2018")
+    assert ("dev macro-F1" in str(one), "dev F1" in str(one)) == (task in ("tnews", "cluener"), task == "cmrc2018")
     assert "(nearly) always the most frequent answer" in Runs([one]).in_full(80)
     with using("zh"):
         assert "（几乎）总给最常见的答案" in Runs([one]).in_full(80)

@@ -419,3 +419,34 @@ def test_columns_of_ones_own_rows_may_be_named(tmp_path):
     with pytest.raises(ClueBenchError, match="hotel") as raised:
         cb.score(guess, task="hotel", data=tmp_path / "own.jsonl")
     assert "leave out --task" in raised.value.hint
+
+
+ENTITIES = [{"name": {"李华": [[0, 1]]}}, {"name": {"李华": [[0, 1]]}, "scene": {"北京": [[3, 4]]}}, {}]
+
+
+@pytest.fixture
+def named(tmp_path):
+    """Texts with entities."""
+    rows = [{"text": "李华在北京", "label": label} for label in ENTITIES]
+    write_lines(tmp_path / "data" / "cluener" / "dev.json", rows)
+    return tmp_path / "data"
+
+
+def test_entities_are_scored_from_one_object_of_ids_as_from_lines(named, tmp_path):
+    lines = write_lines(tmp_path / "a.jsonl", [{"id": n, "label": each} for n, each in enumerate(ENTITIES)])
+    whole = tmp_path / "b.json"
+    whole.write_text(json.dumps(dict(enumerate(ENTITIES))), encoding="utf-8")
+    for path in (lines, whole):
+        assert cb.score(path, task="cluener", data=named).value == 1
+    whole.write_text(json.dumps({**dict(enumerate(ENTITIES)), 2: []}), encoding="utf-8")
+    with pytest.raises(ClueBenchError, match=r"b\.json, 2"):
+        cb.score(whole, task="cluener", data=named)
+
+
+@pytest.mark.parametrize("nothing", [{"label": ""}, {"label": None}, {}])
+def test_a_text_without_an_answer_is_not_one_without_entities(nothing, named, tmp_path):
+    rows = [{"id": n, "label": each} for n, each in enumerate(ENTITIES)]
+    path = write_lines(tmp_path / "mine.jsonl", [*rows[:2], {"id": 2, **nothing}])
+    with pytest.raises(ClueBenchError, match="without an answer: 1, first of id '2'") as caught:
+        cb.score(path, task="cluener", data=named)
+    assert "empty object" in caught.value.hint

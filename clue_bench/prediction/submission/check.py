@@ -246,7 +246,7 @@ def _check_entities(label: Any, slot: Slot, where: str, text: str | None) -> Non
                 f"run clue-bench tasks show {slot.task.name}",
             )
         found = "another number of characters" if text is None else f"'{text[first : last + 1]}'"
-        if last - first + 1 != len(words) or (text is not None and text[first : last + 1] != words):
+        if not words or last - first + 1 != len(words) or (text is not None and text[first : last + 1] != words):
             raise ClueBenchError(
                 f"{where}: '{words}' at [{first}, {last}], where stands {found}",
                 "give the places of its first and of its last character, from 0",
