@@ -155,3 +155,13 @@ def test_types_of_dev_that_train_lacks_are_named(tmp_path):
     task = load_task("cluener")
     notes = about_rows("own", task, read_rows(task, tmp_path), None)
     assert notes[-1] == "warning: own: dev has entities of types that train has none of: 'scene'"
+
+
+def test_a_test_set_whose_labels_name_no_entity_has_no_labels(tmp_path):
+    values = load_task("cluener").model_dump()
+    values["splits"]["test"] = {"file": "test.json"}
+    for split in ("train", "dev", "test"):
+        write(tmp_path / "cluener" / f"{split}.json", [{**GOOD, "label": {}} if split == "test" else GOOD])
+    found = read_rows(Task.model_validate(values), tmp_path)["test"]
+    assert found.labels.tolist() == [-1]
+    assert "no label names an entity" in found.notes[0]
