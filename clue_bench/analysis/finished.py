@@ -6,6 +6,7 @@ that are not those of the predictions, are errors: numbers over them would be ab
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class FinishedRun:
         """Return which rows are right, (rows,)."""
         return np.array([prediction.is_right for prediction in self.predictions], dtype=np.bool_)
 
-    @property
+    @cached_property  # asked for with every part of the rows
     def entities(self) -> Counts | None:
         """Return (rows, types, 3) how many entities are right, found and there; None of other tasks."""
         return self.entity_counts() if self.task.metric == "entity_f1" else None

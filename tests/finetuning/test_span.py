@@ -470,7 +470,8 @@ def test_the_sentence_that_is_most_like_the_question_is_the_floors_answer(data, 
     assert record.completed_results.dev.correct == 1
 
 
-def test_a_gpt2_finds_no_spans():
+@pytest.mark.parametrize(("kind", "outputs"), [("span", 2), ("tags", 3)])
+def test_a_gpt2_finds_neither_spans_nor_entities(kind, outputs):
     config = ModelConfig(
         vocab_size=24,
         family="gpt2",
@@ -482,7 +483,7 @@ def test_a_gpt2_finds_no_spans():
         segment_types=0,
     )
     with pytest.raises(ClueBenchError, match="left to right"):
-        new_classifier(config, 2, "span")
+        new_classifier(config, outputs, kind)
 
 
 def test_a_file_of_ones_own_in_squads_layout_needs_no_card(checkpoint_folder, tmp_path):

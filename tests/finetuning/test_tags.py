@@ -349,21 +349,6 @@ def test_a_foreign_model_learns_entities_through_transformers(kind, data, checkp
     assert type(theirs).__name__.startswith({"electra": "Electra", "xlm-roberta": "XLMRoberta"}[kind])
 
 
-def test_a_gpt2_finds_no_entities():
-    config = ModelConfig(
-        vocab_size=24,
-        family="gpt2",
-        layers=1,
-        hidden_size=16,
-        heads=2,
-        feed_forward_size=32,
-        max_positions=16,
-        segment_types=0,
-    )
-    with pytest.raises(ClueBenchError, match="left to right"):
-        new_classifier(config, 3, "tags")
-
-
 def test_the_floors_find_nothing_and_what_train_names(floors, data):
     assert floors["floor-nothing"].macro_f1 == 0
     assert floors["floor-nothing"].record.flags == ["majority_class"]
