@@ -3,6 +3,7 @@
 Input: a model and rows. Output: logits and predictions in the rows' order.
 """
 
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from clue_bench.training.hardware import give_back_freed_memory
 
 CPU_TOKENS = 2048  # positions in a batch: their activations in a layer stay in the processor's cache
 GPU_TOKENS = 8192  # fills a GPU, and fits into any GPU's memory
+SECONDS_AT_ONCE = 0.5  # between two words on how far predictions are
 
 
 def predict_logits(
@@ -46,22 +48,26 @@ def predict_logits(
             return logits
 
 
-@torch.inference_mode()
 def predict_in_steps(
     model: Classifier, split: Encoded, *, pad: int, device: torch.device, autocast: torch.dtype | None
 ) -> Generator[int, None, npt.NDArray[np.float32]]:
-    """Yield how many rows are done, a batch at a time; return what `predict_logits` does."""
+    """Yield how many rows are done, now and then and at the end; return what `predict_logits` does."""
     was_training = model.training
     model.eval()
     done, logits = 0, _no_logits(model, split)
-    with torch.autocast(
-        device.type, dtype=autocast, enabled=autocast is not None
-    ):  # keeps the cast weights until the block ends
-        for rows in _batches(split, device):
-            _fill(logits, model, split, rows, pad=pad, device=device)
-            give_back_freed_memory()
-            done += len(rows)
-            yield done
+    batches = deque(_batches(split, device))
+    while batches:
+        until = time.monotonic() + SECONDS_AT_ONCE
+        # Both are left before every yield: left by itself, inference mode would end autocast with it, in silence. Each
+        # time, weights are cast once.
+        with torch.inference_mode(), torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+            while (rows := _next(batches)) is not None:
+                _fill(logits, model, split, rows, pad=pad, device=device)
+                give_back_freed_memory()
+                done += len(rows)
+                if time.monotonic() >= until:
+                    break
+        yield done
     model.train(was_training)
     return logits
 

@@ -48,6 +48,22 @@ def test_replicas_of_a_model_take_part_and_change_no_logit(tiny_run, monkeypatch
     assert {id(model) for model in taken} == {id(model) for model in (run.model, *replicas)}
 
 
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_every_batch_has_products_of_the_type_asked_for(tiny_run, monkeypatch, seconds):
+    # Inference mode around a generator's body ended autocast at the first yield: all batches but one were in fp32.
+    monkeypatch.setattr(predict, "CPU_TOKENS", 40)
+    monkeypatch.setattr(predict, "SECONDS_AT_ONCE", seconds)
+    run, types = tiny_run(), []
+    product = next(module for module in run.model.modules() if isinstance(module, torch.nn.Linear))
+    product.register_forward_hook(lambda module, given, out: types.append(out.dtype))
+    steps = predict.predict_in_steps(run.model, run.dev, pad=run.pad, device=run.device, autocast=torch.bfloat16)
+    for _ in steps:
+        assert not torch.is_inference_mode_enabled()
+        assert not torch.is_autocast_enabled("cpu")
+    assert len(types) > 3
+    assert set(types) == {torch.bfloat16}
+
+
 def test_weights_cast_for_one_prediction_are_not_used_for_the_next(tiny_run):
     run = tiny_run()
     before = predicted(run, torch.bfloat16)
