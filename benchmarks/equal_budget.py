@@ -45,8 +45,6 @@ RECIPES: dict[str, tuple[str, dict[str, Any]]] = {
     "card": ("roberta-tiny-clue", {"vocab_size": "corpus", "global_batch": BATCH, "micro_batch": 32}),
     "own": ("clue-bench-tiny", {"global_batch": 32, "micro_batch": 32}),
 }
-FINE_TUNING = {"learning_rate": 3e-4}
-"""Of all three: what suits a model of this size after so little pretraining (pretrain/LOG.md)."""
 UER = ["--learning_rate", "1e-4", "--warmup", "0.1", "--batch_size", str(BATCH), "--seed", "1"]
 
 
@@ -158,7 +156,7 @@ def fine_tuned(model: Path, tasks: list[str], *, out: Path, seeds: int, **more: 
     """Return the official scores in percent on dev, one a seed, by task."""
     return {
         task: [
-            100 * cb.finetune(task, model, out=out / f"{task}-{seed}", seed=seed, settings=FINE_TUNING, **more).accuracy
+            100 * cb.finetune(task, model, out=out / f"{task}-{seed}", seed=seed, **more).accuracy
             for seed in range(1, seeds + 1)
         ]
         for task in tasks

@@ -9,6 +9,8 @@ Each is the engine's own run with another step, so that rows, masks, optimizer, 
   linear map of ours. `teacher` is a checkpoint over the same vocabulary.
 - `averaged`: weights are averaged over the last part of the run, `AVERAGED` of its steps, at whatever rate the recipe
   has there.
+- `repeated`: a share of the rows, `REPEATED`, holds its first half twice, [CLS] half [SEP] half [SEP], each with masks
+  of its own: what is masked in one can be read in the other, as in a pair of texts.
 
 An interrupted trial of these begins anew. Legend: B rows, S positions, K masked positions of a row, D width,
 V vocabulary.
@@ -26,9 +28,9 @@ from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.shards import Corpus
 from clue_bench.models.encoder import INIT_STD, MaskedLanguageModel, activate, initialise
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
-from clue_bench.pretraining.objectives import PretrainingBatch
+from clue_bench.pretraining.objectives import PretrainingBatch, RowDraws
 from clue_bench.pretraining.recipe import Recipe
-from clue_bench.pretraining.rows import IGNORED
+from clue_bench.pretraining.rows import IGNORED, Rows
 from clue_bench.pretraining.run import run
 from clue_bench.pretraining.start import load_start
 from clue_bench.pretraining.step import StepSums, Sums
@@ -41,6 +43,7 @@ REPLACED_WEIGHT = 50.0  # of the loss over all tokens, beside the generator's: E
 STEPS_DOWN = 4
 TEACHING, HIDDEN_WEIGHT = 0.5, 1.0
 AVERAGED, EVERY = 0.3, 5
+REPEATED = 0.1
 
 
 class _Other(Pretraining):
@@ -184,11 +187,41 @@ class Averaged(Pretraining):
         return step
 
 
+class Repeated(Pretraining):
+    """Some halves of rows, twice."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path) -> None:
+        super().__init__(recipe, corpus, out)
+        feed, separator = self.feeds.train, self.vocabulary.separator
+        objective = feed.objective
+
+        def of_repeated(rows: Rows[Tensor], draws: RowDraws) -> PretrainingBatch:
+            return objective(repeated(rows, draws, separator), draws)
+
+        self.feeds = replace(self.feeds, train=replace(feed, objective=of_repeated))
+
+
+def repeated(rows: Rows[Tensor], draws: RowDraws, separator: int) -> Rows[Tensor]:
+    """Return the rows, REPEATED of which hold their beginning twice; the second one is of segment 1."""
+    ids_BS = rows.ids_BS
+    length = ids_BS.shape[1]
+    second = (length - 3) // 2
+    first = length - 3 - second
+    between_B1 = torch.full_like(ids_BS[:, :1], separator)
+    twice_BS = torch.cat((ids_BS[:, : first + 1], between_B1, ids_BS[:, 1 : second + 1], between_B1), dim=1)
+    is_chosen_B1 = draws("repeated", 1) < REPEATED * 2**32
+    is_second_S = torch.arange(length, device=ids_BS.device) > first + 1
+    return rows._replace(
+        ids_BS=torch.where(is_chosen_B1, twice_BS, ids_BS), segments_BS=(is_chosen_B1 & is_second_S).long()
+    )
+
+
 KINDS: dict[str, type[Pretraining]] = {
     "replaced": Replaced,
     "falling": Falling,
     "distilled": Distilled,
     "averaged": Averaged,
+    "repeated": Repeated,
 }
 
 

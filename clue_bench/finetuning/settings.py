@@ -33,6 +33,9 @@ TINY, SMALL, BASE = 5_000_000, 30_000_000, 200_000_000
 
 FEW_ROWS, FEW_UPDATES, MAX_EPOCHS = 2_000, 1_000, 50
 
+MANY_LABELS = 50
+"""Between TNEWS' 15 and IFLYTEK's 119."""
+
 
 class Settings(Card):
     """Settings of one fine-tuning run.
@@ -85,7 +88,8 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
 
     What counts is how many parameters a row passes in the layers, about 12 · layers · width² (ALBERT's shared ones each
     time). Up to 5 million (2/128, 4/256, 4/312, 6/256): 3e-4; a 4/256 of ours has 41.0, 50.2 and 45.7 % of OCNLI's dev
-    right after 300 updates at 1e-4, 3e-4 and 1e-3, and a 4/312 51.5 and 55.7 % after 1,000 at the first two (LOG.md).
+    right after 300 updates at 1e-4, 3e-4 and 1e-3, and a 4/312 51.5 and 55.7 % after 1,000 at the first two; of
+    IFLYTEK's it has 45.5 and 51.2 % after 500 at the last two, so that they get 1e-3 for many labels (LOG.md).
     Up to 30 million (12/256, 8/512, 4/768): 1e-4, as CLUE's authors advise for small models, UER-py's grid has it,
     and MiniRBT and ELECTRA-small were fine-tuned, which are deep and narrow. Both for 5 epochs: at 2e-5 such models end
     near the majority class. Above: 3e-5 (2e-5 from 200 million on) and 3 epochs, inside the grid in which the published
@@ -96,7 +100,8 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
     BERT's, and the same in CLUE's baselines.
     """
     passed = 12 * sizes.layers * sizes.hidden_size**2
-    rate = 3e-4 if passed <= TINY else 1e-4 if passed <= SMALL else 3e-5 if passed <= BASE else 2e-5
+    tiny = 1e-3 if len(task.labels) >= MANY_LABELS else 3e-4
+    rate = tiny if passed <= TINY else 1e-4 if passed <= SMALL else 3e-5 if passed <= BASE else 2e-5
     batch_size = 16 if train_rows < FEW_ROWS else 32
     epochs = math.ceil(FEW_UPDATES / math.ceil(train_rows / batch_size))
     return {
@@ -146,11 +151,13 @@ class _Sizes(NamedTuple):
 def setting_keys() -> list[Key]:
     """Return every setting with its meaning and its default: for one that varies, those of a base model and of others.
 
-    They are computed, for models of four sizes and for few and many training rows.
+    They are computed, for models of four sizes, few and many training rows, few and many labels.
     """
-    card = load_task("tnews")
+    cards = [load_task("tnews"), load_task("iflytek")]
     sizes = [_Sizes(12, 768), _Sizes(4, 312), _Sizes(2, 128), _Sizes(24, 1024)]
-    found = [default_settings(card, each, train_rows=rows) for rows in (50_000, 1_000) for each in sizes]
+    found = [
+        default_settings(card, each, train_rows=rows) for rows in (50_000, 1_000) for card in cards for each in sizes
+    ]
     keys = []
     for key in described_keys(Settings):
         values = list(dict.fromkeys(defaults[key.name] for defaults in found))
@@ -158,7 +165,7 @@ def setting_keys() -> list[Key]:
             default = "the task's"
         elif len(values) > 1:
             ends = sorted(values)
-            default = f"{typed(values[0])} for a base model, {typed(ends[0])} to {typed(ends[-1])} by size and rows"
+            default = f"{typed(values[0])} for a base model, {typed(ends[0])} to {typed(ends[-1])} by model and data"
         else:
             default = typed(values[0]) or "none"
         keys.append(key._replace(default=default))

@@ -4,6 +4,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from clue_bench.pretraining.objectives import RowDraws
+from clue_bench.pretraining.rows import Rows
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import objectives
@@ -44,6 +48,22 @@ def test_the_table_pairs_trials_by_seed():
     }
     last = recipe_trials.table(TRIALS, results).splitlines()[-1]
     assert "-1.00 ± 0.00 | -1.00 ± 0.00 |" in last  # the seeds differ by as much, in the same direction
+
+
+@pytest.mark.parametrize("length", [8, 9])
+def test_some_rows_hold_their_beginning_twice_and_the_others_stay_as_they_are(monkeypatch, length):
+    monkeypatch.setattr(objectives, "REPEATED", 0.5)
+    ids = torch.arange(200 * length).view(200, length) + 1000
+    draws = RowDraws(torch.zeros(200, dtype=torch.int64), torch.arange(200), 1)
+    found = objectives.repeated(Rows(ids), draws, separator=7)
+    assert found.segments_BS is not None
+    chosen = (found.ids_BS != ids).any(1)
+    assert 60 < int(chosen.sum()) < 140
+    assert not found.segments_BS[~chosen].any()
+    for row, segments, before in zip(found.ids_BS[chosen], found.segments_BS[chosen], ids[chosen], strict=True):
+        one, other = before[1:4], before[1 : 3 if length == 8 else 4]
+        assert row.tolist() == [int(before[0]), *one.tolist(), 7, *other.tolist(), 7]
+        assert segments.tolist() == [0] * (len(one) + 2) + [1] * (len(other) + 1)
 
 
 @pytest.mark.parametrize("kind", objectives.KINDS)

@@ -41,6 +41,11 @@ def test_smaller_models_learn_faster_and_longer_however_deep(layers, hidden, rat
     assert found["epochs"] == epochs
 
 
+@pytest.mark.parametrize(("sizes", "rate"), [(model(2, 128), 1e-3), (model(4, 312), 1e-3), (model(12, 256), 1e-4)])
+def test_many_labels_need_a_higher_rate_where_the_model_is_tiny(sizes, rate):
+    assert defaults(task="iflytek", sizes=sizes)["learning_rate"] == rate
+
+
 @pytest.mark.parametrize("sizes", [model(2, 128), model(12, 768)], ids=["tiny", "base"])
 @pytest.mark.parametrize("train_rows", [1, 20, 160, 1_244, 1_999, 2_000, 7_503, 21_572, 391_782])
 def test_small_training_sets_get_a_thousand_updates_or_fifty_epochs(train_rows, sizes):
