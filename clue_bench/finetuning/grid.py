@@ -38,7 +38,7 @@ def default_grid(defaults: Mapping[str, Any]) -> Grid:
         "learning_rate": [_one_digit(rate / 3), rate, _one_digit(rate * 3)],
         "batch_size": [batch, 2 * batch],
         "epochs": [epochs] if defaults.get("steps") else [epochs, math.ceil(epochs * 1.6)],
-        "dropout": sorted({defaults["dropout"] if defaults.get("r_drop_alpha") else 0.0, defaults["dropout"]}),
+        "dropout": sorted({defaults["dropout"] if defaults.get("r_drop_alpha") else 0.0, defaults["dropout"] or 0.1}),
     }
 
 

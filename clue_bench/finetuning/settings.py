@@ -96,8 +96,9 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
     CLUE scores were found. Small training sets get batches of 16 below 2,000 rows, and as many epochs as make 1,000
     updates, at most 50, which is what CLUEWSC2020's baselines have.
     Dev is evaluated three times per epoch, at most 15 times (8 on small training sets). Nothing stops early: the
-    learning rate falls to 0 over the whole run, and the best weights are mostly near its end. Everything else is
-    BERT's, and the same in CLUE's baselines.
+    learning rate falls to 0 over the whole run, and the best weights are mostly near its end. Dropout is that of
+    config.json, as in transformers: what a model has learnt without dropout is partly lost under it (LOG.md).
+    Everything else is BERT's, and the same in CLUE's baselines.
     """
     passed = 12 * sizes.layers * sizes.hidden_size**2
     tiny = 1e-3 if len(task.labels) >= MANY_LABELS else 3e-4
@@ -113,7 +114,7 @@ def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, 
         "warmup_share": 0.1,
         "weight_decay": 0.01,
         "clip_norm": 1.0,
-        "dropout": 0.1,
+        "dropout": sizes.dropout,
         "evaluations_per_epoch": 3,
         "max_evaluations": 8 if train_rows < FEW_ROWS else 15,
         **OFF,
@@ -146,6 +147,7 @@ class _Sizes(NamedTuple):
     layers: int
     hidden_size: int
     max_positions: int = 512
+    dropout: float = 0.1
 
 
 def setting_keys() -> list[Key]:
@@ -161,8 +163,8 @@ def setting_keys() -> list[Key]:
     keys = []
     for key in described_keys(Settings):
         values = list(dict.fromkeys(defaults[key.name] for defaults in found))
-        if key.name == "max_length":
-            default = "the task's"
+        if key.name in ("max_length", "dropout"):
+            default = "the task's" if key.name == "max_length" else "the model's"
         elif len(values) > 1:
             ends = sorted(values)
             default = f"{typed(values[0])} for a base model, {typed(ends[0])} to {typed(ends[-1])} by model and data"

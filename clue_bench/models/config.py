@@ -19,7 +19,7 @@ Activation = Literal["gelu", "gelu_tanh", "relu"]
 
 
 class Sizes(Protocol):
-    """The sizes of any model that defaults and limits depend on; `max_positions` in tokens."""
+    """What defaults and limits of any model depend on; `max_positions` in tokens, `dropout` as in its config.json."""
 
     @property
     def layers(self) -> int: ...  # noqa: D102
@@ -29,6 +29,9 @@ class Sizes(Protocol):
 
     @property
     def max_positions(self) -> int: ...  # noqa: D102
+
+    @property
+    def dropout(self) -> float: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -273,11 +273,8 @@ def _write_checkpoint(pretraining: Pretraining, record: PretrainRecord, folder: 
         folder,
         with_continued_positions(tensors, learned=learned, head_size=pretraining.config.head_size),
         architecture=pretraining_class(recipe.family, sentence_order=recipe.sentence_order != "none"),
-        # Dropout is a setting of training, not of the model: fine-tuning code expects BERT's 0.1 in config.json, or
-        # what the checkpoint had that the run started from.
-        config=replace(
-            pretraining.config, dropout=0.1 if pretraining.start is None else pretraining.start.config.dropout
-        ),
+        # With the dropout of this run: what a model has learnt without is partly lost under it (pretrain/LOG.md).
+        config=pretraining.config,
         vocabulary=pretraining.vocabulary,
         provenance={
             "recipe": recipe.model_dump(),

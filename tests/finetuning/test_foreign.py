@@ -17,7 +17,7 @@ from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_live, open_pretrained
 from clue_bench.finetuning.base_models.pretrained import NativeModel, provenance_after
-from clue_bench.finetuning.base_models.transformers_model import TransformersModel
+from clue_bench.finetuning.base_models.transformers_model import TransformersModel, dropout_of
 from clue_bench.finetuning.encode import encode
 from clue_bench.tasks.rows import Rows
 
@@ -301,6 +301,20 @@ def test_layers_embedding_and_sizes(folder, kind):
     assert start.num_parameters == sum(p.numel() for p in model.model.base_model.parameters())
     assert model.dropout_sites == 0
     assert model.draws_own_dropout
+
+
+@pytest.mark.parametrize(
+    ("keys", "share"),
+    [
+        ({"hidden_dropout_prob": 0.2, "attention_probs_dropout_prob": 0.0}, 0.2),  # BERT and its kin, ELECTRA
+        ({"dropout": 0.2, "attention_dropout": 0.1, "seq_classif_dropout": 0.3}, 0.2),  # DistilBERT
+        ({"resid_pdrop": 0.2, "attn_pdrop": 0.1, "summary_last_dropout": 0.4}, 0.2),  # GPT
+        ({"hidden_dropout_prob": 0.0}, 0.0),
+    ],
+)
+def test_the_dropout_of_a_config_is_that_of_its_layers(tmp_path, keys, share):
+    kind = {"hidden": "electra", "dropou": "distilbert", "resid_": "gpt2"}[next(iter(keys))[:6]]
+    assert dropout_of(transformers.AutoConfig.for_model(kind, **keys)) == share
 
 
 def test_the_dropout_asked_for_is_in_force_everywhere(folder):

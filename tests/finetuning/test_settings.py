@@ -41,6 +41,11 @@ def test_smaller_models_learn_faster_and_longer_however_deep(layers, hidden, rat
     assert found["epochs"] == epochs
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3])
+def test_dropout_is_the_models_own(share):
+    assert defaults(sizes=model(dropout=share))["dropout"] == share
+
+
 @pytest.mark.parametrize(("sizes", "rate"), [(model(2, 128), 1e-3), (model(4, 312), 1e-3), (model(12, 256), 1e-4)])
 def test_many_labels_need_a_higher_rate_where_the_model_is_tiny(sizes, rate):
     assert defaults(task="iflytek", sizes=sizes)["learning_rate"] == rate

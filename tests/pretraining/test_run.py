@@ -66,6 +66,13 @@ def test_the_loss_curve_is_the_golden_one(recipe_file, corpus_folder, tmp_path):
     assert got == pytest.approx(GOLDEN, abs=2e-4)
 
 
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_the_checkpoint_says_what_dropout_it_was_trained_with(recipe_file, corpus_folder, tmp_path, share):
+    finish(start(recipe_file, corpus_folder, tmp_path / "run", dropout=share, steps=2))
+    config = json.loads((tmp_path / "run" / "checkpoint" / "config.json").read_text(encoding="utf-8"))
+    assert (config["hidden_dropout_prob"], config["attention_probs_dropout_prob"]) == (share, share)
+
+
 @pytest.mark.slow
 def test_a_text_of_fourteen_lines_is_learnt_by_heart(tmp_path):
     characters = sorted(set(FOURTEEN_LINES) - {"\n"})

@@ -34,19 +34,19 @@ from clue_bench.weights.read import open_weights
 UNLIMITED = 2**20  # tokens; of models whose positions are relative
 _DROPOUTS = (
     "hidden_dropout_prob",
-    "attention_probs_dropout_prob",
-    "classifier_dropout",
-    "classifier_dropout_prob",
-    "attention_dropout",
     "hidden_dropout",
     "dropout",
     "dropout_rate",
-    "seq_classif_dropout",
-    "embd_pdrop",
-    "attn_pdrop",
     "resid_pdrop",
+    "embd_pdrop",
+    "attention_probs_dropout_prob",
+    "attention_dropout",
+    "attn_pdrop",
+    "classifier_dropout",
+    "classifier_dropout_prob",
+    "seq_classif_dropout",
     "summary_last_dropout",
-)  # as the configurations of transformers call it
+)  # as the configurations of transformers call it: of the layers, of attention, of heads
 _SAME = 1e-4  # how far logits may differ between a padded row and the same row without
 
 
@@ -56,6 +56,7 @@ class TransformersSizes(NamedTuple):
     layers: int
     hidden_size: int
     max_positions: int
+    dropout: float
 
 
 @dataclass(frozen=True)
@@ -187,6 +188,11 @@ def _auto(kind: Kind) -> Any:
     return of_kind.get(kind, AutoModelForSequenceClassification)
 
 
+def dropout_of(config: Any) -> float:
+    """Return the dropout of a configuration's layers; of attention or the head where it says only that."""
+    return next((float(share) for key in _DROPOUTS if (share := getattr(config, key, None)) is not None), 0.0)
+
+
 def read_transformers_model(folder: Path) -> TransformersModel:
     """Read a checkpoint folder whose config.json transformers knows. Raises ClueBenchError."""
     provenance = read_provenance(folder)
@@ -195,7 +201,8 @@ def read_transformers_model(folder: Path) -> TransformersModel:
         config = AutoConfig.from_pretrained(folder)
         with torch.device("meta"):
             model: Any = AutoModelForSequenceClassification.from_config(config)  # type: ignore[no-untyped-call]
-        sizes = TransformersSizes(int(config.num_hidden_layers), int(config.hidden_size), _max_positions(model, config))
+        layers, width, positions = int(config.num_hidden_layers), int(config.hidden_size), _max_positions(model, config)
+        sizes = TransformersSizes(layers, width, positions, dropout_of(config))
         takes_segments = "token_type_ids" in inspect.signature(model.forward).parameters
         segment_types = int(getattr(config, "type_vocab_size", 0) or 0)
     segment_types = segment_types if segment_types > 1 and takes_segments else 0
