@@ -31,6 +31,9 @@ OFF = {
 TINY, SMALL, BASE = 5_000_000, 30_000_000, 200_000_000
 """Up to how many parameters that a row passes. Between 6/256 and 12/256; 4/768 and 6/768; 12/768 and 24/1024."""
 
+WHOSE = {"max_length": "the task's", "dropout": "the model's"}
+"""Defaults that are not ours."""
+
 FEW_ROWS, FEW_UPDATES, MAX_EPOCHS = 2_000, 1_000, 50
 
 MANY_LABELS = 50
@@ -163,8 +166,8 @@ def setting_keys() -> list[Key]:
     keys = []
     for key in described_keys(Settings):
         values = list(dict.fromkeys(defaults[key.name] for defaults in found))
-        if key.name in ("max_length", "dropout"):
-            default = "the task's" if key.name == "max_length" else "the model's"
+        if key.name in WHOSE:
+            default = WHOSE[key.name]
         elif len(values) > 1:
             ends = sorted(values)
             default = f"{typed(values[0])} for a base model, {typed(ends[0])} to {typed(ends[-1])} by model and data"

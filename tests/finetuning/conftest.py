@@ -1,11 +1,15 @@
 """A fine-tuning run of the smallest size, without any file: a random model, rows of random tokens."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import sentencepiece
 import torch
+import transformers
 
 from clue_bench.finetuning.base_models.heads import Classifier, TransformersClassifier, new_classifier
 from clue_bench.finetuning.encode import Encoded
@@ -109,5 +113,41 @@ def tiny_run() -> Callable[..., Finetuning]:
             device=torch.device("cpu"),
             autocast=autocast,
         )
+
+    return make
+
+
+@pytest.fixture
+def make_foreign(checkpoint_folder: Path) -> Callable[..., Path]:
+    """Make a model of transformers alone: ELECTRA with a vocabulary of ours, XLM-R with sentencepiece's."""
+
+    def make(kind: str, folder: Path, *, characters: list[str]) -> Path:
+        sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+        sizes["max_position_embeddings"] = 66
+        torch.manual_seed(0)
+        config: Any
+        if kind == "electra":
+            ignored = shutil.ignore_patterns("*.json", "*.safetensors")
+            shutil.copytree(checkpoint_folder / "checkpoint", folder, ignore=ignored)
+            size = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
+            config = transformers.ElectraConfig(vocab_size=size, embedding_size=32, **sizes)
+            (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
+        else:
+            folder.mkdir()
+            with (folder / "sentencepiece.bpe.model").open("wb") as out:
+                lines = ["".join(np.random.default_rng(n).choice(characters, 30)) for n in range(300)]
+                sentencepiece.SentencePieceTrainer.train(
+                    sentence_iterator=iter(lines),
+                    model_writer=out,
+                    vocab_size=60,
+                    hard_vocab_limit=False,
+                    minloglevel=2,
+                )
+            config = transformers.XLMRobertaConfig(vocab_size=70, type_vocab_size=1, pad_token_id=1, **sizes)
+            (folder / "tokenizer_config.json").write_text(
+                '{"tokenizer_class": "XLMRobertaTokenizer"}', encoding="utf-8"
+            )
+        transformers.AutoModel.from_config(config).save_pretrained(folder)
+        return folder
 
     return make

@@ -1,7 +1,6 @@
 """Questions on passages: windows, exact places, answers of several windows, a run that learns, what comes of it."""
 
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -221,29 +220,9 @@ def test_places_of_real_answers_are_exact_in_real_vocabularies(file, real_data):
 
 
 @pytest.mark.parametrize("kind", ["electra", "xlm-roberta"])
-def test_a_foreign_model_learns_to_find_answers_through_transformers(kind, data, checkpoint_folder, tmp_path):
+def test_a_foreign_model_learns_to_find_answers_through_transformers(kind, data, make_foreign, tmp_path):
     """Of transformers alone: a network or a vocabulary that is not ours, which transformers loads again."""
-    folder = tmp_path / "base"
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    sizes["max_position_embeddings"] = 66
-    torch.manual_seed(0)
-    if kind == "electra":
-        shutil.copytree(
-            checkpoint_folder / "checkpoint", folder, ignore=shutil.ignore_patterns("*.json", "*.safetensors")
-        )
-        size = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-        config = transformers.ElectraConfig(vocab_size=size, embedding_size=32, **sizes)
-        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
-    else:
-        folder.mkdir()
-        with (folder / "sentencepiece.bpe.model").open("wb") as out:
-            lines = ["".join(np.random.default_rng(n).choice([*CHARACTERS, *"发动同意说"], 30)) for n in range(300)]
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines), model_writer=out, vocab_size=60, hard_vocab_limit=False, minloglevel=2
-            )
-        config = transformers.XLMRobertaConfig(vocab_size=70, type_vocab_size=1, pad_token_id=1, **sizes)
-        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}', encoding="utf-8")
-    transformers.AutoModel.from_config(config).save_pretrained(folder)
+    folder = make_foreign(kind, tmp_path / "base", characters=[*CHARACTERS, *"发动同意说"])
     run = cb.finetune("cmrc2018", folder, data=data, out=tmp_path / "run", steps=90, settings=FAST, progress=False)
     assert run.f1 > 0.4
     rows = read_rows(load_task("cmrc2018"), data)["dev"]

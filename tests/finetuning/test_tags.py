@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import json
-import shutil
 import zipfile
 
 import numpy as np
@@ -319,28 +318,8 @@ def test_every_encoder_of_ours_is_the_class_of_transformers(family, tmp_path, vo
 
 
 @pytest.mark.parametrize("kind", ["electra", "xlm-roberta"])
-def test_a_foreign_model_learns_entities_through_transformers(kind, data, checkpoint_folder, tmp_path):
-    folder = tmp_path / "base"
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    sizes["max_position_embeddings"] = 66
-    torch.manual_seed(0)
-    if kind == "electra":
-        ignored = shutil.ignore_patterns("*.json", "*.safetensors")
-        shutil.copytree(checkpoint_folder / "checkpoint", folder, ignore=ignored)
-        size = len((folder / "vocab.txt").read_text(encoding="utf-8").splitlines())
-        config = transformers.ElectraConfig(vocab_size=size, embedding_size=32, **sizes)
-        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "BertTokenizer"}', encoding="utf-8")
-    else:
-        folder.mkdir()
-        with (folder / "sentencepiece.bpe.model").open("wb") as out:
-            every = [*CHARACTERS, *"".join(NAMES.values())]
-            lines = ["".join(np.random.default_rng(n).choice(every, 30)) for n in range(300)]
-            sentencepiece.SentencePieceTrainer.train(
-                sentence_iterator=iter(lines), model_writer=out, vocab_size=60, hard_vocab_limit=False, minloglevel=2
-            )
-        config = transformers.XLMRobertaConfig(vocab_size=70, type_vocab_size=1, pad_token_id=1, **sizes)
-        (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "XLMRobertaTokenizer"}', encoding="utf-8")
-    transformers.AutoModel.from_config(config).save_pretrained(folder)
+def test_a_foreign_model_learns_entities_through_transformers(kind, data, make_foreign, tmp_path):
+    folder = make_foreign(kind, tmp_path / "base", characters=[*CHARACTERS, *"".join(NAMES.values())])
     run = cb.finetune("cluener", folder, data=data, out=tmp_path / "run", steps=120, settings=FAST, progress=False)
     assert run.macro_f1 > 0.4
     again = cb.load_model(run).predict_split("dev", data=data, progress=False)
