@@ -49,8 +49,7 @@ def read_given(path: Path, *, are_entities: bool = False) -> GivenPredictions:
     else:
         raise ClueBenchError(f"{path}: no such file", "check the path")
     if suffix_of(name) in JSON_LINES and (pairs := _one_object(raw, path)) is not None:
-        values = [(_spelled_object(each) if are_entities else each, f"{path}, {key}") for key, each in pairs]
-        answers = [_answer(*each) for each in values]
+        answers = [_answer(each, f"{path}, {key}", are_entities=are_entities) for key, each in pairs]
         return GivenPredictions(path, [key for key, _ in pairs], answers, [None] * len(pairs))
     table = parse_table(raw, name=name, where=str(path))
     named = {column.strip().lower(): column for column in table.columns}
@@ -67,19 +66,12 @@ def read_given(path: Path, *, are_entities: bool = False) -> GivenPredictions:
     gold = [None if GOLD not in named else _gold(row, named[GOLD]) for row in table.rows]
     placed = [(row, f"{path}, {place}") for place, row in zip(table.places, table.rows, strict=True)]
     ids = [_answer(row.get(named["id"]), where) for row, where in placed]
-    values = [(row.get(column), where) for row, where in placed]
-    if are_entities:
-        values = [(_spelled_object(each), at) for each, at in values]
-    return GivenPredictions(path, ids, [_answer(*each) for each in values], gold, tuple(notes))
+    answers = [_answer(row.get(column), where, are_entities=are_entities) for row, where in placed]
+    return GivenPredictions(path, ids, answers, gold, tuple(notes))
 
 
 class _Pairs(list[tuple[str, Any]]):
     """The keys and values of a JSON object, repeated keys too."""
-
-
-def _spelled_object(value: Any) -> Any:
-    """Return an object as JSON, anything else as it is."""
-    return json.dumps(_unpaired(value), ensure_ascii=False) if isinstance(value, dict | _Pairs) else value
 
 
 def _unpaired(value: Any) -> Any:
@@ -99,8 +91,13 @@ def _one_object(raw: bytes, path: Path) -> list[tuple[str, Any]] | None:
     return [(str(key), value) for key, value in found]
 
 
-def _answer(value: Any, where: str) -> str:
-    """Return an answer, or an id, as text. Raises ClueBenchError for a list or an object, such as of n best answers."""
+def _answer(value: Any, where: str, *, are_entities: bool = False) -> str:
+    """Return an answer, or an id, as text; entities as JSON.
+
+    Raises ClueBenchError for a list, or an object of anything else, such as of n best answers.
+    """
+    if are_entities and isinstance(value, dict | _Pairs):
+        return json.dumps(_unpaired(value), ensure_ascii=False)
     if isinstance(value, list | dict):
         raise ClueBenchError(f"{where}: a list or an object, expected one answer", "give the best one")
     return "" if is_missing(value) else str(spelled(value))

@@ -242,8 +242,7 @@ def _score_entities(
         for text, each in zip(texts, stated, strict=True)
         for _, words, first, last in each
     )
-    notes += [f"{given.path}: entities that do not stand at their place, where they are scored: {wrong:,}"] * bool(
-        wrong
-    )
+    if wrong:
+        notes.append(f"{given.path}: entities that do not stand at their place, where they are scored: {wrong:,}")
     md5 = {task.splits[split].file: rows.facts.md5}
     return Scored(task.name, split, len(asked), tuple(metrics), None, facts.revision, md5, [*rows.notes, *notes])
