@@ -6,9 +6,8 @@ every default is written to the run's record.
 
 import math
 import sys
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
-import pydantic
 from pydantic import Field
 
 from clue_bench.cards import Card, Key, decode, described_keys
@@ -79,12 +78,6 @@ class Settings(Card):
     r_drop_alpha: float = Field(ge=0.0, description="R-Drop's weight, e.g. 1; 0: off; 2 × time")
     precision: hardware.Asked = Field(description=hardware.PRECISIONS)
 
-    @pydantic.model_validator(mode="after")
-    def _check_together(self) -> Self:
-        if self.r_drop_alpha and not self.dropout:
-            raise ValueError("r_drop_alpha needs dropout above 0: without it both passes are the same")
-        return self
-
 
 def default_settings(task: Task, sizes: Sizes, *, train_rows: int) -> dict[str, Any]:
     """Return the settings for a model of this size and this number of training rows.
@@ -132,6 +125,12 @@ def make_settings(task: Task, sizes: Sizes, overrides: dict[str, Any], *, train_
     if settings.label_smoothing and task.kind != "classification":
         raise ClueBenchError(
             f"--set label_smoothing: {task.name} has no classes that every row shares", "leave out label_smoothing"
+        )
+    if settings.r_drop_alpha and not settings.dropout:
+        whose = "as given" if "dropout" in overrides else "this model's default"
+        raise ClueBenchError(
+            f"--set r_drop_alpha needs dropout above 0, by which its two passes differ; it is 0, {whose}",
+            "give --set dropout=0.1",
         )
     if settings.max_length > sizes.max_positions:
         raise ClueBenchError(

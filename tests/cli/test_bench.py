@@ -234,7 +234,7 @@ def test_inside_a_grid_there_is_no_warning(bench, tmp_path):
         (["--grid", "steps=2,4"], "--set steps=3 and --grid steps=2,4: both decide steps"),
         (["--intermediate", "afqm"], "did you mean 'afqmc'"),
         (["--intermediate", "tnews"], "tnews"),
-        (["--search", "--set", "r_drop_alpha=1", "--set", "dropout=0.0"], "r_drop_alpha needs dropout"),
+        (["--search", "--set", "r_drop_alpha=1", "--set", "dropout=0.0"], "r_drop_alpha needs dropout above 0"),
     ],
 )
 def test_what_cannot_be_planned_is_one_error_before_anything_runs(bench, tmp_path, more, message):

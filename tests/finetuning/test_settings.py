@@ -109,7 +109,7 @@ def test_rows_are_never_longer_than_the_model_or_the_card():
         ({"fgm_epsilon": -0.1}, "--set: fgm_epsilon"),
         ({"fgm_epsilon": float("nan")}, "--set: fgm_epsilon"),
         ({"r_drop_alpha": float("inf")}, "--set: r_drop_alpha"),
-        ({"r_drop_alpha": 1.0, "dropout": 0.0}, "r_drop_alpha needs dropout"),
+        ({"r_drop_alpha": 1.0, "dropout": 0.0}, "r_drop_alpha needs dropout above 0.* it is 0, as given"),
     ],
 )
 def test_bad_settings_are_named(overrides, message):
