@@ -46,6 +46,12 @@ def test_dropout_is_the_models_own(share):
     assert defaults(sizes=model(dropout=share))["dropout"] == share
 
 
+@pytest.mark.parametrize(("task", "epochs"), [("tnews", 3), ("ocnli", 3), ("iflytek", 5)])
+def test_a_small_model_without_dropout_has_fewer_epochs_unless_labels_are_many(task, epochs):
+    assert defaults(task=task, sizes=model(4, 312, dropout=0.0))["epochs"] == epochs
+    assert defaults(task=task, sizes=model(4, 312, dropout=0.1))["epochs"] == 5
+
+
 @pytest.mark.parametrize(("sizes", "rate"), [(model(2, 128), 1e-3), (model(4, 312), 1e-3), (model(12, 256), 1e-4)])
 def test_many_labels_need_a_higher_rate_where_the_model_is_tiny(sizes, rate):
     assert defaults(task="iflytek", sizes=sizes)["learning_rate"] == rate
