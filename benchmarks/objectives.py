@@ -12,8 +12,8 @@ Each is the engine's own run with another step, so that rows, masks, optimizer, 
 - `repeated`: a share of the rows, `REPEATED`, holds its first half twice, [CLS] half [SEP] half [SEP], each with masks
   of its own: what is masked in one can be read in the other, as in a pair of texts.
 
-An interrupted trial of these begins anew. Legend: B rows, S positions, K masked positions of a row, D width,
-V vocabulary.
+Interrupted, `falling` and `repeated` go on as the engine does; the others begin anew. Legend: B rows, S positions,
+K masked positions of a row, D width, V vocabulary.
 """
 
 from dataclasses import replace
@@ -26,13 +26,14 @@ from torch import Tensor, nn
 
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.shards import Corpus
+from clue_bench.errors import ClueBenchError
 from clue_bench.models.encoder import INIT_STD, MaskedLanguageModel, activate, initialise
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.objectives import PretrainingBatch, RowDraws
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.rows import IGNORED, Rows
-from clue_bench.pretraining.run import run
-from clue_bench.pretraining.start import load_start
+from clue_bench.pretraining.run import completed_record, run
+from clue_bench.pretraining.start import check_vocabulary, load_start
 from clue_bench.pretraining.step import StepSums, Sums
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
@@ -46,8 +47,29 @@ AVERAGED, EVERY = 0.3, 5
 REPEATED = 0.1
 
 
-class _Other(Pretraining):
-    """A run with modules that serve training only."""
+class _Anew(Pretraining):
+    """A run with a memory that its state does not keep."""
+
+    def resume(self) -> None:
+        """Begin anew."""
+
+
+class _Other(_Anew):
+    """A run with modules that serve training only, whose loss is its own."""
+
+    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path) -> None:
+        super().__init__(recipe, corpus, out)
+        self.network = self.model  # by autocast on every device: other modules have no copies of their weights
+
+    def loss_of(self, batch: PretrainingBatch) -> tuple[Tensor, Predicted]:
+        """Return the loss of a batch, and what was predicted of its masked tokens."""
+        raise NotImplementedError
+
+    def _train_step(self, inputs: StageInputs) -> StepSums:
+        batch, _ = self.feeds.assemble(inputs)
+        with torch.autocast(self.device.type, dtype=self._autocast, enabled=self._autocast is not None):
+            loss, masked = self.loss_of(batch)
+        return self.update(loss, batch, masked)
 
     def add(self, *modules: nn.Module) -> nn.ModuleList:
         """Train `modules`, too, with the recipe's optimizer."""
@@ -93,8 +115,8 @@ class Replaced(_Other):
         self.generator, self.head = self.add(MaskedLanguageModel(small), head)
         self.draws = torch.Generator(self.device).manual_seed(recipe.seed)
 
-    def _train_step(self, inputs: StageInputs) -> StepSums:
-        batch, _ = self.feeds.assemble(inputs)
+    def loss_of(self, batch: PretrainingBatch) -> tuple[Tensor, Predicted]:
+        """Return the generator's loss, the model's over all tokens, and that of bags."""
         assert batch.at_BK is not None
         assert isinstance(self.model, MaskedLanguageModel)
         at_BK = batch.at_BK[:, : batch.targets_BK.shape[1]]
@@ -102,7 +124,7 @@ class Replaced(_Other):
         masked = vocabulary_loss(guessed.hidden, guessed.matrix_VE, guessed.bias_V, targets=batch.targets_BK)
         counts_BK = batch.targets_BK != IGNORED
         with torch.no_grad():
-            logits_BKV = guessed.logits
+            logits_BKV = guessed.logits.float()
             shares = torch.rand(logits_BKV.shape, generator=self.draws, device=self.device)
             drawn_BK = (logits_BKV - (-shares.clamp_(1e-9, 1 - 1e-7).log()).log()).argmax(-1)
             shown_BK = batch.ids_BS.gather(1, at_BK)
@@ -112,7 +134,7 @@ class Replaced(_Other):
         logits_BS = self.head(hidden_BSD)[..., 0]
         told = F.binary_cross_entropy_with_logits(logits_BS, (ids_BS != true_BS).float())
         loss = masked.loss / counts_BK.sum() + REPLACED_WEIGHT * told + self.bag_loss(batch, hidden_BSD[:, 0])
-        return self.update(loss, batch, masked)
+        return loss, masked
 
 
 class Falling(Pretraining):
@@ -139,6 +161,7 @@ class Distilled(_Other):
     def __init__(self, recipe: Recipe, corpus: Corpus, out: Path, *, teacher: str) -> None:
         super().__init__(recipe, corpus, out)
         checkpoint = read_checkpoint(teacher)
+        check_vocabulary(checkpoint, self.vocabulary)
         self.teacher = MaskedLanguageModel(replace(checkpoint.config, dropout=0.0))
         load_start(self.teacher, checkpoint, self.vocabulary)
         self.teacher.to(self.device).eval().requires_grad_(requires_grad=False)
@@ -146,8 +169,8 @@ class Distilled(_Other):
         nn.init.normal_(towards.weight, std=INIT_STD)
         (self.towards,) = self.add(towards)
 
-    def _train_step(self, inputs: StageInputs) -> StepSums:
-        batch, _ = self.feeds.assemble(inputs)
+    def loss_of(self, batch: PretrainingBatch) -> tuple[Tensor, Predicted]:
+        """Return the loss of masked tokens, the distances to the teacher, and the loss of bags."""
         assert batch.at_BK is not None
         num = batch.targets_BK.shape[1]
         with torch.no_grad():
@@ -166,10 +189,10 @@ class Distilled(_Other):
             firsts_BJD = ours.hidden[:, num:].expand(-1, batch.bag_BJ.shape[1], -1)
             bag = vocabulary_loss(firsts_BJD, ours.matrix_VE, ours.bias_V, targets=batch.bag_BJ)
             loss = loss + self.recipe.bag_weight * bag.loss / (batch.bag_BJ != IGNORED).sum()
-        return self.update(loss, batch, Predicted(true * len(targets_M), (logits_MV.argmax(-1) == targets_M).sum()))
+        return loss, Predicted(true * len(targets_M), (logits_MV.argmax(-1) == targets_M).sum())
 
 
-class Averaged(Pretraining):
+class Averaged(_Anew):
     """The mean of the last weights."""
 
     def _advance(self) -> StepSums:
@@ -184,6 +207,7 @@ class Averaged(Pretraining):
                 self.mean[name].lerp_(each, 1 / self.num)
         if self.step == total:
             self.model.load_state_dict(self.mean)
+            self._refresh()
         return step
 
 
@@ -226,9 +250,15 @@ KINDS: dict[str, type[Pretraining]] = {
 
 
 def pretrain_by(kind: str, recipe: Recipe, corpus: Path, out: Path, **more: Any) -> None:
-    """Pretrain into `out` by one of KINDS; `more` are its own arguments. A run that is complete stays as it is."""
-    if (out / "checkpoint" / "config.json").is_file():
+    """Pretrain into `out` by one of KINDS; `more` are its own arguments. This very run, if complete, stays as it is.
+
+    Raises ClueBenchError if `out` holds another run.
+    """
+    trained, asked = KINDS[kind](recipe, Corpus.open(corpus), out, **more), {"objective": kind, **more}
+    record = completed_record(trained)
+    if record is not None and record.asked != asked:
+        raise ClueBenchError(f"{out}: holds a run by {record.asked}, not by {asked}", "give another --out")
+    if record is not None:
         return
-    trained = KINDS[kind](recipe, Corpus.open(corpus), out, **more)
-    for report in run(trained, asked={"objective": kind, **more}):
+    for report in run(trained, asked=asked):
         print(f"{recipe.name} {report.step:,} of {recipe.total_steps:,}  loss {report.loss:.3f}", flush=True)

@@ -12,7 +12,8 @@ measured first, alone, in turn and kept in OUT/rates.json (what runs beside the 
 --tokens, the same number for all. The same command goes on after it was stopped.
 
 Prints a Markdown table, and writes it to OUT/trials.md: mean ± half of the 95 % interval over pretraining seeds where
-there are several; the difference to the first trial, paired by seed, says whether a change is more than noise.
+there are several, and the difference to the first trial, paired by seed. Each interval stands for itself: of many
+trials that change nothing, one in twenty has a difference without 0, so what looks good is run again with other seeds.
 """
 
 import argparse
@@ -41,7 +42,7 @@ PROBE = {
     "ocnli": {"max_length": 96, "epochs": 3},
 }
 """Settings that suit small models and take minutes; the same for every trial."""
-SHARED = {"learning_rate": 5e-4, "batch_size": 32, "evaluations_per_epoch": 1}
+SHARED = {"learning_rate": 5e-4, "batch_size": 32, "evaluations_per_epoch": 1, "dropout": 0.0}
 WARM, TIMED = 3, 12  # steps before the clock, and on it
 ROUNDS = 3
 
@@ -113,16 +114,18 @@ def seconds_per_stage_step(trial: Trial, corpus: Path) -> list[float]:
 
 
 def measured(trials: list[Trial], corpus: Path, path: Path) -> dict[str, list[float]]:
-    """Return each trial's seconds a step, by stage; measure those that `path` lacks, in turn, several rounds."""
-    known: dict[str, list[float]] = json.loads(path.read_text()) if path.is_file() else {}
-    missing = [trial for trial in trials if trial.name not in known]
+    """Return each trial's seconds a step, by stage; measure those that `path` lacks as they are, in turn, in rounds."""
+    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
+    asked = {trial.name: {**trial._asdict(), "given": dict(trial.given), "corpus": str(corpus)} for trial in trials}
+    missing = [trial for trial in trials if known.get(trial.name, {}).get("of") != asked[trial.name]]
     rounds: dict[str, list[list[float]]] = {trial.name: [] for trial in missing}
     for _ in range(ROUNDS):
         for trial in missing:
             rounds[trial.name].append(seconds_per_stage_step(trial, corpus))
-    known |= {name: [min(stage) for stage in zip(*each, strict=True)] for name, each in rounds.items()}
+    for name, each in rounds.items():
+        known[name] = {"of": asked[name], "seconds": [min(stage) for stage in zip(*each, strict=True)]}
     path.write_text(json.dumps(known, indent=1))
-    return known
+    return {name: known[name]["seconds"] for name in asked}
 
 
 def steps_for(trial: Trial, per_step: list[float], *, seconds: float | None, tokens: float | None) -> int:

@@ -17,6 +17,9 @@ from typing import Literal, Protocol
 Family = Literal["bert", "albert", "roformer", "gpt2"]
 Activation = Literal["gelu", "gelu_tanh", "relu"]
 
+MIN_LOCAL_HEAD = 4
+"""Width of a head that begins by looking at its neighbours: two waves, each a sine and a cosine."""
+
 
 class Sizes(Protocol):
     """What defaults and limits of any model depend on; `max_positions` in tokens, `dropout` as in its config.json."""

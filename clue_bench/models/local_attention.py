@@ -19,6 +19,7 @@ import math
 import torch
 from torch import Tensor
 
+from clue_bench.models.config import MIN_LOCAL_HEAD
 from clue_bench.models.encoder import INIT_STD, Encoder
 
 DISTANCES = (-1, 1, -2, 2, 0, None, -3, 3)
@@ -44,14 +45,14 @@ MOST_MOVED = 0.25
 def look_at_neighbours(encoder: Encoder) -> None:
     """Set positions, and add to queries and keys, so that heads start at the DISTANCES.
 
-    Raises ValueError for a family without learned positions, or heads narrower than 4.
+    Raises ValueError for a family without learned positions, or heads narrower than MIN_LOCAL_HEAD.
     """
     config = encoder.config
     table = encoder.embeddings.position
     if table is None or config.embedding_width != config.hidden_size:
         raise ValueError(f"{config.family} has no learned positions as wide as its layers")
-    if config.head_size < 4:
-        raise ValueError(f"heads of {config.head_size} are too narrow for sinusoids, expected 4 or more")
+    if config.head_size < MIN_LOCAL_HEAD:
+        raise ValueError(f"heads of {config.head_size} are too narrow for sinusoids, expected {MIN_LOCAL_HEAD} or more")
     frequencies_F = _frequencies(config.head_size)
     num = len(frequencies_F)
     waves_SH = _waves(config.max_positions, config.head_size)

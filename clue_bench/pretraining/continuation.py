@@ -92,10 +92,12 @@ def schedule_text(recipe: Recipe, corpus: Corpus) -> str:
     """Return the schedule as one sentence."""
     stage = recipe.stage1
     epochs = stage.steps / steps_of(recipe, corpus, epochs=1.0)
+    is_constant = stage.warmup_steps + stage.decay_steps < stage.steps
+    when = f"in the last {counted(stage.decay_steps, 'step')}" if is_constant else "then"
     return (
         f"{counted(stage.steps, 'step')} ({epochs:.3g} epochs) of {counted(stage.global_batch, 'row')} of "
         f"{stage.max_length} tokens, {PREDICTED[recipe.objective]}; learning rate {typed(stage.learning_rate)} after "
-        f"{counted(stage.warmup_steps, 'step')} of warm-up, then linear to {typed(stage.final_learning_rate)}"
+        f"{counted(stage.warmup_steps, 'step')} of warm-up, {when} linear to {typed(stage.final_learning_rate)}"
     )
 
 

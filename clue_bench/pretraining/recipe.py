@@ -14,7 +14,7 @@ from pydantic import Field
 
 from clue_bench.cards import Card, Key, Name, decode, described_keys, explain_unknown_key, find_card, load_card
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.config import Activation, Family, ModelConfig
+from clue_bench.models.config import MIN_LOCAL_HEAD, Activation, Family, ModelConfig
 from clue_bench.training import hardware
 
 PositiveInt = pydantic.PositiveInt
@@ -120,6 +120,9 @@ class Recipe(Card):
             raise ValueError(f"bag_weight = {self.bag_weight:g} does not go with {found}")
         if self.initial_attention == "local" and self.family != "bert":
             raise ValueError(f'initial_attention = "local" does not go with family = "{self.family}"')
+        width = self.hidden_size // self.heads
+        if self.initial_attention == "local" and width < MIN_LOCAL_HEAD:
+            raise ValueError(f'initial_attention = "local" needs hidden_size / heads of {MIN_LOCAL_HEAD}, not {width}')
         if self.optimizer == "muon" and not self.bias_correction:
             raise ValueError('bias_correction = false does not go with optimizer = "muon"')
         if self.labelled_share and self.sentence_order == "none":

@@ -41,6 +41,15 @@ def test_equal_tokens_need_no_rate():
     assert steps * 32 * 128 == pytest.approx(1e6, rel=0.01)
 
 
+def test_rates_are_measured_once_and_again_for_another_trial_of_the_same_name(recipe_file, corpus_folder, tmp_path):
+    trial, path = recipe_trials.Trial("own", str(recipe_file), {}, 1.0), tmp_path / "rates.json"
+    first = recipe_trials.measured([trial], corpus_folder, path)
+    assert first["own"][0] > 0
+    assert recipe_trials.measured([trial], corpus_folder, path) == first
+    other = trial._replace(changes={"global_batch": 16})
+    assert recipe_trials.measured([other], corpus_folder, path) != first
+
+
 def test_the_table_pairs_trials_by_seed():
     losses = {"own": [5.0, 6.0], "mask30": [4.0, 5.0]}
     results = {
@@ -79,3 +88,47 @@ def test_every_objective_leaves_a_bert_that_transformers_opens(
     first = objectives.Pretraining(recipe, objectives.Corpus.open(corpus_folder), tmp_path / "first").model.state_dict()
     moved = state["bert.encoder.layer.0.output.dense.weight"] - first["encoder.layers.0.down.weight"]
     assert 0 < float(moved.abs().max()) < 1
+
+
+@pytest.mark.parametrize("kind", objectives.KINDS)
+def test_products_have_the_recipes_precision_in_training_and_evaluation(
+    kind, recipe_file, corpus_folder, checkpoint_folder, tmp_path
+):
+    given = {"teacher": str(checkpoint_folder)} if kind == "distilled" else {}
+    recipe = recipe_trials.load_recipe(str(recipe_file), {"bag_weight": 0.2, "precision": "bf16"}, steps=4)
+    trained = objectives.KINDS[kind](recipe, objectives.Corpus.open(corpus_folder), tmp_path / kind, **given)
+    types = set()
+    for module in trained.model.modules():
+        if isinstance(module, torch.nn.Linear):
+            module.register_forward_hook(lambda module, inputs, output: types.add(output.dtype))
+    list(objectives.run(trained, asked={}))
+    assert types == {torch.bfloat16}
+
+
+@pytest.mark.parametrize("kind", objectives.KINDS)
+def test_an_interrupted_trial_ends_as_one_that_was_not(kind, recipe_file, corpus_folder, checkpoint_folder, tmp_path):
+    given = {"teacher": str(checkpoint_folder)} if kind == "distilled" else {}
+    recipe = recipe_trials.load_recipe(str(recipe_file), {"log_every": 1, "save_every": 1}, steps=8)
+
+    def trained(name):
+        return objectives.KINDS[kind](recipe, objectives.Corpus.open(corpus_folder), tmp_path / name, **given)
+
+    for report in objectives.run(stopped := trained("stopped"), asked={"objective": kind, **given}):
+        if report.step == 5:
+            break
+    assert stopped.saved_step is not None
+    for name in ("stopped", "whole"):
+        objectives.pretrain_by(kind, recipe, corpus_folder, tmp_path / name, **given)
+    one, other = ((tmp_path / name / "checkpoint" / "model.safetensors").read_bytes() for name in ("stopped", "whole"))
+    assert one == other
+
+
+def test_a_folder_of_another_trial_is_refused(recipe_file, corpus_folder, tmp_path):
+    recipe = recipe_trials.load_recipe(str(recipe_file), {}, steps=4)
+    for _ in range(2):
+        objectives.pretrain_by("falling", recipe, corpus_folder, tmp_path)
+    with pytest.raises(objectives.ClueBenchError, match=r"'falling'.*'repeated'"):
+        objectives.pretrain_by("repeated", recipe, corpus_folder, tmp_path)
+    longer = recipe_trials.load_recipe(str(recipe_file), {}, steps=8)
+    with pytest.raises(objectives.ClueBenchError, match="another run"):
+        objectives.pretrain_by("falling", longer, corpus_folder, tmp_path)

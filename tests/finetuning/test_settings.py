@@ -52,6 +52,14 @@ def test_a_small_model_without_dropout_has_fewer_epochs_unless_labels_are_many(t
     assert defaults(task=task, sizes=model(4, 312, dropout=0.1))["epochs"] == 5
 
 
+@pytest.mark.parametrize(("own", "given", "epochs"), [(0.0, 0.1, 5), (0.1, 0.0, 3)])
+def test_epochs_go_by_the_dropout_of_the_run(own, given, epochs):
+    sizes = model(4, 312, dropout=own)
+    assert make_settings(load_task("ocnli"), sizes, {"dropout": given}, train_rows=21_572).epochs == epochs
+    both = {"dropout": given, "epochs": 7}
+    assert make_settings(load_task("ocnli"), sizes, both, train_rows=21_572).epochs == 7
+
+
 @pytest.mark.parametrize(("sizes", "rate"), [(model(2, 128), 1e-3), (model(4, 312), 1e-3), (model(12, 256), 1e-4)])
 def test_many_labels_need_a_higher_rate_where_the_model_is_tiny(sizes, rate):
     assert defaults(task="iflytek", sizes=sizes)["learning_rate"] == rate

@@ -133,6 +133,7 @@ def test_keys_of_a_stage_are_set_for_one_stage_or_for_all(two_stage_file):
         ({"mask_rate": 0.0}, None, "mask_rate = 0 does not go with"),
         ({"labelled_share": 0.5}, None, "labelled_share"),
         ({"embedding_size": 16}, None, "only ALBERT"),
+        ({"initial_attention": "local", "hidden_size": 32, "heads": 16}, None, "needs hidden_size / heads of 4, not 2"),
     ],
 )
 def test_mistakes_in_two_stage_recipes_are_named(two_stage_file, overrides, steps, message):
