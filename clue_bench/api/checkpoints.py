@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, Runs, as_path, as_reference, as_settings, check_choice
+from clue_bench.api.vocabularies import vocabulary_path
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded, refuse_unwritable
@@ -50,7 +51,7 @@ def convert(
         source_kind=source_kind,
         target_kind=target_kind,
         config=None if config is None else expanded(config),
-        vocabulary=None if vocabulary is None else expanded(vocabulary),
+        vocabulary=None if vocabulary is None else vocabulary_path(vocabulary),
         stored_as=dtype,
     )
 
@@ -141,7 +142,7 @@ def exchange_vocabulary(model: Path | str | Run, vocabulary: Path | str, *, out:
     Progress(True).import_torch()
     from clue_bench.conversion.extend import exchange
 
-    return ExchangedVocabulary(exchange(as_reference(model, "model"), expanded(vocabulary), out=expanded(out)))
+    return ExchangedVocabulary(exchange(as_reference(model, "model"), vocabulary_path(vocabulary), out=expanded(out)))
 
 
 def read_tokens(file: Path | str) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from clue_bench import files
 from clue_bench.api.progress import Bar, Progress
+from clue_bench.api.vocabularies import vocabulary_path
 from clue_bench.cards import Card, Kind, card_paths, decode, find_card
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.files import expanded
@@ -226,7 +227,7 @@ def audit_data(
         return audit_tasks(
             list(tasks),
             expanded(data),
-            vocabulary_file=None if vocabulary is None else expanded(vocabulary),
+            vocabulary_file=None if vocabulary is None else vocabulary_path(vocabulary),
             on_split=lambda done, total, what: bar.update(done / total, what),
         )
 

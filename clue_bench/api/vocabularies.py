@@ -137,7 +137,7 @@ def count_tokens(vocabularies: Sequence[Path | str]) -> TokenCounts:
     """Count the tokens of vocabularies by type, as CLUECorpus2020 does. Raises ClueBenchError."""
     from clue_bench.vocab import read_vocabulary
 
-    counted = TokenCounts({expanded(path): read_vocabulary(expanded(path)) for path in vocabularies})
+    counted = TokenCounts({expanded(path): read_vocabulary(vocabulary_path(path)) for path in vocabularies})
     Progress(True).notes(note for each in counted.vocabularies.values() for note in each.notes)
     return counted
 
@@ -193,27 +193,26 @@ def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path |
     out = expanded(out)
     if out.is_dir() or out.suffix == ".model":
         raise ClueBenchError(f"{out}: no name for a vocab.txt", "give --out the name of the file to write")
-    other = None if compare is None else read_vocabulary(expanded(compare))
-    pruned = token_types.prune(read_vocabulary(expanded(vocabulary)))
+    other = None if compare is None else read_vocabulary(vocabulary_path(compare))
+    pruned = token_types.prune(read_vocabulary(vocabulary_path(vocabulary)))
     compared = None if other is None else token_types.compare(pruned.vocabulary, other)
     pruned.vocabulary.write(out)
     return PrunedVocabulary(out, pruned, None if compare is None else expanded(compare), compared)
 
 
 def vocabulary_path(given: Path | str) -> Path:
-    """Return where a vocabulary lies: a file, a folder that holds one, a run, or a model on the hub.
+    """Return where a vocabulary lies: a file, a folder that holds one, a run, a model of the package or on the hub.
 
     Raises ClueBenchError if it is none of these, or the hub cannot be reached.
     """
     from clue_bench.doors.hub import HUB_ID
-    from clue_bench.doors.model_folders import find_folder
+    from clue_bench.doors.model_folders import find_folder, shipped_models
     from clue_bench.doors.records import CHECKPOINT
     from clue_bench.vocab import VOCABULARY_FILES
 
     path = expanded(given)
-    is_model = (path / CHECKPOINT).is_dir() or (
-        not path.exists() and "/" in str(given) and HUB_ID.fullmatch(str(given))
-    )
+    is_name = str(given) in shipped_models() or ("/" in str(given) and HUB_ID.fullmatch(str(given)))
+    is_model = (path / CHECKPOINT).is_dir() or (not path.exists() and is_name)
     if (
         path.is_dir()
         and not is_model

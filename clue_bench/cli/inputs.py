@@ -39,7 +39,7 @@ TextField = Annotated[str, typer.Option(metavar="KEY", help="Key of the text in 
 Vocabulary = Annotated[
     str,
     typer.Option(
-        metavar="FILE", help="vocab.txt or spiece.model, or a model's folder or hub id, whose tokenizer is used."
+        metavar="FILE", help="vocab.txt or spiece.model, or a model's folder, name or hub id, whose tokenizer is used."
     ),
 ]
 Folder = Annotated[Path, typer.Option(metavar="FOLDER", help="Folder to write.")]

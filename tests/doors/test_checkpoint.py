@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from clue_bench.api.vocabularies import vocabulary_path
 from clue_bench.doors.checkpoint import model_name, read_checkpoint
-from clue_bench.doors.model_folders import find_folder, local_folder
+from clue_bench.doors.model_folders import find_folder, local_folder, shipped_models
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import ModelConfig
 from clue_bench.models.encoder import MaskedLanguageModel
@@ -283,3 +283,11 @@ def test_an_id_whose_owner_is_no_folder_here_is_the_hubs(tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     assert local_folder("uer/chinese_roberta_L-2_H-128") is None
     assert local_folder("bert-base-chinese") is None
+
+
+def test_the_model_of_the_package_has_a_vocabulary_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (name,) = shipped_models()
+    assert vocabulary_path(name) == shipped_models()[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).mkdir()
+    assert vocabulary_path(name) == Path(name)  # a folder here goes first
