@@ -12,7 +12,7 @@ import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
 from clue_bench.errors import ClueBenchError
-from clue_bench.numbers import count, percent
+from clue_bench.numbers import count, percent, typed
 from clue_bench.stats.significance import (
     ALPHA,
     ConfidenceInterval,
@@ -90,6 +90,12 @@ class Comparison(Shown):
         return int((~self.a.clean).sum())
 
     @property
+    def differing(self) -> dict[str, tuple[Any, Any]]:
+        """Return the settings of fine-tuning that differ, with both values: a verdict is on them, too."""
+        a, b = (_settings(side.runs[0]) for side in (self.a, self.b))
+        return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
+
+    @property
     def covers(self) -> str:
         """Return what the interval of the difference takes into account."""
         counts = len(self.a.runs), len(self.b.runs)
@@ -151,6 +157,9 @@ class Comparison(Shown):
             ),
             ("it covers", self.covers),
         ]
+        if self.differing:
+            both = (f"{key} {typed(a) or '–'} / {typed(b) or '–'}" for key, (a, b) in self.differing.items())
+            rows.append(("settings, A / B", ", ".join(both)))
         if self.num_repeated:
             rows.append(("tested on", f"{count(self.a.clean.sum())} rows; {count(self.num_repeated)} are in training"))
         if self.discordance is not None:
@@ -194,6 +203,7 @@ class Comparison(Shown):
             "mcnemar_p": None if self.discordance is None or self.num_passages else self.discordance.p_value,
             "welch_p": None if self.discordance is not None and self.num_passages is None else self.test.p_value,
             "passages": self.num_passages,
+            "differing_settings": self.differing,
             "is_separated": self.is_separated,
             "verdict": self.verdict,
         }

@@ -92,6 +92,14 @@ def test_predictions_of_other_rows_are_refused_although_the_records_agree(make_r
         compare_runs([a], [b])
 
 
+def test_settings_that_differ_stand_beside_the_verdict(make_run):
+    a, b = make_run(GOLD, name="a"), make_run(WRONG, name="b", effective={"learning_rate": 1e-3, "steps": 40})
+    found = compare_runs([a], [b])
+    assert "settings, A / B  learning_rate 1e-4 / 1e-3, steps – / 40" in found.evidence.to_text()
+    assert found.to_json()["differing_settings"]["learning_rate"] == (1e-4, 1e-3)
+    assert not compare_runs([a], [make_run(GOLD, name="c", seed=2)]).differing
+
+
 def test_a_side_that_mixes_settings_is_refused(make_run):
     a = make_run(GOLD, name="a")
     faster = make_run(GOLD, name="b", seed=2, effective={"learning_rate": 1e-3})
