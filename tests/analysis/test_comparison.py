@@ -95,7 +95,7 @@ def test_predictions_of_other_rows_are_refused_although_the_records_agree(make_r
 def test_settings_that_differ_stand_beside_the_verdict(make_run):
     a, b = make_run(GOLD, name="a"), make_run(WRONG, name="b", effective={"learning_rate": 1e-3, "steps": 40})
     found = compare_runs([a], [b])
-    assert "settings, A / B  learning_rate 1e-4 / 1e-3, steps – / 40" in found.evidence.to_text()
+    assert "settings, A / B  learning_rate 1e-4 / 0.001, steps – / 40" in found.evidence.to_text()
     assert found.to_json()["differing_settings"]["learning_rate"] == (1e-4, 1e-3)
     assert not compare_runs([a], [make_run(GOLD, name="c", seed=2)]).differing
 
