@@ -28,6 +28,8 @@ class ClueBenchError(Exception):
         self.message = "\n  ".join(lines)
         super().__init__(self.message)
         self.hint = hint
+        if hint:
+            self.add_note(f"hint: {hint}")  # below the message in a traceback, which is all that Python shows
 
 
 _READS_VARIABLE = re.compile(r"""(?:environ(?:\.get)?|getenv)[\[(]\s*["'](\w+)["']""")

@@ -5,7 +5,9 @@ import inspect
 import pkgutil
 import subprocess
 import sys
+import traceback
 
+import pandas as pd
 import pytest
 
 import clue_bench as cb
@@ -70,3 +72,10 @@ def test_results_are_shown_as_tables_where_python_would_list_their_fields():
     results = Shown.__subclasses__()
     assert len(results) > 10
     assert [result.__name__ for result in results if result.__repr__ is not Shown.__repr__] == []
+
+
+def test_a_traceback_in_python_holds_the_hint():
+    with pytest.raises(cb.ClueBenchError) as caught:
+        cb.finetune("zh", data=pd.DataFrame({"一": ["甲"], "二": ["乙"]}))
+    assert caught.value.hint
+    assert f"hint: {caught.value.hint}" in "".join(traceback.format_exception(caught.value))

@@ -1,5 +1,6 @@
 """The verbs for finished runs: `compare`, `analyse`, `score`, `leaderboard` and `runs`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -188,7 +189,8 @@ def analyse(
     written = analyse(runs, data=data, task=task or None, out=out)
     show(written, as_json=json)
     if len(runs) == 1:
-        suggest(f"open {next(iter(written.pages))}", as_json=json)
+        opener = "open" if sys.platform == "darwin" else "xdg-open"
+        suggest(typed(opener, next(iter(written.pages))), as_json=json)
 
 
 def score(
