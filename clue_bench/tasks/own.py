@@ -6,10 +6,10 @@ each label's training rows is held out, by a seed and by their texts, so that th
 says so in DATASET.json, and the run's record repeats it.
 """
 
-import hashlib
 import json
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,6 +30,7 @@ from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.entities import LAYOUT, hold_entities, stated_entities
 from clue_bench.tasks.files import MARKER, Found, content, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
+from clue_bench.tasks.held_out import DEV_SHARE, SPLIT_SEED, draw_dev
 from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
 from clue_bench.tasks.sources import (
@@ -46,8 +47,6 @@ from clue_bench.tasks.sources import (
 )
 from clue_bench.tasks.task import Task, load_task
 
-DEV_SHARE = 0.1  # of each label's training rows, where there is no dev split
-SPLIT_SEED = 1  # not the runs' seed: all seeds of a sweep are scored on the same rows
 MAX_LENGTH = 128  # tokens, of a task without a card
 QUESTION_LENGTH = 512  # tokens, with the passage
 MAX_CLASSES = 1_000
@@ -168,30 +167,23 @@ def _by_split(source: RowSource, column: str) -> dict[str, RowSource]:
 def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: bool) -> OwnRows:
     """Return the rows with a share of each label's training rows as dev. Rows of the same texts stay together.
 
-    With `by_passage` labels do not count, and rows of the same first text stay together.
+    With `by_passage` labels do not count, and rows of the same first text stay together. Raises NotServed.
     """
     train = given.splits["train"]
     if not train.num_rows:
         raise no_rows(train.called or "train")
     require([*texts, label], train, "" if given.is_divided else "train")
     rows = [dict(row) for row in train.rows]
-    groups: dict[str, dict[str, list[int]]] = {}  # label → texts → numbers of rows
-    label_of: dict[str, str] = {}
-    for number, (row, place) in enumerate(zip(rows, train.places, strict=True)):
-        value = value_at(row, label)
+    keys: list[str | None] = []
+    labels: list[str] = []
+    for row, place in zip(rows, train.places, strict=True):
         where = f"{train.called}, {place}" if train.called else place
-        named = "" if by_passage else label_name(value, f"{where}: {label}")
-        # Texts that differ in case or blanks only, and a pair and its mirror, are the same to a model.
-        plain = sorted("".join(str(value_at(row, text)).lower().split()) for text in texts[: 1 if by_passage else None])
-        key = json.dumps(plain, ensure_ascii=False)
-        groups.setdefault(label_of.setdefault(key, named), {}).setdefault(key, []).append(number)
-    dev: set[int] = set()
-    for group in groups.values():
-        drawn = sorted(group, key=_draw)[: _share_of(len(group))]
-        dev.update(number for key in drawn for number in group[key])
+        labels.append("" if by_passage else label_name(value_at(row, label), f"{where}: {label}"))
+        keys.append(_key([str(value_at(row, text)) for text in texts[: 1 if by_passage else None]]))
+    dev = draw_dev(keys, labels)
     if not dev:
-        if len(groups) > 1:
-            _check_classes({name: sum(map(len, group.values())) for name, group in groups.items()}, label)
+        if len(set(labels)) > 1:
+            _check_classes(Counter(labels), label)
         raise Refused(f"{counted(len(rows), 'row')}: too few different texts to hold out dev", GIVE_SPLITS)
 
     def part(numbers: list[int]) -> RowSource:
@@ -204,13 +196,13 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: b
     return OwnRows(splits, given.is_divided, HeldOut(share=DEV_SHARE, seed=SPLIT_SEED, rows=len(dev)), given.notes)
 
 
-def _share_of(texts: int) -> int:
-    """Return how many of a label's different texts to hold out: at least one of two."""
-    return max(int(DEV_SHARE * texts + 0.5), int(texts > 1))
+def _key(texts: Sequence[str]) -> str | None:
+    """Return what is alike for texts that are the same to a model, None if one is blank.
 
-
-def _draw(key: str) -> str:
-    return hashlib.sha256(f"{SPLIT_SEED} {key}".encode(errors="replace")).hexdigest()
+    They may differ in case or blanks, and a pair from its mirror.
+    """
+    plain = sorted("".join(text.lower().split()) for text in texts)
+    return json.dumps(plain, ensure_ascii=False) if all(plain) else None
 
 
 def rows_of(data: Any, task: Task | None) -> tuple[Any, tuple[str, ...]]:
@@ -313,10 +305,10 @@ def about_held_out(called: str, task: Task, held_out: HeldOut | None) -> list[st
     share = percent(held_out.share, 0)
     decides = f"with seed {held_out.seed}; a column 'split' (train, dev, test) decides otherwise"
     if task.kind == "classification":
-        return [f"{called}: dev was held out: {share} of the texts of each label, {decides}"]
+        return [f"{called}: dev was held out: {share} of the rows of each label, no text in both, {decides}"]
     if task.kind == "tags":
-        return [f"{called}: dev was held out: {share} of the texts, {decides}"]
-    return [f"{called}: dev was held out: {share} of the passages, {decides}"]
+        return [f"{called}: dev was held out: {share} of the rows, no text in both, {decides}"]
+    return [f"{called}: dev was held out: {share} of the rows, no passage in both, {decides}"]
 
 
 @contextmanager
