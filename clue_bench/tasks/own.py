@@ -32,7 +32,7 @@ from clue_bench.tasks.files import MARKER, Found, content, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
 from clue_bench.tasks.held_out import DEV_SHARE, SPLIT_SEED, draw_dev
 from clue_bench.tasks.questions import question_table
-from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
+from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, spelled, value_at
 from clue_bench.tasks.sources import (
     GIVE_SPLITS,
     SPLIT_NAMES,
@@ -366,7 +366,9 @@ def own_task(name: str, data: Any, *, text: Columns, label: str | int) -> Task:
     label = str(label)
     try:
         rows = own_rows(data, fields, label)
-        labels = _labels(rows.splits, fields, label, of=LABELLED_SPLITS if rows.is_divided else ("train",))
+        of = LABELLED_SPLITS if rows.is_divided else ("train",)
+        labels = _labels(rows.splits, fields, label, of=of)
+        _check_known(rows.splits, label, labels, of=of)
     except NotServed as error:
         raise ClueBenchError(f"{name}: {error.reason}", getattr(error, "hint", "give such rows")) from error
     values = {
@@ -463,6 +465,25 @@ def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, o
             counts[found] = counts.get(found, 0) + 1
     _check_classes(counts, label)
     return sorted(counts)
+
+
+def _check_known(splits: Mapping[str, RowSource], label: str, labels: Sequence[str], *, of: Sequence[str]) -> None:
+    """Raise NotServed if a row of another split than `of` has a label that is not one of `labels`, those of `of`."""
+    known = set(labels)
+    for split, source in splits.items():
+        if split in of or source.names is not None:
+            continue
+        for place, row in zip(source.places, source.rows, strict=True):
+            value = value_at(dict(row), label)
+            if is_missing(value) or (split not in LABELLED_SPLITS and spelled(value) == "-1"):
+                continue
+            where = f"{source.called or split}, {place}"
+            if (found := label_name(value, f"{where}: {label}")) not in known:
+                shown = ", ".join(labels[:MAX_LABELS_SHOWN]) + ", …" * (len(labels) > MAX_LABELS_SHOWN)
+                raise Refused(
+                    f"{where}: label '{found}' is not among the {len(labels)} labels of {' and '.join(of)}: {shown}",
+                    "correct the label, leave the row out, or give training rows of that label",
+                )
 
 
 def _check_classes(counts: Mapping[str, int], label: str) -> None:
