@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,17 @@ import numpy as np
 from clue_bench import files
 from clue_bench.cards import as_name, card_paths, decode
 from clue_bench.doors.records import HeldOut
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import NEAR, ClueBenchError
 from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
-from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
+from clue_bench.tasks.columns import Columns, QuestionColumns, are_found, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.entities import LAYOUT, hold_entities, stated_entities
 from clue_bench.tasks.files import MARKER, Found, content, md5_of
-from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
+from clue_bench.tasks.formats import SUFFIXES, Table, Wanted, is_rows_file, suffix_of
 from clue_bench.tasks.held_out import DEV_SHARE, SPLIT_SEED, draw_dev
 from clue_bench.tasks.questions import question_table
-from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, spelled, value_at
+from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, lacking, spelled, value_at
 from clue_bench.tasks.sources import (
     GIVE_SPLITS,
     SPLIT_NAMES,
@@ -42,6 +43,7 @@ from clue_bench.tasks.sources import (
     name_in,
     no_rows,
     require,
+    require_labels,
     source_of,
     write_splits,
 )
@@ -66,19 +68,28 @@ class OwnRows:
     notes: tuple[str, ...] = ()
 
 
-def open_rows(path: Path) -> Table | dict[str, Table] | None:
+def open_rows(path: Path, is_wanted: Wanted | None = None) -> Table | dict[str, Table] | None:
     """Return the rows of a file, or of a folder with train.csv or the like in it; None for a folder of tasks.
 
+    `is_wanted` chooses the sheet of a workbook of labelled rows, as in `parse_table`.
     Raises ClueBenchError for a file that is missing, or whose rows cannot be read.
     """
     if path.is_dir():
         found = {split: file for split in SPLIT_NAMES if (file := _file_of(path, split)) is not None}
-        return {split: _read(file) for split, file in found.items()} if "train" in found else None
+        wanted = {split: is_wanted if split in LABELLED_SPLITS else None for split in found}
+        return {split: _read(file, wanted[split]) for split, file in found.items()} if "train" in found else None
     if not path.exists() and not is_rows_file(path.name):
         return None
     if not path.is_file():
-        raise ClueBenchError(f"{path}: no such file", "check the path")
-    return _read(path)
+        raise ClueBenchError(f"{path}: no such file", _near(path))
+    return _read(path, is_wanted)
+
+
+def _near(path: Path) -> str:
+    """Return a hint that names the file of rows whose name is nearest to one that is missing, if there is any."""
+    known = [each.name for each in path.parent.iterdir() if holds_rows(each)] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, known, n=1, cutoff=NEAR)
+    return f"did you mean '{path.parent / close[0]}'?" if close else "check the path"
 
 
 def holds_rows(path: Path) -> bool:
@@ -96,13 +107,13 @@ def _file_of(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(path: Path) -> Table:
+def _read(path: Path, is_wanted: Wanted | None) -> Table:
     if suffix_of(path.name) not in SUFFIXES:
         raise ClueBenchError(
             f"{path}: a file that ends in none of {', '.join(SUFFIXES)}", "save it as one of these, e.g. as .csv"
         )
     found = Found(path, None, path.name)
-    table = question_table(content(found), name=path.name, where=str(path))
+    table = question_table(content(found), name=path.name, where=str(path), is_wanted=is_wanted)
     if not table.rows:
         raise ClueBenchError(f"{path}: no rows", "write a header, and one row a line")
     return replace(table, md5=md5_of(found))
@@ -173,6 +184,8 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: b
     if not train.num_rows:
         raise no_rows(train.called or "train")
     require([*texts, label], train, "" if given.is_divided else "train")
+    if not by_passage:
+        require_labels(train, label, train.called or ("" if given.is_divided else "train"))
     rows = [dict(row) for row in train.rows]
     keys: list[str | None] = []
     labels: list[str] = []
@@ -205,15 +218,24 @@ def _key(texts: Sequence[str]) -> str | None:
     return json.dumps(plain, ensure_ascii=False) if all(plain) else None
 
 
-def rows_of(data: Any, task: Task | None) -> tuple[Any, tuple[str, ...]]:
+def rows_of(
+    data: Any, task: Task | None, *, text: Columns | None = None, label: str | int | None = None
+) -> tuple[Any, tuple[str, ...]]:
     """Return rows for `own_task_of` and `data_folder`, and notes: the tables of files, else `data` as it is.
 
-    A folder is read as one of task data if it has a folder of the task's name. Raises ClueBenchError.
+    A folder is read as one of task data if it has a folder of the task's name. Of several sheets, the only one is read
+    that has the columns of the task, else `text` and `label`, or obvious ones. Raises ClueBenchError.
     """
     if not isinstance(data, str | Path):
         return data, ()
     path = files.expanded(data)
-    opened = None if task is not None and (path / task.name).is_dir() else open_rows(path)
+
+    def is_wanted(columns: Sequence[str]) -> bool:
+        if task is not None:
+            return not lacking([*task.fields, task.label_field], columns)
+        return are_found(columns, text=text, label=label)
+
+    opened = None if task is not None and (path / task.name).is_dir() else open_rows(path, is_wanted)
     tables = [opened] if isinstance(opened, Table) else list((opened or {}).values())
     return (path if opened is None else opened), tuple(note for table in tables for note in table.notes)
 
@@ -226,6 +248,8 @@ def own_task_of(
     Raises ClueBenchError if `rows` have no obvious columns and none are given, or are no task.
     """
     if isinstance(rows, Path):
+        if not rows.exists():
+            raise ClueBenchError(f"{rows}: no such file or folder", _near(rows))
         if name is None:
             raise ClueBenchError(
                 f"{rows}: which task? it is no file of rows, and has no train.csv or the like in it",
@@ -456,6 +480,7 @@ def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, o
         if not source.num_rows:
             raise no_rows(name)
         require([*fields, label], source, source.called or name)
+        require_labels(source, label, source.called or name)
         if source.names is not None:
             if len(source.names) < 2:
                 raise _one_class(label, source.names)

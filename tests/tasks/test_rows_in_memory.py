@@ -181,6 +181,19 @@ def test_what_is_wrong_with_rows_is_said_by_split_row_and_column(data, columns, 
     assert caught.value.hint.startswith(hint)
 
 
+@pytest.mark.parametrize("splits", ["one table", "train alone", "train and dev", "a card"])
+def test_of_rows_without_a_label_the_first_is_named_and_all_are_counted(splits):
+    frame = pd.DataFrame([{**line, "mood": "" if n % 10 == 3 else line["mood"]} for n, line in enumerate(LINES)])
+    data = {"one table": frame, "train alone": {"train": frame}}.get(splits, {"train": frame, "dev": LINES})
+    task = own_task("moods", LINES, **COLUMNS) if splits == "a card" else None
+    with pytest.raises(ClueBenchError, match="row 3: mood is '', expected a label; so in 6 of 60 rows") as caught:
+        read(task or own_task("moods", data, **COLUMNS), data)
+    assert "clue-bench predict --file" in caught.value.hint
+    with pytest.raises(ClueBenchError, match="in all 60 rows") as caught:
+        own_task("moods", frame.assign(mood=" "), **COLUMNS)
+    assert caught.value.hint.endswith("--label COLUMN")
+
+
 def test_a_label_that_only_dev_has_is_named_with_its_row_and_the_labels_of_train(tmp_path):
     (tmp_path / "own").mkdir()
     train = pd.DataFrame([{"text": f"第{n}句", "label": f"类{n % 14:02}"} for n in range(28)])
