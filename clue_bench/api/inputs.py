@@ -60,7 +60,7 @@ def task_data(
     from clue_bench.tasks.rows import read_rows
 
     card = open_card(task, data) if task is not None and text is None and label is None else None
-    rows, recognised = rows_of(data, card)
+    rows, recognised = rows_of(data, card, text=text, label=label)
     show.notes(recognised)
     if card is None:
         card, rows, found = own_task_of(task, rows, data, text=text, label=label)

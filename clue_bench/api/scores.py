@@ -96,7 +96,7 @@ def score(
     path = expanded(predictions)
     if task is not None and text is None and label is None:
         return PredictionScores(path, score_task(path, open_card(task, data), split, data))
-    given, recognised = rows_of(data, None)
+    given, recognised = rows_of(data, None, text=text, label=label)
     card, rows, found = own_task_of(task, given, data, text=text, label=label)
     notes = [*recognised, *found, *about_held_out(card.name, card, rows.held_out)]
     scored = score_task(path, card, split, rows)

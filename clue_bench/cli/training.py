@@ -206,7 +206,7 @@ def finetune(
 ) -> None:
     """Fine-tune any model on one task, or on rows of your own, and score it on dev. Defaults follow the model's size.
 
-    Rows of your own need no card. Without dev rows, a tenth of the texts of each label is held out, by a fixed seed.
+    Rows of your own need no card. Without dev rows, a tenth of the rows of each label is held out, by a fixed seed.
 
     Example: clue-bench finetune --data mydata.csv --text text --label label
 

@@ -76,6 +76,17 @@ def find_columns(columns: Sequence[str], *, text: Columns | None, label: str | i
     return Found(texts, chosen, note)
 
 
+def are_found(columns: Sequence[str], *, text: Columns | None, label: str | int | None) -> bool:
+    """Return whether columns of texts and label are there: those that are given, or else obvious ones."""
+    if text is None and label is None and find_questions(columns, where="") is not None:
+        return True
+    try:
+        found = find_columns(columns, text=text, label=label, where="")
+    except ClueBenchError:
+        return False
+    return {*found.texts, found.label} <= set(columns)
+
+
 _NO_HEADER = "; or write a header as the first line: text,label"
 
 

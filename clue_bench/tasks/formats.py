@@ -12,7 +12,7 @@ import datetime
 import io
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,14 @@ WITH_HEADER = (*DELIMITERS, ".xlsx", ".parquet")
 SUFFIXES = (*JSON_LINES, *WITH_HEADER)
 LONGEST_FIELD = 2**24  # characters in a field of a table; Python's own limit of 131,072 is less than a novel
 
+MAX_NAMED = 6  # cells or sheets in an error
 MAX_EXCEL_CELL = 32_767  # characters; more would be cut
 MAX_EXCEL_ROWS = 1_048_576
 
 Row = dict[str, Any]
+
+Wanted = Callable[[Sequence[str]], bool]
+"""Called with the header of a sheet: whether it has the columns that are asked for."""
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,17 @@ def is_rows_file(name: str) -> bool:
     return suffix_of(name) in SUFFIXES
 
 
-def parse_table(raw: bytes, *, name: str, where: str) -> Table:
+def parse_table(raw: bytes, *, name: str, where: str, is_wanted: Wanted | None = None) -> Table:
     """Return the rows in a file's bytes; `name` has the ending, `where` names the file in errors and notes.
 
+    Of a workbook's sheets the first one is read, or with `is_wanted` the only one that has the columns asked for.
     Raises ClueBenchError that names the file, the place and what is wrong.
     """
     suffix = suffix_of(name)
     if suffix == ".parquet":
         return _parquet(raw, where)
     if suffix == ".xlsx":
-        return _excel(raw, where)
+        return _excel(raw, where, is_wanted)
     if suffix not in SUFFIXES:
         hint = "save it as .xlsx, in Excel" if suffix == ".xls" else "save it as one of these"
         raise ClueBenchError(f"{where}: '{name}' ends in none of {', '.join(SUFFIXES)}", hint)
@@ -88,8 +93,9 @@ def parse_table(raw: bytes, *, name: str, where: str) -> Table:
         columns = list(dict.fromkeys(key for _, row in found for key in row))
         return Table(columns, [row for _, row in found], [place for place, _ in found], False, notes, where)
     delimiter, noted = _delimiter(text, DELIMITERS[suffix], where)
-    header, lines = _separated(text, delimiter, where)
-    return Table(header, [row for _, row in lines], [place for place, _ in lines], True, notes + noted, where)
+    header, lines, skipped = _separated(text, delimiter, where)
+    notes += noted + skipped
+    return Table(header, [row for _, row in lines], [place for place, _ in lines], True, notes, where)
 
 
 def decode_text(raw: bytes, where: str) -> tuple[str, tuple[str, ...]]:
@@ -205,7 +211,8 @@ def _delimiter(text: str, usual: str, where: str) -> tuple[str, tuple[str, ...]]
     return others[0], (f"{where}: columns are separated by {called}, as in its header",)
 
 
-def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[tuple[str, Row]]]:
+def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[tuple[str, Row]], tuple[str, ...]]:
+    """Return the header, the rows with their places, and a note on rows of blank cells, which are left out."""
     csv.field_size_limit(LONGEST_FIELD)
     # A tab-separated file has no quotes: a title may begin with one.
     lines = io.StringIO(text, newline="")
@@ -215,17 +222,24 @@ def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[t
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
     header: list[str] | None = None
     rows: list[tuple[str, Row]] = []
+    num_blank = width = 0
     try:
         for cells in reader:
             if not cells:
                 continue
+            if len(cells) > 1 and not any(cell.strip() for cell in cells):
+                num_blank += 1
+                continue
             # Spreadsheets export columns that are empty throughout: they have no name and no cells.
+            width = width or len(cells)
             least = 1 if header is None else len(header)
             while len(cells) > least and not cells[-1].strip():
                 cells.pop()
             if header is None:
                 header = _header(cells, where)
                 continue
+            if len(header) == 1 < len(cells) <= width:
+                raise _no_header(where, 1, header + [""] * (width - 1))
             if len(cells) != len(header):
                 raise ClueBenchError(
                     f"{where}, line {reader.line_num}: {counted(len(cells), 'column')}, the header has {len(header)}",
@@ -234,11 +248,26 @@ def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[t
             rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         raise ClueBenchError(f"{where}, line {reader.line_num}: {error}", "fix the line") from error
-    return header or [], rows
+    return header or [], rows, _about_blank(num_blank, where)
+
+
+def _about_blank(rows: int, where: str) -> tuple[str, ...]:
+    return (f"{where}: rows whose cells are all blank, left out: {rows:,}",) if rows else ()
+
+
+def _no_header(where: str, line: int, cells: Sequence[str]) -> ClueBenchError:
+    """Return the error for a title or the like above the header."""
+    named = ", ".join(f"'{cell}'" for cell in cells[:MAX_NAMED]) + ", …" * (len(cells) > MAX_NAMED)
+    return ClueBenchError(
+        f"{where}: line {line} does not look like a header: {named}",
+        "delete what stands above the names of the columns, so that these are line 1",
+    )
 
 
 def _header(cells: Sequence[str], where: str) -> list[str]:
     header = [cell.strip() for cell in cells]
+    if header.count("") > 1:
+        raise _no_header(where, 1, header)
     if len(set(header)) != len(header):
         twice = next(name for name in header if header.count(name) > 1)
         raise ClueBenchError(f"{where}: two columns are called '{twice}'", "rename one of them")
@@ -259,31 +288,68 @@ def _parquet(raw: bytes, where: str) -> Table:
     return Table(columns, rows, [f"row {number}" for number in range(len(rows))], True, (), where)
 
 
-def _excel(raw: bytes, where: str) -> Table:
-    """Return the first sheet; its first row is the header, and rows without any value are left out."""
+def _excel(raw: bytes, where: str, is_wanted: Wanted | None) -> Table:
+    """Return a sheet; its first row is the header, and rows without any value are left out."""
     import openpyxl
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what only a spreadsheet shows: styles, checks of what may be typed
         try:
             book = openpyxl.load_workbook(io.BytesIO(raw), read_only=True, data_only=True)
-            names, sheet = book.sheetnames, book.worksheets[0]
-            sheet.reset_dimensions()  # what a sheet says of its own size may be wrong: rows would be lost in silence
-            values = [list(row) for row in sheet.iter_rows(values_only=True)]
+            sheets = {}
+            for sheet in book.worksheets:
+                sheet.reset_dimensions()  # what it says of its own size may be wrong: rows would be lost in silence
+                sheets[sheet.title] = [list(row) for row in sheet.iter_rows(values_only=True)]
+                if is_wanted is None:
+                    break
+            first = next(iter(sheets))
         except Exception as error:  # of a damaged one, openpyxl and what it uses raise anything
             reason = str(error).partition("\n")[0]
             raise ClueBenchError(f"{where}: not a workbook of Excel, or damaged: {reason}", "save it again") from error
+    number = len(book.worksheets)
+    if number == 1:
+        return _sheet(sheets[first], where, ())
+    headers = {name: _first_filled(values) for name, values in sheets.items()}
+    fitting = [name for name in sheets if is_wanted is not None and is_wanted(headers[name])]
+    if is_wanted is not None and not fitting:
+        listed = [f"'{name}' ({', '.join(filter(None, header)) or 'none'})" for name, header in headers.items()]
+        raise ClueBenchError(
+            f"{where}: which sheet holds texts and labels? found {', '.join(listed[:MAX_NAMED])}",
+            "move that sheet to the front and name its columns: --text COLUMN --label COLUMN",
+        )
+    if len(fitting) == 1:
+        only = f"{where}: read sheet '{fitting[0]}', the only one of {number} with such columns"
+        return _sheet(sheets[fitting[0]], where, (only,))
+    if fitting and first not in fitting:
+        raise ClueBenchError(
+            f"{where}: sheets {', '.join(repr(name) for name in fitting[:MAX_NAMED])} all have such columns",
+            "move the one to read to the front",
+        )
+    return _sheet(sheets[first], where, (f"{where}: read sheet '{first}', the first of {number}",))
+
+
+def _first_filled(values: Sequence[Sequence[Any]]) -> list[str]:
+    """Return the first row of a sheet that has any value, without the blank cells behind the last one."""
+    cells = next((found for row in values if any(found := [cell_text(value).strip() for value in row])), [])
+    while cells and not cells[-1]:
+        cells.pop()
+    return cells
+
+
+def _sheet(values: list[list[Any]], where: str, notes: tuple[str, ...]) -> Table:
+    """Return the rows of a sheet."""
     cells = [[cell_text(value) for value in row] for row in values]
-    filled = [(number, row) for number, row in enumerate(cells, 1) if any(row)]
+    filled = [(number, row) for number, row in enumerate(cells, 1) if any(cell.strip() for cell in row)]
     if not filled:
-        return Table([], [], [], True, (), where)
+        return Table([], [], [], True, notes, where)
     width = max(place for _, row in filled for place, value in enumerate(row, 1) if value)
     header = _header([*filled[0][1], *[""] * width][:width], where)
     rows = [dict(zip(header, [*row, *[""] * width][:width], strict=True)) for _, row in filled[1:]]
-    notes = (f"{where}: read sheet '{names[0]}', the first of {len(names)}",) if len(names) > 1 else ()
     typed = [dict(zip(header, [*values[number - 1], *[None] * width], strict=False)) for number, _ in filled[1:]]
     _spell_mixed_columns(typed, rows)
     places = [f"row {number}" for number, _ in filled[1:]]
+    # Blank rows behind the last one are only a spreadsheet's frame, as are those above the header.
+    notes += _about_blank(filled[-1][0] - filled[0][0] + 1 - len(filled), where)
     return Table(header, rows, places, True, notes, where, typed_rows=typed)
 
 

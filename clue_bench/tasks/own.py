@@ -6,13 +6,14 @@ each label's training rows is held out, by a seed and by their texts, so that th
 says so in DATASET.json, and the run's record repeats it.
 """
 
-import hashlib
 import json
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,17 @@ import numpy as np
 from clue_bench import files
 from clue_bench.cards import as_name, card_paths, decode
 from clue_bench.doors.records import HeldOut
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import NEAR, ClueBenchError
 from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
-from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_columns, find_questions
+from clue_bench.tasks.columns import Columns, QuestionColumns, are_found, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.entities import LAYOUT, hold_entities, stated_entities
 from clue_bench.tasks.files import MARKER, Found, content, md5_of
-from clue_bench.tasks.formats import SUFFIXES, Table, is_rows_file, suffix_of
+from clue_bench.tasks.formats import SUFFIXES, Table, Wanted, is_rows_file, suffix_of
+from clue_bench.tasks.held_out import DEV_SHARE, SPLIT_SEED, draw_dev
 from clue_bench.tasks.questions import question_table
-from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, value_at
+from clue_bench.tasks.rows import LABELLED_SPLITS, UNLABELLED, Rows, column_of, is_missing, lacking, spelled, value_at
 from clue_bench.tasks.sources import (
     GIVE_SPLITS,
     SPLIT_NAMES,
@@ -41,13 +43,12 @@ from clue_bench.tasks.sources import (
     name_in,
     no_rows,
     require,
+    require_labels,
     source_of,
     write_splits,
 )
 from clue_bench.tasks.task import Task, load_task
 
-DEV_SHARE = 0.1  # of each label's training rows, where there is no dev split
-SPLIT_SEED = 1  # not the runs' seed: all seeds of a sweep are scored on the same rows
 MAX_LENGTH = 128  # tokens, of a task without a card
 QUESTION_LENGTH = 512  # tokens, with the passage
 MAX_CLASSES = 1_000
@@ -67,19 +68,28 @@ class OwnRows:
     notes: tuple[str, ...] = ()
 
 
-def open_rows(path: Path) -> Table | dict[str, Table] | None:
+def open_rows(path: Path, is_wanted: Wanted | None = None) -> Table | dict[str, Table] | None:
     """Return the rows of a file, or of a folder with train.csv or the like in it; None for a folder of tasks.
 
+    `is_wanted` chooses the sheet of a workbook of labelled rows, as in `parse_table`.
     Raises ClueBenchError for a file that is missing, or whose rows cannot be read.
     """
     if path.is_dir():
         found = {split: file for split in SPLIT_NAMES if (file := _file_of(path, split)) is not None}
-        return {split: _read(file) for split, file in found.items()} if "train" in found else None
+        wanted = {split: is_wanted if split in LABELLED_SPLITS else None for split in found}
+        return {split: _read(file, wanted[split]) for split, file in found.items()} if "train" in found else None
     if not path.exists() and not is_rows_file(path.name):
         return None
     if not path.is_file():
-        raise ClueBenchError(f"{path}: no such file", "check the path")
-    return _read(path)
+        raise ClueBenchError(f"{path}: no such file", _near(path))
+    return _read(path, is_wanted)
+
+
+def _near(path: Path) -> str:
+    """Return a hint that names the file of rows whose name is nearest to one that is missing, if there is any."""
+    known = [each.name for each in path.parent.iterdir() if holds_rows(each)] if path.parent.is_dir() else []
+    close = get_close_matches(path.name, known, n=1, cutoff=NEAR)
+    return f"did you mean '{path.parent / close[0]}'?" if close else "check the path"
 
 
 def holds_rows(path: Path) -> bool:
@@ -97,13 +107,13 @@ def _file_of(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
-def _read(path: Path) -> Table:
+def _read(path: Path, is_wanted: Wanted | None) -> Table:
     if suffix_of(path.name) not in SUFFIXES:
         raise ClueBenchError(
             f"{path}: a file that ends in none of {', '.join(SUFFIXES)}", "save it as one of these, e.g. as .csv"
         )
     found = Found(path, None, path.name)
-    table = question_table(content(found), name=path.name, where=str(path))
+    table = question_table(content(found), name=path.name, where=str(path), is_wanted=is_wanted)
     if not table.rows:
         raise ClueBenchError(f"{path}: no rows", "write a header, and one row a line")
     return replace(table, md5=md5_of(found))
@@ -168,30 +178,25 @@ def _by_split(source: RowSource, column: str) -> dict[str, RowSource]:
 def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: bool) -> OwnRows:
     """Return the rows with a share of each label's training rows as dev. Rows of the same texts stay together.
 
-    With `by_passage` labels do not count, and rows of the same first text stay together.
+    With `by_passage` labels do not count, and rows of the same first text stay together. Raises NotServed.
     """
     train = given.splits["train"]
     if not train.num_rows:
         raise no_rows(train.called or "train")
     require([*texts, label], train, "" if given.is_divided else "train")
+    if not by_passage:
+        require_labels(train, label, train.called or ("" if given.is_divided else "train"))
     rows = [dict(row) for row in train.rows]
-    groups: dict[str, dict[str, list[int]]] = {}  # label → texts → numbers of rows
-    label_of: dict[str, str] = {}
-    for number, (row, place) in enumerate(zip(rows, train.places, strict=True)):
-        value = value_at(row, label)
+    keys: list[str | None] = []
+    labels: list[str] = []
+    for row, place in zip(rows, train.places, strict=True):
         where = f"{train.called}, {place}" if train.called else place
-        named = "" if by_passage else label_name(value, f"{where}: {label}")
-        # Texts that differ in case or blanks only, and a pair and its mirror, are the same to a model.
-        plain = sorted("".join(str(value_at(row, text)).lower().split()) for text in texts[: 1 if by_passage else None])
-        key = json.dumps(plain, ensure_ascii=False)
-        groups.setdefault(label_of.setdefault(key, named), {}).setdefault(key, []).append(number)
-    dev: set[int] = set()
-    for group in groups.values():
-        drawn = sorted(group, key=_draw)[: _share_of(len(group))]
-        dev.update(number for key in drawn for number in group[key])
+        labels.append("" if by_passage else label_name(value_at(row, label), f"{where}: {label}"))
+        keys.append(_key([str(value_at(row, text)) for text in texts[: 1 if by_passage else None]]))
+    dev = draw_dev(keys, labels)
     if not dev:
-        if len(groups) > 1:
-            _check_classes({name: sum(map(len, group.values())) for name, group in groups.items()}, label)
+        if len(set(labels)) > 1:
+            _check_classes(Counter(labels), label)
         raise Refused(f"{counted(len(rows), 'row')}: too few different texts to hold out dev", GIVE_SPLITS)
 
     def part(numbers: list[int]) -> RowSource:
@@ -204,24 +209,33 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: b
     return OwnRows(splits, given.is_divided, HeldOut(share=DEV_SHARE, seed=SPLIT_SEED, rows=len(dev)), given.notes)
 
 
-def _share_of(texts: int) -> int:
-    """Return how many of a label's different texts to hold out: at least one of two."""
-    return max(int(DEV_SHARE * texts + 0.5), int(texts > 1))
+def _key(texts: Sequence[str]) -> str | None:
+    """Return what is alike for texts that are the same to a model, None if one is blank.
+
+    They may differ in case or blanks, and a pair from its mirror.
+    """
+    plain = sorted("".join(text.lower().split()) for text in texts)
+    return json.dumps(plain, ensure_ascii=False) if all(plain) else None
 
 
-def _draw(key: str) -> str:
-    return hashlib.sha256(f"{SPLIT_SEED} {key}".encode(errors="replace")).hexdigest()
-
-
-def rows_of(data: Any, task: Task | None) -> tuple[Any, tuple[str, ...]]:
+def rows_of(
+    data: Any, task: Task | None, *, text: Columns | None = None, label: str | int | None = None
+) -> tuple[Any, tuple[str, ...]]:
     """Return rows for `own_task_of` and `data_folder`, and notes: the tables of files, else `data` as it is.
 
-    A folder is read as one of task data if it has a folder of the task's name. Raises ClueBenchError.
+    A folder is read as one of task data if it has a folder of the task's name. Of several sheets, the only one is read
+    that has the columns of the task, else `text` and `label`, or obvious ones. Raises ClueBenchError.
     """
     if not isinstance(data, str | Path):
         return data, ()
     path = files.expanded(data)
-    opened = None if task is not None and (path / task.name).is_dir() else open_rows(path)
+
+    def is_wanted(columns: Sequence[str]) -> bool:
+        if task is not None:
+            return not lacking([*task.fields, task.label_field], columns)
+        return are_found(columns, text=text, label=label)
+
+    opened = None if task is not None and (path / task.name).is_dir() else open_rows(path, is_wanted)
     tables = [opened] if isinstance(opened, Table) else list((opened or {}).values())
     return (path if opened is None else opened), tuple(note for table in tables for note in table.notes)
 
@@ -234,6 +248,8 @@ def own_task_of(
     Raises ClueBenchError if `rows` have no obvious columns and none are given, or are no task.
     """
     if isinstance(rows, Path):
+        if not rows.exists():
+            raise ClueBenchError(f"{rows}: no such file or folder", _near(rows))
         if name is None:
             raise ClueBenchError(
                 f"{rows}: which task? it is no file of rows, and has no train.csv or the like in it",
@@ -313,10 +329,10 @@ def about_held_out(called: str, task: Task, held_out: HeldOut | None) -> list[st
     share = percent(held_out.share, 0)
     decides = f"with seed {held_out.seed}; a column 'split' (train, dev, test) decides otherwise"
     if task.kind == "classification":
-        return [f"{called}: dev was held out: {share} of the texts of each label, {decides}"]
+        return [f"{called}: dev was held out: {share} of the rows of each label, no text in both, {decides}"]
     if task.kind == "tags":
-        return [f"{called}: dev was held out: {share} of the texts, {decides}"]
-    return [f"{called}: dev was held out: {share} of the passages, {decides}"]
+        return [f"{called}: dev was held out: {share} of the rows, no text in both, {decides}"]
+    return [f"{called}: dev was held out: {share} of the rows, no passage in both, {decides}"]
 
 
 @contextmanager
@@ -374,7 +390,9 @@ def own_task(name: str, data: Any, *, text: Columns, label: str | int) -> Task:
     label = str(label)
     try:
         rows = own_rows(data, fields, label)
-        labels = _labels(rows.splits, fields, label, of=LABELLED_SPLITS if rows.is_divided else ("train",))
+        of = LABELLED_SPLITS if rows.is_divided else ("train",)
+        labels = _labels(rows.splits, fields, label, of=of)
+        _check_known(rows.splits, label, labels, of=of)
     except NotServed as error:
         raise ClueBenchError(f"{name}: {error.reason}", getattr(error, "hint", "give such rows")) from error
     values = {
@@ -462,6 +480,7 @@ def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, o
         if not source.num_rows:
             raise no_rows(name)
         require([*fields, label], source, source.called or name)
+        require_labels(source, label, source.called or name)
         if source.names is not None:
             if len(source.names) < 2:
                 raise _one_class(label, source.names)
@@ -471,6 +490,25 @@ def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, o
             counts[found] = counts.get(found, 0) + 1
     _check_classes(counts, label)
     return sorted(counts)
+
+
+def _check_known(splits: Mapping[str, RowSource], label: str, labels: Sequence[str], *, of: Sequence[str]) -> None:
+    """Raise NotServed if a row of another split than `of` has a label that is not one of `labels`, those of `of`."""
+    known = set(labels)
+    for split, source in splits.items():
+        if split in of or source.names is not None:
+            continue
+        for place, row in zip(source.places, source.rows, strict=True):
+            value = value_at(dict(row), label)
+            if is_missing(value) or (split not in LABELLED_SPLITS and spelled(value) == "-1"):
+                continue
+            where = f"{source.called or split}, {place}"
+            if (found := label_name(value, f"{where}: {label}")) not in known:
+                shown = ", ".join(labels[:MAX_LABELS_SHOWN]) + ", …" * (len(labels) > MAX_LABELS_SHOWN)
+                raise Refused(
+                    f"{where}: label '{found}' is not among the {len(labels)} labels of {' and '.join(of)}: {shown}",
+                    "correct the label, leave the row out, or give training rows of that label",
+                )
 
 
 def _check_classes(counts: Mapping[str, int], label: str) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article
-from clue_bench.tasks.formats import JSON_LINES, Table, decode_text, parse_table, suffix_of
+from clue_bench.tasks.formats import JSON_LINES, Table, Wanted, decode_text, parse_table, suffix_of
 
 _C3 = re.compile(rb"(?:\xef\xbb\xbf)?\s*\[\s*\[")
 _SQUAD = re.compile(rb"(?:\xef\xbb\xbf)?\s*\{\s*\"(?:version|data)\"")
@@ -28,10 +28,10 @@ MEND = "mend the file; CLUE's own: run clue-bench data fetch"
 MASKS = "[MASK]" * 4  # of another blank than the one asked for
 
 
-def question_table(raw: bytes, *, name: str, where: str) -> Table:
+def question_table(raw: bytes, *, name: str, where: str, is_wanted: Wanted | None = None) -> Table:
     """Return the rows of a file of questions, one a question: SQuAD's layout, C3's, or that of any file of rows.
 
-    Raises ClueBenchError naming the place of what is wrong.
+    `is_wanted` chooses the sheet, as in `parse_table`. Raises ClueBenchError naming the place of what is wrong.
     """
     is_json = suffix_of(name) in JSON_LINES
     if is_json and _C3.match(raw):
@@ -43,7 +43,7 @@ def question_table(raw: bytes, *, name: str, where: str) -> Table:
         articles = parsed.get("data") if isinstance(parsed, dict) else None
         if isinstance(articles, list) and all(isinstance(each, dict) and "paragraphs" in each for each in articles):
             return replace(_squad_table(articles, where), notes=notes)
-    return parse_table(raw, name=name, where=where)
+    return parse_table(raw, name=name, where=where, is_wanted=is_wanted)
 
 
 def _squad_table(articles: list[Any], where: str) -> Table:

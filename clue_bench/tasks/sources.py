@@ -110,6 +110,9 @@ def write_splits(
         for split, source in sources.items():
             if not source.num_rows:
                 raise no_rows(chosen[split])
+            if split in LABELLED_SPLITS and task.kind == "classification":
+                require([*task.fields, task.label_field], source, chosen[split])
+                require_labels(source, task.label_field, source.called or chosen[split])
             for _ in _rows(task, source, split=split, name=chosen[split], by_name=by_name):
                 pass
     total, done = sum(source.num_rows for source in sources.values()), 0
@@ -144,6 +147,26 @@ def require(fields: Iterable[str], source: RowSource, where: str = "") -> None:
         raise Refused(
             f"{where}: {reason}" if where else reason, "let --text, --text2 and --label name columns that are there"
         )
+
+
+def require_labels(source: RowSource, label: str, where: str = "") -> None:
+    """Raise NotServed if rows have no label, naming the first and how many there are."""
+    found = ((place, value_at(dict(row), label)) for place, row in zip(source.places, source.rows, strict=True))
+    missing = [(place, value) for place, value in found if is_missing(value) or not str(value).strip()]
+    if not missing:
+        return
+    place, value = missing[0]
+    first = f"{where}, {place}" if where else place
+    if len(missing) == source.num_rows > 1:
+        raise Refused(
+            f"{first}: {label} is {value!r}, expected a label; so in all {len(missing):,} rows",
+            "name the column that holds the labels: --label COLUMN",
+        )
+    more = f"; so in {len(missing):,} of {source.num_rows:,} rows" if len(missing) > 1 else ""
+    raise Refused(
+        f"{first}: {label} is {value!r}, expected a label{more}",
+        "label the rows, or leave them out; clue-bench predict --file labels them once a model is trained",
+    )
 
 
 def name_in(split: str, splits: Iterable[str]) -> str | None:

@@ -162,6 +162,9 @@ def test_a_card_takes_the_rows_of_a_file(command, checkpoint_folder, tmp_path):
         (["--data", "mydata.csv"], "which column holds the label? found a, b", "--label COLUMN"),
         (["--data", "mydata.csv", "--task", "moods"], "no task is called 'moods'", "leave out --task, or name"),
         (["--data", "nowhere.csv"], "nowhere.csv: no such file", "check the path"),
+        (["--data", "mydata.cvs"], "mydata.cvs: no such file", "did you mean 'mydata.csv'?"),
+        (["--data", "my.csv"], "my.csv: no such file", "did you mean 'mydata.csv'?"),
+        (["--data", "elsewhere"], "elsewhere: no such file or folder", "check the path"),
         (["--data", "."], "which task?", "--data FILE"),
         (
             ["--data", "mydata.csv", "--text", "c", "--label", "b"],
@@ -182,6 +185,18 @@ def test_what_is_asked_wrongly_leads_on(command, checkpoint_folder, arguments, m
     assert code == 1
     assert message in err.splitlines()[-2]
     assert hint in err.splitlines()[-1]
+
+
+def test_labels_on_the_second_sheet_are_found_by_obvious_and_by_named_columns(command, tmp_path):
+    with pd.ExcelWriter(tmp_path / "hotel.xlsx") as book:
+        pd.DataFrame([{"作者": "某人", "日期": "今天"}]).to_excel(book, sheet_name="说明", index=False)
+        FRAME.assign(心情=FRAME["类别"]).to_excel(book, sheet_name="数据", index=False)
+    for columns in ([], ["--text", "内容", "--label", "心情"]):
+        code, _, err = command("floor", "--data", "hotel.xlsx", *columns, "--out", "runs")
+        assert code == 0, err
+        assert "read sheet '数据', the only one of 2 with such columns" in err
+    code, _, err = command("floor", "--data", "hotel.xlsx", "--text", "内容", "--label", "评分", "--out", "runs")
+    assert (code, "which sheet holds texts and labels? found '说明' (作者, 日期), '数据' (内容, " in err) == (1, True)
 
 
 def test_a_new_card_says_what_was_found_and_is_used_as_it_says(command, checkpoint_folder, tmp_path):

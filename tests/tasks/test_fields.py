@@ -199,7 +199,8 @@ def test_what_the_csv_module_writes_is_read_back(rows):
     written = io.StringIO()
     csv.writer(written).writerows([["text", "label"], *rows])
     parsed = parsed_rows(written.getvalue().encode(), name="train.csv", where="")
-    assert [(row["text"], row["label"]) for _, row in parsed] == rows
+    filled = [row for row in rows if any(cell.strip() for cell in row)]
+    assert [(row["text"], row["label"]) for _, row in parsed] == filled
 
 
 @given(rows=st.lists(TEXTS, min_size=1, max_size=5), ascii_only=st.booleans())

@@ -150,3 +150,60 @@ def test_line_ends_in_a_text_and_values_that_are_no_text_are_written(tmp_path, n
     table = read((tmp_path / name).read_bytes(), name)
     assert [row["text"] for row in table.rows] == ["a\rb", "c"]
     assert table.rows[0]["when"] == "2026-01-02"
+
+
+def test_rows_whose_cells_are_all_blank_are_left_out_and_counted(tmp_path):
+    rows = [{"text": "甲", "label": "a"}, {"text": "乙", "label": "b"}]
+    table = read("text,label,\n甲,a,\n , ,\n乙,b,\n,,\n,,\n".encode())
+    assert table.rows == rows
+    assert table.places == ["line 2", "line 4"]
+    assert table.notes == ("a.csv: rows whose cells are all blank, left out: 3",)
+    pd.DataFrame([["甲", "a"], [None, " "], ["乙", "b"]], columns=["text", "label"]).to_excel(
+        tmp_path / "a.xlsx", index=False
+    )
+    table = read((tmp_path / "a.xlsx").read_bytes(), "a.xlsx")
+    assert (table.rows, table.notes) == (rows, ("a.xlsx: rows whose cells are all blank, left out: 1",))
+
+
+def test_a_blank_text_of_a_table_of_one_column_is_a_row():
+    assert read('text\n甲\n""\n'.encode()).rows == [{"text": "甲"}, {"text": ""}]
+
+
+def test_a_title_above_the_header_is_said_to_be_no_header(tmp_path):
+    pd.DataFrame([["酒店评论", None, None], ["id", "text", "label"], [1, "甲", "a"]]).to_excel(
+        tmp_path / "a.xlsx", index=False, header=False
+    )
+    books = {"a.xlsx": (tmp_path / "a.xlsx").read_bytes(), "a.csv": "酒店评论,,\nid,text,label\n1,甲,a\n".encode()}
+    for name, raw in books.items():
+        with pytest.raises(ClueBenchError, match=f"{name}: line 1 .*: '酒店评论', '', ''") as caught:
+            read(raw, name)
+        assert caught.value.hint.startswith("delete")
+
+
+def write_sheets(path, **sheets):
+    with pd.ExcelWriter(path) as book:
+        for name, rows in sheets.items():
+            pd.DataFrame(rows).to_excel(book, sheet_name=name, index=False)
+    return path.read_bytes()
+
+
+def test_of_a_workbook_the_only_sheet_with_the_wanted_columns_is_read_and_named(tmp_path):
+    def wanted(columns):
+        return {"文本", "标签"} <= set(columns)
+
+    def of(**sheets):
+        raw = write_sheets(tmp_path / "a.xlsx", **sheets)
+        return parse_table(raw, name="a.xlsx", where="a.xlsx", is_wanted=wanted)
+
+    about = [{"作者": "某人", "日期": "今天"}]
+    table = of(说明=about, 数据=ROWS)
+    assert table.rows == ROWS
+    assert table.notes == ("a.xlsx: read sheet '数据', the only one of 2 with such columns",)
+    assert of(数据=ROWS, 更多=ROWS).notes == ("a.xlsx: read sheet '数据', the first of 2",)
+    for sheets, message in (
+        ({"说明": about, "更多": about}, r"'说明' \(作者, 日期\), '更多' \(作者, 日期\)"),
+        ({"说明": about, "数据": ROWS, "更多": ROWS}, "sheets '数据', '更多' all have"),
+    ):
+        with pytest.raises(ClueBenchError, match=message) as caught:
+            of(**sheets)
+        assert "to the front" in caught.value.hint

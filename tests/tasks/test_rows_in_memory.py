@@ -7,7 +7,7 @@ import pytest
 import clue_bench as cb
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import describe
-from clue_bench.tasks.own import about_rows, card_for, data_folder, data_name, own_task
+from clue_bench.tasks.own import about_rows, card_for, data_folder, data_name, own_task, own_task_of, rows_of
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
@@ -179,6 +179,42 @@ def test_what_is_wrong_with_rows_is_said_by_split_row_and_column(data, columns, 
     assert "\n" not in caught.value.message
     assert "clue-bench-rows" not in caught.value.message
     assert caught.value.hint.startswith(hint)
+
+
+@pytest.mark.parametrize("splits", ["one table", "train alone", "train and dev", "a card"])
+def test_of_rows_without_a_label_the_first_is_named_and_all_are_counted(splits):
+    frame = pd.DataFrame([{**line, "mood": "" if n % 10 == 3 else line["mood"]} for n, line in enumerate(LINES)])
+    data = {"one table": frame, "train alone": {"train": frame}}.get(splits, {"train": frame, "dev": LINES})
+    task = own_task("moods", LINES, **COLUMNS) if splits == "a card" else None
+    with pytest.raises(ClueBenchError, match="row 3: mood is '', expected a label; so in 6 of 60 rows") as caught:
+        read(task or own_task("moods", data, **COLUMNS), data)
+    assert "clue-bench predict --file" in caught.value.hint
+    with pytest.raises(ClueBenchError, match="in all 60 rows") as caught:
+        own_task("moods", frame.assign(mood=" "), **COLUMNS)
+    assert caught.value.hint.endswith("--label COLUMN")
+
+
+def test_a_label_that_only_dev_has_is_named_with_its_row_and_the_labels_of_train(tmp_path):
+    (tmp_path / "own").mkdir()
+    train = pd.DataFrame([{"text": f"第{n}句", "label": f"类{n % 14:02}"} for n in range(28)])
+    train.to_csv(tmp_path / "own" / "train.csv", index=False)
+    train.assign(label=["类00"] * 3 + ["农业"] * 25).to_csv(tmp_path / "own" / "dev.csv", index=False)
+    opened, _ = rows_of(tmp_path / "own", None)
+    with pytest.raises(ClueBenchError) as caught:
+        own_task_of(None, opened, tmp_path / "own", text=None, label=None)
+    assert "dev.csv, line 5: label '农业' is not among the 14 labels of train: 类00, 类01," in caught.value.message
+    assert caught.value.message.endswith("类11, …")
+    assert caught.value.hint.startswith("correct the label")
+
+
+def test_a_label_that_only_a_test_set_has_is_refused_and_none_or_minus_one_is_not():
+    def splits(label):
+        return {"train": LINES[:40], "dev": LINES[40:], "test": [{"text": "末", "mood": label}]}
+
+    for unlabelled in (None, "", -1, "-1"):
+        assert own_task("moods", splits(unlabelled), **COLUMNS).labels == ["bad", "good"]
+    with pytest.raises(ClueBenchError, match="test, row 0: label 'fair' is not among the 2 labels of train: bad, good"):
+        own_task("moods", splits("fair"), **COLUMNS)
 
 
 def renamed(**names):
