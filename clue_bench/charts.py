@@ -17,6 +17,8 @@ from importlib import resources
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from clue_bench.language import kept
+
 Element = ElementTree.Element
 Point = tuple[float, float]
 
@@ -155,7 +157,7 @@ class Chart:
         candidates += [(x, y - gap, "middle"), (x, y + gap + 10, "middle")]
         for down in (y - gap * 0.8, y + gap * 0.8 + 10):
             candidates += [(x + gap * 0.7, down, "start"), (x - gap * 0.7, down, "end")]
-        self._write_in_free_space(text, candidates, "")
+        keep(self._write_in_free_space(text, candidates, ""))
 
     def horizontal_label(self, value: float, text: str) -> None:
         """Name a horizontal line, at the end and on the side with the most room."""
@@ -164,8 +166,11 @@ class Chart:
         heights = (*(y + down for down in (-5, LINE, -5 - LINE, 2 * LINE)), self.top + LINE, self.bottom - 6)
         self._write_in_free_space(text, [(x, down, anchor) for down in heights for x, anchor in across], "quiet")
 
-    def legend(self, entries: Sequence[tuple[str, str]], *, stacked: bool = False) -> None:
-        """Name lines, dots and bars (text, style): above the plot from the right, or stacked in its upper right."""
+    def legend(self, entries: Sequence[tuple[str, str]], *, stacked: bool = False, are_names: bool = False) -> None:
+        """Name lines, dots and bars (text, style): above the plot from the right, or stacked in its upper right.
+
+        `are_names`: the texts are names of models or runs, and none of ours.
+        """
         x, y = self.right, self.top + 12 if stacked else self.top - 11
         for text, style in entries if stacked else reversed(entries):
             start = x - text_width(text) - 4
@@ -175,16 +180,18 @@ class Chart:
                 add(self.root, "rect", x=start - 28, y=y - 8, width=20, height=8, style_class=style)
             else:
                 add(self.root, "line", x1=start - 32, x2=start - 6, y1=y - 4, y2=y - 4, style_class=f"line {style}")
-            add(self.root, "text", text, x=start, y=y)
+            shown = add(self.root, "text", text, x=start, y=y)
+            if are_names:
+                keep(shown)
             x, y = (x, y + LINE + 3) if stacked else (start - 46, y)
 
-    def _write_in_free_space(self, text: str, candidates: Sequence[tuple[float, float, str]], style: str) -> None:
-        """Write `text` at the one of `candidates` (x, y, anchor) where it covers least."""
+    def _write_in_free_space(self, text: str, candidates: Sequence[tuple[float, float, str]], style: str) -> Element:
+        """Return `text`, written at the one of `candidates` (x, y, anchor) where it covers least."""
         boxes = [_text_box(x, y, anchor, text_width(text)) for x, y, anchor in candidates]
         best = min(range(len(boxes)), key=lambda number: (round(self._cost(boxes[number]), 3), number))
         x, y, anchor = candidates[best]
         self._occupied.append(boxes[best])
-        add(self.root, "text", text, x=x, y=y, text_anchor=anchor, style_class=style)
+        return add(self.root, "text", text, x=x, y=y, text_anchor=anchor, style_class=style)
 
     def _cost(self, box: Box) -> float:
         """Return how much of the drawing a label would cover; leaving the drawing costs more."""
@@ -266,6 +273,12 @@ def add(parent: Element, tag: str, text: str = "", *, style_class: str = "", **a
     element = ElementTree.SubElement(parent, tag, values)
     element.text = printable(text) or None
     return element
+
+
+def keep(element: Element) -> None:
+    """Mark an element's text as a name or label of users or data, which no language words otherwise."""
+    if kept():
+        element.set("translate", "no")
 
 
 def to_xml(root: Element) -> str:

@@ -26,6 +26,8 @@ JOINTS = ("\n", "  ", " · ")  # between texts that stand side by side
 LISTS = {"; ": "；", ", ": "，"}
 IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ 线性|无实体|实体词典)(\)?)")
 PLACE = re.compile(r"(\{[#w]?\}|\(s\))")
+KEPT = ' translate="no"'
+TAG = re.compile(r"<(/?)(\w+)")
 TEXT_NODE = re.compile(r"(<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>)", re.DOTALL)
 
 _chosen: list[Language] = ["en"]
@@ -101,12 +103,33 @@ def in_english(text: str) -> str:
     return text if found is None else f"{found[1] or ''}{_english()[found[2]]}{found[3]}"
 
 
+def kept() -> str:
+    """Return the attribute of markup for an element with a name or a text of users or data, in Chinese."""
+    return KEPT * is_chinese()
+
+
 def translated_markup(markup: str) -> str:
-    """Return HTML or SVG with every text between two tags in the language in use; styles and scripts stay."""
+    """Return HTML or SVG with every text between two tags in the language in use; styles and scripts stay.
+
+    So does what is no text of ours: it stands in a `bdi` element, or in one with `translate="no"`.
+    """
     if not is_chinese():
         return markup
-    parts = TEXT_NODE.split(markup)  # texts and, at odd places, tags
-    return "".join(part if place % 2 else _whole(part) or part for place, part in enumerate(parts))
+    shown, inside = [], ""  # the tag inside which all stays, and how often it is open
+    depth = 0
+    for place, part in enumerate(TEXT_NODE.split(markup)):  # texts and, at odd places, tags
+        if place % 2 == 0:
+            shown.append(part if depth else _whole(part) or part)
+            continue
+        shown.append(part)
+        tag = TAG.match(part)
+        if tag is None or part.endswith("/>"):
+            continue
+        if depth:
+            depth += (-1 if tag[1] else 1) if tag[2] == inside else 0
+        elif not tag[1] and (tag[2] == "bdi" or KEPT in part):
+            inside, depth = tag[2], 1
+    return "".join(shown)
 
 
 def texts() -> dict[str, str]:

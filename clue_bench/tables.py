@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clue_bench.language import in_english, translated, worded
+from clue_bench.language import in_english, is_chinese, kept, translated, worded
 from clue_bench.layout import SAME, Head, Layout, lay_out, wrap
 from clue_bench.layout import text_width as text_width
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MISSING = "–"
-KEY = "key"  # heads a column of names as they are written in a file
+MODEL = ("模型", "model")  # heads a column with the floors among its names, which have English ones
 
 Value = str | bool | int | float | Decimal | None
 
@@ -48,7 +48,8 @@ class Cell:
     """One cell: `text` is shown with `mark` after it; `value` is the key for sorting, None if there is none.
 
     Digits of a mark are numbers of footnotes. `tooltip` explains the cell in a sentence, `below` stands under it in
-    small print, and `address` is what a link to this cell names.
+    small print, and `address` is what a link to this cell names. `is_words`: a text of ours, which the language in use
+    may word otherwise; all others are names and texts of users or data, which stay what they are.
     """
 
     text: str
@@ -59,6 +60,7 @@ class Cell:
     tooltip: str = ""
     below: str = ""
     address: str = ""
+    is_words: bool = False
 
     @property
     def whole(self) -> str:
@@ -71,8 +73,8 @@ class Column:
     """One column. `note` is shown under the name, e.g. a translation; `tags` are for filters.
 
     In a terminal that is too narrow for the table, a column that `is_below` has a line under each row, and one that
-    `is_detail` is left out, and named. Cells of a column that `is_words` are texts of ours, and no names or labels; the
-    name of one that `is_name` is the user's.
+    `is_detail` is left out, and named. Cells of a column that `is_words` are texts of ours, and so are those of numbers
+    and of a first column without a name; others may be names or labels. The name of one that `is_name` is the user's.
     """
 
     name: str
@@ -129,8 +131,7 @@ class Table:
     def to_text(self, width: int | None = None) -> str:
         """Return lines for a terminal `width` columns wide, without title and notes; None for no limit.
 
-        Nothing is cut: `layout` says where what does not fit goes. Names of columns, sentences, and the names of values
-        in a table of two columns or one whose first column has no name, are in the language in use.
+        Nothing is cut: `layout` says where what does not fit goes. What is of ours is in the language in use.
         """
         return self._laid_out(width).text
 
@@ -138,16 +139,9 @@ class Table:
         heads = [
             Head(c.name if c.is_name else worded(c.name), c.is_number, c.is_below, c.is_detail) for c in self.columns
         ]
-        names = [_name(row) for row in self.rows]
-        is_of_facts = len(self.columns) == 2 and self.columns[0].name != KEY
-        is_of_facts = is_of_facts or (bool(self.columns) and not self.columns[0].name)
-        is_of_facts = is_of_facts or (bool(self.columns) and self.columns[0].is_words)
-        names = list(map(translated, names)) if is_of_facts else names
-        columns = self.columns[1:]
-        rows = [
-            [name, *(_shown(cell, column) for cell, column in zip(row.cells[1:], columns, strict=True))]
-            for name, row in zip(names, self.rows, strict=True)
-        ]
+        rows = [list(map(_shown, row.cells, self.columns, range(len(row.cells)))) for row in self.rows]
+        for shown, row in zip(rows, self.rows, strict=True):
+            shown[:1] = [f"{shown[0]} ({worded(row.tag)})" if row.tag else shown[0]]
         rows = [[_PERCENT.sub(" %", cell) for cell in row] for row in rows]
         return lay_out(heads, rows, width, same=translated(SAME))
 
@@ -159,7 +153,7 @@ class Table:
     def to_html(self) -> str:
         """Return a table element, its title as caption, and its notes as paragraphs; everything is escaped."""
         head = "".join(
-            f'<th scope="col" style="text-align: {_side(column)}">{_html(column.name)}'
+            f'<th scope="col" style="text-align: {_side(column)}"{kept() * column.is_name}>{_html(column.name)}'
             + (f"<br><small>{_html(column.note)}</small>".replace("\n", "<br>") if column.note else "")
             + "</th>"
             for column in self.columns
@@ -207,6 +201,7 @@ class Table:
     def _html_cells(self, row: Row) -> Iterable[str]:
         for place, (column, cell) in enumerate(zip(self.columns, row.cells, strict=True)):
             text = " ".join(map(_html_link, cell.links)) if cell.links else _html(cell.text)
+            text = f"<bdi>{text}</bdi>" if is_chinese() and not _is_ours(cell, column, place) else text
             text = f"<strong>{text}</strong>" if cell.is_best else text
             text += f"<sup>{_html(cell.mark)}</sup>" * bool(cell.mark)
             text += f"<br><small>{_html(cell.below)}</small>" * bool(cell.below)
@@ -262,6 +257,16 @@ def make_table(
     return Table(title, tuple(made), tuple(Row(tuple(row)) for row in cells), tuple(notes), name)
 
 
+def make_facts(columns: tuple[str, str], rows: Iterable[tuple[object, object]]) -> Table:
+    """Return a table of facts: what each is called, in words of ours, and its value; a name heads the values."""
+    return make_table("", (Column(columns[0], is_words=True), Column(columns[1], is_name=True)), rows)
+
+
+def our_words(text: str) -> Cell:
+    """Return a cell with a text of ours."""
+    return Cell(text, is_words=True)
+
+
 def make_cell(value: object) -> Cell:
     """Return the cell that shows a plain value; a cell stays what it is."""
     if isinstance(value, Cell):
@@ -298,14 +303,16 @@ def terminal_width() -> int | None:
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _shown(cell: Cell, column: Column) -> str:
-    """Return a cell's text in the language in use, if it is more than a word, which may be a name or a label."""
-    return worded(cell.whole) if column.is_words or " " in cell.text else cell.whole
+def _is_ours(cell: Cell, column: Column, place: int) -> bool:
+    """Return whether a cell is a text of ours, and no name, label or text of users or data."""
+    return cell.is_words or column.is_words or column.is_number or not (place or column.name)
 
 
-def _name(row: Row) -> str:
-    name = in_english(row.cells[0].whole)
-    return f"{name} ({worded(row.tag)})" if row.tag else name
+def _shown(cell: Cell, column: Column, place: int) -> str:
+    """Return a cell's text, in the language in use if it is one of ours."""
+    if _is_ours(cell, column, place):
+        return worded(cell.whole)
+    return in_english(cell.whole) if column.name in MODEL else cell.whole
 
 
 def _markdown_name(row: Row) -> str:
@@ -340,11 +347,11 @@ def _csv_value(value: Value) -> Value:
 
 
 def _plain(part: Cell | Column | Row) -> dict[str, Any]:
-    """Return what is not empty as plain values; the cells of a row are left out."""
+    """Return what is not empty as plain values, without the cells of a row and what is for the language alone."""
     found: dict[str, Any] = {}
     for each in fields(part):
         value = getattr(part, each.name)
-        if each.name == "cells" or value is None or (each.name != "value" and not value):
+        if each.name in ("cells", "is_words", "is_name") or value is None or (each.name != "value" and not value):
             continue
         if isinstance(value, Decimal):
             value = float(value)

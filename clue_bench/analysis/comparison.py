@@ -25,7 +25,7 @@ from clue_bench.stats.significance import (
     p_text,
     paired_test,
 )
-from clue_bench.tables import Cell, Shown, Table, make_table
+from clue_bench.tables import Cell, Column, Shown, Table, make_table, our_words
 from clue_bench.tasks.scores import kind_of, score_name
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Comparison(Shown):
             seeds, first = len(side.runs), side.runs[0].record.run_id
             interval = f"{percent(side.interval.low)} … {percent(side.interval.high)}"
             accuracy = Cell(percent(side.accuracy), side.accuracy)
-            runs = first if seeds == 1 else f"{seeds} seeds: {first} …"
+            runs = first if seeds == 1 else our_words(f"{seeds} seeds: {first} …")
             share = float(side.tested.mean())
             clean = [Cell(percent(share), share)] if self.num_repeated else []
             rows.append([side.name, side.model, accuracy, interval, *clean, runs])
@@ -182,7 +182,8 @@ class Comparison(Shown):
             )
         )
         rows.append(("verdict", self.verdict))
-        return make_table("", ["A minus B", f"{100 * self.test.difference:+.2f} points"], rows)
+        columns = ("A minus B", f"{100 * self.test.difference:+.2f} points")
+        return make_table("", [Column(name, is_words=True) for name in columns], rows)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values; shares are of 1."""

@@ -21,7 +21,7 @@ from clue_bench.doors.records import PretrainRecord, read_record, record_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import count, duration, scaled, typed
 from clue_bench.page import Page, fill, markup
-from clue_bench.tables import MISSING, Shown, Table, make_table
+from clue_bench.tables import MISSING, Shown, Table, make_table, our_words
 
 METRICS = "metrics.jsonl"
 STYLES = ("one", "two", "three", "four", "five")
@@ -29,7 +29,7 @@ MAX_POINTS = 300  # of a line; more are averaged in groups
 WIDTH, HEIGHT = 880.0, 340.0
 UNITS = ((86_400.0, "days"), (3_600.0, "hours"), (60.0, "minutes"), (1.0, "seconds"))
 
-BODY = """<header><h1>{{ title }}</h1></header>
+BODY = """<header><h1><bdi>{{ title }}</bdi></h1></header>
 <main>
 {% for note in notes %}<p class="warning">{{ note }}</p>
 {% endfor %}
@@ -141,7 +141,7 @@ class PretrainingComparison(Shown):
             ["model", *(run.record.model.name for run in self.runs)],
             ["parameters", *(count(run.record.model.parameters) for run in self.runs)],
             ["tokens", *(count(run.last.tokens) for run in self.runs)],
-            ["training time", *(_time(run.last.seconds) for run in self.runs)],
+            ["training time", *(our_words(_time(run.last.seconds)) for run in self.runs)],
             ["tokens per second", *(_rate(run.last) for run in self.runs)],
             ["loss (nats)", *(f"{run.last.loss:.3f}" for run in self.runs)],
             ["held-out loss (nats)", *(_loss(run.last_held_out) for run in self.runs)],
@@ -279,7 +279,7 @@ def _chart(runs: Sequence[PretrainingRun], over: str) -> Chart:
         chart.line([(x, min(y, marks[-1])) for x, y in line], style, dots=len(line) == 1)
         dots = [(float(x), p.held_out) for x, p in zip(places, run.points, strict=True) if p.held_out is not None]
         chart.dots([(x, min(y, marks[-1])) for x, y in dots], f"dot {style}")
-    chart.legend([(run.name, style) for run, style in zip(runs, STYLES, strict=False)])
+    chart.legend([(run.name, style) for run, style in zip(runs, STYLES, strict=False)], are_names=True)
     return chart
 
 

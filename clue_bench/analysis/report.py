@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from clue_bench import charts, files
 from clue_bench.analysis.examine import COVERAGES, NUM_BINS, Analysis, Bin, Block, RiskCoverage, examine
-from clue_bench.charts import Axis, Chart, add, cut, drawing, text_width, ticks, to_xml
+from clue_bench.charts import Axis, Chart, add, cut, drawing, keep, text_width, ticks, to_xml
 from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.numbers import percent
 from clue_bench.page import Page, asset, fill, markup
@@ -174,10 +174,12 @@ def confusion_chart(block: Block, labels: list[str]) -> str:
     add(root, "text", "gold", x=12, y=middle + 4, text_anchor="middle", transform=rotation, style_class="quiet")
     for number, name in enumerate(columns):
         x, y = left + cell * (number + 0.5), head - 8
-        add(root, "text", cut(name, LONGEST_LABEL), x=x, y=y, transform=f"rotate(-55 {x:.1f} {y:.1f})")
+        text = add(root, "text", cut(name, LONGEST_LABEL), x=x, y=y, transform=f"rotate(-55 {x:.1f} {y:.1f})")
+        if number < len(names):
+            keep(text)
     for gold, name in enumerate(names):
         y = head + cell * (gold + 0.5)
-        add(root, "text", cut(name, LONGEST_LABEL), x=left - 8, y=y + 4, text_anchor="end")
+        keep(add(root, "text", cut(name, LONGEST_LABEL), x=left - 8, y=y + 4, text_anchor="end"))
         total = int(block.counts[gold].sum())
         for predicted, column in enumerate(columns):
             count = int(block.counts[gold, predicted])

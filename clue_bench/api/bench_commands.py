@@ -17,7 +17,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import typed
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.finetuning.grid import Grid
@@ -56,7 +56,7 @@ class BenchPlan(Shown):
     def tables(self) -> tuple[Table, ...]:
         """One table, with a row for each run."""
         rows = [(run.task, run.model, str(run.seed), run.status or "to do", run.command) for run in self.missing]
-        return (make_table("Runs to do", ["task", "model", "seed", "state", "command"], rows),)
+        return (make_table("Runs to do", ["task", "model", "seed", Column("state", is_words=True), "command"], rows),)
 
     def to_json(self) -> dict[str, Any]:
         """Return everything as plain values."""

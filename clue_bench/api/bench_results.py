@@ -12,7 +12,7 @@ from clue_bench.api.runs import Run, Runs
 from clue_bench.doors.records import MAJORITY_CLASS
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted, duration, percent, typed
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table, our_words
 from clue_bench.tasks.scores import kind_of, named_f1, score_names
 
 if TYPE_CHECKING:
@@ -71,14 +71,17 @@ class Outcome(NamedTuple):
         rows = []
         for trial in self.points:
             results = trial.record.completed_results if trial.is_complete else None
-            scores = (
-                ["failed", ""] if results is None else [percent(results.dev.accuracy), percent(results.dev.macro_f1)]
-            )[: 1 + bool(f1)]
+            scores: list[object] = [our_words("failed"), ""]
+            if results is not None:
+                scores = [percent(results.dev.accuracy), percent(results.dev.macro_f1)]
+            scores = scores[: 1 + bool(f1)]
             seconds = "" if results is None else duration(trial.record.wall_seconds)
             rows.append([*(typed(trial.point[key]) for key in self.grid), *scores, seconds])
         seed = self.points[0].seed
         title = f"{self.column}, {self.model}: {len(rows)} settings with seed {seed}, best first"
-        return make_table(title, [*self.grid, f"dev {accuracy}", *([f1] if f1 else []), "time"], rows)
+        return make_table(
+            title, [*self.grid, f"dev {accuracy}", *([f1] if f1 else []), Column("time", is_words=True)], rows
+        )
 
     @property
     def setting(self) -> str:
@@ -114,7 +117,7 @@ class Benchmark(Shown):
     def settings(self) -> Table:
         """Return which setting each model was run with on each task."""
         rows = [(each.column, each.model, str(len(each.sweep.of_best)), each.setting) for each in self.outcomes]
-        return make_table("Settings", ["task", "model", "seeds", "settings"], rows)
+        return make_table("Settings", ["task", "model", "seeds", Column("settings", is_words=True)], rows)
 
     @property
     def notes(self) -> list[str]:

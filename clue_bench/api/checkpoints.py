@@ -11,7 +11,7 @@ from clue_bench.api.vocabularies import vocabulary_path
 from clue_bench.doors.records import SpeedRecord, write_record
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded, refuse_unwritable
-from clue_bench.tables import Column, Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table, our_words
 
 if TYPE_CHECKING:
     from clue_bench.conversion.convert import Conversion, SourceKind, TargetKind
@@ -76,7 +76,7 @@ class ExtendedVocabulary(Shown):
     def tables(self) -> list[Table]:
         """Return a table of the new tokens."""
         extension = self.extension
-        rows = [(token.text, token.id, " ".join(token.pieces) or "all rows") for token in extension.tokens]
+        rows = [(token.text, token.id, " ".join(token.pieces) or our_words("all rows")) for token in extension.tokens]
         notes = [f"{extension.rows:,} embedding rows, {extension.rows_before:,} before; written to {self.folder}"]
         if extension.present:
             notes.append(f"in the vocabulary already: {', '.join(extension.present)}")
@@ -130,7 +130,7 @@ class ExchangedVocabulary(Shown):
         ]
         notes = [f"new tokens begin with {first}"] * bool(cut)
         notes.append(f"{exchange.rows:,} embedding rows, {exchange.rows_before:,} before; written to {self.folder}")
-        return [make_table("", ["tokens", Column("number", is_number=True)], rows, notes=notes)]
+        return [make_table("", [Column("tokens", is_words=True), Column("number", is_number=True)], rows, notes=notes)]
 
 
 def exchange_vocabulary(model: Path | str | Run, vocabulary: Path | str, *, out: Path | str) -> ExchangedVocabulary:

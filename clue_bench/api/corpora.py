@@ -21,7 +21,7 @@ from clue_bench.api.vocabularies import (
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded
 from clue_bench.numbers import counted, percent
-from clue_bench.tables import Column, Shown, Table, make_table
+from clue_bench.tables import Shown, Table, make_facts, make_table, our_words
 
 if TYPE_CHECKING:
     from clue_bench.corpus.build import Progress as BuildProgress
@@ -58,7 +58,7 @@ class BuiltCorpus(Shown):
         """Return one table of counts and conditions."""
         manifest = self.corpus.manifest
         counts = manifest.counts
-        rows = [
+        rows: list[tuple[object, object]] = [
             (name.replace("_", " "), f"{value:,}")
             for name, value in counts.model_dump(exclude={"dropped_documents"}).items()
         ]
@@ -72,10 +72,10 @@ class BuiltCorpus(Shown):
         rows += [("shards", str(len(manifest.shards)))]
         vocabulary = f"{self._vocabulary_kind}, {manifest.vocab_size:,} tokens, {manifest.tokenizer_sha256[:8]}"
         if (self.folder / "tokenizer" / "tokenizer_config.json").is_file():
-            rows += [("tokenizer", self.corpus.vocabulary.rules.text)]
-        rows += [("vocabulary", vocabulary), ("words are", WORD_STARTS[manifest.word_starts])]
+            rows += [("tokenizer", our_words(self.corpus.vocabulary.rules.text))]
+        rows += [("vocabulary", our_words(vocabulary)), ("words are", our_words(WORD_STARTS[manifest.word_starts]))]
         rows += [("text", manifest.corpus_sha256[:8]), ("inputs", first_names(manifest.inputs))]
-        return [make_table("", ["corpus", Column(str(self.folder), is_name=True)], rows)]
+        return [make_facts(("corpus", str(self.folder)), rows)]
 
     @property
     def _vocabulary_kind(self) -> Kind:

@@ -13,7 +13,7 @@ from clue_bench.api.vocabularies import vocabulary_path
 from clue_bench.cards import Card, Kind, card_paths, decode, find_card
 from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.files import expanded
-from clue_bench.tables import Column, Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_facts, make_table, our_words
 
 if TYPE_CHECKING:
     from clue_bench.doors.records import DataFacts, FileFacts
@@ -257,11 +257,11 @@ class NewCard(Shown):
     def tables(self) -> list[Table]:
         """Return one table: what the card says."""
         labels = ", ".join(self.task.labels)
-        rows = [("name", self.task.name), ("texts", ", ".join(self.task.text_fields))]
+        rows: list[tuple[object, object]] = [("name", self.task.name), ("texts", ", ".join(self.task.text_fields))]
         rows += [("label", self.task.label_field), (f"{len(self.task.labels)} labels", labels)]
         rows += [("rows", ", ".join(f"{split} {number:,}" for split, number in self.rows.items()))]
-        rows += [("metric", self.task.metric), ("max_length", f"{self.task.max_length} tokens")]
-        return [make_table("", ["card", str(self.path)], rows)]
+        rows += [("metric", self.task.metric), ("max_length", our_words(f"{self.task.max_length} tokens"))]
+        return [make_facts(("card", str(self.path)), rows)]
 
 
 def new_card(

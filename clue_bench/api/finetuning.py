@@ -157,7 +157,7 @@ def floor(
     with show.bar("floor", len(names) * len(FLOORS), count=True, on_interrupt=again) as bar:
         for name in names:
             with task_data(name, data, text=text, label=label, show=show) as given:
-                bar.update(len(found), given.card.name)
+                bar.update(len(found), f"{given.card.name}: baselines")
                 for kind in FLOORS:
                     asked = {"task": given.card.name, "data": given.name, "seed": seed, "floor": kind}
                     where = expanded(out) / floor_run_id(given.card, given.rows, kind=kind, seed=seed)
@@ -166,5 +166,5 @@ def floor(
                     )
                     keep_rows(given, where)
                     found.append(Run(record, where))
-                    bar.update(len(found), given.card.name)
+                    bar.update(len(found), f"{given.card.name}: baselines")
     return Runs(tuple(found))

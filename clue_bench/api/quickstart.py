@@ -17,7 +17,7 @@ from clue_bench.api.vocabularies import train_vocabulary
 from clue_bench.doors.records import CHECKPOINT
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Shown, Table, make_facts
 
 if TYPE_CHECKING:
     from clue_bench.leaderboards.leaderboard import Leaderboard
@@ -55,7 +55,7 @@ class Quickstart(Shown):
             ("runs", ", ".join(str(run.folder) for run in self.runs)),
             ("page", str(self.folder / BOARD / PAGE)),
         ]
-        return [*self.board.score_tables, make_table("", ["model", str(self.model)], places)]
+        return [*self.board.score_tables, make_facts(("model", str(self.model)), places)]
 
     def to_json(self) -> dict[str, Any]:
         """Return the leaderboard as plain values."""

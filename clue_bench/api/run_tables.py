@@ -15,7 +15,7 @@ from clue_bench.doors.records import CHECKPOINT, MAJORITY_CLASS, RunRecord, is_r
 from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
 from clue_bench.language import translated
 from clue_bench.numbers import count, duration, percent, scaled, typed
-from clue_bench.tables import Column, Table, make_table
+from clue_bench.tables import Cell, Column, Table, make_cell, make_facts, make_table, our_words
 from clue_bench.tasks.scores import WITH_CHOICES, kind_of, score_names
 
 METRICS = "metrics.jsonl"  # of a pretraining run: a report a line
@@ -37,29 +37,33 @@ Found = Sequence[tuple[RunRecord, Path]]
 def result_table(record: RunRecord, folder: Path) -> Table:
     """Return what a run gave, and where its files are."""
     results = record.results
+    rows: list[tuple[object, object]]
     if isinstance(results, PretrainResults):
         rows = [("checkpoint", str(folder / CHECKPOINT)), ("loss curve", str(folder / "loss.svg"))]
-        rows += [("parameters", count(record.model.parameters)), *pretraining_rows(results)]
+        rows += [
+            ("parameters", count(record.model.parameters)),
+            *((name, our_words(value)) for name, value in pretraining_rows(results)),
+        ]
     elif isinstance(results, TaskResults):
         dev = results.dev
-        rows = score_rows("dev", dev, record)
+        rows = [*score_rows("dev", dev, record)]
         for split, scores in results.test.items():
             rows += score_rows(split, scores, record)
         if (clean := results.dev_clean) is not None and clean.rows < dev.rows:
             rows += [(f"on the {count(clean.rows)} rows not in training", percent(clean.accuracy))]
         if dev.is_constant and results.evaluations:
             other = results.non_constant
-            rows += [("best that is not constant", percent(other.accuracy) if other else "no evaluation")]
+            rows += [("best that is not constant", percent(other.accuracy) if other else our_words("no evaluation"))]
         rows += [_usual_row(dev, record_kind(record))]
         if results.total_steps:
-            rows += [("best step", f"{count(results.best_step)} of {count(results.total_steps)}")]
-        rows += [("data", f"{record.data.name}, revision {record.data.revision}")]
-        rows += [("time", duration(record.wall_seconds)), ("folder", str(folder))]
+            rows += [("best step", our_words(f"{count(results.best_step)} of {count(results.total_steps)}"))]
+        rows += [("data", our_words(f"{record.data.name}, revision {record.data.revision}"))]
+        rows += [("time", our_words(duration(record.wall_seconds))), ("folder", str(folder))]
     else:
-        rows = [("status", record.status), *([("error", record.error)] if record.error else [])]
+        rows = [("status", our_words(record.status)), *([("error", our_words(record.error))] if record.error else [])]
         rows += [("folder", str(folder))]
     done = {"pretrain": "pretrained", "finetune": "finetuned", "speed": "measured"}[record.kind]
-    return make_table("", [done if record.status == "completed" else record.kind, record.run_id], rows)
+    return make_facts((done if record.status == "completed" else record.kind, record.run_id), rows)
 
 
 def record_kind(record: RunRecord) -> str:
@@ -75,14 +79,15 @@ def score_rows(split: str, scores: DevScores, record: RunRecord) -> list[tuple[s
     return rows[::-1] if record.task and record.task.metric in ("macro_f1", "entity_f1") else rows
 
 
-def _usual_row(dev: DevScores, kind: str) -> tuple[str, str]:
+def _usual_row(dev: DevScores, kind: str) -> tuple[str, Cell]:
     """Return what the answer scores that looks at no row."""
     share = percent(dev.majority_share)
     if kind in WITH_CHOICES:
-        return "always the same choice", f"{share} with number {dev.majority_label} (from 0)"
+        return "always the same choice", our_words(f"{share} with number {dev.majority_label} (from 0)")
     if kind == "tags":
-        return "without an entity", f"{share} of dev"
-    return "most frequent answer" if kind == "span" else "majority class", f"{share} of dev is '{dev.majority_label}'"
+        return "without an entity", our_words(f"{share} of dev")
+    name = "most frequent answer" if kind == "span" else "majority class"
+    return name, our_words(f"{share} of dev is '{dev.majority_label}'")
 
 
 def list_table(found: Found) -> Table:
@@ -107,8 +112,10 @@ def list_table(found: Found) -> Table:
         for place, (record, folder) in sorted(enumerate(found), key=lambda each: _started(each[1][0]))
     ]
     columns: list[str | Column] = ["model", "task", "seed", Column("result", is_number=True, is_words=True), "started"]
-    columns += [Column(name, is_below=True) for name in ("settings", "folder", "error")]
-    columns += [Column(name, is_detail=True) for name in ("run", "time", "data revision", "flags")]
+    columns += [Column(name, is_below=True, is_words=name == "error") for name in ("settings", "folder", "error")]
+    columns += [
+        Column(name, is_detail=True, is_words=name == "time") for name in ("run", "time", "data revision", "flags")
+    ]
     marked = any(MAJORITY_CLASS in record.flags for record, _ in found)
     return make_table("", columns, rows, notes=[f"† {FLAGS[MAJORITY_CLASS]}"] * marked)
 
@@ -118,16 +125,17 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
     model, data = record.model, record.data
     commit = str(record.code.get("commit") or "")[:8] + " with changes" * (record.code.get("dirty") is True)
     files = ", ".join(f"{name} {count(facts.rows)}" for name, facts in data.files.items())
-    facts = [
-        ("status", translated(running_text(record, folder) or record.status)),
-        ("error", record.error or ""),
-        ("flags", "; ".join(FLAGS.get(flag, flag) for flag in record.flags)),
+    started = ", took ".join(filter(None, [f"{_started(record):%Y-%m-%d %H:%M}", _took(record, folder)]))
+    facts: list[tuple[object, object]] = [
+        ("status", our_words(running_text(record, folder) or record.status)),
+        ("error", our_words(record.error or "")),
+        ("flags", our_words("; ".join(FLAGS.get(flag, flag) for flag in record.flags))),
         ("task", record.task.title if record.task else ""),
-        ("model", f"{model.name}, {count(model.parameters)} parameters, weights {model.sha256[:8]}"),
-        ("pretrained on", f"{scaled(model.pretraining_tokens)} tokens" if model.pretraining_tokens else ""),
-        ("data", f"{data.name}, revision {data.revision}" + f" ({files} rows)" * bool(files)),
+        ("model", our_words(f"{model.name}, {count(model.parameters)} parameters, weights {model.sha256[:8]}")),
+        ("pretrained on", our_words(f"{scaled(model.pretraining_tokens)} tokens" if model.pretraining_tokens else "")),
+        ("data", our_words(f"{data.name}, revision {data.revision}" + f" ({files} rows)" * bool(files))),
         ("seed", str(record.seed)),
-        ("started", ", took ".join(filter(None, [f"{_started(record):%Y-%m-%d %H:%M}", _took(record, folder)]))),
+        ("started", our_words(started)),
         ("asked", _flat_text(record.asked)),
         ("clue-bench", f"{record.code.get('version', '')} {commit}".strip()),
         ("packages", ", ".join(f"{name} {version}" for name, version in record.packages.items())),
@@ -136,8 +144,8 @@ def detail_tables(record: RunRecord, folder: Path) -> list[Table]:
     ]
     settings = [(key, typed(value), _meanings(record).get(key.rpartition(".")[2], "")) for key, value in flat(record)]
     tables = [result_table(record, folder)] if record.results is not None else []
-    tables.append(make_table("", ["run", record.run_id], [fact for fact in facts if fact[1]]))
-    return [*tables, make_table("", ["setting", "value", "meaning"], settings)]
+    tables.append(make_facts(("run", record.run_id), [fact for fact in facts if make_cell(fact[1]).text]))
+    return [*tables, make_table("", ["setting", "value", Column("meaning", is_words=True)], settings)]
 
 
 def flat(record: RunRecord) -> list[tuple[str, Any]]:

@@ -9,7 +9,7 @@ from clue_bench.api.run_tables import FLAGS
 from clue_bench.api.runs import Run
 from clue_bench.files import expanded
 from clue_bench.numbers import counted
-from clue_bench.tables import Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_table
 
 if TYPE_CHECKING:
     from clue_bench.prediction.submission.check import SubmissionCheck
@@ -67,7 +67,11 @@ class Submission(Shown):
             for file in self.report.files
             for run in [self._run_of.get(file.slot.name, "")]
         ]
-        return [make_table("", ["file", "task", "split", "rows", "ids", "run" if self.answers else ""], rows)]
+        return [
+            make_table(
+                "", ["file", "task", "split", "rows", Column("ids", is_words=True), "run" if self.answers else ""], rows
+            )
+        ]
 
     @property
     def _run_of(self) -> dict[str, str]:

@@ -10,7 +10,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.errors import ClueBenchError, nearest
 from clue_bench.files import expanded
 from clue_bench.numbers import count
-from clue_bench.tables import Column, Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_facts, make_table, our_words
 
 if TYPE_CHECKING:
     from clue_bench.vocab import Vocabulary, token_types
@@ -45,9 +45,8 @@ class TrainedVocabulary(Shown):
     def tables(self) -> list[Table]:
         """Return one table."""
         return [
-            make_table(
-                "",
-                ["vocabulary", ""],
+            make_facts(
+                ("vocabulary", ""),
                 [(key, count(value) if isinstance(value, int) else value) for key, value in self.to_json().items()],
             )
         ]
@@ -169,17 +168,22 @@ class PrunedVocabulary(Shown):
         rows = [(rule, f"-{len(tokens):,}", some_tokens(tokens, 6)) for rule, tokens in pruned.dropped.items()]
         rows += [("added", f"+{len(pruned.added):,}", some_tokens(pruned.added, 6))]
         rows += [("kept", f"{len(pruned.vocabulary):,}", str(self.file))]
-        header = ["rule", "tokens", "for example"]
+        header = [Column("rule", is_words=True), Column("tokens"), Column("for example")]
         if self.compared is None or self.other is None:
             return [make_table("", header, rows, notes=[note])]
         common, missing, extra = self.compared.common, self.compared.missing, self.compared.extra
-        order = "in the same order" if self.compared.same_order else "in another order"
+        order = our_words("in the same order" if self.compared.same_order else "in another order")
         against = [
-            ("in both", f"{common:,} of {common + len(missing):,}", order),
+            ("in both", our_words(f"{common:,} of {common + len(missing):,}"), order),
             ("missing", f"{len(missing):,}", some_tokens(missing, MAX_TOKENS_SHOWN)),
             ("extra", f"{len(extra):,}", some_tokens(extra, MAX_TOKENS_SHOWN)),
         ]
-        compared = make_table("", ["compared with", self.other.name, ""], against, notes=[note])
+        compared = make_table(
+            "",
+            [Column("compared with", is_words=True), Column(self.other.name, is_name=True), ""],
+            against,
+            notes=[note],
+        )
         return [make_table("", header, rows), compared]
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from clue_bench.cli.options import MODEL, Json
-from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
+from clue_bench.cli.terminal import print_facts, print_json, say, show, suggest, typed
 from clue_bench.errors import ClueBenchError
 
 
@@ -79,7 +79,7 @@ def generate(
         print_json({**made.summary, "out": str(out)} if out is not None else made.to_json())
     elif out is not None:
         rows = [(name.replace("_", " "), value) for name, value in made.summary.items() if name != "settings"]
-        print_table(["generated", str(out)], rows)
+        print_facts(("generated", str(out)), rows)
     elif prompt:
         show(made, as_json=False)
     else:

@@ -24,6 +24,7 @@ from clue_bench.cli.options import (
     names,
 )
 from clue_bench.cli.terminal import print_json, print_table, show, suggest, typed
+from clue_bench.tables import our_words
 
 if TYPE_CHECKING:
     from clue_bench.cards import Kind
@@ -62,7 +63,10 @@ def _cards(kind: "Kind", noun: str) -> typer.Typer:
         if json:
             print_json({kind: rows})
         else:
-            print_table(["name", "title"], ((row["name"], row["error"] or row["title"]) for row in rows))
+            print_table(
+                ["name", "title"],
+                ((row["name"], our_words(row["error"]) if row["error"] else row["title"]) for row in rows),
+            )
             suggest(f"clue-bench {noun}s show NAME")
 
     @app.command("show", cls=Verb)

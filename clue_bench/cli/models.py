@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from clue_bench.cli.options import MODEL, TASK, Json, Models, Set, Wide, complete_task, names, overrides
-from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
+from clue_bench.cli.terminal import print_facts, print_json, say, show, suggest, typed
 from clue_bench.errors import ClueBenchError
 from clue_bench.language import translated
 from clue_bench.numbers import count
@@ -101,7 +101,7 @@ def predict(
         print_json({**predicted.summary, "out": str(out)} if out is not None else predicted.to_json())
     elif out is not None:
         rows = [("model", predicted.model), ("task", predicted.task), ("rows", count(len(predicted)))]
-        print_table(["predicted", str(out)], rows)
+        print_facts(("predicted", str(out)), rows)
     elif text:
         show(predicted, as_json=False)
     else:

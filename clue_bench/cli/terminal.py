@@ -12,7 +12,7 @@ import typer
 
 from clue_bench.api.progress import Progress
 from clue_bench.language import is_chinese, translated
-from clue_bench.tables import make_table, terminal_width, text_width
+from clue_bench.tables import Cell, make_facts, make_table, terminal_width, text_width
 
 SAFE = re.compile(r"[\w@%+=:,./-]+")  # what no shell reads as anything but itself
 
@@ -62,7 +62,13 @@ def print_json(value: Any, *, indent: int | None = 2) -> None:
 
 def print_table(header: list[str], rows: Iterable[Iterable[object]]) -> None:
     """Print a plain table on stdout; Chinese characters take two columns."""
-    typer.echo(make_table("", header, [[str(cell) for cell in row] for row in rows]).to_text(terminal_width()))
+    cells = [[cell if isinstance(cell, Cell) else str(cell) for cell in row] for row in rows]
+    typer.echo(make_table("", header, cells).to_text(terminal_width()))
+
+
+def print_facts(columns: tuple[str, str], rows: Iterable[tuple[object, object]]) -> None:
+    """Print a table of facts on stdout, as `make_facts` makes it."""
+    typer.echo(make_facts(columns, [(name, str(value)) for name, value in rows]).to_text(terminal_width()))
 
 
 def say(text: str) -> None:

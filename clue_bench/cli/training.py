@@ -28,6 +28,7 @@ from clue_bench.cli.options import (
 )
 from clue_bench.cli.terminal import print_json, print_table, say, show, suggest, typed
 from clue_bench.numbers import count, duration, percent
+from clue_bench.tables import our_words
 from clue_bench.tasks.scores import WITH_CHOICES, score_names
 
 
@@ -422,7 +423,7 @@ def floor(
                     "" if run.clean_accuracy is None else percent(run.clean_accuracy),
                     *([percent(run.scores.macro_f1) if kind not in WITH_CHOICES else ""] if f1 else []),
                     count(run.record.model.parameters),
-                    duration(run.record.wall_seconds),
+                    our_words(duration(run.record.wall_seconds)),
                     run.record.data.revision,
                 )
                 for run, kind in zip(runs, kinds, strict=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from clue_bench.language import translated
 from clue_bench.layout import wrap
 from clue_bench.numbers import percent
-from clue_bench.tables import Column, Shown, Table, make_table
+from clue_bench.tables import Column, Shown, Table, make_facts, make_table, our_words
 
 Severity = Literal["ok", "note", "wrong"]
 # The closed list of checks, in the order in which a cause comes before its consequences: the verdict quotes the first
@@ -110,8 +110,8 @@ class Diagnosis(Shown):
         continued = [(one.text, f"{one.loss:.2f}", one.greedy, one.sampled) for one in self.continued]
         columns = ("sentence", "loss", "continued greedily", "at random, seed 0")
         tables = (
-            make_table("", ("checkpoint", ""), self._checkpoint_rows()),
-            make_table("", (*(Column(name, is_words=True) for name in ("", "check")), "found", "what to do"), findings),
+            make_facts(("checkpoint", ""), self._checkpoint_rows()),
+            make_table("", [Column(name, is_words=True) for name in ("", "check", "found", "what to do")], findings),
             make_table("", ("sentence", "mask", "answers"), filled),
             make_table("", columns, continued),
         )
@@ -125,17 +125,17 @@ class Diagnosis(Shown):
     def _repr_html_(self) -> str:
         return "\n".join([f"<p>{escape(self.verdict)}</p>", *(table.to_html() for table in self.tables)])
 
-    def _checkpoint_rows(self) -> list[tuple[str, str]]:
+    def _checkpoint_rows(self) -> list[tuple[object, object]]:
         counts = self.parameters
         size = f"{counts.in_file:,} parameters, {self.bytes_on_disk / 2**20:.1f} MiB, {', '.join(self.dtypes)}"
-        rows = [("folder", self.folder)]
+        rows: list[tuple[object, object]] = [("folder", self.folder)]
         if self.read_as:
-            rows.append(("read", self.read_as))
+            rows.append(("read", our_words(self.read_as)))
         if counts.encoder is not None:
-            rows.append(("encoder", f"{counts.encoder:,} parameters{', with pooler' * counts.has_pooler}"))
+            rows.append(("encoder", our_words(f"{counts.encoder:,} parameters{', with pooler' * counts.has_pooler}")))
         if counts.with_head is not None:
-            rows.append(("with head", f"{counts.with_head:,} parameters"))
-        return [*rows, ("in the file", size)]
+            rows.append(("with head", our_words(f"{counts.with_head:,} parameters")))
+        return [*rows, ("in the file", our_words(size))]
 
     def to_json(self) -> dict[str, Any]:
         """Return the diagnosis as one JSON object."""

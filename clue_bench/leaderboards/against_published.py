@@ -38,7 +38,7 @@ COLUMNS = (
     Column("There", "那里", True),
     Column("Difference", "差", True),
     Column("Noise", "噪声", True),
-    Column("Verdict", "结论"),
+    Column("Verdict", "结论", is_words=True),
 )
 CHINESE = {INSIDE: "在噪声内", OUTSIDE: "超出噪声", NOT_COMPARABLE: "不可比", NOT_DECIDABLE: "无法判断"}
 NOISE_NOTE = (

@@ -112,7 +112,7 @@ def score_table(table: MeasuredTable, ranks: Sequence[Ranks] = (), *, as_publish
 def ranks_table(table: MeasuredTable, ranks: Sequence[Ranks]) -> Table:
     """Return the ranks of the models in every column."""
     rows = [[model.label, *(of_column.text(model.label) for of_column in ranks)] for model in table.models]
-    return make_table("Ranks", ["模型", *(of_column.column for of_column in ranks)], rows)
+    return make_table("Ranks", ["模型", *(Column(each.column, is_name=True) for each in ranks)], rows)
 
 
 def conditions_table(table: MeasuredTable) -> Table:
@@ -127,7 +127,14 @@ def summary_table(table: MeasuredTable) -> Table:
     places = [place for place in _places(table) if not place.cell.is_floor]
     named = _named(SUMMARY, places)
     columns = [
-        Column(name, is_number=name in NUMBERS, is_below=name in BELOW, is_detail=name in DETAILS) for name in named
+        Column(
+            name,
+            is_number=name in NUMBERS,
+            is_below=name in BELOW,
+            is_detail=name in DETAILS,
+            is_words=name not in NAMES,
+        )
+        for name in named
     ]
     return make_table(f"{table.title}, against the floors", columns, _rows(named, places), notes=[SUMMARY_NOTE])
 
@@ -336,10 +343,10 @@ def _column(table: MeasuredTable, name: str) -> Column:
     """Return a column of percentages, with its data and its tags for filters."""
     own = [c for c in table.columns if (c.name in SCORE_COLUMNS if name == SCORE else c.name == name)]
     if not own:
-        return Column(name, "", True, {"task": name})
+        return Column(name, "", True, {"task": name}, is_name=True)
     note = "mean of four" if name == SCORE else f"{own[0].revision}\n{own[0].dev_rows:,} rows"
     revision = "official" if all(column.is_official for column in own) else "other"
-    return Column(name, note, True, {"task": name, "revision": revision})
+    return Column(name, note, True, {"task": name, "revision": revision}, is_name=name != SCORE)
 
 
 def _test_against_floor(label: str, cell: MeasuredCell, table: MeasuredTable) -> PairedTest | None:
@@ -443,6 +450,7 @@ SUMMARY: _Columns = {
     "data revision": lambda at: at.cell.column.revision,
 }
 NUMBERS = ("seeds", "seconds")
+NAMES = ("task", "model", "data revision")
 BELOW = ("95 % interval", "best not constant", "over the best floor", "p")
 DETAILS = ("on clean rows", "macro-F1", "F1", "macro-F1 or F1", "chosen from", "seconds", "data revision")
 """Columns of the summary that hold numbers, that may stand below a row, and that a narrow terminal leaves out."""

@@ -93,8 +93,9 @@ class ModelComparison(Shown):
         sides = make_table(
             "", ["", "model", Column("parameters", "", True), f"mean of {len(self.tasks)}", "runs"], models
         )
-        columns: list[str | Column] = ["task", "A", "B", "A minus B", "95 % interval", "p", "better"]
-        columns += [Column("seeds", is_detail=True), Column("data revision", is_detail=True)]
+        columns: list[str | Column] = ["task", "A", "B", "A minus B", "95 % interval", "p"]
+        columns += [Column("better", is_words=True), Column("seeds", is_detail=True, is_words=True)]
+        columns += [Column("data revision", is_detail=True)]
         rows = [self._row(task) for task in self.tasks]
         notes = [
             "p: paired test on the same dev rows, after Holm's correction for the number of tasks. Better: the model "

@@ -14,7 +14,7 @@ from clue_bench.cards import card_paths
 from clue_bench.errors import ClueBenchError
 from clue_bench.language import is_chinese, translated
 from clue_bench.numbers import counted
-from clue_bench.tables import MISSING, Column, Shown, Table, make_table
+from clue_bench.tables import MISSING, Cell, Column, Shown, Table, make_table
 from clue_bench.tasks.audit import Lengths, Overlap, Shared, SplitAudit, TaskAudit, TokenLengths, audit_task, percent
 from clue_bench.tasks.files import available_splits
 from clue_bench.tasks.task import Task, load_task
@@ -175,14 +175,14 @@ def _baseline(split: SplitAudit) -> tuple[str, ...]:
     return f"'{majority.label}'", right, f"{majority.rounded} %", f"{majority.truncated} %"
 
 
-def _histogram(counts: dict[str, int], task: Task) -> str:
+def _histogram(counts: dict[str, int], task: Task) -> Cell:
     """Return the most frequent labels with what they mean and their rows, and the rarest one."""
     described = dict(zip(task.labels, task.label_descriptions, strict=True))
     order = sorted(counts, key=lambda label: -counts[label])
     cells = [f"{label} {described[label]} {counts[label]:,}" for label in order]
     if len(cells) > MAX_LABELS_SHOWN:
         cells[MAX_LABELS_SHOWN - 2 : -1] = [f"{len(cells) - MAX_LABELS_SHOWN + 1:,} more"]
-    return ", ".join(cells)
+    return Cell(", ".join(cells), is_words=len(counts) > MAX_LABELS_SHOWN)
 
 
 def _three(pair: Shared) -> tuple[str, str, str]:

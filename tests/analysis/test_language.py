@@ -21,7 +21,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.cli import app, main
 from clue_bench.cli.terminal import suggest
 from clue_bench.language import texts, translated, translated_markup, using
-from clue_bench.tables import make_table
+from clue_bench.tables import Column, make_facts, make_table, our_words
 
 from .said import Source
 
@@ -131,10 +131,10 @@ def test_the_locale_chooses_the_language_unless_one_is_asked_for(locale, asked, 
 
 
 def test_python_chooses_with_a_function():
-    table = make_table("", ["task", "value"], [["seed", 1], ["tnews", 2]])
+    table = make_facts(("task", "value"), [("seed", 1), ("tnews", 2)])
     with using("en"):
         cb.use_language("zh")
-        assert [line.split() for line in str(table).splitlines()] == [["任务", "值"], ["种子", "1"], ["tnews", "2"]]
+        assert [line.split() for line in str(table).splitlines()] == [["任务", "value"], ["种子", "1"], ["tnews", "2"]]
         cb.use_language("en")
         assert "seed" in str(table)
         with pytest.raises(cb.ClueBenchError, match="french"):
@@ -190,7 +190,8 @@ def test_a_text_is_put_together_of_parts_that_are_ours(english, chinese):
 
 
 def test_the_words_of_both_languages_in_boards_are_english_or_chinese():
-    table = make_table("", ["模型", "参数"], [["多数类", "+1.00 (TF-IDF + 线性)"], ["模型 2", "1"]])
+    columns = ["模型", Column("参数", is_words=True)]
+    table = make_table("", columns, [["多数类", "+1.00 (TF-IDF + 线性)"], ["模型 2", "1"]])
     assert "模型 2" in table.to_text()
     for word in ("模型  ", "参数", "多数类", "线性"):
         assert word not in table.to_text()
@@ -243,6 +244,102 @@ def test_progress_and_next_commands_are_in_chinese(capfd):
 def test_names_in_tables_of_several_columns_stay_what_they_are():
     with using("zh"):
         assert "seed  tiny" in make_table("", ["model", "task", "rows"], [["seed", "tiny", 1]]).to_text()
+
+
+NAMES = ["label", "none", "time", "folder", "no entity", "3 runs", "total"]  # which are texts of ours, too
+
+
+@pytest.mark.parametrize("column", ["task", "model", "label", "text", "run", "gold", ""])
+def test_names_and_texts_in_cells_are_never_translated(column):
+    table = make_table("", ["seed", column], [[name, name] for name in NAMES])
+    with using("zh"):
+        lines = table.to_text().splitlines()[1:]
+        page = translated_markup(table.to_html())
+    assert [line.split("  ")[0] for line in lines] == NAMES
+    assert [line.split("  ")[-1].strip() for line in lines] == NAMES
+    assert all(page.count(f"<bdi>{name}</bdi>") == 2 for name in NAMES)
+
+
+def test_a_column_with_the_name_of_a_task_keeps_it_in_every_form():
+    table = make_table("", ["model", Column("split", is_number=True, is_name=True)], [["seed", "1.00 %"]])
+    with using("zh"):
+        assert table.to_text().splitlines()[0].split() == ["模型", "split"]
+        assert ">split</th>" in translated_markup(table.to_html())
+        assert ">模型</th>" in translated_markup(table.to_html())
+
+
+def test_facts_have_words_of_ours_before_values_that_stay():
+    table = make_facts(("run", "label"), [("folder", "no entity"), ("status", our_words("failed"))])
+    with using("zh"):
+        assert [line.split("  ") for line in table.to_text().splitlines()] == [
+            ["运行", "label"],
+            ["目录", "no entity"],
+            ["状态", "失败"],
+        ]
+
+
+def test_markup_of_names_stays_and_what_follows_it_does_not():
+    page = '<p><bdi>gold <bdi>seed</bdi> time</bdi></p><text translate="no">seed</text><text>seed</text>'
+    with using("zh"):
+        assert translated_markup(page) == page.removesuffix("seed</text>") + "种子</text>"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory) -> Path:
+    """A folder with the baselines' runs on tasks, columns and labels that are called like words of ours."""
+    folder = tmp_path_factory.mktemp("hostile")
+    labels = ["label", "none", "time"]
+    for name, text, label in (("folder", "text", "label"), ("split", "description", "status")):
+        rows = [f"第{i}句{'红火昨'[i % 3]}的话,{labels[i % 3] if i % 4 else labels[i % 2]}" for i in range(60)]
+        (folder / f"{name}.csv").write_text("\n".join([f"{text},{label}", *rows]) + "\n", encoding="utf-8")
+        cb.floor(
+            None, data=folder / f"{name}.csv", text=[text], label=label, out=folder / "runs" / name, progress=False
+        )
+    return folder
+
+
+def in_chinese(*arguments: str | Path) -> str:
+    found = CliRunner().invoke(app, ["--lang", "zh", *map(str, arguments)], catch_exceptions=False)
+    assert found.exit_code == 0, found.output
+    return found.output
+
+
+def test_tasks_that_are_called_like_words_of_ours_keep_their_names_in_every_table(hostile):
+    records = ["--records", hostile / "runs"]
+    said = in_chinese("leaderboard", *records, "--out", hostile / "board")
+    assert re.search(r"^模型 +参数 +folder +split$", said, re.MULTILINE)
+    page = (hostile / "board" / "index.html").read_text(encoding="utf-8")
+    assert re.search(r'<option value="folder"[^>]*>folder</option>', page)
+    listed = in_chinese("runs", "list", *records)
+    assert [line.split()[1] for line in listed.splitlines()[1:5]] == ["folder", "folder", "split", "split"]
+    run = next((hostile / "runs" / "split").glob("*tfidf*"))
+    assert re.search(r"^任务 +split$", in_chinese("runs", "show", run), re.MULTILINE)
+
+
+def test_labels_that_are_called_like_words_of_ours_keep_their_names_in_a_report(hostile):
+    run = next((hostile / "runs" / "folder").glob("*tfidf*"))
+    in_chinese("analyse", run)
+    page = (run / "report.html").read_text(encoding="utf-8")
+    for label in ("label", "none", "time"):
+        assert re.search(rf'<th scope="row"[^>]*><bdi>{label}</bdi></th>', page)  # scores per label
+        assert page.count(f' translate="no">{label}</text>') == 2  # both sides of the confusion matrix
+    for chinese in ("没有", "用时"):
+        assert f">{chinese}<" not in page
+
+
+def test_scores_and_comparisons_keep_the_names_of_labels_and_runs(hostile):
+    rows = [(number, ["none", "time"][number % 2]) for number in range(20)]
+    gold = "".join(f"{number},第{number}句,{label}\n" for number, label in rows)
+    (hostile / "gold").mkdir()
+    for split in ("train", "dev"):
+        (hostile / "gold" / f"{split}.csv").write_text(f"id,text,label\n{gold}", encoding="utf-8")
+    found = "".join(f"{number},none\n" for number, _ in rows)
+    (hostile / "found.csv").write_text(f"id,label\n{found}", encoding="utf-8")
+    said = in_chinese("score", "--predictions", hostile / "found.csv", "--data", hostile / "gold")
+    assert re.search("总答“(none|time)”（多数类）", said)
+    run, other = (next((hostile / "runs" / "folder").glob(f"*{floor}*")) for floor in ("tfidf", "majority"))
+    said = in_chinese("compare", run, "--against", other)
+    assert re.search(rf"^A +floor-tfidf .* {run.name}$", said, re.MULTILINE)
 
 
 def test_styles_scripts_and_data_stay_what_they_are():

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from clue_bench import charts
 from clue_bench.doors.records import RunRecord
+from clue_bench.language import kept
 from clue_bench.leaderboards.leaderboard import HOW_TO_READ, Leaderboard
 from clue_bench.leaderboards.measured import FLOOR_NOTE, FLOORS_NOTE, MAJORITY_NOTE, SELECTION_NOTE
 from clue_bench.leaderboards.page.provenance import provenance
@@ -33,6 +34,7 @@ def render_page(
         num_runs=sum(record.kind == "finetune" and record.status == "completed" for record in records),
         pictures=[(picture, [(column, markup(chart)) for column, chart in picture.charts]) for picture in pictures],
         unfinished=board.unfinished,
+        kept=markup(kept()),
         reading=[HOW_TO_READ, FLOORS_NOTE, FLOOR_NOTE, MAJORITY_NOTE, RANK_NOTE, SELECTION_NOTE],
     )
     return Page(

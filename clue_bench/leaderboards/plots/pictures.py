@@ -200,7 +200,9 @@ def _loss_chart(name: str, runs: list[RunCurve]) -> Chart:
             tip = f"{run.model}, held-out part: {loss:.3f} after {tokens:,.0f} tokens"
             chart.bubble((tokens, loss), HELD_OUT_DOT, style, tip=tip)
     names = [f"{cut(run.model, 200)} {run.curve.loss[-1]:.3f}" for run in runs]
-    chart.legend(list(zip(names, STYLES, strict=False)), stacked=True)  # a loss falls, so that there is room
+    chart.legend(
+        list(zip(names, STYLES, strict=False)), stacked=True, are_names=True
+    )  # a loss falls, so that there is room
     return chart
 
 
