@@ -16,6 +16,7 @@ from clue_bench.api.bench_results import Benchmark, Outcome
 from clue_bench.api.inputs import TaskData, keep_rows, open_card, task_data
 from clue_bench.api.progress import Progress, evaluation_words
 from clue_bench.api.runs import Run, Runs, check_choice
+from clue_bench.api.unread import notes_on
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.scores import score_names
 
@@ -239,7 +240,16 @@ def _sweep(cell: Cell, asked: Asked, bar: SweepBar, number: int, *, waits: bool)
         asked.show.notes(f"{run_id}: another process is doing it; the others first" for run_id in swept[0].held)
     else:
         bar.end_sweep(number, cell.words)
+        asked.show.notes(f"{cell.words}: {note}" for note in _unread(swept[0]))
     return swept[0]
+
+
+def _unread(swept: "Sweep") -> list[str]:
+    """Return what the model did not see of the rows of its task; older records do not say."""
+    for trial in swept.of_best[:1]:
+        results, length = trial.record.completed_results, trial.record.effective["max_length"]
+        return notes_on(results.read_texts, max_length=length)
+    return []
 
 
 def _write_reports(swept: "Sweep", given: TaskData) -> None:

@@ -11,6 +11,7 @@ from clue_bench.api.inputs import check_model, keep_rows, model_name, note_revis
 from clue_bench.api.progress import Progress, evaluation_words
 from clue_bench.api.run_tables import settings_line
 from clue_bench.api.runs import Run, Runs, as_reference, as_settings, check_seed
+from clue_bench.api.unread import notes_on
 from clue_bench.files import expanded, refuse_unwritable
 from clue_bench.numbers import duration
 from clue_bench.tasks.scores import score_names
@@ -101,6 +102,8 @@ def finetune(
                     f"{lost.inside:,} that begin or end inside a token, {lost.shared:,} in the token of another; "
                     "scores count them as missed"
                 )
+        read = {"train": finetuning.train.read, "dev": finetuning.dev.read}
+        show.notes(notes_on(read, max_length=chosen.max_length))
         longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
         if warning := start.beyond_pretraining(longest):
             show.note(f"warning: {warning}")

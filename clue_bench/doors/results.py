@@ -322,14 +322,22 @@ class TaskResults(Results):
         return self
 
 
+class ReadTexts(Facts):
+    """What a model has read of the rows of a split; `truncated_rows` are those that did not fit into max_length."""
+
+    rows: Count
+    truncated_rows: int = pydantic.Field(ge=0)
+
+
 class FinetuneResults(TaskResults):
-    """What a fine-tuning run ended with."""
+    """What a fine-tuning run ended with. `read_texts` is by split, not in older records."""
 
     last_step: int | None = None
     stopped_early: bool | None = None
     evaluation_rows_per_second: float | None = None
     train_rows_per_second: float | None = None
     truncated_train_rows: int | None = None
+    read_texts: dict[str, ReadTexts] = {}
     skipped: int | None = None  # updates that were not finite, where there were any, or in fp16
     loss_scale: float | None = None
     peak_gpu_memory_mib: int | None = None  # on a GPU

@@ -24,6 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from clue_bench.doors.results import ReadTexts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.blanks import BLANK, Lines, windows_of
 from clue_bench.finetuning.tags import NO_TAG, Scheme, Tagged, scheme_of, tag_rows
@@ -116,8 +117,21 @@ class Encoded:
 
     @property
     def truncated_rows(self) -> int:
-        """Return the number of rows that were cut."""
-        return int(self.truncated.sum())
+        """Return the number of rows of the data that were cut: of questions, not of their windows."""
+        return int(self._of_data(self.truncated).sum())
+
+    @property
+    def read(self) -> ReadTexts:
+        """Return what a model reads of the rows, in numbers."""
+        return ReadTexts(rows=self.num_rows, truncated_rows=self.truncated_rows)
+
+    def _of_data(self, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return of every row of the data whether `found` says so of one of its rows here, which may be windows."""
+        if self.windows is None:
+            return found
+        of_data = np.zeros(self.num_rows, dtype=np.bool_)
+        np.logical_or.at(of_data, self.windows.row_W, found)
+        return of_data
 
     @cached_property  # needed for every batch
     def lengths(self) -> npt.NDArray[np.int64]:

@@ -35,11 +35,11 @@ from clue_bench.doors.records import (
     folder_in_use,
     write_record,
 )
-from clue_bench.doors.results import DevScores, EvaluationScores, FinetuneResults
+from clue_bench.doors.results import DevScores, EvaluationScores, FinetuneResults, ReadTexts
 from clue_bench.errors import AGAIN, ClueBenchError, Interrupted
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.pretrained import Pretrained, provenance_after
-from clue_bench.finetuning.encode import Encodings
+from clue_bench.finetuning.encode import Encoded, Encodings
 from clue_bench.finetuning.judge import answered
 from clue_bench.finetuning.score import Answered, SavedPredictions, dev_scores, hits_majority, save_predictions
 from clue_bench.finetuning.settings import Settings
@@ -268,6 +268,7 @@ def _finish(
     finetuning.model.load_state_dict(finetuning.best_weights)
     answers = yield from _answers(plan, finetuning, encodings)
     predicted = save_predictions(out, plan.task, plan.rows, answers)
+    read = {split: _encoded(plan, finetuning, encodings, split).read for split in plan.rows}
     weights = plan.start.write(
         out / CHECKPOINT,
         finetuning.model,
@@ -282,7 +283,7 @@ def _finish(
         ),
     )
     return {
-        "results": _results(plan, finetuning, best, predicted, weights),
+        "results": _results(plan, finetuning, best, predicted, weights, read=read),
         "flags": [MAJORITY_CLASS] if hits_majority(plan.task, best.scores) else [],
     }
 
@@ -350,13 +351,11 @@ def _answers(
     """Return the model's answers for dev and every test split, by name; yield reports of what takes a while."""
     assert finetuning.best_logits is not None
     found = []
-    for split, rows in plan.rows.items():
+    for split in plan.rows:
         if split == "train":
             continue
-        logits, encoded = finetuning.best_logits, finetuning.dev  # of dev: those of the best evaluation
-        if split != "dev":
-            length, tokeniser = plan.settings.max_length, plan.start.tokeniser
-            encoded = encodings.encode(rows, tokeniser, max_length=length, task=plan.task)
+        logits, encoded = finetuning.best_logits, _encoded(plan, finetuning, encodings, split)
+        if split != "dev":  # of dev: those of the best evaluation
             last = finetuning.evaluations[-1]
             report = FinetuningReport(finetuning.last_step, last.loss, of_split=len(encoded), split=split)
             logits = yield from finetuning.predicted(finetuning.model, encoded, report)
@@ -364,8 +363,22 @@ def _answers(
     return found
 
 
+def _encoded(plan: Plan, finetuning: Finetuning, encodings: Encodings, split: str) -> Encoded:
+    """Return a split as token ids; test sets are tokenised where they are not found."""
+    if split in ("train", "dev"):
+        return finetuning.train if split == "train" else finetuning.dev
+    length, tokeniser = plan.settings.max_length, plan.start.tokeniser
+    return encodings.encode(plan.rows[split], tokeniser, max_length=length, task=plan.task)
+
+
 def _results(
-    plan: Plan, finetuning: Finetuning, best: Evaluation, predicted: SavedPredictions, weights_sha256: str
+    plan: Plan,
+    finetuning: Finetuning,
+    best: Evaluation,
+    predicted: SavedPredictions,
+    weights_sha256: str,
+    *,
+    read: dict[str, ReadTexts],
 ) -> FinetuneResults:
     def scores(evaluation: Evaluation) -> DevScores:
         return dev_scores(plan.task, evaluation.scores, loss=evaluation.dev_loss)
@@ -392,6 +405,7 @@ def _results(
         train_seconds=finetuning.train_seconds,
         train_rows_per_second=finetuning.trained_rows / finetuning.train_seconds,
         truncated_train_rows=finetuning.train.truncated_rows,
+        read_texts=read,
         **predicted.facts,
         weights_sha256=weights_sha256,
         peak_memory_mib=hardware.peak_memory_mib(),

@@ -278,3 +278,29 @@ def test_a_card_of_a_bad_name_is_not_written(command, tmp_path):
     FRAME.to_csv("a.csv", index=False)
     assert command("tasks", "new", "a.csv", "--name", "a b")[0] == 1
     assert not list(tmp_path.glob("*.toml"))
+
+
+def test_rows_that_are_cut_are_said_and_recorded_by_split_alike_by_every_verb(command, checkpoint_folder, tmp_path):
+    is_long = [n % 3 == 0 for n in range(60)]
+    texts = [f"我{'中' * 40 if long else '国'}{n}" for n, long in enumerate(is_long)]
+    split = ["dev" if n >= 50 else "test" if n >= 45 else "train" for n in range(60)]
+    pd.DataFrame({"text": texts, "label": [0, 1] * 30, "split": split}).to_csv("long.csv", index=False)
+    asked = ["--data", "long.csv", "--model", checkpoint_folder, *FAST, "--set", "max_length=16"]
+    code, _, err = command("finetune", *asked, "--out", "run")
+    assert code == 0, err
+    assert "\ncut to 16 tokens: train 15 of 45 rows; dev 3 of 10 rows\n" in err
+    found = record_of(tmp_path / "run")["results"]
+    cut = {name: (each["truncated_rows"], each["rows"]) for name, each in found["read_texts"].items()}
+    assert cut == {"train": (15, 45), "dev": (3, 10), "test": (2, 5)}
+    assert found["truncated_train_rows"] == 15
+    code, _, err = command("predict", "--model", "run", "--file", "long.csv")
+    assert (code, "cut to 16 tokens: 20 of 60 rows" in err) == (0, True), err
+    code, _, err = command("bench", *asked, "--seeds", "2", "--no-floor", "--out", "runs", "--lang", "zh")
+    assert code == 0, err
+    assert err.count("超长截到 16 词元：train 45 行中的 15 行；dev 10 行中的 3 行；test 5 行中的 2 行") == 1
+
+
+def test_rows_that_fit_are_not_said_to_be_cut(command, checkpoint_folder):
+    FRAME.to_csv("short.csv", index=False)
+    code, _, err = command("finetune", "--data", "short.csv", "--model", checkpoint_folder, "--out", "run", *FAST)
+    assert (code, "cut to" in err) == (0, False), err

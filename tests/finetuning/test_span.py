@@ -98,6 +98,13 @@ def test_windows_hold_the_whole_question_share_tokens_and_cover_the_passage(toke
     assert encoded.num_rows == 1
 
 
+def test_a_question_that_is_cut_counts_once_whatever_its_windows(tokeniser):
+    rows = rows_of(("中" * 60, "国" * 20, []), ("中" * 60, "国", []), ("中", "国" * 20, []))
+    encoded = encode_windows(rows, tokeniser, max_length=23, task=card())
+    assert encoded.truncated.sum() > 2
+    assert (encoded.read.rows, encoded.read.truncated_rows, encoded.truncated_rows) == (3, 2, 2)
+
+
 def test_a_loss_is_of_first_and_last_token_and_padding_is_no_place(tokeniser):
     context = "我们在这个国家"
     rows = rows_of((context, "他", [Answer("在这", 2)]), ("人", "他", []))
