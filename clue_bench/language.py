@@ -3,7 +3,8 @@
 Input: a finished text for people. Output: its Chinese from the `language.*.zh.toml` here, or the text itself where none
 has it, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, "{w}" for a word, and
 "(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, "{0:zh}" for what is a text of ours
-in its turn, "{0:found}" for names, or a text of ours if there are none, and "{0:list}" for a list of our words. A text
+in its turn, "{0:found}" for names, or a text of ours if there are none, "{0:list}" for a list of our words and
+"{0:quoted}" for names in quotes. Of a text
 that is not in the table, its lines, or parts between wide gaps or dots, are looked up one by one; the parts of a list,
 if all of them are there; and what stands before and behind the first colon. Values, JSON, CSV and records stay as they
 are, and so do names and texts of users and data: `tables` and `translated_markup` say what these are.
@@ -29,6 +30,7 @@ IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ �
 PLACE = re.compile(r"(\{[#w]?\}|\(s\))")
 KEPT = ' translate="no"'
 NONE = re.compile(r"\(?none\)?|nothing|no \w+|\w+ and \w+ columns")
+QUOTED = re.compile(r"'([^']*)'")
 END = "\0"  # of a part, beside which Chinese and other letters get a blank
 NO_BLANK = re.compile(f"(?<=[\u4e00-\u9fff]){END}(?=[A-Za-z\\d])|(?<=[A-Za-z\\d]){END}(?=[\u4e00-\u9fff])")
 TAG = re.compile(r"<(/?)(\w+)")
@@ -148,6 +150,8 @@ class _Part(str):
     def __format__(self, spec: str) -> str:
         if spec == "list":
             return "、".join(map(translated, self.split(", ")))
+        if spec == "quoted":
+            return QUOTED.sub(r"“\1”", self.replace("' and '", "'、'").replace("', '", "'、'"))
         is_ours = spec == "zh" or (spec == "found" and NONE.fullmatch(self))
         return f"{END}{translated(str(self))}{END}" if is_ours else str(self)
 

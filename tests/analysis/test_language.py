@@ -182,6 +182,14 @@ def test_python_chooses_with_a_function():
         ),
         ("nothing of ours, but words", "nothing of ours, but words"),
         (
+            "a.csv: texts are read from '标题' and 'text', labels from 'label' (--text and --label name other columns)",
+            "a.csv：文本取自“标题”、“text”，标签取自“label”（用 --text 和 --label 可指定别的列）",
+        ),
+        ("best that is not constant", "最好的一次评测（不计只答一类的）"),
+        ("updates after which the schedule ends, instead of all epochs", "总更新步数；给出后不再按轮数计算"),
+        ("steps per report, a line of metrics.jsonl", "日志间隔（步）：每隔这么多步向 metrics.jsonl 写一行"),
+        ("no evaluation", "每次评测都只答一类"),
+        (
             "a.csv: ids missing: 50 (first '50'), given more than once: 20 (first '0'), unknown: 7 (first '200'); "
             "b dev has 100 to score",
             "a.csv：id 缺少 50 个（第一个是“50”），重复 20 个（第一个是“0”），"
