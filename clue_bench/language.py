@@ -2,10 +2,12 @@
 
 Input: a finished text for people. Output: its Chinese from the `language.*.zh.toml` here, or the text itself where none
 has it, such as names and numbers. In the English, "{}" stands for anything, "{#}" for a number, "{w}" for a word, and
-"(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, and "{0:zh}" for what is a text of
-ours in its turn. Of a text that is not in the table, its lines, or parts between wide gaps or dots, are looked up one
-by one; the parts of a list, if all of them are there; and what stands before and behind the first colon. Values, JSON,
-CSV and records stay as they are.
+"(s)" for an s that may be there; in the Chinese, "{0}", "{1}" stand for the same, "{0:zh}" for what is a text of ours
+in its turn, "{0:found}" for names, or a text of ours if there are none, "{0:list}" for a list of our words and
+"{0:quoted}" for names in quotes. Of a text that is not in the table, its lines, or parts between wide gaps or dots,
+are looked up one by one; the parts of a list, if all of them are there; and what stands before and behind the first
+colon. Values, JSON, CSV and records stay as they are, and so do names and texts of users and data: `tables` and
+`translated_markup` say what these are.
 """
 
 import os
@@ -27,6 +29,10 @@ LISTS = {"; ": "；", ", ": "，"}
 IN_BOTH = re.compile(r"(.*\()?(模型|参数|无预训练|多数类|TF-IDF \+ 线性|无实体|实体词典)(\)?)")
 PLACE = re.compile(r"(\{[#w]?\}|\(s\))")
 KEPT = ' translate="no"'
+NONE = re.compile(r"\(?none\)?|nothing|no \w+|\w+ and \w+ columns")
+QUOTED = re.compile(r"'([^']*)'")
+END = "\0"  # of a part, beside which Chinese and other letters get a blank
+NO_BLANK = re.compile(f"(?<=[\u4e00-\u9fff]){END}(?=[A-Za-z\\d])|(?<=[A-Za-z\\d]){END}(?=[\u4e00-\u9fff])")
 TAG = re.compile(r"<(/?)(\w+)")
 TEXT_NODE = re.compile(r"(<(?:style|script)\b.*?</(?:style|script)>|<[^>]*>)", re.DOTALL)
 
@@ -72,8 +78,9 @@ def translated(text: str) -> str:
         if joint in text.strip():
             return joint.join(map(translated, text.split(joint)))
     for joint, chinese in LISTS.items():
-        parts = [_whole(part) for part in text.split(joint)]
-        if len(parts) > 1 and None not in parts:
+        given = text.split(joint)
+        parts = [_whole(part) for part in given]
+        if len(parts) > 1 and None not in parts and any(" " in part for part in given):  # words alone may be names
             return chinese.join(map(str, parts))
     where, _, what = text.partition(": ")
     both = [_whole(part) if " " in part else None for part in (where, what)]
@@ -138,10 +145,15 @@ def texts() -> dict[str, str]:
 
 
 class _Part(str):
-    """A part of a text: in a format, "{0}" is itself, and "{0:zh}" its Chinese."""
+    """A part of a text: in a format, "{0}" is itself, and with a `spec` its Chinese, between two marks of its ends."""
 
     def __format__(self, spec: str) -> str:
-        return translated(str(self)) if spec == "zh" else str(self)
+        if spec == "list":
+            return "、".join(map(translated, self.split(", ")))
+        if spec == "quoted":
+            return QUOTED.sub(r"“\1”", self.replace("' and '", "'、'").replace("', '", "'、'"))
+        is_ours = spec == "zh" or (spec == "found" and NONE.fullmatch(self))
+        return f"{END}{translated(str(self))}{END}" if is_ours else str(self)
 
 
 @lru_cache(maxsize=10_000)
@@ -151,8 +163,8 @@ def _chinese(words: str) -> str | None:
         return table[words]
     for begin, longest, end, english, chinese in _with_places():
         may_be = words.startswith(begin) and words.endswith(end) and longest in words
-        if may_be and (match := _pattern(english).fullmatch(words)):
-            return chinese.format(*map(_Part, match.groups()))
+        if may_be and (match := _pattern(english, True).fullmatch(words) or _pattern(english, False).fullmatch(words)):
+            return NO_BLANK.sub(" ", chinese.format(*map(_Part, match.groups()))).replace(END, "")
     return None
 
 
@@ -187,9 +199,23 @@ def _with_places() -> list[tuple[str, str, str, str, str]]:
 
 
 @cache
-def _pattern(english: str) -> re.Pattern[str]:
-    meant = {"{}": "(.+?)", "{#}": r"([-+\d][\d.,]*)", "{w}": r"([\w-]+)", "(s)": "s?"}
-    first, *others = filter(None, PLACE.split(english))
-    # At the beginning, "anything" does not reach from one part of a list into the next.
-    begin = "((?:(?!; ).)+?)" if first == "{}" else meant.get(first, re.escape(first))
-    return re.compile(begin + "".join(meant.get(part, re.escape(part)) for part in others))
+def _pattern(english: str, is_strict: bool) -> re.Pattern[str]:
+    """Return the pattern of an entry. "Anything" between quotes may be empty, and does not reach behind them.
+
+    If strict, it reaches over no colon or semicolon either, but at the beginning and the end, where a place may stand
+    before what is said of it, and another text behind.
+    """
+    meant = {"{#}": r"([-+\d][\d.,]*)", "{w}": r"([\w-]+)", "(s)": "s?"}
+    parts = list(filter(None, PLACE.split(english)))
+    pattern = ""
+    for place, part in enumerate(parts):
+        before, behind = parts[place - 1] if place else "", parts[place + 1] if place + 1 < len(parts) else ""
+        if part != "{}":
+            pattern += meant.get(part, re.escape(part))
+        elif before.endswith("'") and behind.startswith("'"):
+            pattern += r"((?:(?!'(?:[\s),;:.]|$)).)*?)"
+        elif not place:  # at the beginning, it does not reach from one part of a list into the next
+            pattern += "((?:(?!; ).)+?)"
+        else:
+            pattern += "((?:(?![:;] ).)+?)" if is_strict and behind else "(.+?)"
+    return re.compile(pattern)

@@ -106,7 +106,7 @@ class ModelComparison(Shown):
         if repeated := {task.a.column.name: task.a.repeated_rows for task in self.tasks if task.a.repeated_rows}:
             rows_of = ", ".join(f"{name} {count(number)} rows" for name, number in repeated.items())
             notes.append(f"Accuracies are on the dev rows that training does not repeat. Without: {rows_of}.")
-        notes += [f"Left out: {', '.join(self.only)}."] if self.only else []
+        notes += [f"Left out: {'; '.join(self.only)}."] if self.only else []
         return sides, make_table("", columns, rows, notes=[*notes, f"Verdict: {self.verdict}."])
 
     def to_dataframe(self) -> "pd.DataFrame":
@@ -188,7 +188,8 @@ def compare_two_models(records: Iterable[RunRecord], a: str, b: str) -> ModelCom
                 tests = table.tests[column.name].pair(one.label, other.label) if one and other else None
                 shared.append(TaskDifference(cells[0], cells[1], tests, tests and tests.test(0, 1).p_value))
             elif any(cells):
-                only.append(f"{column.name} ({column.revision}): only {'A' if cells[0] else 'B'}")
+                of = f"{column.name} ({column.revision})"
+                only.append(f"{of}: only A" if cells[0] else f"{of}: only B")
     if not shared:
         raise ClueBenchError(
             f"{a} and {b} have no task in common" + (f": {'; '.join(only)}" if only else ""),

@@ -40,7 +40,7 @@ def test_every_text_with_a_translation_is_in_the_source():
         for part in re.split(r"\{[#w]?\}|\(s\)|(?<=[.,;]) ", english):
             words = " ".join(part.split()).strip(" .,;:")
             assert words in source or re.sub("^(1|an?) ", "", words) in source, english  # put in front
-        places = {int(place) for place in re.findall(r"\{(\d)(?::zh)?\}", chinese)}
+        places = {int(place) for place in re.findall(r"\{(\d)(?::\w+)?\}", chinese)}
         assert places == set(range(len(re.findall(r"\{[#w]?\}", english)))), english
 
 
@@ -181,6 +181,40 @@ def test_python_chooses_with_a_function():
             "CLUE 1.1 总分（九列的均值）：暂无。所缺的列：C3, CHID (x); CHID (y)。",
         ),
         ("nothing of ours, but words", "nothing of ours, but words"),
+        (
+            "a.csv: texts are read from '标题' and 'text', labels from 'label' (--text and --label name other columns)",
+            "a.csv：文本取自“标题”、“text”，标签取自“label”（用 --text 和 --label 可指定别的列）",
+        ),
+        ("best that is not constant", "最好的一次评测（不计只答一类的）"),
+        ("updates after which the schedule ends, instead of all epochs", "总更新步数；给出后不再按轮数计算"),
+        ("steps per report, a line of metrics.jsonl", "日志间隔（步）：每隔这么多步向 metrics.jsonl 写一行"),
+        ("no evaluation", "每次评测都只答一类"),
+        (
+            "a.csv: ids missing: 50 (first '50'), given more than once: 20 (first '0'), unknown: 7 (first '200'); "
+            "b dev has 100 to score",
+            "a.csv：id 缺少 50 个（第一个是“50”），重复 20 个（第一个是“0”），"
+            "多余 7 个（第一个是“200”）；b dev 有 100 个要计分",
+        ),
+        ("a.csv: 1 predictions are none of a's 2 labels: '' (1)", "a.csv：有 1 条预测不在 a 的 2 个标签之中：'' (1)"),
+        ("a.xlsx: two columns are called ''", "a.xlsx：有两列都叫“”"),
+        ("a: a.csv, line 2: label is '', expected a label", "a: a.csv，第 2 行：label 是 ''，应为标签"),
+        (
+            "a: a/dev.csv, line 3: label 'x', expected one of the card's 2 labels, by name",
+            "a: a/dev.csv，第 3 行：标签是 'x'，应为任务卡的 2 个标签之一，写出名字",
+        ),
+        ("give rows with the fields and labels of the card", "请给出字段和标签与任务卡一致的数据"),
+        ("Left out: a (official): only A; b (x): only B.", "未计入：a (official)：只有 A 有；b (x)：只有 B 有。"),
+        (
+            "Verdict: A is better on 0, B on 0 of 1 task, no test on 1: the records say too little of rows or seeds.",
+            "结论：1 项任务中 A 在 0 项上更好，B 在 0 项上更好，1 项没有检验：记录里的行或种子信息太少。",
+        ),
+        ("a.csv: which column holds the label? found text, none, time", "a.csv：标签在哪一列？现有：text, none, time"),
+        ("a.csv: which column holds the label? found none", "a.csv：标签在哪一列？现有：没有"),
+        ("no column seed; found label", "没有列 seed；现有：label"),
+        (
+            "Different corpora, vocabularies: the losses do not compare as they stand.",
+            "语料、词表不同：损失不能直接相比。",
+        ),
     ],
 )
 def test_a_text_is_put_together_of_parts_that_are_ours(english, chinese):
