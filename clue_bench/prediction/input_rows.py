@@ -97,7 +97,7 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None, text: Col
         _refuse_column(text, where)
         rows = _lines(raw, num_texts, where)
     else:
-        table = question_table(raw, name=name, where=where)
+        table = _table(raw, name, where, columns)
         table = blank_table(table) if is_cloze else table
         fields, notes = _text_columns(table, task, num_texts, text)
         read_as = None if task is None else task.model_copy(update={"text_fields": fields})
@@ -108,6 +108,14 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None, text: Col
     rows.notes.extend([READ_AS[suffix]] if path == STDIN else [])
     lines = tuple(row["line"] for row in rows.columns or ()) if is_cloze else ()
     return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest(), lines=lines)
+
+
+def _table(raw: bytes, name: str, where: str, columns: Sequence[str]) -> Table:
+    """Return the rows of a file: of several sheets, the only one with these columns, else the first."""
+    try:
+        return question_table(raw, name=name, where=where, is_wanted=lambda found: not lacking(columns, found))
+    except ClueBenchError:  # the only column of texts may be called otherwise; what else is wrong is said again
+        return question_table(raw, name=name, where=where)
 
 
 def prompt_rows(path: Path, *, column: str | None) -> InputRows:

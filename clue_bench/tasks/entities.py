@@ -1,7 +1,8 @@
 """The entities of a text, however a row states them, and how many of each type are found.
 
 Input: the value of a row in CLUENER's layout, {type: {entity: [[first, last], ...]}}, where `last` is the place of the
-last character, not the one behind it; or the same as JSON in the cell of a table. Output: entities with their places.
+last character, not the one behind it; or doccano's, [[start, end, type], ...], where `end` is the place behind the last
+character; or either as JSON in the cell of a table. Output: entities with their places.
 One that does not stand at its place is looked for: the nearest place where its text stands is taken, and counted; one
 that stands nowhere is left out, and counted.
 
@@ -21,6 +22,7 @@ from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.answers import NOWHERE, nearest_place, whole_text
 
 NO_ENTITIES = "{}"  # as predictions spell those of a text without any
+SPANS = 'write [[0, 2, "name"]]: first character, the one behind the last, type'
 LAYOUT = 'write {"name": {"李华": [[0, 1]]}}: type, entity, first and last character'
 
 
@@ -44,7 +46,7 @@ def find_entities(value: Any, text: str, labels: Collection[str], *, where: str,
     """Return the entities that a row states. Raises ClueBenchError for another layout, or a type not in `labels`."""
     found: set[Entity] = set()
     misplaced = absent = 0
-    for label, words, first, last in stated_entities(value, where):
+    for label, words, first, last in stated_entities(laid_out(value, text, where), where):
         if label not in labels:
             raise ClueBenchError(f"{where}: type '{label}' is not one of {len(labels)}", hint)
         if not words or text[first : last + 1] != words:
@@ -55,6 +57,31 @@ def find_entities(value: Any, text: str, labels: Collection[str], *, where: str,
                 continue
         found.add(Entity(first, first + len(words) - 1, label))
     return Entities(tuple(sorted(found)), misplaced, absent)
+
+
+def laid_out(value: Any, text: Any, where: str) -> Any:
+    """Return the spans of a text, as doccano exports them, in CLUENER's layout; any other value as it is.
+
+    Raises ClueBenchError for a span that is not within the text.
+    """
+    spans = _parsed(value)
+    if spans != [] and not is_spans(spans):
+        return value
+    whole = whole_text(text, "text", where)
+    for start, end, _ in spans:
+        if not 0 <= start < end <= len(whole):
+            raise ClueBenchError(f"{where}: [{start}, {end}] is no part of a text of {len(whole)} characters", SPANS)
+    return layout_of((Entity(start, end - 1, label) for start, end, label in spans), whole)
+
+
+def is_spans(value: Any) -> bool:
+    """Return whether a value, or what the cell of a table holds, is a list of [start, end, type], and not empty."""
+    value = _parsed(value)
+    return isinstance(value, list) and bool(value) and all(isinstance(each, list) and _is_span(each) for each in value)
+
+
+def _is_span(value: list[Any]) -> bool:
+    return len(value) == 3 and type(value[0]) is type(value[1]) is int and isinstance(value[2], str)
 
 
 def stated_entities(value: Any, where: str) -> list[tuple[str, str, int, int]]:
@@ -90,12 +117,14 @@ def _is_place(value: Any) -> bool:
 
 
 def hold_entities(values: Iterable[Any]) -> bool:
-    """Return whether labels are meant to be in CLUENER's layout: one is an object of objects, or all are empty ones.
+    """Return whether labels are meant to be entities: one is an object of objects, or spans, or all are empty ones.
 
     One is enough, so that what is wrong with another is said by `stated_entities`: no class is an object.
     """
     found = [_parsed(value) for value in values]
     if any(isinstance(each, dict) and each and all(isinstance(of, dict) for of in each.values()) for each in found):
+        return True
+    if any(is_spans(each) for each in found):
         return True
     return bool(found) and all(each == {} for each in found)
 

@@ -20,6 +20,7 @@ from typing import Any
 from clue_bench import files
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import article, counted
+from clue_bench.tasks.tab_separated import TabReader, quoted_if_needed
 
 JSON_LINES = (".json", ".jsonl")
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
@@ -212,14 +213,11 @@ def _delimiter(text: str, usual: str, where: str) -> tuple[str, tuple[str, ...]]
 
 
 def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[tuple[str, Row]], tuple[str, ...]]:
-    """Return the header, the rows with their places, and a note on rows of blank cells, which are left out."""
+    """Return the header, the rows with their places, and notes on quotes and on blank rows, which are left out."""
     csv.field_size_limit(LONGEST_FIELD)
-    # A tab-separated file has no quotes: a title may begin with one.
-    lines = io.StringIO(text, newline="")
-    if delimiter == "\t":
-        reader = csv.reader(lines, delimiter=delimiter, quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    reader: Any = TabReader(text)
+    if delimiter != "\t":
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     rows: list[tuple[str, Row]] = []
     num_blank = width = 0
@@ -248,7 +246,10 @@ def _separated(text: str, delimiter: str, where: str) -> tuple[list[str], list[t
             rows.append((f"line {reader.line_num}", dict(zip(header, cells, strict=True))))
     except csv.Error as error:
         raise ClueBenchError(f"{where}, line {reader.line_num}: {error}", "fix the line") from error
-    return header or [], rows, _about_blank(num_blank, where)
+    notes = _about_blank(num_blank, where)
+    if isinstance(reader, TabReader) and reader.num_unquoted:
+        notes += (f"{where}: cells read without the quotes around them: {reader.num_unquoted:,}",)
+    return header or [], rows, notes
 
 
 def _about_blank(rows: int, where: str) -> tuple[str, ...]:
@@ -411,7 +412,11 @@ def _write_separated(temporary: Path, path: Path, columns: list[str], cells: lis
                     f"{path}: row {number}: a text holds a tab or a line end, which .tsv cannot",
                     f"give --out {path.with_suffix('.csv')}",
                 )
-        temporary.write_text("".join("\t".join(row) + "\n" for row in [columns, *cells]), encoding="utf-8", newline="")
+        temporary.write_text(
+            "".join("\t".join(map(quoted_if_needed, row)) + "\n" for row in [columns, *cells]),
+            encoding="utf-8",
+            newline="",
+        )
         return
     with temporary.open("w", encoding="utf-8", newline="") as file:
         for row in [columns, *cells]:

@@ -28,7 +28,7 @@ from clue_bench.numbers import article, count, counted, percent
 from clue_bench.tasks.choices import LETTERS, choices_of
 from clue_bench.tasks.columns import Columns, QuestionColumns, are_found, as_names, find_columns, find_questions
 from clue_bench.tasks.download import NotServed
-from clue_bench.tasks.entities import LAYOUT, hold_entities, stated_entities
+from clue_bench.tasks.entities import LAYOUT, hold_entities, is_spans, laid_out, stated_entities
 from clue_bench.tasks.files import MARKER, Found, content, md5_of
 from clue_bench.tasks.formats import SUFFIXES, Table, Wanted, is_rows_file, suffix_of
 from clue_bench.tasks.held_out import DEV_SHARE, SPLIT_SEED, draw_dev
@@ -273,6 +273,11 @@ def own_task_of(
         if len(columns.texts) == 1 and _names_entities(source, columns.label):
             by_split = own_rows(rows, columns.texts, columns.label, are_questions=True)
             note = f"{called}: '{columns.label}' holds entities, as in CLUENER's layout"
+            if any(map(is_spans, _first_values(source, columns.label))):
+                note = (
+                    f"{called}: '{columns.label}' holds entities as [start, end, type], end not included, "
+                    "as doccano has them"
+                )
             card = _own_entities(called, by_split, text=columns.texts[0], label=columns.label)
             return card, by_split, [note, *([columns.note] if columns.note else []), *by_split.notes]
         by_split = own_rows(rows, columns.texts, columns.label)
@@ -442,8 +447,12 @@ def _own_questions(name: str, rows: OwnRows, columns: QuestionColumns) -> Task:
 
 
 def _names_entities(source: RowSource, label: str) -> bool:
-    """Return whether the first labels of rows are in CLUENER's layout."""
-    return hold_entities(value_at(dict(row), label) for row in islice(iter(source.rows), FIRST_ROWS))
+    """Return whether the first labels of rows are in CLUENER's layout, or doccano's."""
+    return hold_entities(_first_values(source, label))
+
+
+def _first_values(source: RowSource, field: str) -> list[Any]:
+    return [value_at(dict(row), field) for row in islice(iter(source.rows), FIRST_ROWS)]
 
 
 def _own_entities(name: str, rows: OwnRows, *, text: str, label: str) -> Task:
@@ -453,7 +462,8 @@ def _own_entities(name: str, rows: OwnRows, *, text: str, label: str) -> Task:
         source = rows.splits[split]
         for place, row in zip(source.places, source.rows, strict=True):
             where = f"{source.called or split}, {place}: {label}"
-            labels |= {stated[0] for stated in stated_entities(value_at(dict(row), label), where)}
+            value = laid_out(value_at(dict(row), label), value_at(dict(row), text), where)
+            labels |= {stated[0] for stated in stated_entities(value, where)}
     if not labels:
         raise ClueBenchError(f"{name}: no text of train or dev has an entity in '{label}'", LAYOUT)
     values = {

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from clue_bench.doors.hub import hub_address
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.download import NotServed, Patience, reach
+from clue_bench.tasks.entities import LAYOUT
 from clue_bench.tasks.formats import JSON_LINES, Table, suffix_of, write_rows
 from clue_bench.tasks.rows import (
     LABELLED_SPLITS,
@@ -260,7 +261,29 @@ def label_name(value: Any, where: str) -> str:
     """Return the class that a label names. Raises NotServed if there is none."""
     if is_missing(value):
         raise Refused(f"{where} is {value!r}, expected a label", "label the row, or leave it out")
+    if (found := _several(value)) is not None:
+        kind = "an object" if isinstance(found, Mapping) else "a list"
+        hint = "write one label a row; a row of several labels is no class"
+        if kind == "an object" or any(not isinstance(each, str) for each in found):
+            hint = f"give one column of texts if these are entities, and {LAYOUT}"
+        raise Refused(f"{where} is {kind}, {str(found)[:60]}, expected one label", hint)
     return str(spelled(value))
+
+
+def _several(label: Any) -> Collection[Any] | None:
+    """Return the list or object that a label is, or that a cell holds as JSON, None if it is neither.
+
+    A list of one in a cell may be a name.
+    """
+    if not isinstance(label, str | bytes):
+        return label if hasattr(label, "__len__") else None
+    if label[:1] not in ("[", "{"):
+        return None
+    try:
+        found = json.loads(label)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict | list) and len(found) > 1 else None
 
 
 def _answer(row: dict[str, Any], task: Task, where: str) -> Any:

@@ -187,7 +187,7 @@ def test_what_is_asked_wrongly_leads_on(command, checkpoint_folder, arguments, m
     assert hint in err.splitlines()[-1]
 
 
-def test_labels_on_the_second_sheet_are_found_by_obvious_and_by_named_columns(command, tmp_path):
+def test_labels_on_the_second_sheet_are_found_by_obvious_and_by_named_columns(command, checkpoint_folder, tmp_path):
     with pd.ExcelWriter(tmp_path / "hotel.xlsx") as book:
         pd.DataFrame([{"作者": "某人", "日期": "今天"}]).to_excel(book, sheet_name="说明", index=False)
         FRAME.assign(心情=FRAME["类别"]).to_excel(book, sheet_name="数据", index=False)
@@ -195,6 +195,11 @@ def test_labels_on_the_second_sheet_are_found_by_obvious_and_by_named_columns(co
         code, _, err = command("floor", "--data", "hotel.xlsx", *columns, "--out", "runs")
         assert code == 0, err
         assert "read sheet '数据', the only one of 2 with such columns" in err
+    code, _, err = command("finetune", "--data", "hotel.xlsx", "--model", checkpoint_folder, "--out", "run", *FAST)
+    assert code == 0, err
+    code, out, err = command("predict", "--model", "run", "--file", "hotel.xlsx")
+    assert code == 0, err
+    assert len(out.splitlines()) == 60
     code, _, err = command("floor", "--data", "hotel.xlsx", "--text", "内容", "--label", "评分", "--out", "runs")
     assert (code, "which sheet holds texts and labels? found '说明' (作者, 日期), '数据' (内容, " in err) == (1, True)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from clue_bench.errors import ClueBenchError
-from clue_bench.tasks.entities import Entity, find_entities, layout_of, spelled_entities, without_overlaps
-from clue_bench.tasks.own import about_rows, own_task_of, rows_of
+from clue_bench.tasks.entities import LAYOUT, Entity, find_entities, layout_of, spelled_entities, without_overlaps
+from clue_bench.tasks.own import about_rows, data_folder, own_task_of, rows_of
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import Task, load_task
 
@@ -42,7 +42,19 @@ def write(path, rows):
         ({" ": {"李华": [[0, 1]]}}, "type without a name"),
         ("李华", "no entities as CLUENER"),
         (None, "no entities as CLUENER"),
-        ([], "no entities as CLUENER"),
+        ([], ([], 0, 0)),  # doccano's of a text without any
+        (
+            [[0, 2, "name"], [4, 6, "name"], [2, 3, "company"]],
+            ([(0, 1, "name"), (2, 2, "company"), (4, 5, "name")], 0, 0),
+        ),
+        ('[[0, 2, "name"]]', ([(0, 1, "name")], 0, 0)),  # a cell
+        ([[4, 7, "name"]], r"\[4, 7\] is no part of a text of 6"),
+        ([[2, 2, "name"]], r"\[2, 2\] is no part"),
+        ([[-1, 2, "name"]], r"\[-1, 2\] is no part"),
+        ([[0, 2, "person"]], "'person' is not one of 2"),
+        ([[0, 2]], "no entities as CLUENER"),
+        ([[0, 2, 1]], "no entities as CLUENER"),
+        ([[0, 2, " "]], "type without a name"),
     ],
 )
 def test_entities_stand_at_their_place_or_are_looked_for_and_counted(value, expected):
@@ -165,3 +177,45 @@ def test_a_test_set_whose_labels_name_no_entity_has_no_labels(tmp_path):
     found = read_rows(Task.model_validate(values), tmp_path)["test"]
     assert found.labels.tolist() == [-1]
     assert "no label names an entity" in found.notes[0]
+
+
+def test_spans_as_doccano_exports_them_are_read_as_entities_and_said(tmp_path):
+    rows = [
+        {"id": 1, "text": "李华在北京", "label": [[0, 2, "人名"], [3, 5, "地名"]], "Comments": []},
+        {"id": 2, "text": "没有", "label": [], "Comments": []},
+    ]
+    for split in ("train", "dev"):
+        write(tmp_path / "own" / f"{split}.jsonl", rows)
+    opened, _ = rows_of(tmp_path / "own", None)
+    task, by_split, notes = own_task_of(None, opened, tmp_path / "own", text=None, label=None)
+    assert (task.kind, task.labels) == ("tags", ["人名", "地名"])
+    assert notes[0] == "own: 'label' holds entities as [start, end, type], end not included, as doccano has them"
+    with data_folder(task, by_split) as folder:
+        found = read_rows(task, folder)["dev"].entities
+    assert found == ((Entity(0, 1, "人名"), Entity(3, 4, "地名")), ())
+
+
+@pytest.mark.parametrize(
+    ("labels", "message", "hint"),
+    [
+        ([["甲", "乙"], ["甲"]], r"train.jsonl, line 1: label is a list, \['甲', '乙'\]", "write one label a row"),
+        (['["甲", "乙"]', "甲"], r"train.jsonl, line 1: label is a list, \['甲', '乙'\]", "write one label a row"),
+        (["甲", {"name": "甲"}], "train.jsonl, line 2: label is an object", "CLUENER"),
+        (["甲", [{"start": 0, "end": 2}]], "train.jsonl, line 2: label is a list", "CLUENER"),
+    ],
+)
+def test_lists_and_objects_are_no_classes(labels, message, hint, tmp_path):
+    for split in ("train", "dev"):
+        rows = [{"text": f"第{n}句", "label": label} for n, label in enumerate(labels)]
+        write(tmp_path / "own" / f"{split}.jsonl", rows)
+    opened, _ = rows_of(tmp_path / "own", None)
+    with pytest.raises(ClueBenchError, match=message) as caught:
+        own_task_of(None, opened, tmp_path / "own", text=None, label=None)
+    assert (LAYOUT if hint == "CLUENER" else hint) in caught.value.hint
+
+
+def test_a_name_in_brackets_is_a_class(tmp_path):
+    rows = [{"text": f"第{n}句", "label": "[1]" if n % 2 else "[体育, 娱乐]"} for n in range(40)]
+    write(tmp_path / "own.jsonl", rows)
+    opened, _ = rows_of(tmp_path / "own.jsonl", None)
+    assert own_task_of(None, opened, tmp_path / "own.jsonl", text=None, label=None)[0].labels == ["[1]", "[体育, 娱乐]"]

@@ -7,6 +7,8 @@ import zipfile
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.formats import parse_table, write_rows
@@ -207,3 +209,46 @@ def test_of_a_workbook_the_only_sheet_with_the_wanted_columns_is_read_and_named(
         with pytest.raises(ClueBenchError, match=message) as caught:
             of(**sheets)
         assert "to the front" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "rows", "num_unquoted"),
+    [
+        ('"""老公不见面"""\ta\n', [('"老公不见面"', "a")], 1),
+        ('"他说""好"""\t"a"\n', [('他说"好"', "a")], 2),
+        ('"一\t二"\ta\n', [("一\t二", "a")], 1),
+        ('"一\n二"\ta\r\n三\tb\r\n', [("一\n二", "a"), ("三", "b")], 1),
+        ('甲\t"a\n"\n乙\tb', [("甲", "a\n"), ("乙", "b")], 1),
+        ('""\ta\n', [("", "a")], 1),
+        ('"你好,\ta\n', [('"你好,', "a")], 0),
+        ('"甲"和"乙"\ta\n', [('"甲"和"乙"', "a")], 0),
+        ('"甲""\ta\n', [('"甲""', "a")], 0),
+        ('他说"好"\ta\n', [('他说"好"', "a")], 0),
+        ('"你好\ta\n谢谢"\tb\n', [('"你好', "a"), ('谢谢"', "b")], 0),  # two lines, as they stand
+    ],
+)
+def test_cells_of_tab_separated_text_are_unquoted_if_they_are_well_formed(text, rows, num_unquoted):
+    table = read(f"text\tlabel\n{text}".encode(), "a.tsv")
+    assert [(row["text"], row["label"]) for row in table.rows] == rows
+    said = (f"a.tsv: cells read without the quotes around them: {num_unquoted}",)
+    assert table.notes == said * bool(num_unquoted)
+
+
+def test_a_quoted_cell_of_several_lines_is_placed_at_its_last_line():
+    text = 'text\tlabel\n"一\n二\n三"\ta\n\n四\tb\n'
+    assert read(text.encode(), "a.tsv").places == ["line 4", "line 6"]
+    assert read(text.replace("\t", ",").encode()).places == ["line 4", "line 6"]
+
+
+def test_what_pandas_writes_with_tabs_is_read_as_with_commas():
+    frame = pd.DataFrame([*ROWS, {"文本": "一\t二", "标签": '"'}, {"文本": '"', "标签": "\n"}])
+    tabs, commas = (frame.to_csv(index=False, sep=sign).encode() for sign in "\t,")
+    assert read(tabs, "a.tsv").rows == read(commas).rows == frame.to_dict("records")
+
+
+@given(rows=st.lists(st.tuples(*[st.text('"甲 a', max_size=6)] * 2), min_size=1, max_size=6))
+def test_quotes_in_tab_separated_files_are_read_back(tmp_path_factory, rows):
+    filled = [{"text": text, "label": label} for text, label in rows if f"{text}{label}".strip()]
+    path = tmp_path_factory.mktemp("tsv") / "a.tsv"
+    write_rows(path, [{"text": "头", "label": "a"}, *filled])
+    assert read(path.read_bytes(), "a.tsv").rows[1:] == filled
