@@ -145,6 +145,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
     is_multi_label: bool = False
     about_file: tuple[str, ...] = ()  # what was recognised in it
     read: "ReadTexts | None" = None
+    for_excel: bool = False  # CSV and TSV begin with a byte order mark, as their file did, or since it was GBK
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -248,15 +249,21 @@ class Predictions(Shown, Sequence[PredictedRow]):
 
         return pd.DataFrame([{"text": " | ".join(row.texts), **row.to_json()} for row in self.rows])
 
+    def has_mark(self, path: Path) -> bool:
+        """Return whether a file of this name would begin with a byte order mark."""
+        return self.for_excel and path.suffix.lower() in (".csv", ".tsv")
+
     def write(self, path: Path | str) -> None:
         """Write the rows in the format that the name ends in: .jsonl, .csv, .tsv, .xlsx or .parquet.
 
-        Rows of a file keep all its columns. Raises ClueBenchError for another ending.
+        Rows of a file keep all its columns. CSV and TSV are UTF-8, with a byte order mark if the file had one, or was
+        GBK: then Excel opens both. Raises ClueBenchError for another ending.
         """
         from clue_bench.tasks.formats import JSON_LINES, check_writable, write_rows
 
         is_nested = check_writable(expanded(path)) in JSON_LINES
-        write_rows(expanded(path), [row.to_json() if is_nested else row.to_cells() for row in self.rows])
+        rows = [row.to_json() if is_nested else row.to_cells() for row in self.rows]
+        write_rows(expanded(path), rows, for_excel=self.for_excel)
 
 
 @dataclass(frozen=True)
@@ -365,6 +372,7 @@ class Model:
             read.truncated_rows if read else 0,
             about.max_length,
             read=read,
+            for_excel=rows.for_excel,
             is_multi_label=about.is_multi_label,
             about_file=(*rows.notes, *([_beyond_pretraining(about, longer_rows)] if longer_rows else [])),
         )
