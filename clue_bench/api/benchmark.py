@@ -240,15 +240,15 @@ def _sweep(cell: Cell, asked: Asked, bar: SweepBar, number: int, *, waits: bool)
         asked.show.notes(f"{run_id}: another process is doing it; the others first" for run_id in swept[0].held)
     else:
         bar.end_sweep(number, cell.words)
-        asked.show.notes(f"{cell.words}: {note}" for note in _unread(swept[0]))
+        asked.show.notes(_unread(swept[0], cell))
     return swept[0]
 
 
-def _unread(swept: "Sweep") -> list[str]:
+def _unread(swept: "Sweep", cell: Cell) -> list[str]:
     """Return what the model did not see of the rows of its task; older records do not say."""
     for trial in swept.of_best[:1]:
         results, length = trial.record.completed_results, trial.record.effective["max_length"]
-        return notes_on(results.read_texts, max_length=length)
+        return notes_on(results.read_texts, max_length=length, of=cell.words)
     return []
 
 

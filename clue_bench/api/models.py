@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from clue_bench.api.inputs import check_model
 from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
+from clue_bench.api.unread import notes_on
 from clue_bench.errors import ClueBenchError
 from clue_bench.files import expanded
 from clue_bench.language import translated
@@ -21,6 +22,7 @@ from clue_bench.tables import Shown, Table, make_table
 if TYPE_CHECKING:
     import pandas as pd
 
+    from clue_bench.doors.results import ReadTexts
     from clue_bench.prediction.input_rows import InputRows
     from clue_bench.prediction.predictor import Description, EntityScore, Predictor, RowScores
     from clue_bench.tasks.columns import Columns
@@ -142,6 +144,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
     max_length: int
     is_multi_label: bool = False
     about_file: tuple[str, ...] = ()  # what was recognised in it
+    read: "ReadTexts | None" = None
+    for_excel: bool = False  # CSV and TSV begin with a byte order mark, as their file did, or since it was GBK
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -174,8 +178,7 @@ class Predictions(Shown, Sequence[PredictedRow]):
             found.append(f"{empty:,} of {counted(len(self), 'row')} without a text: such labels mean little")
         if self.is_multi_label:
             found.append("a multi-label model: each probability is of that label alone, and they do not add up to 1")
-        if self.truncated_rows:
-            found.append(f"cut to {self.max_length} tokens: {self.truncated_rows:,} of {counted(len(self), 'row')}")
+        found += notes_on({"": self.read}, max_length=self.max_length) if self.read is not None else []
         if "accuracy" in (summary := self.summary):
             right, labelled = summary["correct"], summary["labelled_rows"]
             name = "exact match" if any(row.answers for row in self.rows) else "accuracy"
@@ -189,6 +192,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
     def summary(self) -> dict[str, Any]:
         """Return model, task and counts."""
         found = {"model": self.model, "task": self.task, "num_rows": len(self), "truncated_rows": self.truncated_rows}
+        if self.read is not None:
+            found |= self.read.model_dump(include={"tokens", "unknown_tokens", "unknown_rows"})
         right = [row.is_right for row in self.rows if row.gold is not None]
         counts = {"labelled_rows": len(right), "correct": sum(right), "accuracy": self.accuracy}
         return {**found, **(counts if right else {}), **self._entity_f1()}
@@ -244,15 +249,21 @@ class Predictions(Shown, Sequence[PredictedRow]):
 
         return pd.DataFrame([{"text": " | ".join(row.texts), **row.to_json()} for row in self.rows])
 
+    def has_mark(self, path: Path) -> bool:
+        """Return whether a file of this name would begin with a byte order mark."""
+        return self.for_excel and path.suffix.lower() in (".csv", ".tsv")
+
     def write(self, path: Path | str) -> None:
         """Write the rows in the format that the name ends in: .jsonl, .csv, .tsv, .xlsx or .parquet.
 
-        Rows of a file keep all its columns. Raises ClueBenchError for another ending.
+        Rows of a file keep all its columns. CSV and TSV are UTF-8, with a byte order mark if the file had one, or was
+        GBK: then Excel opens both. Raises ClueBenchError for another ending.
         """
         from clue_bench.tasks.formats import JSON_LINES, check_writable, write_rows
 
         is_nested = check_writable(expanded(path)) in JSON_LINES
-        write_rows(expanded(path), [row.to_json() if is_nested else row.to_cells() for row in self.rows])
+        rows = [row.to_json() if is_nested else row.to_cells() for row in self.rows]
+        write_rows(expanded(path), rows, for_excel=self.for_excel)
 
 
 @dataclass(frozen=True)
@@ -332,7 +343,8 @@ class Model:
     def predict_rows(self, rows: "InputRows", top: int, progress: bool) -> Predictions:
         """Predict rows; show a progress bar if that may take a while."""
         scored: list[RowScores] = []
-        truncated_rows = longer_rows = 0
+        read: ReadTexts | None = None
+        longer_rows = 0
         is_question = self.predictor.task is not None and self.predictor.task.kind != "classification"
         size = QUESTIONS_PER_UPDATE if is_question else ROWS_PER_UPDATE
         show = Progress(progress and len(rows) > size)
@@ -341,7 +353,7 @@ class Model:
             for start, end in _parts(rows, size * self.predictor.num_devices):
                 found = self.predictor.predict(rows.texts[start:end], rows.lines[start:end])
                 scored += found.rows
-                truncated_rows += found.truncated_rows
+                read = found.read if read is None else read + found.read
                 longer_rows += sum(length > self.predictor.description.pretrained_length for length in found.lengths)
                 bar.update(len(scored), f"{len(scored) / max(time.monotonic() - began, 1e-6):,.1f} rows/s")
         about = self.predictor.description
@@ -357,8 +369,10 @@ class Model:
             about.run_id,
             about.task,
             predicted,
-            truncated_rows,
+            read.truncated_rows if read else 0,
             about.max_length,
+            read=read,
+            for_excel=rows.for_excel,
             is_multi_label=about.is_multi_label,
             about_file=(*rows.notes, *([_beyond_pretraining(about, longer_rows)] if longer_rows else [])),
         )

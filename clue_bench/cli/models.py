@@ -109,6 +109,8 @@ def predict(
             print_json(row.to_json(), indent=None)
     for note in predicted.notes:
         say(note)
+    if out is not None and predicted.has_mark(out):
+        say(f"{out}: written as UTF-8 with a byte order mark, so that Excel can read it")
     if text or out is not None:
         suggest(typed("clue-bench", "serve", "--model", model), as_json=json)
 

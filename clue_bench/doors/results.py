@@ -323,10 +323,27 @@ class TaskResults(Results):
 
 
 class ReadTexts(Facts):
-    """What a model has read of the rows of a split; `truncated_rows` are those that did not fit into max_length."""
+    """What a model has read of the rows of a split.
 
-    rows: Count
+    `truncated_rows` did not fit into max_length. `tokens` are those of the texts that were read, without special ones,
+    and as often as they were read: a passage in every window, or with every choice. `unknown_tokens` of them are the
+    one token for everything that the vocabulary lacks, and `unknown_rows` the rows that have any.
+    """
+
+    rows: int = pydantic.Field(ge=0)
     truncated_rows: int = pydantic.Field(ge=0)
+    tokens: int = pydantic.Field(ge=0)
+    unknown_tokens: int = pydantic.Field(ge=0)
+    unknown_rows: int = pydantic.Field(ge=0)
+
+    def __add__(self, other: Self) -> Self:
+        """Return the numbers of two parts together."""
+        return type(self)(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+
+    @property
+    def unknown_share(self) -> float:
+        """Return the share of the tokens that are unknown; 0 of no tokens."""
+        return self.unknown_tokens / max(self.tokens, 1)
 
 
 class FinetuneResults(TaskResults):

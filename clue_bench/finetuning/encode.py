@@ -74,13 +74,15 @@ class IdEncoder(Protocol):
 class Tokeniser(NamedTuple):
     """Turns rows into ids. `place` says where the tokens of a text stand, which spans of passages need.
 
-    `blank` is the token that stands for a blank, BLANK where the vocabulary has it; without, [MASK] does.
+    `blank` is the token that stands for a blank, BLANK where the vocabulary has it; without, [MASK] does. `unknown` is
+    the one for everything that the vocabulary lacks; byte-level vocabularies lack nothing, and have none.
     """
 
     encoder: IdEncoder
     layout: Layout
     place: Place | None = None
     blank: int | None = None
+    unknown: int | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,8 @@ class Encoded:
 
     Sequence i is row i, unless rows have choices: then row i is sequences `firsts[i]` to `firsts[i+1]`. With `windows`,
     each of them is a row, and its labels (rows, 2) are the places of its answer's first and last token. With `tagged`,
-    labels are those of its tokens, `tagged.tags`.
+    labels are those of its tokens, `tagged.tags`. `token_counts` has for each sequence the tokens of its texts, and how
+    many of them are unknown.
     """
 
     ids: npt.NDArray[np.int32]
@@ -101,6 +104,7 @@ class Encoded:
     windows: Windows | None = None
     lines: Lines | None = None
     tagged: Tagged | None = None
+    token_counts: npt.NDArray[np.int64] | None = None  # (sequences, 2)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -123,7 +127,18 @@ class Encoded:
     @property
     def read(self) -> ReadTexts:
         """Return what a model reads of the rows, in numbers."""
-        return ReadTexts(rows=self.num_rows, truncated_rows=self.truncated_rows)
+        assert self.token_counts is not None
+        tokens, unknown = self.token_counts.sum(axis=0).tolist()
+        has_unknown = self.token_counts[:, 1] > 0
+        if self.firsts is not None:
+            has_unknown = np.logical_or.reduceat(has_unknown, self.firsts[:-1])
+        return ReadTexts(
+            rows=self.num_rows,
+            truncated_rows=self.truncated_rows,
+            tokens=tokens,
+            unknown_tokens=unknown,
+            unknown_rows=int(self._of_data(has_unknown).sum()),
+        )
 
     def _of_data(self, found: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """Return of every row of the data whether `found` says so of one of its rows here, which may be windows."""
@@ -164,6 +179,7 @@ def bert_tokeniser(vocabulary: Vocabulary, *, has_segments: bool = True) -> Toke
         bert_layout(vocabulary, has_segments=has_segments),
         placed_by(vocabulary.encoder(special_tokens=False)),
         vocabulary.ids.get(BLANK),
+        vocabulary.unknown,
     )
 
 
@@ -182,8 +198,9 @@ def encode_windows(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: T
     second = max(place for place, (token, _) in enumerate(template) if token == TEXT)
     at_W = np.array([second - 1 + len(question) for question, _ in found.texts], dtype=np.int64)
     labels_W2 = np.where(found.labels_W2 == NOWHERE, 0, found.labels_W2 + at_W[:, None])
-    flat = _flat(found.texts, tokeniser.layout)
-    return Encoded(*flat, labels_W2, found.shortened, windows=replace(found.windows, at_W=at_W))
+    flat, token_counts = _flat(found.texts, tokeniser)
+    windows = replace(found.windows, at_W=at_W)
+    return Encoded(*flat, labels_W2, found.shortened, windows=windows, token_counts=token_counts)
 
 
 def encode_blanks(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Task) -> Encoded:
@@ -201,10 +218,11 @@ def encode_blanks(rows: Rows, tokeniser: Tokeniser, *, max_length: int, task: Ta
         texts += found
         counts.append(len(found))
         cut_rows.append(any(len(tokens[0]) + len(tokens[1]) + len(mark) > len(window) for _, window in found))
-    flat = _flat(texts, tokeniser.layout._replace(pair=pair))
+    flat, token_counts = _flat(texts, tokeniser._replace(layout=tokeniser.layout._replace(pair=pair)))
     firsts = np.concatenate([[0], np.cumsum(counts)])
     lines = Lines(rows.passages, task.assignment)
-    return Encoded(*flat, rows.labels, np.array(cut_rows, dtype=np.bool_), firsts, lines=lines)
+    shortened = np.array(cut_rows, dtype=np.bool_)
+    return Encoded(*flat, rows.labels, shortened, firsts, lines=lines, token_counts=token_counts)
 
 
 def encode_tags(rows: Rows, tokeniser: Tokeniser, *, max_length: int, scheme: Scheme) -> Encoded:
@@ -219,7 +237,7 @@ def encode_tags(rows: Rows, tokeniser: Tokeniser, *, max_length: int, scheme: Sc
     template = tokeniser.layout.single
     at = next(place for place, (token, _) in enumerate(template) if token == TEXT)
     found = tag_rows(rows, tokeniser.place, room=max_length - (len(template) - 1), scheme=scheme)
-    flat = _flat(found.texts, tokeniser.layout)
+    flat, token_counts = _flat(found.texts, tokeniser)
     offsets = flat[2]
     if not (np.diff(offsets) > 0).all():
         raise ClueBenchError(
@@ -231,14 +249,18 @@ def encode_tags(rows: Rows, tokeniser: Tokeniser, *, max_length: int, scheme: Sc
         tags[begin + at : begin + at + len(of_row)] = of_row
     sizes = np.array([len(each) for each in found.tags], dtype=np.int64)
     tagged = Tagged(rows, scheme, at, sizes, found.starts, tags, found.lost)
-    return Encoded(*flat, rows.labels, found.shortened, tagged=tagged)
+    return Encoded(*flat, rows.labels, found.shortened, tagged=tagged, token_counts=token_counts)
 
 
-def _flat(texts: Iterable[list[list[int]]], layout: Layout) -> tuple[Int32s, Int8s, Int64s]:
-    """Return ids, segments and offsets of sequences that are given as the tokens of their texts."""
+def _flat(
+    texts: Iterable[list[list[int]]], tokeniser: Tokeniser
+) -> tuple[tuple[Int32s, Int8s, Int64s], npt.NDArray[np.int64]]:
+    """Return ids, segments and offsets of sequences that are given as the tokens of their texts; and `token_counts`."""
     sequences: list[list[int]] = []
     run_lengths: list[int] = []
     run_segments: list[int] = []
+    counts: list[tuple[int, int]] = []
+    layout, unknown = tokeniser.layout, tokeniser.unknown
     for tokens in texts:
         parts = iter(tokens)
         sequence: list[int] = []
@@ -248,9 +270,12 @@ def _flat(texts: Iterable[list[list[int]]], layout: Layout) -> tuple[Int32s, Int
             run_lengths.append(len(part))
             run_segments.append(segment)
         sequences.append(sequence)
+        num_unknown = 0 if unknown is None else sum(part.count(unknown) for part in tokens)
+        counts.append((sum(map(len, tokens)), num_unknown))
     offsets = np.concatenate([[0], np.cumsum([len(each) for each in sequences], dtype=np.int64)])
     flat = np.fromiter(chain.from_iterable(sequences), dtype=np.int32, count=int(offsets[-1]))
-    return flat, np.repeat(np.array(run_segments, dtype=np.int8), run_lengths), offsets
+    segments = np.repeat(np.array(run_segments, dtype=np.int8), run_lengths)
+    return (flat, segments, offsets), np.array(counts, dtype=np.int64).reshape(-1, 2)
 
 
 def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) -> Encoded:
@@ -283,11 +308,11 @@ def encode(rows: Rows, tokeniser: Tokeniser | Vocabulary, *, max_length: int) ->
                 )
             yield [part[:length] for part, length in zip(tokens, lengths, strict=True)]
 
-    flat = _flat(kept(), tokeniser.layout)
+    flat, token_counts = _flat(kept(), tokeniser)
     firsts = np.concatenate([[0], np.cumsum(counts)]) if rows.choices_from else None
     cut_rows = np.array(truncated, dtype=np.bool_)
     cut_rows = cut_rows if firsts is None else np.logical_or.reduceat(cut_rows, firsts[:-1])
-    return Encoded(*flat, rows.labels, cut_rows, firsts)
+    return Encoded(*flat, rows.labels, cut_rows, firsts, token_counts=token_counts)
 
 
 class Encodings:

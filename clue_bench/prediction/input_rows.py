@@ -17,7 +17,16 @@ from clue_bench.numbers import counted
 from clue_bench.tasks.columns import Columns, as_names, guess_label, guess_texts, is_free, is_name
 from clue_bench.tasks.entities import spelled_entities
 from clue_bench.tasks.files import Found, content
-from clue_bench.tasks.formats import SUFFIXES, Table, decode_text, parse_table, suffix_of
+from clue_bench.tasks.formats import (
+    DELIMITERS,
+    JSON_LINES,
+    SUFFIXES,
+    Table,
+    decode_text,
+    is_for_excel,
+    parse_table,
+    suffix_of,
+)
 from clue_bench.tasks.own import data_folder
 from clue_bench.tasks.questions import blank_table, question_table
 from clue_bench.tasks.rows import (
@@ -51,7 +60,10 @@ MAX_STRANGE = 3  # labels that are named
 
 @dataclass(frozen=True)
 class InputRows:
-    """Rows of one or two texts; `gold` is None where the right label is unknown, `columns` where the rows have none."""
+    """Rows of one or two texts; `gold` is None where the right label is unknown, `columns` where the rows have none.
+
+    `for_excel`: tables that are made of them begin with a byte order mark, as their file did, or since it was GBK.
+    """
 
     texts: list[tuple[str, ...]]
     ids: list[int | str]
@@ -60,6 +72,7 @@ class InputRows:
     answers: list[tuple[str, ...]] | None = None  # every right one of questions on passages
     notes: list[str] = field(default_factory=list)
     md5: str = ""  # of the file
+    for_excel: bool = False
     lines: tuple[int, ...] = ()  # of blanks: the number of each one's line, over which candidates are assigned
 
     def __len__(self) -> int:
@@ -107,7 +120,8 @@ def file_rows(path: Path, *, task: Task | None, num_texts: int | None, text: Col
         raise ClueBenchError(f"{where}: no rows", "write one row a line")
     rows.notes.extend([READ_AS[suffix]] if path == STDIN else [])
     lines = tuple(row["line"] for row in rows.columns or ()) if is_cloze else ()
-    return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest(), lines=lines)
+    for_excel = suffix in (PLAIN, *JSON_LINES, *DELIMITERS) and is_for_excel(raw)
+    return replace(rows, md5=hashlib.md5(raw, usedforsecurity=False).hexdigest(), for_excel=for_excel, lines=lines)
 
 
 def _table(raw: bytes, name: str, where: str, columns: Sequence[str]) -> Table:

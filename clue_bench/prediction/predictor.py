@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from clue_bench.doors.checkpoint import PROVENANCE
 from clue_bench.doors.records import CHECKPOINT, SUFFIX, FileFacts, read_record, record_paths
+from clue_bench.doors.results import ReadTexts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.heads import Classifier
 from clue_bench.finetuning.base_models.opening import open_pretrained
@@ -85,11 +86,15 @@ RowScores = tuple[LabelScore, ...]
 
 
 class Scores(NamedTuple):
-    """Scores in the rows' order; `truncated` says which were cut to the model's length, `lengths` are in tokens."""
+    """Scores in the rows' order; `truncated` says which were cut to the model's length, `lengths` are in tokens.
+
+    `read` has what the model read of all of them, in numbers.
+    """
 
     rows: list[RowScores]
     truncated: list[bool]
     lengths: list[int]
+    read: ReadTexts
 
     @property
     def truncated_rows(self) -> int:
@@ -275,11 +280,11 @@ class Predictor:
         if encoded.windows is not None:
             answers = encoded.windows.best_answers(logits, encoded.offsets)
             scores = [tuple(LabelScore(e.text, "", e.probability, e.start) for e in each) for each in answers]
-            return Scores(scores, *_of_rows(encoded.windows, encoded))
+            return Scores(scores, *_of_rows(encoded.windows, encoded), encoded.read)
         if encoded.tagged is not None:
             tags = encoded.tagged.found(logits, encoded.offsets)
             scores = [(self._entities(text, each),) for (text,), each in zip(given, tags, strict=True)]
-            return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist())
+            return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist(), encoded.read)
         shares_of = label_probabilities if self.description.is_multi_label else probabilities
         shares = shares_of(logits)
         if choices_from:
@@ -291,7 +296,7 @@ class Predictor:
         else:
             labelled = self.description.labels, self.description.descriptions
             scores = [_ranked(*labelled, each) for each in shares]
-        return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist())
+        return Scores(scores, encoded.truncated.tolist(), encoded.lengths.tolist(), encoded.read)
 
     def _entities(self, text: str, found: FoundTags) -> LabelScore:
         about = self.description

@@ -124,6 +124,20 @@ def decode_text(raw: bytes, where: str) -> tuple[str, tuple[str, ...]]:
     return text, (f"{where}: UTF-8 with a byte order mark, which was left out",) if raw[:3] == codecs.BOM_UTF8 else ()
 
 
+def is_for_excel(raw: bytes) -> bool:
+    """Return whether Excel takes this text for what it is, and so would not take plain UTF-8: it has a mark, or is GBK.
+
+    Chinese Excel reads a CSV file without a byte order mark as GBK.
+    """
+    if raw.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return True
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
 def _is_mostly_utf8(raw: bytes) -> bool:
     """Return whether most characters beyond ASCII are valid UTF-8; of GBK text, one pair of bytes in seven is."""
     text = raw.decode("utf-8", errors="replace")
@@ -374,9 +388,10 @@ def cell_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, dict | list) else str(value)
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], *, for_excel: bool = False) -> None:
     """Write rows in the format that the name's ending says, complete or not at all; text is UTF-8.
 
+    `for_excel`: CSV and TSV begin with a byte order mark, without which Chinese Excel reads them as GBK.
     Columns are those of all rows. Raises ClueBenchError for another ending, or for a text that the format cannot hold.
     """
     suffix = check_writable(path)
@@ -391,7 +406,8 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         elif suffix == ".xlsx":
             _write_excel(temporary, path, columns, rows)
         else:
-            _write_separated(temporary, path, columns, cells, DELIMITERS[suffix])
+            encoding = "utf-8-sig" if for_excel else "utf-8"
+            _write_separated(temporary, path, columns, cells, DELIMITERS[suffix], encoding)
 
 
 def check_writable(path: Path) -> str:
@@ -404,7 +420,9 @@ def check_writable(path: Path) -> str:
     return suffix
 
 
-def _write_separated(temporary: Path, path: Path, columns: list[str], cells: list[list[str]], delimiter: str) -> None:
+def _write_separated(
+    temporary: Path, path: Path, columns: list[str], cells: list[list[str]], delimiter: str, encoding: str
+) -> None:
     if delimiter == "\t":
         for number, row in enumerate([columns, *cells]):
             if any(sign in cell for cell in row for sign in "\t\r\n"):
@@ -414,11 +432,11 @@ def _write_separated(temporary: Path, path: Path, columns: list[str], cells: lis
                 )
         temporary.write_text(
             "".join("\t".join(map(quoted_if_needed, row)) + "\n" for row in [columns, *cells]),
-            encoding="utf-8",
+            encoding=encoding,
             newline="",
         )
         return
-    with temporary.open("w", encoding="utf-8", newline="") as file:
+    with temporary.open("w", encoding=encoding, newline="") as file:
         for row in [columns, *cells]:
             # A CR alone ends a row for readers, but is not quoted by this writer where rows end with LF.
             has_cr = any("\r" in cell for cell in row)

@@ -309,3 +309,51 @@ def test_rows_that_fit_are_not_said_to_be_cut(command, checkpoint_folder):
     FRAME.to_csv("short.csv", index=False)
     code, _, err = command("finetune", "--data", "short.csv", "--model", checkpoint_folder, "--out", "run", *FAST)
     assert (code, "cut to" in err) == (0, False), err
+
+
+@pytest.mark.parametrize(("every", "is_much"), [(2, True), (100, False)])
+def test_unknown_tokens_are_said_and_recorded_by_split_and_are_a_warning_where_they_are_many(
+    command, checkpoint_folder, tmp_path, every, is_much
+):
+    texts = [f"我们在学{'龘' if n % every == 0 else '中'}国{'人中' * (n % 3)}" for n in range(60)]
+    split = ["dev" if n >= 50 else "train" for n in range(60)]
+    pd.DataFrame({"text": texts, "label": [0, 1] * 30, "split": split}).to_csv("rare.csv", index=False)
+    asked = ["--data", "rare.csv", "--model", checkpoint_folder, *FAST]
+    code, _, err = command("finetune", *asked, "--out", "run")
+    assert code == 0, err
+    read = record_of(tmp_path / "run")["results"]["read_texts"]
+    for name, (start, end) in {"train": (0, 50), "dev": (50, 60)}.items():
+        unknown = sum("龘" in text for text in texts[start:end])
+        assert read[name] == {
+            "rows": end - start,
+            "truncated_rows": 0,
+            "tokens": sum(map(len, texts[start:end])),  # each character is a token
+            "unknown_tokens": unknown,
+            "unknown_rows": unknown,
+        }
+    shares = [f"{100 * each['unknown_tokens'] / each['tokens']:.1f} %" for each in read.values()]
+    rows = [each["unknown_rows"] for each in read.values()]
+    said = f"unknown tokens: train {shares[0]} of tokens, in {rows[0]} of 50 rows; "
+    said += f"dev {shares[1]} of tokens, in {rows[1]} of 10 rows"
+    meaning = ". They stand for characters that the model's vocabulary lacks, which it cannot tell apart"
+    assert f"\n{f'warning: {said}{meaning}' if is_much else said}\n" in err
+    code, _, err = command("bench", *asked, "--seeds", "2", "--no-floor", "--out", "runs", "--lang", "zh")
+    assert code == 0, err
+    chinese = f"未知词元：train 占词元的 {shares[0]}，在 50 行中的 {rows[0]} 行；"
+    chinese += f"dev 占词元的 {shares[1]}，在 10 行中的 {rows[1]} 行"
+    (line,) = (each for each in err.splitlines() if chinese in each)
+    assert (
+        line.startswith("警告：rare") == line.endswith("。它们代表模型词表里没有的字符，模型分不清这些字符") == is_much
+    )
+
+
+def test_predict_says_that_texts_are_unknown_and_texts_that_are_known_leave_nothing_to_say(command, checkpoint_folder):
+    FRAME.to_csv("short.csv", index=False)
+    assert command("finetune", "--data", "short.csv", "--model", checkpoint_folder, "--out", "run", *FAST)[0] == 0
+    code, out, err = command("predict", "--model", "run", "--text", "龘", "--text", "我们靐", "--json")
+    assert code == 0, err
+    assert "warning: unknown tokens: 50.0 % of tokens, in 2 of 2 rows. They stand for" in err
+    found = json.loads(out)
+    assert (found["tokens"], found["unknown_tokens"], found["unknown_rows"]) == (4, 2, 2)
+    code, _, err = command("predict", "--model", "run", "--text", "我们在学")
+    assert (code, "unknown" in err) == (0, False), err

@@ -318,3 +318,13 @@ def test_answers_that_count_from_one_are_warned_of(tmp_path):
         with data_folder(card, own) as folder:
             said = about_rows("mine", card, read_rows(card, folder), own.held_out)
         assert any("the first choice is never right, in 30 questions" in each for each in said) == is_warned
+
+
+def test_unknown_tokens_of_choices_are_counted_by_question(checkpoint_folder):
+    vocabulary = read_checkpoint(checkpoint_folder).vocabulary
+    texts = [("我们龘学", "中国", "人", "大人"), ("不同人", "人", "发动", "有龘", "时地"), ("我", "人", "中", "国")]
+    facts = FileFacts(rows=3, md5="", expected_rows=None, expected_md5=None)
+    unknown = Rows(texts, np.array([1, 2, 0]), [0, 1, 2], facts, choices_from=2)
+    read = encode(unknown, vocabulary, max_length=64).read
+    each = [len(row[0] + row[1] + choice) for row in texts for choice in row[2:]]
+    assert (read.rows, read.tokens, read.unknown_tokens, read.unknown_rows) == (3, sum(each), 3, 2)

@@ -6,6 +6,7 @@ import pytest
 from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
+from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.encode import TEXT, Layout, Tokeniser, bert_tokeniser, encode
 from clue_bench.tasks.rows import Rows
 
@@ -88,3 +89,17 @@ def test_special_tokens_stand_where_the_layout_says(checkpoint):
     assert cut.ids.tolist() == [7, ids["中"], 8, 8, ids["人"], 9]
     with pytest.raises(ClueBenchError, match="max_length 3 has no room"):
         encode(rows(("中国", "人")), tokeniser, max_length=3)
+
+
+@pytest.mark.parametrize("through", ["ours", "transformers"])
+def test_unknown_tokens_of_pairs_are_counted_without_special_tokens(checkpoint, tokenizer, through):
+    chosen = bert_tokeniser(checkpoint.vocabulary)
+    if through == "transformers":
+        chosen = FolderTokeniser(checkpoint.folder, model_type="bert", segment_types=2).tokeniser
+    texts = [("我们龘", "中国"), ("人", "１２３４😀"), ("中国", "大人"), ("龘靐", "龘")]
+    read = encode(rows(*texts), chosen, max_length=64).read
+    ids = [[*tokenizer(a, add_special_tokens=False)["input_ids"], *tokenizer(b, add_special_tokens=False)["input_ids"]]
+           for a, b in texts]  # fmt: skip
+    unknown = [each.count(tokenizer.unk_token_id) for each in ids]
+    assert (read.tokens, read.unknown_tokens) == (sum(map(len, ids)), sum(unknown))
+    assert (read.rows, read.unknown_rows, read.truncated_rows) == (4, 3, 0)

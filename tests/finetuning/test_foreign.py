@@ -17,6 +17,7 @@ from clue_bench.doors.records import FileFacts
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_live, open_pretrained
 from clue_bench.finetuning.base_models.pretrained import NativeModel, provenance_after
+from clue_bench.finetuning.base_models.tokenisers import FolderTokeniser
 from clue_bench.finetuning.base_models.transformers_model import TransformersModel, dropout_of
 from clue_bench.finetuning.encode import encode
 from clue_bench.tasks.rows import Rows
@@ -486,3 +487,20 @@ def test_a_native_model_in_memory_keeps_its_network_and_its_rows(checkpoint_fold
 def test_what_is_no_model_of_transformers_is_refused():
     with pytest.raises(ClueBenchError, match="a Linear as the model"):
         open_live(torch.nn.Linear(2, 2), None)
+
+
+@pytest.mark.parametrize(
+    ("make", "unknown"),
+    [
+        (unigram, 2),
+        (lambda folder: byte_pairs(folder, pad_token="<pad>"), 0),
+        (lambda folder: byte_pairs(folder, pad_token="<pad>", unk_token="<end>"), 0),  # as GPT2's, which is its border
+    ],
+)
+def test_unknown_tokens_are_those_of_the_tokenizer_and_byte_pairs_have_none(make, unknown, tmp_path):
+    make(tmp_path / "model")
+    tokeniser = FolderTokeniser(tmp_path / "model", model_type="xlnet", segment_types=1).tokeniser
+    facts = FileFacts(rows=3, md5="", expected_rows=None, expected_md5=None)
+    rows = Rows([("我龘", "中"), ("中国", "人"), ("靐", "我")], np.zeros(3, np.int64), [0, 1, 2], facts)
+    read = encode(rows, tokeniser, max_length=64).read
+    assert (read.unknown_tokens, read.unknown_rows) == (unknown, unknown)

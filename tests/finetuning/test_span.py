@@ -105,6 +105,15 @@ def test_a_question_that_is_cut_counts_once_whatever_its_windows(tokeniser):
     assert (encoded.read.rows, encoded.read.truncated_rows, encoded.truncated_rows) == (3, 2, 2)
 
 
+def test_a_question_with_unknown_tokens_counts_once_whatever_its_windows(tokeniser):
+    rows = rows_of(("中" * 60, "龘靐", []), ("中" * 20 + "龘" + "中" * 39, "国", []), ("中" * 9, "国", []))
+    encoded = encode_windows(rows, tokeniser, max_length=23, task=card())
+    read = encoded.read
+    assert (len(encoded) > 3, read.rows, read.unknown_rows) == (True, 3, 2)
+    assert read.tokens == len(encoded.ids) - 3 * len(encoded)  # [CLS] and two [SEP] in every window
+    assert read.unknown_tokens == int((encoded.ids == tokeniser.unknown).sum())
+
+
 def test_a_loss_is_of_first_and_last_token_and_padding_is_no_place(tokeniser):
     context = "我们在这个国家"
     rows = rows_of((context, "他", [Answer("在这", 2)]), ("人", "他", []))

@@ -227,6 +227,14 @@ def test_what_stands_behind_the_cut_is_counted_and_missed(tokeniser):
     assert entity_f1(counts_of(found, [right])) == pytest.approx((2 / 3 + 0) / 2)
 
 
+def test_unknown_tokens_of_texts_with_entities_are_counted(tokeniser):
+    rows = rows_of(("我们龘龘", [Entity(0, 1, "name")]), ("人中国", []), ("龘" * 9, []))
+    read = encode_tags(rows, tokeniser, max_length=8, scheme=SCHEME).read
+    assert read.model_dump() == {
+        "rows": 3, "truncated_rows": 1, "tokens": 13, "unknown_tokens": 8, "unknown_rows": 2,
+    }  # fmt: skip
+
+
 def test_a_loss_is_of_the_tokens_that_have_a_tag(tokeniser):
     rows = rows_of(("我们在这个国家", [Entity(0, 1, "name")]), ("人", []))
     encoded = encode_tags(rows, tokeniser, max_length=32, scheme=SCHEME)

@@ -287,6 +287,33 @@ def test_files_of_every_kind_give_the_same_answers(command, pair_folder, tmp_pat
 
 
 @pytest.mark.parametrize(
+    ("encoding", "out", "is_marked"),
+    [
+        ("utf-8", "out.csv", False),
+        ("utf-8-sig", "out.csv", True),
+        ("gbk", "out.csv", True),
+        ("utf-16", "out.csv", True),
+        ("gbk", "out.tsv", True),
+        ("utf-8-sig", "out.jsonl", False),
+    ],
+)
+def test_what_excel_could_read_is_written_so_that_excel_can_read_it(
+    command, pair_folder, tmp_path, encoding, out, is_marked
+):
+    text = "id,sentence1,sentence2,注\n7,我们,他,备注甲\n8,国,中国,备注乙\n"
+    (tmp_path / "a.csv").write_bytes(text.encode(encoding))
+    code, _, err = command("--model", pair_folder, "--file", tmp_path / "a.csv", "--out", tmp_path / out)
+    assert code == 0, err
+    raw = (tmp_path / out).read_bytes()
+    assert raw.startswith(b"\xef\xbb\xbf") == is_marked
+    assert (f"{out}: written as UTF-8 with a byte order mark" in err) == is_marked
+    again = parse_table(raw, name=out, where=out)
+    assert again.columns[0] == "id"
+    assert [(row["sentence1"], row["注"]) for row in again.rows] == [("我们", "备注甲"), ("国", "备注乙")]
+    assert all(row["predicted"] in LABELS for row in again.rows)
+
+
+@pytest.mark.parametrize(
     ("content", "kind"),
     [
         (TABLE, "a table, CSV"),

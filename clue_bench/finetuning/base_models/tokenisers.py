@@ -60,7 +60,16 @@ class FolderTokeniser:
     def tokeniser(self) -> Tokeniser:
         """Return what `encode` wants."""
         place = self.place if self._tokenizer.is_fast else None
-        return Tokeniser(self, self.layout, place, self._tokenizer.get_vocab().get(BLANK))
+        return Tokeniser(self, self.layout, place, self._tokenizer.get_vocab().get(BLANK), self._unknown)
+
+    @property
+    def _unknown(self) -> int | None:
+        """Return the token for what the vocabulary lacks; a token with a task of its own (GPT2's end) is none."""
+        tokenizer = self._tokenizer
+        names = ("pad", "eos", "bos", "cls", "sep", "mask")
+        others = [getattr(tokenizer, f"{name}_token_id") for name in names]
+        unknown: int | None = tokenizer.unk_token_id
+        return None if unknown in others else unknown
 
     def place(self, text: str) -> Placed:
         """Return the ids of a text and where each token begins."""
