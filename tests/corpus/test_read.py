@@ -106,7 +106,7 @@ def test_invalid_utf8_names_file_and_byte(
     monkeypatch.setattr(read, "LONGEST_LINE", limit)
     good = b'{"text": "a"}\r\n' if "jsonl" in name else "好的\r\n\n中文\n".encode()
     data = start + good + b"ab\xff\xe4\n"
-    with pytest.raises(ClueBenchError, match=f"{name}.* byte {data.index(0xFF)}$"):
+    with pytest.raises(ClueBenchError, match=f"(?m){name}.* byte {data.index(0xFF)}$"):
         documents(written(tmp_path / name, data))
 
 
@@ -116,12 +116,12 @@ def test_invalid_utf8_in_a_long_line_names_the_right_byte(
 ) -> None:
     monkeypatch.setattr(read, "LONGEST_LINE", 16)
     data = start + "中文".encode() * 9 + b"\xff"
-    with pytest.raises(ClueBenchError, match=f"byte {len(data) - 1}$"):
+    with pytest.raises(ClueBenchError, match=f"(?m)byte {len(data) - 1}$"):
         documents(written(tmp_path / "bad.txt", data))
 
 
 def test_a_file_that_ends_inside_a_character_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ClueBenchError, match=r"byte 3$"):
+    with pytest.raises(ClueBenchError, match=r"(?m)byte 3$"):
         documents(written(tmp_path / "bad.txt", "中文".encode()[:-1]))
 
 

@@ -122,7 +122,7 @@ def test_missing_special_tokens_are_named(tmp_path: Path, missing: tuple[str, ..
 def test_invalid_utf8_names_file_and_byte(tmp_path: Path, start: bytes) -> None:
     data = start + "[PAD]\n的\n".encode() + b"\xff\n"
     (tmp_path / "vocab.txt").write_bytes(data)
-    with pytest.raises(ClueBenchError, match=rf"vocab\.txt, line 3: not UTF-8 at byte {data.index(0xFF)}$"):
+    with pytest.raises(ClueBenchError, match=rf"(?m)vocab\.txt, line 3: not UTF-8 at byte {data.index(0xFF)}$"):
         read_vocabulary(tmp_path / "vocab.txt")
 
 
