@@ -213,7 +213,7 @@ def test_a_label_that_only_a_test_set_has_is_refused_and_none_or_minus_one_is_no
 
     for unlabelled in (None, "", -1, "-1"):
         assert own_task("moods", splits(unlabelled), **COLUMNS).labels == ["bad", "good"]
-    with pytest.raises(ClueBenchError, match="test, row 0: .*'fair'.* 2 .*: bad, good"):
+    with pytest.raises(ClueBenchError, match=r"test, row 0: .*'fair'.* 2 .*: bad, good"):
         own_task("moods", splits("fair"), **COLUMNS)
 
 
