@@ -15,9 +15,6 @@ MUCH_UNKNOWN = 0.01
 """Share of a split's tokens from which on their note is a warning. Simplified Chinese leaves less in any Chinese
 vocabulary; titles in traditional characters leave a fifth in one of simplified ones."""
 
-FEW_UNKNOWN = 0.0005
-"""Share below which one digit would say 0.0 %."""
-
 
 def notes_on(read: "Mapping[str, ReadTexts]", *, max_length: int, of: str = "") -> list[str]:
     """Return what is to be said of splits, by name; "" is that of rows which are no split. Often that is nothing.
@@ -34,12 +31,12 @@ def notes_on(read: "Mapping[str, ReadTexts]", *, max_length: int, of: str = "") 
 
 
 def _unknown(read: "Mapping[str, ReadTexts]", where: str) -> str:
-    parts = []
-    for split, each in read.items():
-        digits = 4 if 0 < each.unknown_share < FEW_UNKNOWN else 1
-        number = f"{100 * each.unknown_share:.{digits}f}"
-        parts.append(f"{split} {number} % of tokens, in {each.unknown_rows:,} of {counted(each.rows, 'row')}".strip())
-    note = f"{where}unknown tokens: {'; '.join(parts)}"
+    parts = [
+        f"{split} {100 * each.unknown_share:.2f} % of tokens, in {each.unknown_rows:,} of {counted(each.rows, 'row')}"
+        for split, each in read.items()
+        if each.unknown_tokens
+    ]
+    note = f"{where}unknown tokens: {'; '.join(map(str.strip, parts))}"
     if max(each.unknown_share for each in read.values()) < MUCH_UNKNOWN:
         return note
     return f"warning: {note}. They stand for characters that the model's vocabulary lacks, which it cannot tell apart"

@@ -331,16 +331,20 @@ def test_unknown_tokens_are_said_and_recorded_by_split_and_are_a_warning_where_t
             "unknown_tokens": unknown,
             "unknown_rows": unknown,
         }
-    shares = [f"{100 * each['unknown_tokens'] / each['tokens']:.1f} %" for each in read.values()]
-    rows = [each["unknown_rows"] for each in read.values()]
-    said = f"unknown tokens: train {shares[0]} of tokens, in {rows[0]} of 50 rows; "
-    said += f"dev {shares[1]} of tokens, in {rows[1]} of 10 rows"
+    found = {
+        name: (f"{100 * each['unknown_tokens'] / each['tokens']:.2f} %", each["unknown_rows"], each["rows"])
+        for name, each in read.items()
+        if each["unknown_tokens"]
+    }
+    assert len(found) == 1 + is_much
+    parts = (f"{name} {share} of tokens, in {some} of {rows} rows" for name, (share, some, rows) in found.items())
+    said = f"unknown tokens: {'; '.join(parts)}"
     meaning = ". They stand for characters that the model's vocabulary lacks, which it cannot tell apart"
     assert f"\n{f'warning: {said}{meaning}' if is_much else said}\n" in err
     code, _, err = command("bench", *asked, "--seeds", "2", "--no-floor", "--out", "runs", "--lang", "zh")
     assert code == 0, err
-    chinese = f"未知词元：train 占词元的 {shares[0]}，在 50 行中的 {rows[0]} 行；"
-    chinese += f"dev 占词元的 {shares[1]}，在 10 行中的 {rows[1]} 行"
+    parts = (f"{name} 占词元的 {share}，在 {rows} 行中的 {some} 行" for name, (share, some, rows) in found.items())
+    chinese = f"未知词元：{'；'.join(parts)}"
     (line,) = (each for each in err.splitlines() if chinese in each)
     assert (
         line.startswith("警告：rare") == line.endswith("。它们代表模型词表里没有的字符，模型分不清这些字符") == is_much
@@ -352,7 +356,7 @@ def test_predict_says_that_texts_are_unknown_and_texts_that_are_known_leave_noth
     assert command("finetune", "--data", "short.csv", "--model", checkpoint_folder, "--out", "run", *FAST)[0] == 0
     code, out, err = command("predict", "--model", "run", "--text", "龘", "--text", "我们靐", "--json")
     assert code == 0, err
-    assert "warning: unknown tokens: 50.0 % of tokens, in 2 of 2 rows. They stand for" in err
+    assert "warning: unknown tokens: 50.00 % of tokens, in 2 of 2 rows. They stand for" in err
     found = json.loads(out)
     assert (found["tokens"], found["unknown_tokens"], found["unknown_rows"]) == (4, 2, 2)
     code, _, err = command("predict", "--model", "run", "--text", "我们在学")
