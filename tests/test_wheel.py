@@ -1,5 +1,6 @@
 """The wheel, in an empty environment: cards are inside, and the command line works away from the checkout."""
 
+import os
 import subprocess
 import sys
 import venv
@@ -51,7 +52,9 @@ def test_the_installed_command_works_away_from_the_checkout(wheel, tmp_path):
 
     def run(*arguments):
         command = [str(environment / "bin" / "python"), "-c", program, *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+        # A checkout on PYTHONPATH would go before the wheel.
+        without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True, env=without).stdout
 
     assert "tnews" in run("tasks", "list")
     assert "roberta-tiny-clue" in run("recipes", "list")
