@@ -238,7 +238,7 @@ def finetune(
     is_own = run.record.data.name == OWN_NAME
     linear = [word for option, value in columns_of for word in (option, value) if value]
     baseline = typed("clue-bench", "floor", *(["--task", task] if task else []), *linear, "--data", data)
-    baseline += "    # may score more, without any pretraining: look before you believe a number"
+    baseline += "  # without pretraining: it may score more"
     suggest(
         *([baseline] if is_own else []),
         typed("clue-bench", "predict", "--model", run.folder, "--text", "TEXT", *run.row_options),
