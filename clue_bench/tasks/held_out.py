@@ -24,12 +24,11 @@ def draw_dev(keys: Sequence[str | None], labels: Sequence[str]) -> set[int]:
     for number, key in enumerate(keys):
         if key is not None:
             rows_of.setdefault(key, []).append(number)
-    counts = {key: Counter(labels[number] for number in rows) for key, rows in rows_of.items()}
     keys_of: dict[str, list[str]] = {}  # a text of two labels is drawn with the first
     for key in sorted(rows_of, key=_draw):
         keys_of.setdefault(labels[rows_of[key][0]], []).append(key)
-    totals: Counter[str] = sum(counts.values(), Counter())
-    texts = Counter(label for each in counts.values() for label in each)
+    totals = Counter(label for key, label in zip(keys, labels, strict=True) if key is not None)
+    texts = Counter(label for rows in rows_of.values() for label in {labels[number] for number in rows})
     share = {label: _share_of(totals[label], texts[label]) for label in totals}
     taken: Counter[str] = Counter()
     held: set[str] = set()
@@ -40,10 +39,12 @@ def draw_dev(keys: Sequence[str | None], labels: Sequence[str]) -> set[int]:
             for key in drawn:
                 if not left or taken[label] >= enough:
                     break
-                fits = all(taken[each] + rows <= share[each] for each, rows in counts[key].items())
-                if key not in held and counts[key].total() <= largest and fits:
+                if key in held or len(rows_of[key]) > largest:
+                    continue
+                counts = Counter(labels[number] for number in rows_of[key])
+                if all(taken[each] + rows <= share[each] for each, rows in counts.items()):
                     held.add(key)
-                    taken.update(counts[key])
+                    taken.update(counts)
                     left -= 1
     if not held:  # a few rows, each text more than once
         smallest = [min(drawn, key=lambda key: len(rows_of[key])) for drawn in keys_of.values() if len(drawn) > 1]

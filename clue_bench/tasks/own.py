@@ -43,8 +43,8 @@ from clue_bench.tasks.sources import (
     name_in,
     no_rows,
     require,
-    require_labels,
     source_of,
+    stated_labels,
     write_splits,
 )
 from clue_bench.tasks.task import Task, load_task
@@ -184,15 +184,14 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: b
     if not train.num_rows:
         raise no_rows(train.called or "train")
     require([*texts, label], train, "" if given.is_divided else "train")
-    if not by_passage:
-        require_labels(train, label, train.called or ("" if given.is_divided else "train"))
     rows = [dict(row) for row in train.rows]
-    keys: list[str | None] = []
-    labels: list[str] = []
-    for row, place in zip(rows, train.places, strict=True):
-        where = f"{train.called}, {place}" if train.called else place
-        labels.append("" if by_passage else label_name(value_at(row, label), f"{where}: {label}"))
-        keys.append(_key([str(value_at(row, text)) for text in texts[: 1 if by_passage else None]]))
+    labels = [""] * len(rows)
+    if not by_passage:
+        values = stated_labels(train, label, train.called or ("" if given.is_divided else "train"))
+        before = f"{train.called}, " if train.called else ""
+        labels = [label_name(v, f"{before}{place}: {label}") for v, place in zip(values, train.places, strict=True)]
+    read = texts[: 1 if by_passage else None]
+    keys = [_key([str(value_at(row, text)) for text in read]) for row in rows]
     dev = draw_dev(keys, labels)
     if not dev:
         if len(set(labels)) > 1:
@@ -490,13 +489,13 @@ def _labels(splits: Mapping[str, RowSource], fields: list[str], label: str, *, o
         if not source.num_rows:
             raise no_rows(name)
         require([*fields, label], source, source.called or name)
-        require_labels(source, label, source.called or name)
+        values = stated_labels(source, label, source.called or name)
         if source.names is not None:
             if len(source.names) < 2:
                 raise _one_class(label, source.names)
             return source.names
-        for place, row in zip(source.places, source.rows, strict=True):
-            found = label_name(value_at(dict(row), label), f"{source.called or name}, {place}: {label}")
+        for place, value in zip(source.places, values, strict=True):
+            found = label_name(value, f"{source.called or name}, {place}: {label}")
             counts[found] = counts.get(found, 0) + 1
     _check_classes(counts, label)
     return sorted(counts)

@@ -113,7 +113,7 @@ def write_splits(
                 raise no_rows(chosen[split])
             if split in LABELLED_SPLITS and task.kind == "classification":
                 require([*task.fields, task.label_field], source, chosen[split])
-                require_labels(source, task.label_field, source.called or chosen[split])
+                stated_labels(source, task.label_field, source.called or chosen[split])
             for _ in _rows(task, source, split=split, name=chosen[split], by_name=by_name):
                 pass
     total, done = sum(source.num_rows for source in sources.values()), 0
@@ -150,12 +150,16 @@ def require(fields: Iterable[str], source: RowSource, where: str = "") -> None:
         )
 
 
-def require_labels(source: RowSource, label: str, where: str = "") -> None:
-    """Raise NotServed if rows have no label, naming the first and how many there are."""
-    found = ((place, value_at(dict(row), label)) for place, row in zip(source.places, source.rows, strict=True))
-    missing = [(place, value) for place, value in found if is_missing(value) or not str(value).strip()]
+def stated_labels(source: RowSource, label: str, where: str = "") -> list[Any]:
+    """Return the labels of rows. Raises NotServed if some have none, naming the first and how many there are."""
+    values = [value_at(dict(row), label) for row in source.rows]
+    missing = [
+        (place, value)
+        for place, value in zip(source.places, values, strict=True)
+        if is_missing(value) or not str(value).strip()
+    ]
     if not missing:
-        return
+        return values
     place, value = missing[0]
     first = f"{where}, {place}" if where else place
     if len(missing) == source.num_rows > 1:
