@@ -92,8 +92,7 @@ class Comparison(Shown):
     @property
     def differing(self) -> dict[str, tuple[Any, Any]]:
         """Return the settings of fine-tuning that differ, with both values: a verdict is on them, too."""
-        a, b = (_settings(side.runs[0]) for side in (self.a, self.b))
-        return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
+        return _differing(_settings(self.a.runs[0]), _settings(self.b.runs[0]))
 
     @property
     def covers(self) -> str:
@@ -290,14 +289,11 @@ def _check_one_setting(name: str, runs: list[FinishedRun]) -> None:
     first = runs[0]
     seeds = [run.record.seed for run in runs]
     for run in runs[1:]:
-        theirs = {"model": run.record.model.name, **_settings(run)}
-        ours = {"model": first.record.model.name, **_settings(first)}
-        differing = sorted(key for key in ours.keys() | theirs.keys() if ours.get(key) != theirs.get(key))
-        if differing:
-            key = differing[0]
+        ours, theirs = ({"model": each.record.model.name, **_settings(each)} for each in (first, run))
+        if differing := _differing(ours, theirs):
+            key, (one, other) = next(iter(differing.items()))
             raise ClueBenchError(
-                f"side {name} mixes settings: {key} is {ours.get(key)} in {first.folder} and {theirs.get(key)} in "
-                f"{run.folder}",
+                f"side {name} mixes settings: {key} is {one} in {first.folder} and {other} in {run.folder}",
                 "give on each side only seeds of one setting, and put --against between the two sides",
             )
     if len(set(seeds)) != len(seeds):
@@ -305,6 +301,11 @@ def _check_one_setting(name: str, runs: list[FinishedRun]) -> None:
             f"side {name} has a seed twice: {', '.join(map(str, sorted(seeds)))}",
             "give every seed once, and put --against between the two sides",
         )
+
+
+def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return both values of each key in which they differ, by name; None where one has none."""
+    return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
 
 
 def _settings(run: FinishedRun) -> dict[str, Any]:
