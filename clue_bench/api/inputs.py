@@ -56,7 +56,9 @@ def task_data(
     columns, and `task` is a name of your choice, by default the file's; obvious columns need not be named. Without
     columns `task` is one with a card. What was recognised is noted. Raises ClueBenchError.
     """
-    from clue_bench.tasks.own import about_rows, data_folder, data_name, own_task_of, rows_of
+    from clue_bench.tasks.own import data_folder, data_name, rows_of
+    from clue_bench.tasks.own_about import about_rows
+    from clue_bench.tasks.own_task import own_task_of
     from clue_bench.tasks.rows import read_rows
 
     card = open_card(task, data) if task is not None and text is None and label is None else None
@@ -84,7 +86,7 @@ def keep_rows(given: TaskData, run: Path) -> None:
 def open_card(task: "str | Task", data: "Data") -> "Task":
     """Return the card of a task that is given by its name, or as a card. Raises ClueBenchError for anything else."""
     from clue_bench.errors import ClueBenchError
-    from clue_bench.tasks.own import card_for
+    from clue_bench.tasks.own_task import card_for
     from clue_bench.tasks.task import Task
 
     if isinstance(task, str):

@@ -91,7 +91,9 @@ def score(
 
     from clue_bench.api.inputs import open_card
     from clue_bench.prediction.scoring import score_task
-    from clue_bench.tasks.own import about_held_out, own_task_of, rows_of
+    from clue_bench.tasks.own import rows_of
+    from clue_bench.tasks.own_about import about_held_out
+    from clue_bench.tasks.own_task import own_task_of
 
     path = expanded(predictions)
     if task is not None and text is None and label is None:

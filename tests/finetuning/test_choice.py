@@ -23,7 +23,9 @@ from clue_bench.prediction.predictor import Predictor
 from clue_bench.prediction.serving.limits import Limits
 from clue_bench.prediction.serving.service import RefusedError, Service
 from clue_bench.tasks.choices import choices_of, right_choice
-from clue_bench.tasks.own import about_rows, data_folder, own_task_of, rows_of
+from clue_bench.tasks.own import data_folder, rows_of
+from clue_bench.tasks.own_about import about_rows
+from clue_bench.tasks.own_task import own_task_of
 from clue_bench.tasks.rows import Rows, read_rows
 from clue_bench.tasks.task import Task, load_task
 

@@ -6,7 +6,9 @@ import pytest
 
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.entities import LAYOUT, Entity, find_entities, layout_of, spelled_entities, without_overlaps
-from clue_bench.tasks.own import about_rows, data_folder, own_task_of, rows_of
+from clue_bench.tasks.own import data_folder, rows_of
+from clue_bench.tasks.own_about import about_rows
+from clue_bench.tasks.own_task import own_task_of
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import Task, load_task
 

@@ -7,7 +7,9 @@ import pytest
 import clue_bench as cb
 from clue_bench.errors import ClueBenchError
 from clue_bench.tasks.files import describe
-from clue_bench.tasks.own import about_rows, card_for, data_folder, data_name, own_task, own_task_of, rows_of
+from clue_bench.tasks.own import data_folder, data_name, rows_of
+from clue_bench.tasks.own_about import about_rows
+from clue_bench.tasks.own_task import card_for, own_task, own_task_of
 from clue_bench.tasks.rows import read_rows
 from clue_bench.tasks.task import load_task
 
