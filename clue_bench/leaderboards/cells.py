@@ -13,16 +13,18 @@ A run's score is that of its best evaluation, whatever was predicted; where that
 marked, and the best evaluation that is not stands beside it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
 from clue_bench.doors.records import MAJORITY_CLASS, OFFICIAL
 from clue_bench.leaderboards.scores import SPLIT, half_up, percent_text, percentage, score_of
+from clue_bench.numbers import typed
 from clue_bench.stats.significance import (
     Bools,
     Groups,
@@ -48,6 +50,14 @@ FLOOR_LABELS = {
     "floor-dictionary": "实体词典",
 }
 """Name of a floor in records → shown name."""
+MAIN_SETTINGS = {
+    "learning_rate": ("", ""),
+    "epochs": ("", " epochs"),
+    "batch_size": ("batch ", ""),
+    "max_length": ("", " tokens"),
+    "dropout": ("dropout ", ""),
+}
+"""The settings of fine-tuning that a row is shown with, and what stands before and behind each; a record has all."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,7 @@ class MeasuredCell:
     repeats: tuple[str, ...]
     seeds: tuple[int, ...]
     settings: str
+    effective: Mapping[str, Any] = field(compare=False, repr=False)  # of the shown setting, defaults included
     num_settings: int
     accuracies: tuple[Fraction, ...]  # one per seed
     non_constant: tuple[Fraction | None, ...]
@@ -209,6 +220,17 @@ class MeasuredCell:
         chosen = f"{self.dev_scores} scores of {self.num_settings} settings"
         chosen = chosen if self.num_settings > 1 else f"{self.dev_scores} scores"
         return chosen if bias is None else f"{chosen} (≈ {bias})"
+
+    @property
+    def settings_text(self) -> str:
+        """Return `3e-4, 3 epochs, batch 32, 128 tokens, dropout 0`; a dash for a floor."""
+        found = ((before, self.setting(name), after) for name, (before, after) in MAIN_SETTINGS.items())
+        return ", ".join(f"{before}{value}{after}" for before, value, after in found if value != MISSING) or MISSING
+
+    def setting(self, name: str) -> str:
+        """Return the value of one of the main settings as it is typed; a dash where there is none."""
+        value = self.effective.get(name)
+        return MISSING if value is None or self.is_floor else typed(value)
 
     @property
     def commit_text(self) -> str:

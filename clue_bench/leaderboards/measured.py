@@ -10,6 +10,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from clue_bench.cards import builtin_folder
 from clue_bench.leaderboards.cells import (
     CLUE,
     FLOOR_MARK,
+    MAIN_SETTINGS,
     MAJORITY_MARK,
     SYNTHETIC,
     MeasuredCell,
@@ -45,7 +47,10 @@ from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_ta
 from clue_bench.tasks.scores import named_f1, score_name, score_names
 from clue_bench.tasks.task import load_task
 
-LEGEND = "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model."
+LEGEND = (
+    "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model. "
+    "Bold: the largest number of a column, whether or not tests separate it from the others."
+)
 WITHOUT_PRETRAINING = "无预训练"
 MAJORITY_NOTE = (
     f"{MAJORITY_MARK} The model predicts (nearly) only the majority class, or is no better than doing so, "
@@ -275,7 +280,9 @@ def differing_conditions(table: MeasuredTable) -> list[str]:
 
     Columns that only some models have are ignored, unless there are no others.
     """
+    settings = {name.replace("_", " "): partial(MeasuredCell.setting, name=name) for name in MAIN_SETTINGS}
     facts: dict[str, Callable[[MeasuredCell], str]] = {
+        **settings,
         "seeds": lambda cell: str(len(cell.seeds)),
         "settings tried": lambda cell: str(cell.num_settings),
         "dev scores to choose from": lambda cell: str(cell.dev_scores),
@@ -288,12 +295,17 @@ def differing_conditions(table: MeasuredTable) -> list[str]:
     shared = [name for name in names if all(name in model.cells for model in models)] or names
     found = []
     for what, fact in facts.items():
-        groups: dict[str, list[str]] = {}
+        groups: dict[tuple[str, ...], list[str]] = {}
         for model in models:
-            values = dict.fromkeys(fact(model.cells[name]) for name in shared if name in model.cells)
-            groups.setdefault(" / ".join(values), []).append(model.label)
+            values = tuple(fact(model.cells[name]) for name in shared if name in model.cells)
+            groups.setdefault(values if len(set(values)) > 1 else values[:1], []).append(model.label)
         if len(groups) > 1:
-            found.append(f"{what}: " + ", ".join(f"{value} ({', '.join(who)})" for value, who in groups.items()))
+            named = {values: " / ".join(dict.fromkeys(values)) for values in groups}
+            if len(set(named.values())) < len(groups):  # the same values, on other columns
+                named = {values: " / ".join(values) for values in groups}
+            found.append(
+                f"{what}: " + ", ".join(f"{named[values]} ({', '.join(who)})" for values, who in groups.items())
+            )
     if not found:
         return []
     return [escape(f"Not strictly comparable, since the rows differ in more than the model: {'; '.join(found)}.")]
@@ -433,6 +445,7 @@ CONDITIONS: _Columns = {
     "Flags": lambda at: _flags_text(at.cell),
     "On clean rows": lambda at: at.cell.clean_text,
     "Best not constant": lambda at: at.cell.non_constant_text,
+    "Settings": lambda at: at.cell.settings_text,
 }
 SUMMARY: _Columns = {
     "task": lambda at: at.cell.column.name,

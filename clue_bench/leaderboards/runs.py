@@ -287,6 +287,7 @@ def _cell(runs: Sequence[CompletedRun], clean: Bools | None, shown: Collection[s
         repeats=_distinct(repeats),
         seeds=tuple(record.seed for record in records),
         settings=best,
+        effective=first.effective,
         num_settings=len(settings),
         accuracies=tuple(run.accuracy for run in chosen),
         non_constant=tuple(run.non_constant for run in chosen),

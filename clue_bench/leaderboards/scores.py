@@ -139,8 +139,3 @@ def error_of_mean(errors: Sequence[Decimal | None]) -> Decimal | None:
     if len(known) < len(errors):
         return None
     return sum((error**2 for error in known), Decimal(0)).sqrt() / len(known)
-
-
-def error_of_difference(first: Decimal, second: Decimal) -> Decimal:
-    """Return the standard error of the difference of two unpaired scores."""
-    return (first**2 + second**2).sqrt()

@@ -55,7 +55,8 @@ def continued_recipe(
     if sum((bool(given), steps is not None, epochs is not None)) > 1:
         raise ClueBenchError("more than one of --steps, --epochs and --set steps is given", "keep one of them")
     if not given:
-        steps = steps or steps_of(recipe, corpus, epochs=EPOCHS if epochs is None else epochs)
+        if steps is None:
+            steps = steps_of(recipe, corpus, epochs=EPOCHS if epochs is None else epochs)
         recipe = laid_over(recipe, {"steps": steps}, where=where)
     return laid_over(recipe, shorter_reports(recipe, asked), where=where)
 

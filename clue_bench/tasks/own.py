@@ -97,6 +97,14 @@ def _file_of(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
+def _unread(folder: Path) -> Iterator[str]:
+    """Yield a note for each file of rows in a folder that is read by the names of its files, and not read itself."""
+    known = {name for names in SPLIT_NAMES.values() for name in names}
+    for path in sorted(folder.iterdir()):
+        if is_rows_file(path.name) and path.name.split(".")[0] not in known:
+            yield f"{path}: left out, its name is neither train, dev nor test"
+
+
 def _read(path: Path, is_wanted: Wanted | None) -> Table:
     if suffix_of(path.name) not in SUFFIXES:
         raise ClueBenchError(
@@ -226,7 +234,8 @@ def rows_of(
 
     opened = None if task is not None and (path / task.name).is_dir() else open_rows(path, is_wanted)
     tables = [opened] if isinstance(opened, Table) else list((opened or {}).values())
-    return (path if opened is None else opened), tuple(note for table in tables for note in table.notes)
+    notes = [note for table in tables for note in table.notes]
+    return (path if opened is None else opened), (*notes, *(_unread(path) if isinstance(opened, dict) else ()))
 
 
 @contextmanager

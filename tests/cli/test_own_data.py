@@ -147,6 +147,18 @@ def test_a_folder_of_files_is_read_by_split_and_its_test_set_is_left_as_it_is(co
     assert command("predict", "--model", run, "--split", "test")[0] == 0
 
 
+def test_files_of_a_folder_that_are_of_no_split_are_named(command, tmp_path):
+    (tmp_path / "mine").mkdir()
+    for name in ("train", "dev_set", "train-2"):
+        FRAME.to_csv(tmp_path / "mine" / f"{name}.csv", index=False)
+    code, _, err = command("floor", "--data", "mine")
+    assert code == 0, err
+    for name in ("dev_set.csv", "train-2.csv"):
+        assert f"{name}: left out, its name is neither train, dev nor test" in "".join(err.split("\n"))
+    assert "train.csv: left out" not in err
+    assert "held out" in err
+
+
 def test_a_card_takes_the_rows_of_a_file(command, checkpoint_folder, tmp_path):
     FRAME.rename(columns={"内容": "sentence"}).assign(label=["100", "116"] * 30).to_csv("news.csv", index=False)
     arguments = ["--task", "tnews", "--data", "news.csv", "--model", checkpoint_folder, "--out", "run", *FAST]

@@ -206,7 +206,7 @@ def test_conditions_state_what_a_reader_needs(make_record: MakeRecord) -> None:
     assert conditions(section) == [
         [
             *("tiny", "TNEWS'", "dev, official", "1", "50.00%", "± 0.50", "50.00%", "68.99%", "no floor run", "–"),
-            *("200 of 600", "fedcba9+dirty", "truncated", "–", "–"),
+            *("200 of 600", "fedcba9+dirty", "truncated", "–", "–", "1e-4, 3 epochs"),
         ]
     ]
 
@@ -383,6 +383,22 @@ def test_seeds_search_size_and_commit_are_named_with_who_has_which(make_record: 
         "0123456 (tiny)."
     ]
     assert differing_conditions(found)[0] in measured_section(found)
+
+
+def test_other_settings_of_fine_tuning_are_named(make_record: MakeRecord) -> None:
+    mine = make_record(effective={"learning_rate": 3e-4, "epochs": 5, "dropout": 0.0})
+    other = make_record(**OTHER, effective={"learning_rate": 3e-4, "epochs": 1, "dropout": 0.1})
+    (sentence,) = differing_conditions(one_table(mine, other))
+    assert sentence.endswith("the model: epochs: 1 (other), 5 (tiny); dropout: 0.1 (other), 0 (tiny).")
+
+
+def test_settings_that_two_models_have_on_other_tasks_differ(make_record: MakeRecord) -> None:
+    def of(name: str, sha256: str, afqmc: int, tnews: int) -> list[RunRecord]:
+        named = {"model": name, "sha256": sha256}
+        return [make_record(t, 5000, **named, effective={"epochs": n}) for t, n in (("afqmc", afqmc), ("tnews", tnews))]
+
+    (sentence,) = differing_conditions(one_table(*of("one", "a" * 64, 1, 3), *of("other", "b" * 64, 3, 1)))
+    assert sentence.endswith("the model: epochs: 1 / 3 (one), 3 / 1 (other).")
 
 
 def test_another_precision_or_machine_is_named(make_record: MakeRecord) -> None:

@@ -200,6 +200,12 @@ def test_a_recipe_of_another_size_leads_to_the_checkpoints_own(made: Any, corpus
     assert f"clue-bench pretrain --from {folder}" in caught.value.hint
 
 
+def test_no_steps_are_refused_and_not_taken_for_the_default(made: Any, corpus_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ClueBenchError, match="steps: found 0, expected more than 0"):
+        cb.pretrain(start=made(), corpus=corpus_folder, out=tmp_path / "run", steps=0, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
 def test_embeddings_as_wide_as_the_layers_may_be_given_as_a_number(made: Any) -> None:
     start = read_checkpoint(made())
     planned = replace(start.config, embedding_size=start.config.hidden_size)
