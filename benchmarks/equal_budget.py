@@ -142,7 +142,7 @@ def uer_seconds_a_step(uer: Uer, vocab: Path) -> float:
     return BATCH * LENGTH / statistics.median(rates[1:])
 
 
-def held_out_loss(model: Path, text: Path, *, rows: int = 400) -> float:
+def held_out_loss(model: Path, text: Path, *, rows: int = 200) -> float:
     """Return nats a masked token of a checkpoint, by transformers, on the first rows of the text, with one masking."""
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 

@@ -38,6 +38,7 @@ from clue_bench.pretraining.step import StepSums, Sums
 from clue_bench.pretraining.train import Pretraining
 from clue_bench.pretraining.vocabulary_loss import Predicted, vocabulary_loss
 from clue_bench.training.optim import adamw, apply_gradients
+from clue_bench.vocab import read_vocabulary
 
 GENERATOR = {"layers": 2, "hidden_size": 64, "heads": 2, "feed_forward_size": 256}
 REPLACED_WEIGHT = 50.0  # of the loss over all tokens, beside the generator's: ELECTRA's
@@ -247,6 +248,12 @@ KINDS: dict[str, type[Pretraining]] = {
     "averaged": Averaged,
     "repeated": Repeated,
 }
+PREDICT_NO_TOKENS = ("replaced",)  # so that the loss of masked tokens says nothing of them
+
+
+def check_teacher(teacher: str, corpus: Path) -> None:
+    """Raise ClueBenchError if a teacher has another vocabulary than the corpus."""
+    check_vocabulary(read_checkpoint(teacher), read_vocabulary(Corpus.open(corpus).tokenizer_folder))
 
 
 def pretrain_by(kind: str, recipe: Recipe, corpus: Path, out: Path, **more: Any) -> None:

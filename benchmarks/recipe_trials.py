@@ -1,8 +1,11 @@
 r"""Recipes at an equal budget, compared by held-out loss and by a fixed probe.
 
+    pip install '.[benchmarks]'
+    clue-bench corpus build TEXT --vocab clue-bench-tiny --out corpus
     python benchmarks/recipe_trials.py benchmarks/trials.toml --corpus corpus --data clue --out trials --seconds 600
 
-A TOML file has a table per trial: the `recipe` it starts from and `set` with what it changes (as --set does), of which
+The corpus has the vocabulary of clue-bench-tiny where a trial learns from that model, as one of trials.toml does. A
+TOML file has a table per trial: the `recipe` it starts from and `set` with what it changes (as --set does), of which
 what all have in common stands above the tables; perhaps
 `share`, the part of the budget that it gets; or an `objective` of objectives.py, with its arguments in `given`. Every
 trial is pretrained with each pretraining seed for as many steps as
@@ -30,7 +33,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import torch
-from objectives import pretrain_by
+from objectives import PREDICT_NO_TOKENS, check_teacher, pretrain_by
 from scipy.stats import t as student
 
 import clue_bench as cb
@@ -138,8 +141,10 @@ def steps_for(trial: Trial, per_step: list[float], *, seconds: float | None, tok
 
 
 def interval(values: list[float]) -> str:
-    """Return the mean, and half of its 95 % interval by Student's t where there are several values."""
+    """Return the mean, and half of its 95 % interval by Student's t where there are several values; – if not known."""
     mean = statistics.mean(values)
+    if math.isnan(mean):
+        return "–"
     if len(values) < 2:
         return f"{mean:.2f}"
     half = float(student.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
@@ -209,6 +214,9 @@ def main() -> None:
     given = parser.parse_args()
     trials = read_trials(given.trials)
     given.out.mkdir(parents=True, exist_ok=True)
+    for trial in trials:
+        if "teacher" in trial.given:
+            check_teacher(trial.given["teacher"], given.corpus)
     rates = {} if given.seconds is None else measured(trials, given.corpus, given.out / "rates.json")
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(1, given.seeds + 1):
@@ -220,10 +228,11 @@ def main() -> None:
                 given.corpus, folder, changes={**trial.changes, "seed": seed}, steps=steps, progress=True
             )
             found = run.record.completed_results
+            predicts = trial.objective not in PREDICT_NO_TOKENS
             row = {
                 "M tokens": run.record.model.pretraining_tokens / 1e6,
-                "held-out loss": found.held_out_loss,
-                "held-out accuracy": 100 * found.held_out_accuracy,
+                "held-out loss": found.held_out_loss if predicts else math.nan,
+                "held-out accuracy": 100 * found.held_out_accuracy if predicts else math.nan,
             }
             if given.probe_seeds:
                 row |= probe(

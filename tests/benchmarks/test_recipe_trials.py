@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from clue_bench.errors import ClueBenchError
 from clue_bench.pretraining.objectives import RowDraws
 from clue_bench.pretraining.rows import Rows
 
@@ -57,6 +58,17 @@ def test_the_table_pairs_trials_by_seed():
     }
     last = recipe_trials.table(TRIALS, results).splitlines()[-1]
     assert "-1.00 ± 0.00 | -1.00 ± 0.00 |" in last  # the seeds differ by as much, in the same direction
+
+
+def test_a_model_that_predicts_no_tokens_has_no_loss_to_compare():
+    results = {"own": [{"held-out loss": 5.0}], "mask30": [{"held-out loss": float("nan")}]}
+    assert "| – | – |" in recipe_trials.table(TRIALS, results).splitlines()[-1]
+
+
+def test_a_teacher_of_another_vocabulary_is_refused_before_anything_is_measured(corpus_folder, checkpoint_folder):
+    objectives.check_teacher(str(checkpoint_folder), corpus_folder)
+    with pytest.raises(ClueBenchError, match="vocabulary"):
+        objectives.check_teacher("clue-bench-tiny", corpus_folder)
 
 
 @pytest.mark.parametrize("length", [8, 9])
