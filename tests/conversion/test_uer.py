@@ -3,6 +3,10 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,6 +96,69 @@ def test_uers_own_checkpoint_gives_uers_own_logits(real_data, tmp_path):
         logits = model(**{name: torch.tensor(expected[name]) for name in names}).logits.numpy()
     real = expected["attention_mask"] > 0
     assert np.abs(logits - expected["logits"])[real].max() < 1e-5
+
+
+UERS_OWN = """
+import json, sys
+from argparse import Namespace
+from pathlib import Path
+
+import torch
+
+clone, folder = map(Path, sys.argv[1:])
+sys.path.insert(0, str(clone))
+from uer.model_builder import build_model
+from uer.utils.tokenizers import BertTokenizer
+
+torch.manual_seed(0)
+args = Namespace(
+    **json.loads((folder / "config.json").read_text()),
+    vocab_path=str(folder / "vocab.txt"), spm_model_path=None, do_lower_case=True, decoder=None, max_seq_length=64,
+    remove_embedding_layernorm=False, remove_transformer_bias=False, remove_attention_scale=False,
+    layernorm_positioning="post", feed_forward="dense", layernorm="normal", bidirectional=False,
+    factorized_embedding_parameterization=False, parameter_sharing=False, relative_position_embedding=False,
+    has_lmtarget_bias=False, has_residual_attention=False, rotary_position_embedding=False, label_smoothing=None,
+)
+args.tokenizer = BertTokenizer(args)
+model = build_model(args).eval()
+for weight in model.parameters():
+    torch.nn.init.normal_(weight, std=0.1)
+torch.save(model.state_dict(), folder / "model.bin")
+ids = torch.randint(len(args.tokenizer.vocab), (4, 12))
+segments = torch.tensor([[1] * 12, [1] * 5 + [2] * 7, [1] * 4 + [2] * 4 + [0] * 4, [1] * 6 + [0] * 6])
+with torch.no_grad():
+    hidden = model.encoder(model.embedding(ids, segments), segments)
+    mlm = model.target.mlm
+    logits = mlm.linear_2(mlm.layer_norm(mlm.act(mlm.linear_1(hidden))))
+torch.save({"ids": ids, "segments": segments, "logits": logits}, folder / "expected.pt")
+"""
+
+
+def test_uers_own_code_gives_the_logits_of_the_converted_model(vocabulary_file, tmp_path):
+    from transformers import BertForMaskedLM
+
+    if "CLUE_BENCH_UER" not in os.environ:
+        pytest.skip("no UER-py: set CLUE_BENCH_UER to a clone of github.com/dbiir/UER-py")
+    clone = Path(os.environ["CLUE_BENCH_UER"]).resolve()
+    shutil.copy(vocabulary_file, tmp_path / "vocab.txt")
+    sizes = {"emb_size": 32, "hidden_size": 32, "feedforward_size": 64, "heads_num": 4, "layers_num": 2}
+    parts = {"embedding": ["word", "pos", "seg"], "encoder": "transformer", "mask": "fully_visible", "target": ["mlm"]}
+    more = {"hidden_act": "gelu", "dropout": 0.1, "data_processor": "mlm", "tie_weights": True}
+    (tmp_path / "config.json").write_text(json.dumps(sizes | parts | more))
+    subprocess.run([sys.executable, "-c", UERS_OWN, str(clone), str(tmp_path)], check=True, cwd=clone)
+    convert(
+        tmp_path / "model.bin",
+        tmp_path / "out",
+        source_kind="uer",
+        config=tmp_path / "config.json",
+        vocabulary=tmp_path / "vocab.txt",
+    )
+    expected = torch.load(tmp_path / "expected.pt")
+    segments = expected["segments"]
+    model = BertForMaskedLM.from_pretrained(tmp_path / "out").eval()
+    with torch.no_grad():
+        found = model(expected["ids"], (segments > 0).long(), (segments - 1).clamp(min=0)).logits
+    torch.testing.assert_close(found[segments > 0], expected["logits"][segments > 0], atol=1e-4, rtol=0)
 
 
 @pytest.mark.slow
