@@ -10,7 +10,7 @@ A step runs `feeds.inputs(step)` on the host, then, on the device and optionally
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -22,15 +22,15 @@ from torch import Tensor
 from clue_bench.doors.checkpoint import Checkpoint, learned_positions
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
-from clue_bench.models.config import ModelConfig, flops_per_token, hardware_flops_per_token
+from clue_bench.models.config import ModelConfig
 from clue_bench.numbers import typed
 from clue_bench.pretraining.feed import StageFeeds, StageInputs
 from clue_bench.pretraining.identity import identity_of
 from clue_bench.pretraining.micro_batches import MicroBatches
-from clue_bench.pretraining.objectives import BAG_TOKENS
 from clue_bench.pretraining.processes import Processes, shared_step
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.report import TrainingReport
+from clue_bench.pretraining.since_report import SinceReport
 from clue_bench.pretraining.start import StartFacts, freeze, start_facts, tokens_before
 from clue_bench.pretraining.state import (
     State,
@@ -49,6 +49,7 @@ from clue_bench.pretraining.step import (
     train_step,
     try_out,
 )
+from clue_bench.pretraining.throughput import throughput
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.cuda_graphs import Function
@@ -72,21 +73,6 @@ from clue_bench.vocab import read_vocabulary
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_CEILINGS = 600.0  # each takes about a second
-
-
-@dataclass(frozen=True)
-class SinceReport:
-    """What the steps since the last report add up to, in this process, for the next report."""
-
-    sums: Sums
-    skipped: Tensor  # updates, on the device
-    steps: int = 0
-    seconds: float = 0.0
-
-    def plus(self, step: StepSums, seconds: float) -> "SinceReport":
-        """Return the same with one more step, which took `seconds`."""
-        sums, skipped = self.sums.plus(step.sums), self.skipped + step.skipped
-        return SinceReport(sums, skipped, self.steps + 1, self.seconds + seconds)
 
 
 class Pretraining:
@@ -138,7 +124,7 @@ class Pretraining:
         self.loss_scale = loss_scale_for(self._autocast, self.device)
         self.step, self.seconds, self.skipped = 0, 0.0, 0
         self.saved_step: int | None = None  # of the state on disk
-        self.since = self._nothing()
+        self.since = SinceReport.nothing(self.device)
         self._enter_stage(1)
 
     @property
@@ -205,13 +191,8 @@ class Pretraining:
         self._refresh()
         if self.loss_scale is not None and state.loss_scale:
             self.loss_scale.load(state.loss_scale)
-        if state.since and self.processes.is_first:  # the sums are those of all processes
-            since = state.since
-            sums, skipped = Sums(*since["sums"]), self.since.skipped + since["skipped"]
-            self.since = SinceReport(sums, skipped, since["steps"], since["seconds"])
-        elif state.since:
-            skipped = self.since.skipped + state.since["skipped"]  # the same in every process
-            self.since = replace(self.since, steps=state.since["steps"], skipped=skipped)
+        if state.since:
+            self.since = self.since.loaded(state.since, self.processes)
         learned = self.recipe.stage1.steps
         if self.recipe.stage2 is not None and self.step == learned:
             self._enter_second_stage()
@@ -228,14 +209,12 @@ class Pretraining:
         Raises ClueBenchError if any weight is not a finite number.
         """
         self.check_weights()
-        since = self.since
-        sums = [self.processes.summed(tensor.clone()) for tensor in since.sums]
+        since = self.since.state(self.processes)
         if not self.processes.is_first:
             return
-        half = {"sums": sums, "skipped": int(since.skipped), "steps": since.steps, "seconds": since.seconds}
         weights, moments = self.model.state_dict(), self.optimizer.state_dict()
         scale = None if self.loss_scale is None else self.loss_scale.state()
-        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, half, scale)
+        state = State(self.step, self.seconds, self.skipped, self.identity, weights, moments, since, scale)
         save_state(self.out / FILE, state)
         self.saved_step = self.step
 
@@ -286,9 +265,6 @@ class Pretraining:
         """Return how often the last stage has gone over the corpus."""
         steps = self.step - self.feeds.first_step
         return steps * (self.feeds.stage.global_batch - self.feeds.labelled_rows) / len(self.feeds.train.rows)
-
-    def _nothing(self) -> SinceReport:
-        return SinceReport(Sums.zero(self.device), torch.zeros((), dtype=torch.int64, device=self.device))
 
     def _enter_second_stage(self) -> None:
         extend_positions(self.model, learned=self.learned_positions(1))
@@ -420,28 +396,6 @@ class Pretraining:
             total_steps=stage.steps,
         )
 
-    @property
-    def _predictions(self) -> int:
-        """Return of how many tokens a row has logits: those that are hidden, and those of its bag."""
-        return self.feeds.train.predictions + (BAG_TOKENS if self.recipe.bag_weight else 0)
-
-    @property
-    def _flops_per_token(self) -> float:
-        return flops_per_token(self.config, length=self.feeds.stage.max_length, predictions=self._predictions)
-
-    @property
-    def _hardware_flops_per_token(self) -> float:
-        feeds = self.feeds
-        return hardware_flops_per_token(
-            self.config,
-            length=feeds.stage.max_length,
-            predictions=self._predictions,
-            outputs=feeds.train.predictions + feeds.texts + (self.recipe.bag_weight > 0),
-            texts=feeds.texts,
-            frozen_layers=self.frozen_layers,
-            skips_ahead=self.device.type == "cuda",
-        )
-
     def _evaluate(self) -> Means:
         """Evaluate the held-out rows if it is time, each process its share."""
         feed = self.feeds.held_out
@@ -463,14 +417,14 @@ class Pretraining:
         the run if they are many.
         """
         # Reading the scalars waits for the device, so the clock is read after them.
-        since, self.since = self.since, self._nothing()
+        since, self.since = self.since, SinceReport.nothing(self.device)
         skipped = int(since.skipped)
         elapsed = since.seconds + time.perf_counter() - started
         has_diverged = since.steps >= MANY_SKIPPED and (self.loss_scale is None or bool(self.loss_scale.is_exhausted))
         if skipped == since.steps and not has_diverged and not self.ended_stage:
             self.since = replace(since, seconds=elapsed)
             return None
-        means = Sums(*map(self.processes.summed, since.sums)).means()
+        means = since.means(self.processes)
         self.seconds += elapsed
         self.skipped += skipped
         if skipped == since.steps:
@@ -482,11 +436,17 @@ class Pretraining:
                 "raise mask_rate, or run clue-bench corpus show to see the share of unknown tokens",
             )
         held_out = self._evaluate()
-        stage = self.feeds.stage
-        positions = since.steps * stage.global_batch * stage.max_length
-        rate = positions / elapsed
-        flops, computed = rate * self._flops_per_token, rate * self._hardware_flops_per_token
-        size = self.processes.size
+        stage, size = self.feeds.stage, self.processes.size
+        speed = throughput(
+            self.config,
+            self.feeds,
+            steps=since.steps,
+            seconds=elapsed,
+            bag_weight=self.recipe.bag_weight,
+            frozen_layers=self.frozen_layers,
+            skips_ahead=self.device.type == "cuda",
+        )
+        computed = speed.hardware_flops_per_second
         ceiling = size * self.processes.from_first(
             lambda: self.measure_ceiling(max_age=SECONDS_BETWEEN_CEILINGS, at_least=computed / size), self.device
         )
@@ -508,13 +468,11 @@ class Pretraining:
             gradient_norm=norm,
             skipped=self.skipped,
             tokens=self.tokens_seen,
-            useful_share=means.tokens / positions,
-            tokens_per_second=rate,
-            model_flops_per_second=flops,
-            mfu=flops / ceiling,
+            useful_share=means.tokens / (since.steps * stage.global_batch * stage.max_length),
+            mfu=speed.model_flops_per_second / ceiling,
             seconds=self.seconds,
-            hardware_flops_per_second=computed,
             hfu=computed / ceiling,
             loss_scale=None if self.loss_scale is None else float(self.loss_scale.factor),
             micro_batch=self.micro_batch,
+            **speed._asdict(),
         )
