@@ -493,6 +493,7 @@ CELL_COLUMNS: _Columns = {
     "seeds": lambda at: " ".join(map(str, at.cell.seeds)),
     "num_settings": lambda at: at.cell.num_settings,
     "settings": lambda at: at.cell.settings,
+    **{name: partial(lambda name, at: at.cell.effective.get(name), name) for name in MAIN_SETTINGS},
     "runs": lambda at: " ".join(at.cell.runs),
     "commits": lambda at: " ".join(filter(None, at.cell.commits)),
     "flags": lambda at: " ".join(flag for flag, _ in at.cell.flags),
