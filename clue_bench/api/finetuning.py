@@ -1,7 +1,7 @@
 """Fine-tune on tasks, and score the no-pretraining baselines."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from clue_bench.tasks.scores import score_names
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
+    from clue_bench.finetuning.train import Finetuning, FinetuningReport
     from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
 
@@ -89,21 +90,7 @@ def finetune(
         show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
         with show.status("tokenising rows"):
             finetuning = prepare(plan)
-        if card.kind == "span":
-            train, dev = finetuning.train, finetuning.dev
-            show.note(
-                f"passages are read in windows: {len(train):,} for {train.num_rows:,} questions of train, "
-                f"{len(dev):,} for {dev.num_rows:,} of dev; {finetuning.steps_per_epoch:,} updates an epoch"
-            )
-        for split, encoded in (("train", finetuning.train), ("dev", finetuning.dev)):
-            if encoded.tagged is not None and any(lost := encoded.tagged.lost):
-                show.note(
-                    f"{split}: entities that cannot be found: {lost.cut:,} behind the cut at max_length, "
-                    f"{lost.inside:,} that begin or end inside a token, {lost.shared:,} in the token of another; "
-                    "scores count them as missed"
-                )
-        read = {"train": finetuning.train.read, "dev": finetuning.dev.read}
-        show.notes(notes_on(read, max_length=chosen.max_length))
+        _note_rows(show, finetuning, task=card)
         longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
         if warning := start.beyond_pretraining(longest):
             show.note(f"warning: {warning}")
@@ -111,26 +98,49 @@ def finetune(
         typed = {"task": task if isinstance(task, str) else card.name, "model": called, **typed}
         with held_folder(folder):
             resume(plan, finetuning, out=folder)
-            at, total = finetuning.last_step, finetuning.total_steps
-            if at:
-                show.note(f"continues at step {at:,} of {total:,}")
-            with show.bar(f"finetune {card.name}", total, start=at, count=True) as bar:
-                detail, began = "", time.monotonic()
-                for report in run(plan, finetuning, out=folder, asked=typed):
-                    if report.evaluation is not None:
-                        scores = report.evaluation.scores
-                        accuracy, f1 = score_names([card.kind])
-                        detail = f"  dev {accuracy} {scores.accuracy:.4f}" + (
-                            f"  {f1} {scores.macro_f1:.4f}" if f1 else ""
-                        )
-                    pace = duration((time.monotonic() - began) / (report.step - at))
-                    looks = evaluation_words(report, kind=card.kind)
-                    bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{looks or detail}")
+            _show_updates(show, run(plan, finetuning, out=folder, asked=typed), finetuning, task=card)
         keep_rows(given, folder)
     done = Run.read(folder, plan.run_id)
     if done.warning:
         show.note(done.warning)
     return done
+
+
+def _note_rows(show: Progress, finetuning: "Finetuning", *, task: "Task") -> None:
+    """Say what tokenising did to the rows: windows, entities that cannot be found, cut rows, unknown tokens."""
+    train, dev = finetuning.train, finetuning.dev
+    if task.kind == "span":
+        show.note(
+            f"passages are read in windows: {len(train):,} for {train.num_rows:,} questions of train, "
+            f"{len(dev):,} for {dev.num_rows:,} of dev; {finetuning.steps_per_epoch:,} updates an epoch"
+        )
+    for split, encoded in (("train", train), ("dev", dev)):
+        if encoded.tagged is not None and any(lost := encoded.tagged.lost):
+            show.note(
+                f"{split}: entities that cannot be found: {lost.cut:,} behind the cut at max_length, "
+                f"{lost.inside:,} that begin or end inside a token, {lost.shared:,} in the token of another; "
+                "scores count them as missed"
+            )
+    show.notes(notes_on({"train": train.read, "dev": dev.read}, max_length=finetuning.settings.max_length))
+
+
+def _show_updates(
+    show: Progress, reports: "Iterator[FinetuningReport]", finetuning: "Finetuning", *, task: "Task"
+) -> None:
+    """Run to the end, with a bar of pace, loss and the last score on dev."""
+    at, total = finetuning.last_step, finetuning.total_steps
+    if at:
+        show.note(f"continues at step {at:,} of {total:,}")
+    accuracy, f1 = score_names([task.kind])
+    with show.bar(f"finetune {task.name}", total, start=at, count=True) as bar:
+        detail, began = "", time.monotonic()
+        for report in reports:
+            if report.evaluation is not None:
+                scores = report.evaluation.scores
+                detail = f"  dev {accuracy} {scores.accuracy:.4f}" + (f"  {f1} {scores.macro_f1:.4f}" if f1 else "")
+            pace = duration((time.monotonic() - began) / (report.step - at))
+            looks = evaluation_words(report, kind=task.kind)
+            bar.update(report.step, f"{pace} a step  loss {report.loss:.3f}{looks or detail}")
 
 
 def floor(
