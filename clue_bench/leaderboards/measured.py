@@ -13,30 +13,22 @@ from fractions import Fraction
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from clue_bench.cards import builtin_folder
 from clue_bench.leaderboards.cells import (
     CLUE,
-    FLOOR_MARK,
     MAIN_SETTINGS,
-    MAJORITY_MARK,
     SYNTHETIC,
     MeasuredCell,
     MeasuredModel,
     MeasuredTable,
     cell_address,
 )
+from clue_bench.leaderboards.notes import clean_percent, differing_conditions, mark_notes
 from clue_bench.leaderboards.ranks import NO_TEST_NOTE, ONE_SEED_NOTE, RANK_NOTE, Ranks, ranks_of
 from clue_bench.leaderboards.scores import (
-    CLUE_COLUMNS,
-    READING_COLUMNS,
     SCORE,
     SCORE_COLUMNS,
     SPLIT,
-    TEN_COLUMNS,
     half_up,
-    mean_of,
     parameters_text,
     percent_text,
     percentage,
@@ -45,21 +37,12 @@ from clue_bench.numbers import counted
 from clue_bench.stats.significance import LEVEL, PairedTest, p_text
 from clue_bench.tables import MISSING, Cell, Column, Row, Table, escape, make_table
 from clue_bench.tasks.scores import named_f1, score_name, score_names
-from clue_bench.tasks.task import load_task
 
 LEGEND = (
     "模型: model; 参数: parameters; 无预训练: without pretraining; 多数类: majority class; 线性: linear model. "
     "Bold: the largest number of a column, whether or not tests separate it from the others."
 )
 WITHOUT_PRETRAINING = "无预训练"
-MAJORITY_NOTE = (
-    f"{MAJORITY_MARK} The model predicts (nearly) only the majority class, or is no better than doing so, "
-    "in at least one of the runs behind the cell."
-)
-FLOOR_NOTE = (
-    f"{FLOOR_MARK} The model does not beat the floor: on the same rows, a simple model without any pretraining "
-    "is at least as good."
-)
 FLOORS_NOTE = (
     "Rows in *italics* are floors, simple models without any pretraining: the majority class of train, and a linear "
     "model on TF-IDF of character n-grams. Their parameters are the coefficients that each task needs."
@@ -198,119 +181,6 @@ def measured_section(table: MeasuredTable, ranks: Sequence[Ranks] | None = None)
     return "\n\n".join([*parts, "Conditions:", conditions_table(table).to_markdown()])
 
 
-def mark_notes(table: MeasuredTable) -> list[str]:
-    """Return the meaning of the marks in a table, if it has any."""
-    notes = [FLOOR_NOTE] if any(map(table.misses_floor, table.cells)) else []
-    notes += [MAJORITY_NOTE] if any(cell.is_majority for cell in table.cells) else []
-    return [*notes, *clean_notes(table), *passage_notes(table), *entity_notes(table), *clue_notes(table)]
-
-
-def entity_notes(table: MeasuredTable) -> list[str]:
-    """Return a sentence on the columns of entities, whose score is no accuracy; none without such."""
-    found = list(dict.fromkeys(cell.column.name for cell in table.cells if cell.is_of_entities))
-    if not found:
-        return []
-    named = ", ".join(found)
-    return [
-        f"Macro-F1 over the types of entities, of the right type and place, stands for accuracy: {named}. The floors "
-        "there: 无实体, nothing found; 实体词典, the dictionary of train's entities."
-    ]
-
-
-def passage_notes(table: MeasuredTable) -> list[str]:
-    """Return a sentence on the columns of questions, whose errors are those of whole passages; none without such."""
-    found = {cell.column.name: len(np.unique(cell.passages)) for cell in table.cells if cell.passages is not None}
-    if not found:
-        return []
-    named = ", ".join(f"{column} ({count:,} passages)" for column, count in found.items())
-    return [f"Questions on one passage are not independent: intervals, errors and tests draw whole passages: {named}."]
-
-
-def clue_notes(table: MeasuredTable) -> list[str]:
-    """Return the models' scores of CLUE 1.1, or what they lack for one; none for other data, or without reading tasks.
-
-    A part of a reading task's dev rows, or rows in its layout, are other data. The mean of PaddleNLP's ten columns is
-    stated where a model has all of the nine, too.
-    """
-    reading = [column for column in table.columns if column.name in READING_COLUMNS]
-    if table.dataset != CLUE or not any(column.dev_rows == _official_rows(column.name) for column in reading):
-        return []
-    notes = [f"Score of CLUE 1.1, the mean of nine columns: {_means(table, CLUE_COLUMNS)}."]
-    if any(set(CLUE_COLUMNS) <= model.percents.keys() for model in table.models):
-        notes.append(f"Mean of PaddleNLP's ten columns, these and CMNLI: {_means(table, TEN_COLUMNS)}.")
-    return notes
-
-
-def _official_rows(column: str) -> int | None:
-    """Return how many rows dev of a task of ours has, by the name of its column."""
-    return load_task(str(builtin_folder("tasks") / f"{column.lower()}.toml")).splits["dev"].rows
-
-
-def _means(table: MeasuredTable, columns: Sequence[str]) -> str:
-    """Return the mean of each row that has all of the columns; then what models lack, those of equal lacks together."""
-    found, lacks = [], dict[str, list[str]]()
-    for model in table.models:
-        mean = mean_of(model.percents, columns)
-        if mean is not None:
-            found.append(f"{model.label} {percent_text(mean)}")
-        elif not model.is_floor:
-            missing = ", ".join(column for column in columns if column not in model.percents)
-            lacks.setdefault(missing, []).append(model.label)
-    lacking = "; ".join(f"{missing} ({', '.join(models)})" for missing, models in lacks.items())
-    return ". Lacking: ".join(filter(None, [", ".join(found) or "of no model", lacking]))
-
-
-def clean_notes(table: MeasuredTable) -> list[str]:
-    """Return a sentence for each column whose dev rows training repeats: the scores on the others, which rank."""
-    found = []
-    for column in table.columns:
-        cells = {model.label: model.cells[column.name] for model in table.models if column.name in model.cells}
-        repeated = max((cell.repeated_rows or 0 for cell in cells.values()), default=0)
-        if repeated:
-            known = [(label, _clean_percent(cell)) for label, cell in cells.items()]
-            scores = ", ".join(f"{label} {percent_text(percent)}" for label, percent in known if percent is not None)
-            shared = f"{column.name}: {repeated:,} of {column.dev_rows:,} dev rows have the texts of a training row."
-            left = f"Ranks and floors are on the other {column.dev_rows - repeated:,}: {scores}."
-            found.append(f"{shared} {left if scores else 'No other row is left to rank models on.'}")
-    return found
-
-
-def differing_conditions(table: MeasuredTable) -> list[str]:
-    """Return a sentence that names how the models' rows differ besides the model; none if they do not.
-
-    Columns that only some models have are ignored, unless there are no others.
-    """
-    settings = {name.replace("_", " "): partial(MeasuredCell.setting, name=name) for name in MAIN_SETTINGS}
-    facts: dict[str, Callable[[MeasuredCell], str]] = {
-        **settings,
-        "seeds": lambda cell: str(len(cell.seeds)),
-        "settings tried": lambda cell: str(cell.num_settings),
-        "dev scores to choose from": lambda cell: str(cell.dev_scores),
-        "commit": lambda cell: cell.commit_text,
-        "precision": lambda cell: ", ".join(cell.precisions) or MISSING,
-        "machine": lambda cell: ", ".join(cell.machines) or MISSING,
-    }
-    models = [model for model in table.models if not model.is_floor]
-    names = [column.name for column in table.columns]
-    shared = [name for name in names if all(name in model.cells for model in models)] or names
-    found = []
-    for what, fact in facts.items():
-        groups: dict[tuple[str, ...], list[str]] = {}
-        for model in models:
-            values = tuple(fact(model.cells[name]) for name in shared if name in model.cells)
-            groups.setdefault(values if len(set(values)) > 1 else values[:1], []).append(model.label)
-        if len(groups) > 1:
-            named = {values: " / ".join(dict.fromkeys(values)) for values in groups}
-            if len(set(named.values())) < len(groups):  # the same values, on other columns
-                named = {values: " / ".join(values) for values in groups}
-            found.append(
-                f"{what}: " + ", ".join(f"{named[values]} ({', '.join(who)})" for values, who in groups.items())
-            )
-    if not found:
-        return []
-    return [escape(f"Not strictly comparable, since the rows differ in more than the model: {'; '.join(found)}.")]
-
-
 class _Place(NamedTuple):
     """A cell with its row and its table."""
 
@@ -420,10 +290,6 @@ def _p_value_text(at: _Place) -> str:
     return MISSING if test is None else p_text(test.p_value).removeprefix("= ")
 
 
-def _clean_percent(cell: MeasuredCell) -> Decimal | None:
-    return None if cell.clean_accuracy is None else percentage(cell.clean_accuracy)
-
-
 def _points_over_floor(cell: MeasuredCell, table: MeasuredTable) -> Decimal | None:
     over = table.over_floor(cell)
     return None if over is None else half_up(over * 100)
@@ -481,7 +347,7 @@ CELL_COLUMNS: _Columns = {
     "data_revision": lambda at: at.cell.column.revision,
     "dev_rows": lambda at: at.cell.column.dev_rows,
     "accuracy_percent": lambda at: at.cell.percent,
-    "clean_accuracy_percent": lambda at: _clean_percent(at.cell),
+    "clean_accuracy_percent": lambda at: clean_percent(at.cell),
     "repeated_rows": lambda at: at.cell.repeated_rows,
     "sd_points": lambda at: at.cell.deviation,
     "sampling_error_points": lambda at: at.cell.sampling_error,

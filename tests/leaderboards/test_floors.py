@@ -9,7 +9,8 @@ import pytest
 from clue_bench.doors.records import RunRecord, read_record, write_record
 from clue_bench.leaderboards.cells import MeasuredTable
 from clue_bench.leaderboards.leaderboard import build
-from clue_bench.leaderboards.measured import FLOOR_NOTE, FLOORS_NOTE, measured_section
+from clue_bench.leaderboards.measured import FLOORS_NOTE, measured_section
+from clue_bench.leaderboards.notes import FLOOR_NOTE
 from clue_bench.leaderboards.runs import measured_tables
 
 MakeRecord = Callable[..., RunRecord]

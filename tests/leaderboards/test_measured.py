@@ -10,14 +10,8 @@ from clue_bench.doors.records import RunRecord
 from clue_bench.doors.results import RowBits
 from clue_bench.leaderboards.cells import MeasuredTable
 from clue_bench.leaderboards.leaderboard import leaderboard_of
-from clue_bench.leaderboards.measured import (
-    MAJORITY_NOTE,
-    conditions_table,
-    differing_conditions,
-    measured_section,
-    score_table,
-    summary_table,
-)
+from clue_bench.leaderboards.measured import conditions_table, measured_section, score_table, summary_table
+from clue_bench.leaderboards.notes import MAJORITY_NOTE, differing_conditions
 from clue_bench.leaderboards.runs import measured_tables
 from clue_bench.tables import escape
 

@@ -11,7 +11,8 @@ from clue_bench import charts
 from clue_bench.doors.records import RunRecord
 from clue_bench.language import kept
 from clue_bench.leaderboards.leaderboard import HOW_TO_READ, Leaderboard
-from clue_bench.leaderboards.measured import FLOOR_NOTE, FLOORS_NOTE, MAJORITY_NOTE, SELECTION_NOTE
+from clue_bench.leaderboards.measured import FLOORS_NOTE, SELECTION_NOTE
+from clue_bench.leaderboards.notes import FLOOR_NOTE, MAJORITY_NOTE
 from clue_bench.leaderboards.page.provenance import provenance
 from clue_bench.leaderboards.page.tables import page_tables, task_names
 from clue_bench.leaderboards.plots.pictures import Picture

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from clue_bench.leaderboards.cells import CLUE, FLOOR_MARK, MAJORITY_MARK, SYNTHETIC, MeasuredTable, cell_address
 from clue_bench.leaderboards.leaderboard import Leaderboard
-from clue_bench.leaderboards.measured import FLOOR_NOTE, MAJORITY_NOTE, score_table
+from clue_bench.leaderboards.measured import score_table
+from clue_bench.leaderboards.notes import FLOOR_NOTE, MAJORITY_NOTE
 from clue_bench.leaderboards.page.provenance import speed_address
 from clue_bench.leaderboards.scores import COLUMN_ORDER, SCORE, SPLIT
 from clue_bench.leaderboards.speed.columns import COLUMNS, NOTES
