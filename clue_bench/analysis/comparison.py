@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
+from clue_bench.doors.records import told_apart
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import count, percent, typed
 from clue_bench.stats.significance import (
@@ -309,7 +310,7 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any
 
 
 def _settings(run: FinishedRun) -> dict[str, Any]:
-    return {key: value for key, value in run.record.effective.items() if key != "seed"}
+    return {key: value for key, value in told_apart(run.record.effective).items() if key != "seed"}
 
 
 def _side_json(side: Side) -> dict[str, Any]:

@@ -69,6 +69,9 @@ FEW_REPETITIONS = "few_repetitions"
 OFFICIAL = "official"
 """Data revision: row counts and md5 of every file read equal those of the task card."""
 
+LATE_SETTINGS = {"class_balance": 0.0}
+"""Settings of fine-tuning that older records lack, with what was in force then."""
+
 
 class TaskFacts(FactsWithLateKeys):
     """Which task a fine-tuning run was on. `card_sha256` hashes every value of its card.
@@ -269,6 +272,11 @@ def record_schema() -> dict[str, Any]:
 def write_schema(path: Path = Path("docs/schema/record.schema.json")) -> None:
     """Write the JSON schema of records to `path`."""
     files.write_json(path, record_schema())
+
+
+def told_apart(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that tell runs apart: late ones only where they differ from what was in force before them."""
+    return {k: v for k, v in settings.items() if k not in LATE_SETTINGS or v != LATE_SETTINGS[k]}
 
 
 def record_path(folder: Path, run_id: str) -> Path:

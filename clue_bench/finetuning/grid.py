@@ -22,7 +22,7 @@ Keep = Literal["best", "all", "none"]
 _COUNTED = ("epochs", "batch_size", "steps", "evaluations_per_epoch", "max_evaluations")
 """Settings that cannot be less than 1. No setting can be less than 0."""
 
-_SHARES = ("dropout", "label_smoothing", "ema_decay", "warmup_share", "layer_decay")
+_SHARES = ("dropout", "class_balance", "label_smoothing", "ema_decay", "warmup_share", "layer_decay")
 """Settings that cannot be more than 1."""
 
 

@@ -96,7 +96,7 @@ class Plan:
         """Return task, model, a hash of settings, weights and data, and the seed."""
         identity = {
             "task": self.task.model_dump(mode="json"),
-            "settings": self.settings.model_dump(),
+            "settings": records.told_apart(self.settings.model_dump()),
             **self.start.identity,
             "data": {split: rows.facts.md5 for split, rows in self.rows.items()},
             **self.recording,

@@ -1,4 +1,4 @@
-"""The losses of fine-tuning, and techniques that may raise scores: label smoothing, R-Drop, FGM and EMA.
+"""The losses of fine-tuning, and techniques that may raise scores: balanced classes, label smoothing, R-Drop, FGM, EMA.
 
 Input: logits and labels; a model whose gradients have been computed; a model before its first update. Output: losses; a
 moved embedding; an average of weights.
@@ -6,9 +6,11 @@ moved embedding; an average of weights.
 Legend: B rows, C classes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,23 +19,48 @@ from torch.optim.swa_utils import AveragedModel
 Tensors = tuple[Tensor, ...] | list[Tensor]
 
 
-def classification_loss(logits_BC: Tensor, labels_B: Tensor, *, smoothing: float) -> Tensor:
-    """Return the mean cross-entropy (nats).
+def class_weights(labels: Sequence[int] | npt.NDArray[np.int64], *, num_classes: int, power: float) -> Tensor:
+    """Return a weight for each class (C,): one over its training rows to the `power`, of mean 1 over training rows.
+
+    At 0 all classes have 1; at 1 all of them have the same share of the loss. A class without rows counts as one row.
+    """
+    rows_C = torch.bincount(torch.as_tensor(labels), minlength=num_classes).double()
+    weights_C = rows_C.clamp(min=1) ** -power
+    return (weights_C * len(labels) / (weights_C * rows_C).sum()).float()
+
+
+def classification_loss(
+    logits_BC: Tensor, labels_B: Tensor, *, smoothing: float, weights_C: Tensor | None = None
+) -> Tensor:
+    """Return the mean cross-entropy (nats), each row times the weight of its class.
 
     With `smoothing` e the target is 1 - e on the label and e spread over all classes (Szegedy et al. 2016).
     """
-    return F.cross_entropy(logits_BC.float(), labels_B, label_smoothing=smoothing)
+    logits_BC = logits_BC.float()
+    if weights_C is None:
+        return F.cross_entropy(logits_BC, labels_B, label_smoothing=smoothing)
+    # Divided by the rows and not by their weights: rare classes count in every batch as they do over all rows.
+    total = F.cross_entropy(logits_BC, labels_B, weight=weights_C, label_smoothing=smoothing, reduction="sum")
+    return total / len(labels_B)
 
 
-def r_drop_loss(one_BC: Tensor, other_BC: Tensor, labels_B: Tensor, *, alpha: float, smoothing: float) -> Tensor:
+def r_drop_loss(
+    one_BC: Tensor,
+    other_BC: Tensor,
+    labels_B: Tensor,
+    *,
+    alpha: float,
+    smoothing: float,
+    weights_C: Tensor | None = None,
+) -> Tensor:
     """Return the loss of two passes with different dropout masks (R-Drop, Liang et al. 2021).
 
     The mean of their cross-entropies, plus `alpha` times the mean of the two divergences between their distributions,
     per row.
     """
     entropy = (
-        classification_loss(one_BC, labels_B, smoothing=smoothing)
-        + classification_loss(other_BC, labels_B, smoothing=smoothing)
+        classification_loss(one_BC, labels_B, smoothing=smoothing, weights_C=weights_C)
+        + classification_loss(other_BC, labels_B, smoothing=smoothing, weights_C=weights_C)
     ) / 2
     one, other = one_BC.float().log_softmax(-1), other_BC.float().log_softmax(-1)
     there = F.kl_div(one, other, reduction="batchmean", log_target=True)

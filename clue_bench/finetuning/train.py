@@ -29,7 +29,13 @@ from clue_bench.finetuning.judge import judge
 from clue_bench.finetuning.predict import predict_in_steps
 from clue_bench.finetuning.score import Scores
 from clue_bench.finetuning.settings import Settings
-from clue_bench.finetuning.techniques import WeightAverage, classification_loss, moved_embedding, r_drop_loss
+from clue_bench.finetuning.techniques import (
+    WeightAverage,
+    class_weights,
+    classification_loss,
+    moved_embedding,
+    r_drop_loss,
+)
 from clue_bench.numbers import typed
 from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive, row_keys
@@ -148,9 +154,13 @@ class Finetuning:
     optimizer: torch.optim.Optimizer = field(init=False)
     updates: Updates = field(init=False)
     loss_scale: LossScale | None = field(init=False)
+    class_weights: Tensor | None = field(init=False, default=None)  # (C,)
 
     def __post_init__(self) -> None:
         self.loss_scale = loss_scale_for(self.autocast, self.device)
+        if power := self.settings.class_balance:
+            weights_C = class_weights(self.train.labels, num_classes=self.model.num_classes, power=power)
+            self.class_weights = weights_C.to(self.device)
         self.optimizer = adamw(
             self.model,
             learning_rate=self.settings.learning_rate,
@@ -369,7 +379,7 @@ class Finetuning:
         settings = self.settings
         logits_BC = self._logits(batch, steps_B, purpose="dropout")
         if not settings.r_drop_alpha:
-            return classification_loss(logits_BC, batch.labels_B, smoothing=settings.label_smoothing)
+            return self._classification_loss(logits_BC, batch)
         other_BC = self._logits(batch, steps_B, purpose="second dropout")
         return r_drop_loss(
             logits_BC,
@@ -377,11 +387,16 @@ class Finetuning:
             batch.labels_B,
             alpha=settings.r_drop_alpha,
             smoothing=settings.label_smoothing,
+            weights_C=self.class_weights,
         )
 
     def _adversarial_loss(self, batch: TaskBatch, steps_B: Tensor) -> Tensor:
         logits_BC = self._logits(batch, steps_B, purpose="adversarial dropout")
-        return classification_loss(logits_BC, batch.labels_B, smoothing=self.settings.label_smoothing)
+        return self._classification_loss(logits_BC, batch)
+
+    def _classification_loss(self, logits_BC: Tensor, batch: TaskBatch) -> Tensor:
+        smoothing = self.settings.label_smoothing
+        return classification_loss(logits_BC, batch.labels_B, smoothing=smoothing, weights_C=self.class_weights)
 
     def _logits(self, batch: TaskBatch, steps_B: Tensor, *, purpose: str) -> Tensor:
         """Return the rows' logits under the dropout masks of this step and purpose."""

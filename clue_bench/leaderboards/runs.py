@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from clue_bench.doors.records import MAJORITY_CLASS, FileFacts, RunRecord, TaskRecord
+from clue_bench.doors.records import MAJORITY_CLASS, FileFacts, RunRecord, TaskRecord, told_apart
 from clue_bench.doors.results import DevScores, TaskResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.cells import (
@@ -211,7 +211,7 @@ def settings_fingerprint(effective: dict[str, Any], asked: dict[str, Any] | None
     Precision counts as it was requested in `asked`: what "auto" became depends on the machine, and two machines that
     share a sweep have tried no more settings than one.
     """
-    settings = {key: value for key, value in effective.items() if key != "seed"}
+    settings = {key: value for key, value in told_apart(effective).items() if key != "seed"}
     if "precision" in settings:
         chosen = (asked or {}).get("settings")
         settings["precision"] = chosen.get("precision", "auto") if isinstance(chosen, dict) else "auto"

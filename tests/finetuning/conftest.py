@@ -31,6 +31,7 @@ PLAIN: dict[str, Any] = {
     "evaluations_per_epoch": 2,
     "max_evaluations": 15,
     "patience": 0,
+    "class_balance": 0.0,
     "label_smoothing": 0.0,
     "layer_decay": 1.0,
     "ema_decay": 0.0,

@@ -226,10 +226,11 @@ def test_an_overlap_with_the_passage_is_what_the_linear_model_sees(data, tmp_pat
     assert record.completed_results.dev.accuracy > 0.9
 
 
-def test_label_smoothing_is_for_classes(data, checkpoint_folder):
+def test_label_smoothing_and_class_balance_are_for_classes(data, checkpoint_folder):
     sizes = open_pretrained(checkpoint_folder).sizes
-    with pytest.raises(ClueBenchError, match="label_smoothing"):
-        make_settings(load_task("c3"), sizes, {"label_smoothing": 0.1}, train_rows=100)
+    for name in ("class_balance", "label_smoothing"):
+        with pytest.raises(ClueBenchError, match=name):
+            make_settings(load_task("c3"), sizes, {name: 0.1}, train_rows=100)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from clue_bench.tasks.task import load_task
 
 OFF = {
     "patience": 0,
+    "class_balance": 0.0,
     "label_smoothing": 0.0,
     "layer_decay": 1.0,
     "ema_decay": 0.0,

@@ -16,6 +16,7 @@ from clue_bench.finetuning.base_models.heads import new_classifier
 from clue_bench.finetuning.encode import collate, training_batches
 from clue_bench.finetuning.techniques import (
     WeightAverage,
+    class_weights,
     classification_loss,
     decay_after,
     moved_embedding,
@@ -26,12 +27,14 @@ from clue_bench.training.counter_rng import row_keys
 from clue_bench.training.optim import adamw, set_learning_rate
 
 TECHNIQUES = {
+    "class_balance": {"class_balance": 0.5},
     "label_smoothing": {"label_smoothing": 0.1},
     "layer_decay": {"layer_decay": 0.8},
     "ema_decay": {"ema_decay": 0.9},
     "fgm_epsilon": {"fgm_epsilon": 0.5},
     "r_drop_alpha": {"r_drop_alpha": 1.0},
     "all": {
+        "class_balance": 0.5,
         "label_smoothing": 0.1,
         "layer_decay": 0.8,
         "ema_decay": 0.9,
@@ -72,6 +75,36 @@ def test_label_smoothing_spreads_its_share_over_all_classes(smoothing):
     loss = classification_loss(logits, labels, smoothing=smoothing)
     torch.testing.assert_close(loss, by_hand)
     assert torch.equal(loss, F.cross_entropy(logits, labels, label_smoothing=smoothing))
+
+
+def test_rare_classes_weigh_more_and_the_mean_over_training_rows_stays_1():
+    labels = np.array([0] * 16 + [1] * 4 + [3])
+    weights = class_weights(labels, num_classes=4, power=0.5)
+    torch.testing.assert_close(weights[1] / weights[0], torch.tensor(2.0))
+    torch.testing.assert_close(weights[3] / weights[0], torch.tensor(4.0))
+    torch.testing.assert_close(weights[torch.as_tensor(labels)].mean(), torch.tensor(1.0))
+    shares = torch.bincount(torch.as_tensor(labels), minlength=4) * class_weights(labels, num_classes=4, power=1.0)
+    torch.testing.assert_close(shares[[0, 1, 3]], torch.tensor([7.0, 7.0, 7.0]))
+
+
+def test_the_weighted_loss_is_each_rows_loss_times_its_weight():
+    logits, _, labels = logits_and_labels()
+    weights = torch.tensor([0.5, 1.0, 2.0, 3.0, 0.1])
+    by_hand = (F.cross_entropy(logits, labels, reduction="none") * weights[labels]).mean()
+    torch.testing.assert_close(classification_loss(logits, labels, smoothing=0.0, weights_C=weights), by_hand)
+    alike = classification_loss(logits, labels, smoothing=0.1, weights_C=torch.ones(5))
+    torch.testing.assert_close(alike, classification_loss(logits, labels, smoothing=0.1))
+
+
+def test_the_first_update_weighs_rows_by_their_class(tiny_run):
+    run, plain = tiny_run(class_balance=1.0, dropout=0.0), tiny_run(dropout=0.0)
+    batch = first_batch(run)
+    with torch.no_grad():
+        logits = plain.model(batch.ids_BS, batch.segments_BS, batch.keep_BS)
+    weights = class_weights(run.train.labels, num_classes=logits.shape[1], power=1.0)
+    expected = classification_loss(logits, batch.labels_B, smoothing=0.0, weights_C=weights)
+    assert next(run.reports()).loss == pytest.approx(float(expected), abs=1e-6)
+    assert float(expected) != pytest.approx(next(plain.reports()).loss, abs=1e-4)
 
 
 @pytest.mark.parametrize("alpha", [0.5, 4.0])

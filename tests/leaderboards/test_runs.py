@@ -44,6 +44,8 @@ def test_runs_that_did_not_complete_are_listed_and_in_no_table(make_record: Make
 def test_seeds_share_a_settings_fingerprint_and_other_settings_do_not() -> None:
     first = settings_fingerprint({"learning_rate": 1e-4, "epochs": 3, "seed": 1})
     assert settings_fingerprint({"epochs": 3, "seed": 2, "learning_rate": 1e-4}) == first
+    assert settings_fingerprint({"epochs": 3, "learning_rate": 1e-4, "class_balance": 0.0}) == first  # older records
+    assert settings_fingerprint({"epochs": 3, "learning_rate": 1e-4, "class_balance": 0.5}) != first
     assert settings_fingerprint({"epochs": 5, "seed": 1, "learning_rate": 1e-4}) != first
 
 
