@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from clue_bench.analysis.finished import Bools, FinishedRun, read_run
-from clue_bench.doors.records import told_apart
+from clue_bench.doors.records import in_force
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import count, percent, typed
 from clue_bench.stats.significance import (
@@ -310,7 +310,7 @@ def _differing(a: dict[str, Any], b: dict[str, Any]) -> dict[str, tuple[Any, Any
 
 
 def _settings(run: FinishedRun) -> dict[str, Any]:
-    return {key: value for key, value in told_apart(run.record.effective).items() if key != "seed"}
+    return {key: value for key, value in in_force(run.record.effective).items() if key != "seed"}
 
 
 def _side_json(side: Side) -> dict[str, Any]:

@@ -57,7 +57,8 @@ def finetune(
     check_model(model)
     show = Progress(progress)
     asked = as_settings(settings, steps=steps)
-    from clue_bench.finetuning.settings import OFF, check_settings, make_settings
+    from clue_bench.doors.records import OFF
+    from clue_bench.finetuning.settings import check_settings, make_settings
 
     with task_data(task, data, text=text, label=label, show=show) as given:
         card, rows = given.card, given.rows

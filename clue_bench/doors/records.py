@@ -69,8 +69,19 @@ FEW_REPETITIONS = "few_repetitions"
 OFFICIAL = "official"
 """Data revision: row counts and md5 of every file read equal those of the task card."""
 
-LATE_SETTINGS = {"class_balance": 0.0}
-"""Settings of fine-tuning that older records lack, with what was in force then."""
+OFF = {
+    "patience": 0,
+    "class_balance": 0.0,
+    "label_smoothing": 0.0,
+    "layer_decay": 1.0,
+    "ema_decay": 0.0,
+    "fgm_epsilon": 0.0,
+    "r_drop_alpha": 0.0,
+}
+"""Options of fine-tuning that do nothing at these values, their defaults."""
+
+LATE = ("class_balance",)
+"""Those that older records lack."""
 
 
 class TaskFacts(FactsWithLateKeys):
@@ -275,8 +286,14 @@ def write_schema(path: Path = Path("docs/schema/record.schema.json")) -> None:
 
 
 def told_apart(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that tell runs apart: late ones only where they differ from what was in force before them."""
-    return {k: v for k, v in settings.items() if k not in LATE_SETTINGS or v != LATE_SETTINGS[k]}
+    """Return the settings that tell runs apart: late options only where they are on, so that older ids stay."""
+    return {k: v for k, v in settings.items() if k not in LATE or v != OFF[k]}
+
+
+def in_force(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a record with the options that older ones lack, of fine-tuning alone."""
+    late = {key: OFF[key] for key in LATE} if "learning_rate" in settings and "batch_size" in settings else {}
+    return {**late, **settings}
 
 
 def record_path(folder: Path, run_id: str) -> Path:

@@ -11,22 +11,12 @@ from typing import Any, NamedTuple
 from pydantic import Field
 
 from clue_bench.cards import Card, Key, decode, described_keys
+from clue_bench.doors.records import OFF
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.config import Sizes
 from clue_bench.numbers import typed
 from clue_bench.tasks.task import Task, load_task
 from clue_bench.training import hardware
-
-OFF = {
-    "patience": 0,
-    "class_balance": 0.0,
-    "label_smoothing": 0.0,
-    "layer_decay": 1.0,
-    "ema_decay": 0.0,
-    "fgm_epsilon": 0.0,
-    "r_drop_alpha": 0.0,
-}
-"""Options that do nothing at these values, their defaults."""
 
 TINY, SMALL, BASE = 5_000_000, 30_000_000, 200_000_000
 """Up to how many parameters that a row passes. Between 6/256 and 12/256; 4/768 and 6/768; 12/768 and 24/1024."""

@@ -39,9 +39,9 @@ def classification_loss(
     logits_BC = logits_BC.float()
     if weights_C is None:
         return F.cross_entropy(logits_BC, labels_B, label_smoothing=smoothing)
-    # Divided by the rows and not by their weights: rare classes count in every batch as they do over all rows.
-    total = F.cross_entropy(logits_BC, labels_B, weight=weights_C, label_smoothing=smoothing, reduction="sum")
-    return total / len(labels_B)
+    # Not by torch's `weight`: that weighs each class of a smoothed target, and divides by the weights of the batch.
+    losses_B = F.cross_entropy(logits_BC, labels_B, label_smoothing=smoothing, reduction="none")
+    return (losses_B * weights_C[labels_B]).mean()
 
 
 def r_drop_loss(

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from clue_bench.doors.records import MAJORITY_CLASS, OFFICIAL
+from clue_bench.doors.records import MAJORITY_CLASS, OFF, OFFICIAL
 from clue_bench.leaderboards.scores import SPLIT, half_up, percent_text, percentage, score_of
 from clue_bench.numbers import typed
 from clue_bench.stats.significance import (
@@ -50,14 +50,6 @@ FLOOR_LABELS = {
     "floor-dictionary": "实体词典",
 }
 """Name of a floor in records → shown name."""
-MAIN_SETTINGS = {
-    "learning_rate": ("", ""),
-    "epochs": ("", " epochs"),
-    "batch_size": ("batch ", ""),
-    "max_length": ("", " tokens"),
-    "dropout": ("dropout ", ""),
-}
-"""The settings of fine-tuning that a row is shown with, and what stands before and behind each; a record has all."""
 
 
 @dataclass(frozen=True)
@@ -223,12 +215,29 @@ class MeasuredCell:
 
     @property
     def settings_text(self) -> str:
-        """Return `3e-4, 3 epochs, batch 32, 128 tokens, dropout 0`; a dash for a floor."""
-        found = ((before, self.setting(name), after) for name, (before, after) in MAIN_SETTINGS.items())
-        return ", ".join(f"{before}{value}{after}" for before, value, after in found if value != MISSING) or MISSING
+        """Return `3e-4, 500 updates of 32 rows, 128 tokens, dropout 0` and options that are on; a dash for a floor."""
+        if self.is_floor:
+            return MISSING
+        rows, length, dropout = map(self.setting, ("batch_size", "max_length", "dropout"))
+        batch = "" if rows == MISSING else f" of {rows} rows"
+        parts = [self.setting("learning_rate"), f"{self.updates_text} updates{batch}"]
+        parts += [] if length == MISSING else [f"{length} tokens"]
+        parts += [] if dropout == MISSING else [f"dropout {dropout}"]
+        return ", ".join([*parts, *self.options])
+
+    @property
+    def updates_text(self) -> str:
+        """Return the updates of a whole run, `200–300` if seeds differ."""
+        return "–".join(map(str, sorted({min(self.total_steps), max(self.total_steps)})))
+
+    @property
+    def options(self) -> list[str]:
+        """Return the options that are on, as `r_drop_alpha 1`."""
+        found = {key: value for key, value in self.effective.items() if key in OFF and value != OFF[key]}
+        return [f"{key} {typed(value)}" for key, value in found.items()]
 
     def setting(self, name: str) -> str:
-        """Return the value of one of the main settings as it is typed; a dash where there is none."""
+        """Return the value of a setting as it is typed; a dash where there is none."""
         value = self.effective.get(name)
         return MISSING if value is None or self.is_floor else typed(value)
 

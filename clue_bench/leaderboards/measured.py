@@ -10,12 +10,10 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
-from functools import partial
 from typing import Any, NamedTuple
 
 from clue_bench.leaderboards.cells import (
     CLUE,
-    MAIN_SETTINGS,
     SYNTHETIC,
     MeasuredCell,
     MeasuredModel,
@@ -359,7 +357,12 @@ CELL_COLUMNS: _Columns = {
     "seeds": lambda at: " ".join(map(str, at.cell.seeds)),
     "num_settings": lambda at: at.cell.num_settings,
     "settings": lambda at: at.cell.settings,
-    **{name: partial(lambda name, at: at.cell.effective.get(name), name) for name in MAIN_SETTINGS},
+    "learning_rate": lambda at: at.cell.effective.get("learning_rate"),
+    "updates": lambda at: None if at.cell.is_floor else at.cell.updates_text,
+    "batch_size": lambda at: at.cell.effective.get("batch_size"),
+    "max_length": lambda at: at.cell.effective.get("max_length"),
+    "dropout": lambda at: at.cell.effective.get("dropout"),
+    "options": lambda at: ", ".join(at.cell.options),
     "runs": lambda at: " ".join(at.cell.runs),
     "commits": lambda at: " ".join(filter(None, at.cell.commits)),
     "flags": lambda at: " ".join(flag for flag, _ in at.cell.flags),

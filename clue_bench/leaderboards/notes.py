@@ -3,7 +3,7 @@
 Input: a `MeasuredTable`. Output: sentences, in Markdown where they name what a reader has chosen.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
 from functools import partial
 
@@ -13,9 +13,9 @@ from clue_bench.cards import builtin_folder
 from clue_bench.leaderboards.cells import (
     CLUE,
     FLOOR_MARK,
-    MAIN_SETTINGS,
     MAJORITY_MARK,
     MeasuredCell,
+    MeasuredModel,
     MeasuredTable,
 )
 from clue_bench.leaderboards.scores import (
@@ -37,6 +37,10 @@ FLOOR_NOTE = (
     f"{FLOOR_MARK} The model does not beat the floor: on the same rows, a simple model without any pretraining "
     "is at least as good."
 )
+
+
+NOT_SETTINGS = ("seed", "epochs", "steps", "precision", "evaluations_per_epoch", "max_evaluations")
+"""Keys of a record's settings that updates, precision and dev scores stand for."""
 
 
 def mark_notes(table: MeasuredTable) -> list[str]:
@@ -119,28 +123,19 @@ def clean_notes(table: MeasuredTable) -> list[str]:
 def differing_conditions(table: MeasuredTable) -> list[str]:
     """Return a sentence that names how the models' rows differ besides the model; none if they do not.
 
-    Columns that only some models have are ignored, unless there are no others.
+    Only cells of one column are held against each other.
     """
-    settings = {name.replace("_", " "): partial(MeasuredCell.setting, name=name) for name in MAIN_SETTINGS}
-    facts: dict[str, Callable[[MeasuredCell], str]] = {
-        **settings,
-        "seeds": lambda cell: str(len(cell.seeds)),
-        "settings tried": lambda cell: str(cell.num_settings),
-        "dev scores to choose from": lambda cell: str(cell.dev_scores),
-        "commit": lambda cell: cell.commit_text,
-        "precision": lambda cell: ", ".join(cell.precisions) or MISSING,
-        "machine": lambda cell: ", ".join(cell.machines) or MISSING,
-    }
     models = [model for model in table.models if not model.is_floor]
-    names = [column.name for column in table.columns]
-    shared = [name for name in names if all(name in model.cells for model in models)] or names
     found = []
-    for what, fact in facts.items():
+    for what, fact in _facts(model.cells.values() for model in models).items():
+        of_columns = [_known(models, column.name, fact) for column in table.columns]
+        differing = [values for values in of_columns if len(set(values.values())) > 1]
         groups: dict[tuple[str, ...], list[str]] = {}
-        for model in models:
-            values = tuple(fact(model.cells[name]) for name in shared if name in model.cells)
-            groups.setdefault(values if len(set(values)) > 1 else values[:1], []).append(model.label)
-        if len(groups) > 1:
+        for label in (model.label for model in models):
+            values = tuple(each[label] for each in differing if label in each)
+            if values:
+                groups.setdefault(values if len(set(values)) > 1 else values[:1], []).append(label)
+        if groups:
             named = {values: " / ".join(dict.fromkeys(values)) for values in groups}
             if len(set(named.values())) < len(groups):  # the same values, on other columns
                 named = {values: " / ".join(values) for values in groups}
@@ -150,6 +145,28 @@ def differing_conditions(table: MeasuredTable) -> list[str]:
     if not found:
         return []
     return [escape(f"Not strictly comparable, since the rows differ in more than the model: {'; '.join(found)}.")]
+
+
+def _facts(cells: Iterable[Iterable[MeasuredCell]]) -> dict[str, Callable[[MeasuredCell], str]]:
+    """Return what rows may differ in, by its name: every setting that a record has, and how it was run."""
+    keys = dict.fromkeys(key for of_model in cells for cell in of_model for key in cell.effective)
+    settings = [key for key in keys if key not in NOT_SETTINGS]
+    return {
+        "updates": lambda cell: cell.updates_text,
+        **{key.replace("_", " "): partial(MeasuredCell.setting, name=key) for key in settings},
+        "seeds": lambda cell: str(len(cell.seeds)),
+        "settings tried": lambda cell: str(cell.num_settings),
+        "dev scores to choose from": lambda cell: str(cell.dev_scores),
+        "commit": lambda cell: cell.commit_text,
+        "precision": lambda cell: ", ".join(cell.precisions) or MISSING,
+        "machine": lambda cell: ", ".join(cell.machines) or MISSING,
+    }
+
+
+def _known(models: Iterable[MeasuredModel], column: str, fact: Callable[[MeasuredCell], str]) -> dict[str, str]:
+    """Return a fact of each model's cell in a column, by label, where it is known."""
+    found = {model.label: fact(model.cells[column]) for model in models if column in model.cells}
+    return {label: value for label, value in found.items() if value != MISSING}
 
 
 def clean_percent(cell: MeasuredCell) -> Decimal | None:

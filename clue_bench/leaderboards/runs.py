@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from clue_bench.doors.records import MAJORITY_CLASS, FileFacts, RunRecord, TaskRecord, told_apart
+from clue_bench.doors.records import MAJORITY_CLASS, FileFacts, RunRecord, TaskRecord, in_force, told_apart
 from clue_bench.doors.results import DevScores, TaskResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.leaderboards.cells import (
@@ -287,7 +287,7 @@ def _cell(runs: Sequence[CompletedRun], clean: Bools | None, shown: Collection[s
         repeats=_distinct(repeats),
         seeds=tuple(record.seed for record in records),
         settings=best,
-        effective=first.effective,
+        effective=in_force(first.effective),
         num_settings=len(settings),
         accuracies=tuple(run.accuracy for run in chosen),
         non_constant=tuple(run.non_constant for run in chosen),

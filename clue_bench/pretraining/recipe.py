@@ -253,6 +253,8 @@ def _by_stage(overrides: dict[str, Any], card: Recipe) -> dict[str, Any]:
 
 
 def _divided(steps: int, recipe: Recipe) -> list[int]:
+    if steps < 1:
+        raise ClueBenchError(f"--steps: found {steps}, expected 1 or more", "give the updates of the whole run")
     if steps < len(recipe.stages):
         raise ClueBenchError(f"--steps {steps}: recipe {recipe.name} has two stages", "give --steps 2 or more")
     if len(recipe.stages) == 1:

@@ -43,9 +43,8 @@ from clue_bench.tasks.sources import (
 )
 from clue_bench.tasks.task import Task
 
-_SPLIT = "split"
 MAX_CLASSES = 1_000
-MAX_LABELS_SHOWN = 12
+_SPLIT = "split"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def holds_rows(path: Path) -> bool:
 
 def _file_of(folder: Path, split: str) -> Path | None:
     names = SPLIT_NAMES[split]
-    found = [path for path in sorted(folder.iterdir()) if is_rows_file(path.name) and path.name.split(".")[0] in names]
+    found = [path for path in sorted(folder.iterdir()) if is_rows_file(path.name) and _stem(path) in names]
     if len(found) > 1:
         raise ClueBenchError(
             f"{folder}: both {found[0].name} and {found[1].name} are {split} rows", "move one of them away"
@@ -97,11 +96,16 @@ def _file_of(folder: Path, split: str) -> Path | None:
     return found[0] if found else None
 
 
+def _stem(path: Path) -> str:
+    """Return what says of which split a file is, in whatever case; nothing for a hidden file."""
+    return path.name.split(".")[0].lower()
+
+
 def _unread(folder: Path) -> Iterator[str]:
     """Yield a note for each file of rows in a folder that is read by the names of its files, and not read itself."""
     known = {name for names in SPLIT_NAMES.values() for name in names}
     for path in sorted(folder.iterdir()):
-        if is_rows_file(path.name) and path.name.split(".")[0] not in known:
+        if is_rows_file(path.name) and _stem(path) not in {"", *known}:
             yield f"{path}: left out, its name is neither train, dev nor test"
 
 

@@ -16,7 +16,8 @@ from clue_bench.tasks.columns import Columns, QuestionColumns, as_names, find_co
 from clue_bench.tasks.download import NotServed
 from clue_bench.tasks.entities import LAYOUT, hold_entities, is_spans, laid_out, stated_entities
 from clue_bench.tasks.formats import is_rows_file
-from clue_bench.tasks.own import MAX_LABELS_SHOWN, OwnRows, check_classes, name_of, nearest_file, one_class, own_rows
+from clue_bench.tasks.own import OwnRows, check_classes, name_of, nearest_file, one_class, own_rows
+from clue_bench.tasks.own_about import MAX_LABELS_SHOWN
 from clue_bench.tasks.rows import LABELLED_SPLITS, is_missing, spelled, value_at
 from clue_bench.tasks.sources import (
     SPLIT_NAMES,

@@ -200,7 +200,7 @@ def test_conditions_state_what_a_reader_needs(make_record: MakeRecord) -> None:
     assert conditions(section) == [
         [
             *("tiny", "TNEWS'", "dev, official", "1", "50.00%", "± 0.50", "50.00%", "68.99%", "no floor run", "–"),
-            *("200 of 600", "fedcba9+dirty", "truncated", "–", "–", "1e-4, 3 epochs"),
+            *("200 of 600", "fedcba9+dirty", "truncated", "–", "–", "1e-4, 600 updates"),
         ]
     ]
 
@@ -380,19 +380,39 @@ def test_seeds_search_size_and_commit_are_named_with_who_has_which(make_record: 
 
 
 def test_other_settings_of_fine_tuning_are_named(make_record: MakeRecord) -> None:
-    mine = make_record(effective={"learning_rate": 3e-4, "epochs": 5, "dropout": 0.0})
-    other = make_record(**OTHER, effective={"learning_rate": 3e-4, "epochs": 1, "dropout": 0.1})
+    plain = {"learning_rate": 3e-4, "batch_size": 32, "dropout": 0.0, "r_drop_alpha": 0.0}
+    mine = make_record(effective=plain)
+    other = make_record(**OTHER, effective=plain | {"dropout": 0.1, "r_drop_alpha": 1.0, "class_balance": 0.5})
     (sentence,) = differing_conditions(one_table(mine, other))
-    assert sentence.endswith("the model: epochs: 1 (other), 5 (tiny); dropout: 0.1 (other), 0 (tiny).")
+    assert sentence.endswith(
+        "the model: class balance: 0.5 (other), 0 (tiny); dropout: 0.1 (other), 0 (tiny); "
+        "r drop alpha: 1 (other), 0 (tiny)."
+    )
+    found = {model.label: model.cells["AFQMC"].settings_text for model in one_table(mine, other).models}
+    assert found["tiny"] == "3e-4, 600 updates of 32 rows, dropout 0"
+    assert found["other"] == "3e-4, 600 updates of 32 rows, dropout 0.1, class_balance 0.5, r_drop_alpha 1"
+
+
+def test_only_cells_of_one_column_are_held_against_each_other(make_record: MakeRecord) -> None:
+    def of(name: str, sha256: str, **rates: float) -> list[RunRecord]:
+        named = {"model": name, "sha256": sha256}
+        return [make_record(task, 5000, **named, learning_rate=rate) for task, rate in rates.items()]
+
+    rows = [*of("tiny", "a" * 64, afqmc=3e-4, tnews=1e-3), *of("one", "b" * 64, afqmc=3e-4)]
+    assert differing_conditions(one_table(*rows, *of("two", "c" * 64, tnews=1e-3))) == []
+    (sentence,) = differing_conditions(one_table(*rows, *of("two", "c" * 64, tnews=3e-4)))
+    assert sentence.endswith("the model: learning rate: 0.001 (tiny), 3e-4 (two).")
 
 
 def test_settings_that_two_models_have_on_other_tasks_differ(make_record: MakeRecord) -> None:
     def of(name: str, sha256: str, afqmc: int, tnews: int) -> list[RunRecord]:
         named = {"model": name, "sha256": sha256}
-        return [make_record(t, 5000, **named, effective={"epochs": n}) for t, n in (("afqmc", afqmc), ("tnews", tnews))]
+        return [
+            make_record(t, 5000, **named, effective={"max_length": n}) for t, n in (("afqmc", afqmc), ("tnews", tnews))
+        ]
 
     (sentence,) = differing_conditions(one_table(*of("one", "a" * 64, 1, 3), *of("other", "b" * 64, 3, 1)))
-    assert sentence.endswith("the model: epochs: 1 / 3 (one), 3 / 1 (other).")
+    assert sentence.endswith("the model: max length: 1 / 3 (one), 3 / 1 (other).")
 
 
 def test_another_precision_or_machine_is_named(make_record: MakeRecord) -> None:

@@ -203,6 +203,8 @@ def test_a_recipe_of_another_size_leads_to_the_checkpoints_own(made: Any, corpus
 def test_no_steps_are_refused_and_not_taken_for_the_default(made: Any, corpus_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(ClueBenchError, match="steps: found 0, expected more than 0"):
         cb.pretrain(start=made(), corpus=corpus_folder, out=tmp_path / "run", steps=0, progress=False)
+    with pytest.raises(ClueBenchError, match="--steps: found 0"):
+        cb.pretrain("debug", corpus=corpus_folder, out=tmp_path / "run", steps=0, progress=False)
     assert not (tmp_path / "run").exists()
 
 

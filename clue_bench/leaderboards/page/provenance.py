@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, TaskRecord
+from clue_bench.doors.records import MAJORITY_CLASS, RunRecord, TaskRecord, in_force
 from clue_bench.leaderboards.against_published import ComparedScore, PublishedComparison, verdict_address
 from clue_bench.leaderboards.cells import MeasuredCell, MeasuredModel, MeasuredTable, cell_address
 from clue_bench.leaderboards.leaderboard import Leaderboard
@@ -107,7 +107,7 @@ def _measured(
             _runs_section(runs),
             section("模型", "Model", _model_facts(model, runs)),
             section("数据", "Data", _data_facts(cell, runs)),
-            section("设置", "Settings", common_facts([run.effective for run in runs], leave="seed")),
+            section("设置", "Settings", common_facts([in_force(run.effective) for run in runs], leave="seed")),
             section("代码与版本", "Code and versions", code_facts(runs, cell.settings)),
             section("机器", "Hardware", common_facts([dict(run.hardware) for run in runs])),
         ],
