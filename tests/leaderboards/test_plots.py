@@ -49,7 +49,7 @@ def make_pretraining(make_record: MakeRecord) -> MakeRecord:
         rates = ("learning_rate", "gradient_norm", "tokens_per_second", "model_flops_per_second", "seconds", "epochs")
         counts = {"step": 1, "tokens": 100, "peak_memory_mib": 1, "mean_tokens_per_second": 1.0}
         results = {**dict.fromkeys(rates, 1.0), **counts, "loss": 3.0, "curve": curve}
-        effective = {"objective": facts.pop("objective", "mlm")}
+        effective = {"objective": facts.pop("objective", "mlm"), "bag_weight": facts.pop("bag_weight", 0.0)}
         return make_record(
             kind="pretrain",
             model=name,
@@ -188,10 +188,12 @@ def test_losses_of_one_objective_share_a_chart_and_others_do_not(make_pretrainin
         make_pretraining("a", curve=CURVE),
         make_pretraining("b", curve={"tokens": [100], "loss": [4.5]}),
         make_pretraining("c", curve=CURVE, objective="clm"),
+        make_pretraining("d", curve=CURVE, bag_weight=0.2),
         make_pretraining("old"),
     ]
     picture = draw(runs)["loss"]
-    assert len(picture.charts) == 2
+    assert len(picture.charts) == 3
+    assert any("mlm + bag" in text for _, chart in picture.charts for text in texts(chart))
     assert "Without a curve in the record: pretrain-old." in picture.caption
     charts = [texts(chart) for _, chart in picture.charts]
     assert any("a 4.000" in chart and "b 4.500" in chart for chart in charts)

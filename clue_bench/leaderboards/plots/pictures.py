@@ -107,7 +107,10 @@ def _losses(records: Sequence[RunRecord]) -> Picture:
     if not curves:
         why = f"Left out: no record of a completed pretraining run carries its curve.{missing}"
         return Picture(*names, left_out=why)
-    caption = f"Losses are comparable only for one objective and one vocabulary; dots: held-out part.{missing}"
+    bags = (
+        " The held-out loss is that of masked tokens alone." if any("bag" in each.objective for each in curves) else ""
+    )
+    caption = f"Losses are comparable only for one objective and one vocabulary; dots: held-out part.{bags}{missing}"
     groups: dict[tuple[str, str], list[RunCurve]] = {}
     for curve in curves:
         groups.setdefault((curve.objective, curve.vocabulary), []).append(curve)

@@ -195,6 +195,8 @@ def read_curves(records: Iterable[RunRecord]) -> tuple[list[RunCurve], list[str]
             without.append(record.run_id)
             continue
         objective = str(record.effective.get("objective", "not known"))
+        if record.effective.get("bag_weight"):  # in the loss of training, not in that of the held-out part
+            objective += " + bag"
         vocabulary = (record.data.vocabulary_sha256 or "")[:8]
         found.append(RunCurve(record.model.name, objective, vocabulary, curve))
     return found, without
