@@ -46,7 +46,13 @@ def test_a_readme_is_short(readme):
 def test_every_figure_of_the_results_is_one_that_was_measured(readme):
     text = (ROOT / readme).read_text(encoding="utf-8")
     results = text.partition(" AFQMC |")[2].partition("\n## ")[0]
-    sources = ["leaderboards/README.md", "benchmarks/README.md", "benchmarks/LOG.md", "docs/coming-from.md"]
+    sources = [
+        "leaderboards/README.md",
+        "benchmarks/README.md",
+        "benchmarks/LOG.md",
+        "pretrain/LOG.md",
+        "docs/coming-from.md",
+    ]
     measured = "\n".join((ROOT / source).read_text(encoding="utf-8") for source in sources)
     figures = set(re.findall(r"\d+\.\d+", results))
     assert len(figures) > 20
