@@ -6,10 +6,9 @@ r"""Recipes at an equal budget, compared by held-out loss and by a fixed probe.
 
 The corpus has the vocabulary of clue-bench-tiny where a trial learns from that model, as one of trials.toml does. A
 TOML file has a table per trial: the `recipe` it starts from and `set` with what it changes (as --set does), of which
-what all have in common stands above the tables; perhaps
-`share`, the part of the budget that it gets; or an `objective` of objectives.py, with its arguments in `given`. Every
-trial is pretrained with each pretraining seed for as many steps as
-fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
+what all have in common stands above the tables; perhaps `share`, the part of the budget that it gets; or an `objective`
+of objectives.py, with its arguments in `given`. Every trial is pretrained with each pretraining seed for as many steps
+as fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
 models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by each trial's own rate,
 measured first, alone, in turn and kept in OUT/rates.json (what runs beside the pretraining later changes nothing); or
 --tokens, the same number for all. The same command goes on after it was stopped.

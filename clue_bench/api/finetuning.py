@@ -18,6 +18,7 @@ from clue_bench.tasks.scores import score_names
 
 if TYPE_CHECKING:
     from clue_bench.api.inputs import Data, Model
+    from clue_bench.finetuning.base_models.pretrained import Pretrained
     from clue_bench.finetuning.train import Finetuning, FinetuningReport
     from clue_bench.tasks.columns import Columns
     from clue_bench.tasks.task import Task
@@ -91,10 +92,7 @@ def finetune(
         show.note(f"settings: {settings_line(chosen.model_dump(), OFF)}")
         with show.status("tokenising rows"):
             finetuning = prepare(plan)
-        _note_rows(show, finetuning, task=card)
-        longest = max(int(split.lengths.max()) for split in (finetuning.train, finetuning.dev))
-        if warning := start.beyond_pretraining(longest):
-            show.note(f"warning: {warning}")
+        _note_rows(show, finetuning, task=card, start=start)
         called = start.name if isinstance(model, tuple) else model_name(model)
         typed = {"task": task if isinstance(task, str) else card.name, "model": called, **typed}
         with held_folder(folder):
@@ -107,8 +105,8 @@ def finetune(
     return done
 
 
-def _note_rows(show: Progress, finetuning: "Finetuning", *, task: "Task") -> None:
-    """Say what tokenising did to the rows: windows, entities that cannot be found, cut rows, unknown tokens."""
+def _note_rows(show: Progress, finetuning: "Finetuning", *, task: "Task", start: "Pretrained") -> None:
+    """Say what the model reads of rows: windows, lost entities, cut rows, unknown tokens, untrained positions."""
     train, dev = finetuning.train, finetuning.dev
     if task.kind == "span":
         show.note(
@@ -123,6 +121,9 @@ def _note_rows(show: Progress, finetuning: "Finetuning", *, task: "Task") -> Non
                 "scores count them as missed"
             )
     show.notes(notes_on({"train": train.read, "dev": dev.read}, max_length=finetuning.settings.max_length))
+    longest = max(int(split.lengths.max()) for split in (train, dev))
+    if warning := start.beyond_pretraining(longest):
+        show.note(f"warning: {warning}")
 
 
 def _show_updates(

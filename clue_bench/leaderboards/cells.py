@@ -13,7 +13,7 @@ A run's score is that of its best evaluation, whatever was predicted; where that
 marked, and the best evaluation that is not stands beside it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -228,7 +228,7 @@ class MeasuredCell:
     @property
     def updates_text(self) -> str:
         """Return the updates of a whole run, `200–300` if seeds differ."""
-        return "–".join(map(str, sorted({min(self.total_steps), max(self.total_steps)})))
+        return range_text(self.total_steps)
 
     @property
     def options(self) -> list[str]:
@@ -383,6 +383,11 @@ class MeasuredTable:
     def mark(self, cell: MeasuredCell) -> str:
         """Return the marks behind a number: no better than the majority class, no better than the floor."""
         return MAJORITY_MARK * cell.is_majority + FLOOR_MARK * self.misses_floor(cell)
+
+
+def range_text(steps: Sequence[int]) -> str:
+    """Return `200`, or `200–300` if seeds differ."""
+    return "–".join(map(str, sorted({min(steps), max(steps)})))
 
 
 def cell_address(table: str, row: str, column: str) -> str:

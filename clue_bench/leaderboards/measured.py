@@ -19,6 +19,7 @@ from clue_bench.leaderboards.cells import (
     MeasuredModel,
     MeasuredTable,
     cell_address,
+    range_text,
 )
 from clue_bench.leaderboards.notes import clean_percent, differing_conditions, mark_notes
 from clue_bench.leaderboards.ranks import NO_TEST_NOTE, ONE_SEED_NOTE, RANK_NOTE, Ranks, ranks_of
@@ -262,11 +263,7 @@ def _seeds_text(cell: MeasuredCell) -> str:
 
 def _steps_text(cell: MeasuredCell) -> str:
     """Return `200 of 600`, or `200–300 of 600` if seeds differ; a dash for a floor."""
-
-    def ends(steps: Sequence[int]) -> str:
-        return str(steps[0]) if len(steps) == 1 else f"{min(steps)}–{max(steps)}"
-
-    return f"{ends(cell.best_steps)} of {ends(cell.total_steps)}" if any(cell.total_steps) else MISSING
+    return f"{range_text(cell.best_steps)} of {cell.updates_text}" if any(cell.total_steps) else MISSING
 
 
 def _flags_text(cell: MeasuredCell) -> str:

@@ -17,7 +17,7 @@ from torch import Tensor
 from clue_bench.errors import ClueBenchError
 from clue_bench.numbers import counted
 from clue_bench.pretraining.objectives import PretrainingBatch
-from clue_bench.pretraining.step import StepSums, accumulate, num_predictions, update
+from clue_bench.pretraining.step import Means, StepSums, Sums, accumulate, num_predictions, update
 from clue_bench.training.cuda_graphs import Function
 from clue_bench.training.optim import LossScale
 from clue_bench.training.working_weights import Network
@@ -68,6 +68,10 @@ class Processes:
         if self.size > 1:
             dist.all_reduce(values)
         return values
+
+    def means(self, sums: Sums) -> Means:
+        """Return the means over the rows of all processes, which all of them ask for at once."""
+        return Sums(*map(self.summed, sums)).means()
 
     def agreed(self, values: list[int], device: torch.device) -> list[int]:
         """Return the largest of every process's `values`, one by one."""

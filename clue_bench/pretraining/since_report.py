@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from clue_bench.pretraining.processes import Processes
-from clue_bench.pretraining.step import Means, StepSums, Sums
+from clue_bench.pretraining.step import StepSums, Sums
 
 
 @dataclass(frozen=True)
@@ -28,10 +28,6 @@ class SinceReport:
         """Return the same with one more step, which took `seconds`."""
         sums, skipped = self.sums.plus(step.sums), self.skipped + step.skipped
         return SinceReport(sums, skipped, self.steps + 1, self.seconds + seconds)
-
-    def means(self, processes: Processes) -> Means:
-        """Return the means over the rows of all processes, which all of them ask for at once."""
-        return Sums(*map(processes.summed, self.sums)).means()
 
     def state(self, processes: Processes) -> dict[str, Any]:
         """Return what a training state keeps: sums of all processes, which all of them ask for at once."""

@@ -19,19 +19,19 @@ def throughput(
     config: ModelConfig,
     feeds: StageFeeds,
     *,
-    steps: int,
+    positions: int,
     seconds: float,
     bag_weight: float,
     frozen_layers: int | None,
     skips_ahead: bool,
 ) -> Throughput:
-    """Return how fast `steps` steps of a stage were that took `seconds`, of all processes together.
+    """Return how fast steps of a stage were that took `seconds` for so many positions, of all processes together.
 
     `skips_ahead` says that attention's kernel leaves out what a causal mask hides.
     """
     length, has_bags = feeds.stage.max_length, bag_weight > 0
     predictions = feeds.train.predictions + (BAG_TOKENS if has_bags else 0)  # of a row, with logits
-    rate = steps * feeds.stage.global_batch * length / seconds
+    rate = positions / seconds
     nominal = flops_per_token(config, length=length, predictions=predictions)
     computed = hardware_flops_per_token(
         config,

@@ -408,7 +408,7 @@ class Pretraining:
             batch = feed.batch(np.zeros_like(samples), samples)
             sums = evaluate(self.network, batch, micro_batch=self.micro_batch, autocast=self._autocast)
         self.model.train()
-        return Sums(*map(self.processes.summed, sums)).means()
+        return self.processes.means(sums)
 
     def _report(self, norm: float, started: float) -> TrainingReport | None:
         """Return the report of the steps since the last one; the last step began at `started`.
@@ -424,7 +424,7 @@ class Pretraining:
         if skipped == since.steps and not has_diverged and not self.ended_stage:
             self.since = replace(since, seconds=elapsed)
             return None
-        means = since.means(self.processes)
+        means = self.processes.means(since.sums)
         self.seconds += elapsed
         self.skipped += skipped
         if skipped == since.steps:
@@ -437,10 +437,11 @@ class Pretraining:
             )
         held_out = self._evaluate()
         stage, size = self.feeds.stage, self.processes.size
+        positions = since.steps * stage.global_batch * stage.max_length
         speed = throughput(
             self.config,
             self.feeds,
-            steps=since.steps,
+            positions=positions,
             seconds=elapsed,
             bag_weight=self.recipe.bag_weight,
             frozen_layers=self.frozen_layers,
@@ -468,7 +469,7 @@ class Pretraining:
             gradient_norm=norm,
             skipped=self.skipped,
             tokens=self.tokens_seen,
-            useful_share=means.tokens / (since.steps * stage.global_batch * stage.max_length),
+            useful_share=means.tokens / positions,
             mfu=speed.model_flops_per_second / ceiling,
             seconds=self.seconds,
             hfu=computed / ceiling,
