@@ -82,6 +82,15 @@ def wait_for(device: "torch.device") -> None:
         torch.cuda.synchronize(device)
 
 
+def has_bf16(device: "torch.device") -> bool:
+    """Return whether a device multiplies bf16 matrices in hardware."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(BF16_CPU_FLAGS & _cpu_flags())
+
+
 def pick_precision(asked: Asked, device: "torch.device") -> Precision:
     """Return the precision of matrix products: what was asked, or bf16 where the hardware has it.
 
@@ -90,22 +99,18 @@ def pick_precision(asked: Asked, device: "torch.device") -> Precision:
     """
     import torch
 
-    is_gpu = device.type == "cuda"
+    is_gpu, is_fast_in_bf16 = device.type == "cuda", has_bf16(device)
     capability = torch.cuda.get_device_capability(device) if is_gpu else (0, 0)
-    if is_gpu:
-        has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        has_bf16 = bool(BF16_CPU_FLAGS & _cpu_flags())
     if asked == "tf32" and capability < TF32_CORES:
         found = "this GPU" if is_gpu else "the CPU"
         raise ClueBenchError(f"precision = tf32: {found} has no TF32", "give --set precision=auto")
-    if (asked == "bf16" and not has_bf16) or (asked == "fp16" and capability < TENSOR_CORES):
+    if (asked == "bf16" and not is_fast_in_bf16) or (asked == "fp16" and capability < TENSOR_CORES):
         log.warning("%s is emulated on this %s, several times slower than fp32", asked, device.type.upper())
     if is_gpu:
         torch.backends.cuda.matmul.allow_tf32 = asked == "tf32"
     if asked != "auto":
         return asked
-    if has_bf16:
+    if is_fast_in_bf16:
         return "bf16"
     return "fp16" if capability >= TENSOR_CORES else "fp32"
 

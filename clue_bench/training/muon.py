@@ -6,8 +6,8 @@ biases take AdamW's. The update is scaled to the size that AdamW's usually has (
 learning rate and one weight decay serve both.
 
 `torch.optim.Muon` computes in bf16, which a CPU without such instructions emulates a hundred times slower than fp32,
-and takes every matrix on its own; here matrices of one shape are multiplied together, in bf16 on GPUs only, and an
-update that is not finite can be skipped without waiting for the device.
+and takes every matrix on its own; here matrices of one shape are multiplied together, in bf16 where the hardware has
+it, four times as fast on a CPU, and an update that is not finite can be skipped without waiting for the device.
 """
 
 from collections import defaultdict
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from clue_bench.training import hardware
 
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic, steepest at 0
@@ -74,7 +76,7 @@ class Muon(torch.optim.AdamW):
 def orthogonalised(matrices_LRC: Tensor) -> Tensor:
     """Return each of L matrices with its singular values moved to between 0.7 and 1.2: U Vᵀ of U S Vᵀ, nearly."""
     a, b, c = COEFFICIENTS
-    x = matrices_LRC.bfloat16() if matrices_LRC.is_cuda else matrices_LRC
+    x = matrices_LRC.bfloat16() if hardware.has_bf16(matrices_LRC.device) else matrices_LRC
     is_tall = x.shape[-2] > x.shape[-1]
     x = x.mT if is_tall else x  # the smaller Gram matrix
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=EPSILON)
