@@ -267,7 +267,9 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
         if file.suffix.lower() == ".parquet":
             table = parquet.ParquetFile(file)
             schema, rows = table.schema_arrow, max(1, table.metadata.num_rows)
-            batches = table.iter_batches(columns=[text_field]) if text_field in schema.names else iter(())
+            batches = (
+                table.iter_batches(columns=[text_field], use_threads=False) if text_field in schema.names else iter(())
+            )
         else:
             reader = ipc.open_stream(arrow.memory_map(str(file)))
             schema, rows, batches = reader.schema, 0, reader

@@ -28,9 +28,13 @@ DISTANCES = (-1, 1, -2, 2, 0, None, -3, 3)
 SHORTEST, LONGEST = 4.0, 64.0
 """Periods of the sinusoids, in positions."""
 
-PEAK = 8.0
+PEAK, PEAK_LENGTH = 8.0, 128
 """Score of the place that a head looks for, were all of a position's embedding its place; words and segment leave
 about a third of that. Half of a head's attention then lies within two positions of the place, in rows of 128."""
+
+PER_DOUBLING = 2.0
+"""More of it for twice as many tokens a row: ln 2 in what is left keeps the place's share of the attention. Without it
+rows of 512 begin at a quarter, and stay on the plateau (pretrain/LOG.md). Shorter rows keep PEAK."""
 
 RIDGE = 0.3  # least squares with much noise, or with little, do worse with 1e-3 or with 10
 
@@ -42,8 +46,8 @@ MOST_MOVED = 0.25
 
 
 @torch.no_grad()
-def look_at_neighbours(encoder: Encoder) -> None:
-    """Set positions, and add to queries and keys, so that heads start at the DISTANCES.
+def look_at_neighbours(encoder: Encoder, *, length: int) -> None:
+    """Set positions, and add to queries and keys, so that heads start at the DISTANCES in rows of `length` tokens.
 
     Raises ValueError for a family without learned positions, or heads narrower than MIN_LOCAL_HEAD.
     """
@@ -59,7 +63,8 @@ def look_at_neighbours(encoder: Encoder) -> None:
     # Each head's share of the width repeats the same waves; a cosine's variance is a half.
     table.weight.copy_(waves_SH.repeat(1, config.heads) * INIT_STD * math.sqrt(2))
     sum_HD = torch.eye(config.head_size).repeat(1, config.heads)  # over the repetitions: words, at random, cancel out
-    size = (PEAK * math.sqrt(config.head_size) / num) ** 0.5 / config.heads
+    peak = PEAK + PER_DOUBLING * max(0.0, math.log2(length / PEAK_LENGTH))
+    size = (peak * math.sqrt(config.head_size) / num) ** 0.5 / config.heads
     for layer in encoder.layers:
         qkv_ND = layer.attention.qkv.weight  # type: ignore[union-attr]
         queries, keys = qkv_ND[: config.hidden_size], qkv_ND[config.hidden_size : 2 * config.hidden_size]  # type: ignore[index]

@@ -54,7 +54,7 @@ def build_model(
     else:
         model = MaskedLanguageModel(config, sentence_order=recipe.sentence_order != "none", pair_classes=classes)
         if recipe.initial_attention == "local":
-            look_at_neighbours(model.encoder)
+            look_at_neighbours(model.encoder, length=recipe.stage1.max_length)
     if start is not None:
         load_start(model, start, vocabulary)
         extend_positions(model, learned=learned_positions(start.provenance, start.config.max_positions))

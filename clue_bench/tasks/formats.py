@@ -294,7 +294,8 @@ def _parquet(raw: bytes, where: str) -> Table:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pyarrow.BufferReader(raw))
+        # On this thread: of a damaged file, readers of a pool may outlive the error, and abort the process as it ends.
+        table = parquet.ParquetFile(pyarrow.BufferReader(raw)).read(use_threads=False)
         rows: list[Row] = table.to_pylist()
     except (OSError, ValueError, pyarrow.ArrowException) as error:
         reason = str(error).partition("\n")[0]

@@ -66,7 +66,7 @@ def test_positions_that_go_on_as_waves_are_not_called_untrained(are_continued, t
     begun = Encoder(
         ModelConfig(vocab_size=tokens, layers=1, hidden_size=64, heads=4, feed_forward_size=64, max_positions=256)
     )
-    look_at_neighbours(begun)
+    look_at_neighbours(begun, length=128)
     positions = begun.embeddings.position.weight.detach().clone()
     positions[:128] *= -2  # as training leaves them
     if are_continued:

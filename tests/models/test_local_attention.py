@@ -21,9 +21,9 @@ def encoder(**sizes) -> Encoder:
     return Encoder(ModelConfig(**{**defaults, **sizes}))
 
 
-def attention_weights(model: Encoder, layer: int) -> torch.Tensor:
+def attention_weights(model: Encoder, layer: int, *, length: int) -> torch.Tensor:
     """The mean attention of each head over some random rows: (N, S, S)."""
-    ids_BS = torch.randint(0, 500, (8, 128), generator=torch.Generator().manual_seed(2))
+    ids_BS = torch.randint(0, 500, (8, length), generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
         x = model.embeddings(ids_BS, None, None, None)
         for earlier in model.layers[:layer]:
@@ -33,15 +33,16 @@ def attention_weights(model: Encoder, layer: int) -> torch.Tensor:
         return ((q * q.shape[-1] ** -0.5) @ k.mT).softmax(-1).mean(0)
 
 
+@pytest.mark.parametrize("length", [32, 128, 256, 512])
 @pytest.mark.parametrize("layer", [0, 1])
-def test_each_head_looks_first_at_its_distance(layer):
-    model = encoder()
-    look_at_neighbours(model)
-    weights_NSS = attention_weights(model, layer)
+def test_each_head_looks_first_at_its_distance_in_rows_of_every_length(layer, length):
+    model = encoder(max_positions=512)
+    look_at_neighbours(model, length=length)
+    weights_NSS = attention_weights(model, layer, length=length)
     for head, distance in enumerate(DISTANCES):
         by_distance = {d: float(weights_NSS[head].diagonal(d).mean()) for d in range(-5, 6)}
         if distance is None:
-            assert max(by_distance.values()) < 0.02  # evenly over the row
+            assert max(by_distance.values()) < 2.5 / length  # evenly over the row
         else:
             assert max(by_distance, key=lambda d: by_distance[d]) == distance
             assert sum(by_distance[d] for d in range(distance - 2, distance + 3)) > 0.4
@@ -49,20 +50,20 @@ def test_each_head_looks_first_at_its_distance(layer):
 
 def test_positions_are_as_large_as_words():
     model = encoder()
-    look_at_neighbours(model)
+    look_at_neighbours(model, length=128)
     assert float(model.embeddings.position.weight.detach().square().mean()) ** 0.5 == pytest.approx(INIT_STD, rel=0.05)
 
 
 @pytest.mark.parametrize(("sizes", "named"), [({"family": "roformer"}, "roformer"), ({"heads": 128}, "narrow")])
 def test_a_model_that_cannot_is_refused(sizes, named):
     with pytest.raises(ValueError, match=named):
-        look_at_neighbours(encoder(**sizes))
+        look_at_neighbours(encoder(**sizes), length=128)
 
 
 def waves(*, seed=1):
     """Positions as they begin, as training leaves them (moved, stretched, with noise), and how they would go on."""
     model = encoder(max_positions=256)
-    look_at_neighbours(model)
+    look_at_neighbours(model, length=128)
     begun = model.embeddings.position.weight.detach()
     draw = torch.Generator().manual_seed(seed)
     moved = 2 * begun * torch.rand(256, generator=draw) + 0.01 * torch.randn(256, generator=draw)
