@@ -4,7 +4,6 @@ Each is the engine's own run with another step, so that rows, masks, optimizer, 
 
 - `replaced`: a small generator fills in masked tokens, and the model says of every token whether it was replaced
   (ELECTRA). What is left is a BERT whose prediction head nothing has trained: its held-out loss means nothing.
-- `falling`: the share of masked tokens falls from twice the recipe's to the recipe's, in STEPS_DOWN steps.
 - `distilled`: half of the loss is the distance to a larger model's predictions, and its last hidden states are to be a
   linear map of ours. `teacher` is a checkpoint over the same vocabulary.
 - `averaged`: weights are averaged over the last part of the run, `AVERAGED` of its steps, at whatever rate the recipe
@@ -12,7 +11,7 @@ Each is the engine's own run with another step, so that rows, masks, optimizer, 
 - `repeated`: a share of the rows, `REPEATED`, holds its first half twice, [CLS] half [SEP] half [SEP], each with masks
   of its own: what is masked in one can be read in the other, as in a pair of texts.
 
-Interrupted, `falling` and `repeated` go on as the engine does; the others begin anew. Legend: B rows, S positions,
+Interrupted, `repeated` goes on as the engine does; the others begin anew. Legend: B rows, S positions,
 K masked positions of a row, D width, V vocabulary.
 """
 
@@ -28,7 +27,7 @@ from clue_bench.doors.checkpoint import read_checkpoint
 from clue_bench.doors.shards import Corpus
 from clue_bench.errors import ClueBenchError
 from clue_bench.models.encoder import INIT_STD, MaskedLanguageModel, activate, initialise
-from clue_bench.pretraining.feed import StageFeeds, StageInputs
+from clue_bench.pretraining.feed import StageInputs
 from clue_bench.pretraining.objectives import PretrainingBatch, RowDraws
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.rows import IGNORED, Rows
@@ -42,7 +41,6 @@ from clue_bench.vocab import read_vocabulary
 
 GENERATOR = {"layers": 2, "hidden_size": 64, "heads": 2, "feed_forward_size": 256}
 REPLACED_WEIGHT = 50.0  # of the loss over all tokens, beside the generator's: ELECTRA's
-STEPS_DOWN = 4
 TEACHING, HIDDEN_WEIGHT = 0.5, 1.0
 AVERAGED, EVERY = 0.3, 5
 REPEATED = 0.1
@@ -138,24 +136,6 @@ class Replaced(_Other):
         return loss, masked
 
 
-class Falling(Pretraining):
-    """Fewer and fewer masks."""
-
-    def __init__(self, recipe: Recipe, corpus: Corpus, out: Path) -> None:
-        super().__init__(recipe, corpus, out)
-        low, down = recipe.mask_rate, STEPS_DOWN - 1
-        rates = [low * (1 + (down - number) / down) for number in range(STEPS_DOWN)]
-        changed = [recipe.model_copy(update={"mask_rate": rate}) for rate in rates]
-        self.later = [
-            StageFeeds.for_stage(each, 1, corpus, self.vocabulary, pairs=None, device=self.device) for each in changed
-        ]
-
-    def _train_step(self, inputs: StageInputs) -> StepSums:
-        number = self.step * STEPS_DOWN // self.recipe.total_steps
-        self.feeds = replace(self.feeds, train=self.later[number].train)
-        return super()._train_step(inputs)
-
-
 class Distilled(_Other):
     """Masked tokens, and what a teacher says of them."""
 
@@ -243,7 +223,6 @@ def repeated(rows: Rows[Tensor], draws: RowDraws, separator: int) -> Rows[Tensor
 
 KINDS: dict[str, type[Pretraining]] = {
     "replaced": Replaced,
-    "falling": Falling,
     "distilled": Distilled,
     "averaged": Averaged,
     "repeated": Repeated,

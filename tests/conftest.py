@@ -118,6 +118,7 @@ dropout = 0.1
 initial_attention = "random"
 objective = "mlm"
 mask_rate = 0.15
+final_mask_rate = "same"
 sentence_order = "none"
 starts_from = ""
 labelled_share = 0.0

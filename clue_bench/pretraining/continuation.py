@@ -127,6 +127,7 @@ def _plain(start: Checkpoint, corpus: Corpus) -> Recipe:
         initial_attention="random",  # the checkpoint's replace it
         objective="clm" if is_causal else "wwm" if words else "mlm",
         mask_rate=0.0 if is_causal else 0.15,
+        final_mask_rate="same",
         sentence_order="none",
         starts_from="",
         labelled_share=0.0,

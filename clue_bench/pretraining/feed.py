@@ -153,6 +153,7 @@ class StageFeeds:
 
     number: int
     stage: Stage
+    mask_rate: float
     first_step: int
     train: Feed
     held_out: Feed | None
@@ -168,6 +169,7 @@ class StageFeeds:
         corpus: Corpus,
         vocabulary: Vocabulary,
         *,
+        mask_rate: float,
         pairs: Corpus | None,
         device: torch.device,
         is_resident: bool = False,
@@ -181,7 +183,7 @@ class StageFeeds:
         seed = recipe.seed if number == 1 else derive(recipe.seed, "stage", number)
         feed = partial(Feed.for_stage, recipe, stage, vocabulary=vocabulary, device=device, is_resident=is_resident)
         documents, others = hold_out(corpus, share=recipe.held_out_share)
-        train = feed(corpus, documents=documents, rate=recipe.mask_rate, seed=seed, with_bag=recipe.bag_weight > 0)
+        train = feed(corpus, documents=documents, rate=mask_rate, seed=seed, with_bag=recipe.bag_weight > 0)
         if not len(train.rows):
             raise ClueBenchError(f"{corpus.folder}: no row of {stage.max_length} tokens", "build a larger corpus")
         held_out = feed(corpus, documents=others, rate=HELD_OUT_RATE, seed=HELD_OUT_SEED)
@@ -192,7 +194,7 @@ class StageFeeds:
                 pairs,
                 documents=tuple(pairs.documents),
                 labels=pairs.labels.by_shard,
-                rate=recipe.mask_rate,
+                rate=mask_rate,
                 seed=derive(seed, "labelled pairs"),
             )
             if not len(labelled.rows):
@@ -207,6 +209,7 @@ class StageFeeds:
         return cls(
             number=number,
             stage=stage,
+            mask_rate=mask_rate,
             first_step=sum(earlier.steps for earlier in recipe.stages[: number - 1]),
             train=train,
             held_out=None if all(is_trained) else held_out,

@@ -22,7 +22,8 @@ def identity_of(
     frozen_layers: int | None,
 ) -> dict[str, Any]:
     """Return everything that changes the run's result; what changes rounding, memory and files only is left out."""
-    identity = recipe.model_dump(exclude={"name", "title", "stage1", "stage2", "log_every", "save_every", "bag_weight"})
+    unnamed = {"name", "title", "stage1", "stage2", "log_every", "save_every", "bag_weight", "final_mask_rate"}
+    identity = recipe.model_dump(exclude=unnamed)
     for number, stage in enumerate(recipe.stages, 1):
         settings = stage.model_dump(exclude={"micro_batch"})
         identity |= {f"stage{number}.{key}": value for key, value in settings.items()}
@@ -32,8 +33,9 @@ def identity_of(
         "vocabulary": manifest.tokenizer_sha256,
         "words": manifest.word_starts,
     }
-    # Absent where there are none, as in the identities of runs from before there were bags.
+    # Absent where there are none, as in the identities of runs from before there were bags and falling masks.
     more = {
+        "final_mask_rate": None if recipe.final_mask_rate in ("same", recipe.mask_rate) else recipe.final_mask_rate,
         "bag_weight": recipe.bag_weight or None,
         "from": start_sha256,
         "pairs": pairs_sha256,

@@ -7,7 +7,7 @@ optimizer and schedule. `--set stage2.steps=N` changes one stage, `--set steps=N
 among the stages in the card's proportions.
 """
 
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import pydantic
 from pydantic import Field
@@ -51,6 +51,10 @@ class Stage(Card):
         return self.steps * self.global_batch * self.max_length
 
 
+MASK_RATES = 4
+"""Different rates of a run whose masks become fewer: each is another shape of the batch, to be compiled or recorded."""
+
+
 class Recipe(Card):
     """One pretraining run. Every key except `stage2` is required: nothing happens that is not in the card."""
 
@@ -74,6 +78,10 @@ class Recipe(Card):
     # Objective: masked tokens, masked whole words, or the next token
     objective: Literal["mlm", "wwm", "clm"] = Field(description="mlm tokens, wwm whole words, clm the next token")
     mask_rate: float = Field(ge=0.0, lt=1.0, description="share of a row's tokens that is predicted; 0 for clm")
+    # Many masks teach more a step, few are what the model will read: from the one to the other in MASK_RATES parts
+    final_mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["same"] = Field(
+        description="the rate at the end, in four even steps from mask_rate; or same"
+    )
     # Sentence order, summed with the above: none, over texts in two parts, or over pairs of neighbouring sentences
     sentence_order: Literal["none", "texts", "sentences"] = Field(description="none, texts or sentences")
     starts_from: str  # the recipe whose checkpoint (or one of its architecture) --from must give; "" needs none
@@ -113,6 +121,8 @@ class Recipe(Card):
             raise ValueError(f'objective = "{self.objective}" does not go with family = "{self.family}"')
         if (self.objective == "clm") != (self.mask_rate == 0.0):
             raise ValueError(f'mask_rate = {self.mask_rate:g} does not go with objective = "{self.objective}"')
+        if self.objective == "clm" and self.final_mask_rate != "same":
+            raise ValueError(f'final_mask_rate = {self.final_mask_rate:g} does not go with objective = "clm"')
         if self.objective == "clm" and self.sentence_order != "none":
             raise ValueError('objective = "clm" has no sentence_order')
         if self.bag_weight and (self.objective == "clm" or self.sentence_order != "none"):
@@ -138,6 +148,13 @@ class Recipe(Card):
     def total_steps(self) -> int:
         """Return the number of updates of all stages."""
         return sum(stage.steps for stage in self.stages)
+
+    def mask_rate_at(self, step: int) -> float:
+        """Return the share that step `step` (0-based) masks: each of the MASK_RATES holds for as many steps."""
+        if self.final_mask_rate == "same":
+            return self.mask_rate
+        part = step * MASK_RATES // self.total_steps
+        return self.mask_rate + (self.final_mask_rate - self.mask_rate) * part / (MASK_RATES - 1)
 
     def model_config_for(self, vocab_size: int) -> ModelConfig:
         """Return the architecture for a vocabulary of `vocab_size`. Raises ValueError for widths that do not fit."""

@@ -278,10 +278,8 @@ class Pretraining:
 
     def _enter_stage(self, number: int) -> None:
         """Prepare rows of the stage's length, and a new optimizer."""
-        recipe, device, resident = self.recipe, self.device, self.cuda_graphs
-        self.feeds = StageFeeds.for_stage(
-            recipe, number, self.corpus, self.vocabulary, pairs=self.pairs, device=device, is_resident=resident
-        )
+        recipe = self.recipe
+        self.feeds = self._feeds(number)
         self.optimizer = optimizer_for(recipe, self.model)
         if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
@@ -291,15 +289,36 @@ class Pretraining:
             self.processes,
             global_batch=stage.global_batch,
             length=stage.max_length,
-            device=device,
+            device=self.device,
             try_out=self._try_out,
             more_bytes=8 * sum(weight.numel() for weight in self.model.parameters() if weight.requires_grad),  # moments
         )
-        self.updates = Updates(
+        self.updates = self._updates()
+
+    def _enter_mask_rate(self) -> None:
+        """Prepare batches with another share of masks: of other shapes, so that nothing recorded serves them."""
+        self.feeds = self._feeds(self.feeds.number)
+        self.updates = self._updates()
+        log.info("mask_rate = %s from step %d on", typed(self.feeds.mask_rate), self.step + 1)
+
+    def _feeds(self, number: int) -> StageFeeds:
+        return StageFeeds.for_stage(
+            self.recipe,
+            number,
+            self.corpus,
+            self.vocabulary,
+            mask_rate=self.recipe.mask_rate_at(self.step),
+            pairs=self.pairs,
+            device=self.device,
+            is_resident=self.cuda_graphs,
+        )
+
+    def _updates(self) -> Updates:
+        return Updates(
             self._train_step if self.processes.size == 1 else self._shared_step,
             self.optimizer,
             self._learning_rate,
-            device=device,
+            device=self.device,
             hint=self._less_memory,
             halve=self._halve_micro_batch,
             in_any=self.processes.in_any if self.micro_batches.may_halve else lambda is_so: is_so,
@@ -345,6 +364,8 @@ class Pretraining:
 
     def _advance(self) -> StepSums:
         """Make the next step; reading its sums waits for the device."""
+        if self.recipe.mask_rate_at(self.step) != self.feeds.mask_rate:
+            self._enter_mask_rate()
         step = self.step - self.feeds.first_step
         inputs = self.feeds.inputs(step, self.processes.share(self.feeds.stage.global_batch))
         self.dropout.begin(self.step, process=self.processes.rank)

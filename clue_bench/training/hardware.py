@@ -87,7 +87,8 @@ def has_bf16(device: "torch.device") -> bool:
     import torch
 
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        is_supported: bool = torch.cuda.is_bf16_supported(including_emulation=False)
+        return is_supported
     return bool(BF16_CPU_FLAGS & _cpu_flags())
 
 

@@ -138,9 +138,9 @@ def test_an_interrupted_trial_ends_as_one_that_was_not(kind, recipe_file, corpus
 def test_a_folder_of_another_trial_is_refused(recipe_file, corpus_folder, tmp_path):
     recipe = recipe_trials.load_recipe(str(recipe_file), {}, steps=4)
     for _ in range(2):
-        objectives.pretrain_by("falling", recipe, corpus_folder, tmp_path)
-    with pytest.raises(objectives.ClueBenchError, match=r"'falling'.*'repeated'"):
         objectives.pretrain_by("repeated", recipe, corpus_folder, tmp_path)
+    with pytest.raises(objectives.ClueBenchError, match=r"'repeated'.*'averaged'"):
+        objectives.pretrain_by("averaged", recipe, corpus_folder, tmp_path)
     longer = recipe_trials.load_recipe(str(recipe_file), {}, steps=8)
     with pytest.raises(objectives.ClueBenchError, match="another run"):
-        objectives.pretrain_by("falling", longer, corpus_folder, tmp_path)
+        objectives.pretrain_by("repeated", longer, corpus_folder, tmp_path)

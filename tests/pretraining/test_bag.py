@@ -55,7 +55,7 @@ def prepared(recipe_file, corpus_folder):
     corpus = Corpus.open(corpus_folder)
     recipe = load_recipe(str(recipe_file), {"bag_weight": WEIGHT, "dropout": 0.0})
     vocabulary = corpus.vocabulary
-    feeds = StageFeeds.for_stage(recipe, 1, corpus, vocabulary, pairs=None, device=CPU)
+    feeds = StageFeeds.for_stage(recipe, 1, corpus, vocabulary, mask_rate=0.15, pairs=None, device=CPU)
     batch, _ = feeds.assemble(feeds.inputs(0, slice(0, recipe.stage1.global_batch)))
     torch.manual_seed(1)
     return MaskedLanguageModel(recipe.model_config_for(len(vocabulary))), recipe, batch

@@ -29,6 +29,7 @@ KEPT = (
     "dropout",
     "objective",
     "mask_rate",
+    "final_mask_rate",
     "sentence_order",
     "starts_from",
     "labelled_share",
@@ -131,6 +132,7 @@ def test_keys_of_a_stage_are_set_for_one_stage_or_for_all(two_stage_file):
         ({"objective": "clm"}, None, 'objective = "clm" does not go with family = "bert"'),
         ({"family": "gpt2", "objective": "clm"}, None, "mask_rate = 0.15 does not go with"),
         ({"mask_rate": 0.0}, None, "mask_rate = 0 does not go with"),
+        ({"final_mask_rate": 0.0}, None, "final_mask_rate"),
         ({"labelled_share": 0.5}, None, "labelled_share"),
         ({"embedding_size": 16}, None, "only ALBERT"),
         ({"initial_attention": "local", "hidden_size": 32, "heads": 16}, None, "needs hidden_size / heads of 4, not 2"),
@@ -139,6 +141,13 @@ def test_keys_of_a_stage_are_set_for_one_stage_or_for_all(two_stage_file):
 def test_mistakes_in_two_stage_recipes_are_named(two_stage_file, overrides, steps, message):
     with pytest.raises(ClueBenchError, match=message):
         load_recipe(str(two_stage_file), overrides, steps=steps)
+
+
+def test_masks_become_fewer_in_four_even_steps_over_both_stages(two_stage_file):
+    recipe = load_recipe(str(two_stage_file), {"mask_rate": 0.3, "final_mask_rate": 0.15})
+    rates = [recipe.mask_rate_at(step) for step in range(recipe.total_steps)]
+    assert rates == pytest.approx([rate for rate in (0.3, 0.25, 0.2, 0.15) for _ in range(recipe.total_steps // 4)])
+    assert load_recipe(str(two_stage_file), {"mask_rate": 0.3}).mask_rate_at(recipe.total_steps - 1) == 0.3
 
 
 def test_a_stage_2_of_a_card_with_one_is_refused(recipe_file):

@@ -22,7 +22,14 @@ ALBERT = {"family": "albert", "embedding_size": 16, "tied_head": False, "activat
 GPT2 = {"family": "gpt2", "objective": "clm", "mask_rate": 0.0, "activation": "gelu_tanh"}
 OBJECTIVES = {
     "mlm": {},
-    "mlm, muon, local, bag": {"optimizer": "muon", "initial_attention": "local", "decay_share": 0.5, "bag_weight": 0.2},
+    "mlm, muon, local, bag, fewer masks": {
+        "optimizer": "muon",
+        "initial_attention": "local",
+        "decay_share": 0.5,
+        "bag_weight": 0.2,
+        "mask_rate": 0.3,
+        "final_mask_rate": 0.15,
+    },
     "mlm, albert": {**ALBERT, "bias_correction": False, "sentence_order": "texts"},
     "mlm, texts": {"sentence_order": "texts", "clip_norm": 0.0},
     "mlm, sentences": {"sentence_order": "sentences"},

@@ -313,6 +313,7 @@ def test_another_vocabulary_size_is_refused(recipe_file, corpus_folder, tmp_path
         ({"learning_rat": 1.0}, "did you mean 'learning_rate'"),
         ({"learning_rate": "fast"}, "learning_rate"),
         ({"mask_rate": 1.5}, "mask_rate"),
+        ({"family": "gpt2", "objective": "clm", "mask_rate": 0.0, "final_mask_rate": 0.1}, "final_mask_rate = 0.1"),
         ({"bag_weight": 0.2, "sentence_order": "texts"}, "bag_weight = 0.2 does not"),
         ({"learning_rate": float("inf")}, "learning_rate"),
         ({"adam_beta1": 1.0}, "adam_beta1"),
@@ -322,6 +323,21 @@ def test_another_vocabulary_size_is_refused(recipe_file, corpus_folder, tmp_path
 def test_recipe_mistakes_are_named(recipe_file, overrides, message):
     with pytest.raises(ClueBenchError, match=message):
         load_recipe(str(recipe_file), overrides)
+
+
+def test_a_run_masks_what_its_recipe_says_of_each_step(recipe_file, corpus_folder, tmp_path):
+    overrides = {"mask_rate": 0.4, "final_mask_rate": 0.1, "global_batch": 64, "micro_batch": 64}
+    pretraining = start(recipe_file, corpus_folder, tmp_path, **overrides)
+    ordinary = torch.from_numpy(pretraining.vocabulary.is_ordinary)
+    while pretraining.step < pretraining.recipe.total_steps:
+        wanted = pretraining.recipe.mask_rate_at(pretraining.step)
+        pretraining._advance()
+        batch, _ = pretraining.feeds.assemble(pretraining.feeds.inputs(pretraining.step - 1, slice(0, 64)))
+        true_BS = batch.ids_BS.scatter(
+            1, batch.at_BK, batch.targets_BK.where(batch.targets_BK >= 0, batch.ids_BS.gather(1, batch.at_BK))
+        )
+        share = float((batch.targets_BK >= 0).sum() / ordinary[true_BS].sum())
+        assert share == pytest.approx(wanted, abs=0.02)
 
 
 def test_short_runs_shorten_their_reports(recipe_file):
