@@ -32,9 +32,10 @@ PEAK, PEAK_LENGTH = 8.0, 128
 """Score of the place that a head looks for, were all of a position's embedding its place; words and segment leave
 about a third of that. Half of a head's attention then lies within two positions of the place, in rows of 128."""
 
-PER_DOUBLING = 2.0
-"""More of it for twice as many tokens a row: ln 2 in what is left keeps the place's share of the attention. Without it
-rows of 512 begin at a quarter, and stay on the plateau (pretrain/LOG.md). Shorter rows keep PEAK."""
+PER_DOUBLING = 4.0
+"""More of it for twice as many tokens a row. 2 would keep the place's share of the attention, since words and segment
+leave ln 2 of that; 4 leaves the plateau sooner. Without it rows of 512 begin at a share of a quarter, and stay there
+(pretrain/LOG.md). Shorter rows keep PEAK."""
 
 RIDGE = 0.3  # least squares with much noise, or with little, do worse with 1e-3 or with 10
 
