@@ -6,8 +6,9 @@ r"""Recipes at an equal budget, compared by held-out loss and by a fixed probe.
 
 The corpus has the vocabulary of clue-bench-tiny where a trial learns from that model, as one of trials.toml does. A
 TOML file has a table per trial: the `recipe` it starts from and `set` with what it changes (as --set does), of which
-what all have in common stands above the tables; perhaps `share`, the part of the budget that it gets; or an `objective`
-of objectives.py, with its arguments in `given`. Every trial is pretrained with each pretraining seed for as many steps
+what all have in common stands above the tables; perhaps `share`, the part of the budget that it gets; a `corpus` of its
+own, of another vocabulary or cleaned, whose held-out loss compares with nothing; or an `objective` of objectives.py,
+with its arguments in `given`. Every trial is pretrained with each pretraining seed for as many steps
 as fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
 models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by each trial's own rate,
 measured first, alone, in turn and kept in OUT/rates.json (what runs beside the pretraining later changes nothing); or
@@ -58,9 +59,11 @@ class Trial(NamedTuple):
     share: float
     objective: str | None = None
     given: Mapping[str, Any] = MappingProxyType({})
+    corpus: str | None = None
 
     def pretrained(self, corpus: Path, out: Path, *, changes: dict[str, Any], steps: int, progress: bool) -> cb.Run:
-        """Pretrain into `out` with further changes, or go on; return the run."""
+        """Pretrain into `out` on the trial's own corpus or `corpus`, with further changes, or go on; return the run."""
+        corpus = self.corpus_or(corpus)
         if self.objective is None:
             return cb.pretrain(
                 self.recipe,
@@ -74,6 +77,10 @@ class Trial(NamedTuple):
             )
         pretrain_by(self.objective, load_recipe(self.recipe, changes, steps=steps), corpus, out, **self.given)
         return next(run for run in cb.load_runs(out) if run.folder == out)
+
+    def corpus_or(self, corpus: Path) -> Path:
+        """Return the trial's own corpus, `corpus` if it has none."""
+        return corpus if self.corpus is None else Path(self.corpus)
 
     def loaded(self, *, steps: int | None = None) -> Recipe:
         """Return the recipe with its changes."""
@@ -92,6 +99,7 @@ def read_trials(path: Path) -> list[Trial]:
             table.get("share", 1.0),
             table.get("objective"),
             table.get("given", {}),
+            table.get("corpus"),
         )
         for name, table in read.items()
     ]
@@ -118,7 +126,10 @@ def seconds_per_stage_step(trial: Trial, corpus: Path) -> list[float]:
 def measured(trials: list[Trial], corpus: Path, path: Path) -> dict[str, list[float]]:
     """Return each trial's seconds a step, by stage; measure those that `path` lacks as they are, in turn, in rounds."""
     known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
-    asked = {trial.name: {**trial._asdict(), "given": dict(trial.given), "corpus": str(corpus)} for trial in trials}
+    asked = {
+        trial.name: {**trial._asdict(), "given": dict(trial.given), "corpus": str(trial.corpus_or(corpus))}
+        for trial in trials
+    }
     missing = [trial for trial in trials if known.get(trial.name, {}).get("of") != asked[trial.name]]
     rounds: dict[str, list[list[float]]] = {trial.name: [] for trial in missing}
     for _ in range(ROUNDS):
@@ -215,7 +226,7 @@ def main() -> None:
     given.out.mkdir(parents=True, exist_ok=True)
     for trial in trials:
         if "teacher" in trial.given:
-            check_teacher(trial.given["teacher"], given.corpus)
+            check_teacher(trial.given["teacher"], trial.corpus_or(given.corpus))
     rates = {} if given.seconds is None else measured(trials, given.corpus, given.out / "rates.json")
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(1, given.seeds + 1):
@@ -227,11 +238,11 @@ def main() -> None:
                 given.corpus, folder, changes={**trial.changes, "seed": seed}, steps=steps, progress=True
             )
             found = run.record.completed_results
-            predicts = trial.objective not in PREDICT_NO_TOKENS
+            is_comparable = trial.objective not in PREDICT_NO_TOKENS and trial.corpus is None
             row = {
                 "M tokens": run.record.model.pretraining_tokens / 1e6,
-                "held-out loss": found.held_out_loss if predicts else math.nan,
-                "held-out accuracy": 100 * found.held_out_accuracy if predicts else math.nan,
+                "held-out loss": found.held_out_loss if is_comparable else math.nan,
+                "held-out accuracy": 100 * found.held_out_accuracy if is_comparable else math.nan,
             }
             if given.probe_seeds:
                 row |= probe(

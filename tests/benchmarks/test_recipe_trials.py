@@ -51,6 +51,14 @@ def test_rates_are_measured_once_and_again_for_another_trial_of_the_same_name(re
     assert recipe_trials.measured([other], corpus_folder, path) != first
 
 
+def test_a_trial_may_have_a_corpus_of_its_own(recipe_file, corpus_folder, tmp_path):
+    (tmp_path / "trials.toml").write_text(f'recipe = "{recipe_file}"\n[own]\n[other]\ncorpus = "{corpus_folder}"\n')
+    own, other = recipe_trials.read_trials(tmp_path / "trials.toml")
+    assert (own.corpus_or(tmp_path), other.corpus_or(tmp_path)) == (tmp_path, corpus_folder)
+    run = other.pretrained(tmp_path / "none", tmp_path / "run", changes={}, steps=4, progress=False)
+    assert run.record.model.pretraining_tokens > 0
+
+
 def test_the_table_pairs_trials_by_seed():
     losses = {"own": [5.0, 6.0], "mask30": [4.0, 5.0]}
     results = {
