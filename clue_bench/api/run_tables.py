@@ -12,7 +12,8 @@ from typing import Any
 
 from clue_bench.cards import Key
 from clue_bench.doors.records import CHECKPOINT, MAJORITY_CLASS, RunRecord, is_running
-from clue_bench.doors.results import DevScores, PretrainResults, SpeedResults, TaskResults
+from clue_bench.doors.results import DevScores, PretrainResults, TaskResults
+from clue_bench.doors.speed_results import SpeedResults
 from clue_bench.language import translated
 from clue_bench.numbers import count, duration, percent, scaled, typed
 from clue_bench.tables import Cell, Column, Table, make_cell, make_facts, make_table, our_words

@@ -46,8 +46,8 @@ from clue_bench.doors.results import (
     PretrainResults,
     Results,
     RowBits,
-    SpeedResults,
 )
+from clue_bench.doors.speed_results import SpeedResults
 from clue_bench.errors import ClueBenchError
 
 log = logging.getLogger(__name__)

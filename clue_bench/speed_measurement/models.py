@@ -19,8 +19,8 @@ from clue_bench.cards import decode
 from clue_bench.doors import shards
 from clue_bench.doors.checkpoint import checkpoint_vocabulary, write_checkpoint
 from clue_bench.doors.records import ModelFacts
-from clue_bench.doors.results import SYNTHETIC_ROWS
 from clue_bench.doors.shards import Corpus
+from clue_bench.doors.speed_results import SYNTHETIC_ROWS
 from clue_bench.errors import ClueBenchError
 from clue_bench.finetuning.base_models.opening import open_pretrained
 from clue_bench.finetuning.base_models.pretrained import Pretrained

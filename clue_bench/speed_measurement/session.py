@@ -18,7 +18,7 @@ from typing import Any
 
 from clue_bench import versions
 from clue_bench.doors.records import FEW_REPETITIONS, NOISY_SPEED, DataFacts, SpeedRecord
-from clue_bench.doors.results import (
+from clue_bench.doors.speed_results import (
     MEASUREMENTS,
     FinetuningSpeed,
     Latency,

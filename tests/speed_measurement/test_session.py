@@ -11,7 +11,7 @@ from typer.testing import CliRunner, Result
 
 from clue_bench.cli import app
 from clue_bench.doors.records import FEW_REPETITIONS, SpeedRecord, read_records
-from clue_bench.doors.results import SYNTHETIC_ROWS, SpeedResults
+from clue_bench.doors.speed_results import SYNTHETIC_ROWS, SpeedResults
 from clue_bench.errors import ClueBenchError
 from clue_bench.speed_measurement.models import MADE_UP, OWN_VOCABULARY, open_models
 from clue_bench.speed_measurement.session import measure

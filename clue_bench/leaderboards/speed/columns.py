@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from clue_bench.doors.records import RunRecord
-from clue_bench.doors.results import Latency, Memory, SpeedResults, TrainingSpeed
+from clue_bench.doors.speed_results import Latency, Memory, SpeedResults, TrainingSpeed
 from clue_bench.leaderboards.scores import half_up, relative_change, size_text, speed_change
 from clue_bench.numbers import percent
 from clue_bench.stats.timing import COVERAGE, NOISY, MedianInterval

@@ -6,7 +6,7 @@ compared with. A sentence says "faster" only if the intervals of the two medians
 
 from collections.abc import Callable
 
-from clue_bench.doors.results import SpeedResults
+from clue_bench.doors.speed_results import SpeedResults
 from clue_bench.leaderboards.scores import size_text
 from clue_bench.leaderboards.speed.columns import FEW_MARK, NOISY_MARK, NOTES, SCALED_MARK, Measured, shown
 from clue_bench.leaderboards.speed.tables import SpeedTable
