@@ -122,7 +122,7 @@ def pretrain(
         pretraining.leave()
         show.note(f"{record.run_id} is complete already")
         return Run(record, out)
-    typed: dict[str, Any] = {
+    in_record: dict[str, Any] = {
         "recipe": recipe and Path(recipe).name,
         "corpus": opened.folder.name,
         "settings": asked,
@@ -132,9 +132,9 @@ def pretrain(
         "from": origin and Path(origin).name,
         "pairs": labelled and labelled.folder.name,
     }
-    typed |= {key: value for key, value in (("epochs", epochs), ("freeze", freeze)) if value is not None}
-    typed |= {"compiled": True} if compiled else {}
-    return _done(pretraining, typed, tracker=picked, corpus=opened, show=show)
+    rare = {"epochs": epochs, "freeze": freeze, "compiled": compiled or None}
+    in_record |= {key: value for key, value in rare.items() if value is not None}
+    return _done(pretraining, in_record, tracker=picked, corpus=opened, show=show)
 
 
 def _done(
