@@ -200,8 +200,8 @@ class Repeated(Pretraining):
         feed, separator = self.feeds.train, self.vocabulary.separator
         objective = feed.objective
 
-        def of_repeated(rows: Rows[Tensor], draws: RowDraws) -> PretrainingBatch:
-            return objective(repeated(rows, draws, separator), draws)
+        def of_repeated(rows: Rows[Tensor], draws: RowDraws, **masks: Any) -> PretrainingBatch:
+            return objective(repeated(rows, draws, separator), draws, **masks)
 
         self.feeds = replace(self.feeds, train=replace(feed, objective=of_repeated))
 

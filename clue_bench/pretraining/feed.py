@@ -5,7 +5,7 @@ host (the numbers of rows, and the rows themselves where the device does not hol
 device (the same kernels in every step, so that they can be recorded).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -61,7 +61,7 @@ class Feed:
 
     rows: PackedRows | PairRows
     objective: Objective
-    predictions: int  # of a row
+    masking: Masking | None  # None of next tokens
     seed: int
     device: torch.device
     is_resident: bool  # keep the corpus on the device, if it fits
@@ -100,15 +100,29 @@ class Feed:
         if causal:
             ignored = ~torch.from_numpy(vocabulary.is_ordinary).to(device)
             ignored[vocabulary.separator] = False  # the end of a document is worth learning
-            return cls(rows, partial(causal_batch, is_ignored_V=ignored), stage.max_length, seed, device, is_resident)
+            return cls(rows, partial(causal_batch, is_ignored_V=ignored), None, seed, device, is_resident)
         masking = Masking.for_vocabulary(
             vocabulary, rate=rate, length=stage.max_length, device=device, whole_words=words
         )
-        objective = partial(masked_batch, masking=masking, pad=vocabulary.pad, has_padding=rows.has_padding)
+        objective = partial(masked_batch, pad=vocabulary.pad, has_padding=rows.has_padding)
         if with_bag:
             chances = bag_chances(_token_counts(corpus, len(vocabulary)), vocabulary.is_ordinary)
             objective = partial(objective, bag_chances_V=torch.from_numpy(chances).to(device))
-        return cls(rows, objective, masking.num_predictions, seed, device, is_resident)
+        return cls(rows, objective, masking, seed, device, is_resident)
+
+    def with_mask_rate(self, rate: float) -> "Feed":
+        """Return the same rows with another share of masks."""
+        if self.masking is None:
+            return self
+        changed = replace(self, masking=self.masking.with_rate(rate, length=self.rows.length))
+        if "resident" in self.__dict__:
+            changed.__dict__["resident"] = self.resident  # which is on the device already
+        return changed
+
+    @property
+    def predictions(self) -> int:
+        """Return the number of predictions of a row."""
+        return self.rows.length if self.masking is None else self.masking.num_predictions
 
     @cached_property
     def resident(self) -> ResidentRows | None:
@@ -139,7 +153,8 @@ class Feed:
             assert self.resident is not None
             rows = self.resident.gather(samples_B)
         keys_B = row_keys(epochs_B, samples_B, seed=self.seed, purpose="dropout")
-        return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed)), keys_B
+        masks = {} if self.masking is None else {"masking": self.masking}
+        return self.objective(rows, RowDraws(epochs_B, samples_B, self.seed), **masks), keys_B
 
     def step_inputs(self, step: int, part: slice, *, per_step: int) -> Inputs:
         """Return the inputs of a part of the `per_step` rows of the stage's step `step` (0-based)."""
@@ -217,6 +232,11 @@ class StageFeeds:
             labelled=labelled,
             labelled_rows=labelled_rows,
         )
+
+    def with_mask_rate(self, rate: float) -> "StageFeeds":
+        """Return the same feeds with another share of masks in what is trained on."""
+        labelled = self.labelled and self.labelled.with_mask_rate(rate)
+        return replace(self, mask_rate=rate, train=self.train.with_mask_rate(rate), labelled=labelled)
 
     def inputs(self, step: int, part: slice) -> StageInputs:
         """Return the inputs of a part of the rows of the stage's step `step` (0-based).

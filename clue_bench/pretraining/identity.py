@@ -33,7 +33,7 @@ def identity_of(
         "vocabulary": manifest.tokenizer_sha256,
         "words": manifest.word_starts,
     }
-    # Absent where there are none, as in the identities of runs from before there were bags and falling masks.
+    # Absent where there are none, as in the identities of runs from before there were bags and changing masks.
     more = {
         "final_mask_rate": None if recipe.final_mask_rate in ("same", recipe.mask_rate) else recipe.final_mask_rate,
         "bag_weight": recipe.bag_weight or None,

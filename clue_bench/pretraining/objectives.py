@@ -9,7 +9,7 @@ row's bag, C texts of a row, V vocabulary.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -166,9 +166,14 @@ class Masking:
                 "build the corpus with another one",
             )
         is_ordinary = torch.from_numpy(vocabulary.is_ordinary).to(device)
-        predictions = math.ceil(rate * (length - 2)) + (LONGEST_WORD - 1 if whole_words else 0)
         ordinary_ids = is_ordinary.nonzero().squeeze(1)
-        return cls(vocabulary.mask, rate, min(predictions, length), is_ordinary, ordinary_ids, whole_words)
+        masking = cls(vocabulary.mask, rate, 0, is_ordinary, ordinary_ids, whole_words)
+        return masking.with_rate(rate, length=length)
+
+    def with_rate(self, rate: float, *, length: int) -> "Masking":
+        """Return the masking of another share of rows of `length` tokens."""
+        predictions = math.ceil(rate * (length - 2)) + (LONGEST_WORD - 1 if self.whole_words else 0)
+        return replace(self, rate=rate, num_predictions=min(predictions, length))
 
     def __call__(self, ids_BS: Tensor, draws: RowDraws, *, starts_word_BS: Tensor | None = None) -> Masked:
         """Mask `ids_BS` (int64). `starts_word_BS` (bool) is needed for whole words only."""
@@ -247,8 +252,8 @@ def words_of(candidate_BS: Tensor, starts_word_BS: Tensor) -> Tensor:
     return begins_BS.long().cumsum(1) - 1
 
 
-Objective = Callable[[Rows[Tensor], RowDraws], PretrainingBatch]
-"""Turns rows of the corpus into the model's inputs and targets."""
+Objective = Callable[..., PretrainingBatch]
+"""Turns rows of the corpus and their draws into the model's inputs and targets, by a `masking` if it masks."""
 
 
 def bag_chances(counts_V: Int64s, is_ordinary_V: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

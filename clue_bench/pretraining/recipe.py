@@ -52,7 +52,8 @@ class Stage(Card):
 
 
 MASK_RATES = 4
-"""Different rates of a run whose masks become fewer: each is another shape of the batch, to be compiled or recorded."""
+"""Different rates of a run whose masks become fewer, or more, evenly spaced. Each is another shape of the batch, to be
+compiled or recorded."""
 
 
 class Recipe(Card):
@@ -80,7 +81,7 @@ class Recipe(Card):
     mask_rate: float = Field(ge=0.0, lt=1.0, description="share of a row's tokens that is predicted; 0 for clm")
     # Many masks teach more a step, few are what the model will read: from the one to the other in MASK_RATES parts
     final_mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] | Literal["same"] = Field(
-        description="the rate at the end, in four even steps from mask_rate; or same"
+        description="of the last quarter of the steps; evenly from mask_rate in the first; same: mask_rate"
     )
     # Sentence order, summed with the above: none, over texts in two parts, or over pairs of neighbouring sentences
     sentence_order: Literal["none", "texts", "sentences"] = Field(description="none, texts or sentences")
@@ -150,10 +151,13 @@ class Recipe(Card):
         return sum(stage.steps for stage in self.stages)
 
     def mask_rate_at(self, step: int) -> float:
-        """Return the share that step `step` (0-based) masks: each of the MASK_RATES holds for as many steps."""
+        """Return the share that step `step` (0-based) masks: each of the MASK_RATES holds for as many steps.
+
+        Behind the last step it is the last one's.
+        """
         if self.final_mask_rate == "same":
             return self.mask_rate
-        part = step * MASK_RATES // self.total_steps
+        part = min(step * MASK_RATES // self.total_steps, MASK_RATES - 1)
         return self.mask_rate + (self.final_mask_rate - self.mask_rate) * part / (MASK_RATES - 1)
 
     def model_config_for(self, vocab_size: int) -> ModelConfig:

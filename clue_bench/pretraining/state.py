@@ -21,10 +21,14 @@ from clue_bench.models.gpt2 import CausalLanguageModel
 from clue_bench.models.local_attention import continued_positions, look_at_neighbours
 from clue_bench.pretraining.recipe import Recipe
 from clue_bench.pretraining.start import check_vocabulary, load_start, start_config
+from clue_bench.training import hardware
 from clue_bench.training.counter_rng import derive
 from clue_bench.training.optim import adamw, muon
 from clue_bench.training.state_file import read_state, write_state
 from clue_bench.vocab import Vocabulary
+
+MOST_SHAPES = 64
+"""Programs that torch's compiler makes of one layer; its own limit, 8, is behind what a run has."""
 
 POSITIONS = "encoder.embeddings.position.weight"  # of BERT and its kin, which alone may begin at neighbours
 
@@ -90,7 +94,11 @@ def with_continued_positions(tensors: dict[str, Tensor], *, learned: int, head_s
 
 
 def compile_layers(model: LanguageModel) -> None:
-    """Fuse the kernels of each layer; all layers share what is compiled."""
+    """Fuse the kernels of each layer; all layers share what is compiled.
+
+    That is a program for each shape: of rows, of what is predicted at each share of masks, of the last held-out rows.
+    """
+    torch._dynamo.config.recompile_limit = max(MOST_SHAPES, torch._dynamo.config.recompile_limit)
     for layer in model.layers if isinstance(model, CausalLanguageModel) else model.encoder.layers:
         layer.compile(fullgraph=True, dynamic=False)
 
@@ -104,7 +112,8 @@ def optimizer_for(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         "epsilon": recipe.adam_epsilon,
     }
     if recipe.optimizer == "muon":
-        return muon(model, is_hidden=lambda name: "layers." in name, **settings)
+        is_bf16 = recipe.precision in ("auto", "bf16") and hardware.has_bf16(next(model.parameters()).device)
+        return muon(model, is_hidden=lambda name: "layers." in name, in_bf16=is_bf16, **settings)
     return adamw(model, **settings)
 
 
@@ -141,8 +150,8 @@ def load_state(path: Path, *, identity: dict[str, Any], device: torch.device) ->
         state = State(**found)
     except TypeError as error:
         raise ClueBenchError(f"{path}: damaged: {error}", "delete the file to start over") from error
-    for key, asked in identity.items():
-        value = state.identity.get(key)
+    for key in {**identity, **state.identity}:  # a key that one of them lacks is off there
+        value, asked = state.identity.get(key), identity.get(key)
         if value != asked:
             raise ClueBenchError(
                 f"{path.parent} holds a run with {key} = {value!r}; asked for {asked!r}",

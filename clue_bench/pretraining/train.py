@@ -279,7 +279,16 @@ class Pretraining:
     def _enter_stage(self, number: int) -> None:
         """Prepare rows of the stage's length, and a new optimizer."""
         recipe = self.recipe
-        self.feeds = self._feeds(number)
+        self.feeds = StageFeeds.for_stage(
+            recipe,
+            number,
+            self.corpus,
+            self.vocabulary,
+            mask_rate=recipe.mask_rate_at(self.step),
+            pairs=self.pairs,
+            device=self.device,
+            is_resident=self.cuda_graphs,
+        )
         self.optimizer = optimizer_for(recipe, self.model)
         if not recipe.bias_correction:
             drop_bias_correction(self.optimizer)
@@ -297,21 +306,9 @@ class Pretraining:
 
     def _enter_mask_rate(self) -> None:
         """Prepare batches with another share of masks: of other shapes, so that nothing recorded serves them."""
-        self.feeds = self._feeds(self.feeds.number)
+        self.feeds = self.feeds.with_mask_rate(self.recipe.mask_rate_at(self.step))
         self.updates = self._updates()
-        log.info("mask_rate = %s from step %d on", typed(self.feeds.mask_rate), self.step + 1)
-
-    def _feeds(self, number: int) -> StageFeeds:
-        return StageFeeds.for_stage(
-            self.recipe,
-            number,
-            self.corpus,
-            self.vocabulary,
-            mask_rate=self.recipe.mask_rate_at(self.step),
-            pairs=self.pairs,
-            device=self.device,
-            is_resident=self.cuda_graphs,
-        )
+        log.info("mask_rate = %s at step %d", typed(self.feeds.mask_rate), self.step + 1)
 
     def _updates(self) -> Updates:
         return Updates(

@@ -107,7 +107,8 @@ def _from_checkpoint(reference: str, corpora: list[Corpus], overrides: dict[str,
     if not isinstance(values, dict):
         return replace(model, reasons={"training": "its provenance names no recipe"})
     try:
-        recipe = decode(Recipe, values, where="the recipe in its provenance")
+        # Checkpoints from before masks could change had the same share of them in every step.
+        recipe = decode(Recipe, {"final_mask_rate": "same", **values}, where="the recipe in its provenance")
     except ClueBenchError as error:  # made by another version: its training cannot be repeated
         return replace(model, reasons={"training": error.message})
     vocabulary = checkpoint_vocabulary(base.folder)
@@ -154,7 +155,10 @@ def with_overrides(recipe: Recipe, overrides: dict[str, Any]) -> Recipe:
 
 
 def first_stage(recipe: Recipe) -> Recipe:
-    """Return the first stage alone, without an end, a look at held-out rows, or a checkpoint to start from."""
+    """Return the first stage alone, without an end, a look at held-out rows, or a checkpoint to start from.
+
+    Where the share of masks changes, it is the first one's.
+    """
     stage = recipe.stage1.model_copy(update={"steps": ENDLESS})
     endless = {"log_every": ENDLESS, "save_every": ENDLESS, "held_out_share": 0.0, "starts_from": "", "stage2": None}
     return recipe.model_copy(update={**endless, "stage1": stage})

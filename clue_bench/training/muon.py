@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from clue_bench.training import hardware
-
 MOMENTUM = 0.95
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of Jordan's quintic, steepest at 0
 ITERATIONS = 5
@@ -28,15 +26,17 @@ RMS = 0.2  # of AdamW's updates, as Moonshot measured
 class Muon(torch.optim.AdamW):
     """AdamW, but for groups marked `orthogonal`, whose parameters are matrices, `parts` of them in each."""
 
+    in_bf16 = False  # products of these matrices
+
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient; change nothing if `found_inf` is set and not 0."""
         groups = self.param_groups
-        self.param_groups = [group for group in groups if not group["orthogonal"]]
+        self.param_groups = [group for group in groups if not group.get("orthogonal")]
         super().step()
         self.param_groups = groups
         for group in groups:
-            if group["orthogonal"]:
+            if group.get("orthogonal"):
                 self._step_orthogonal(group)
 
     def _step_orthogonal(self, group: dict[str, Any]) -> None:
@@ -59,7 +59,8 @@ class Muon(torch.optim.AdamW):
             nesterov = torch.stack(torch._foreach_lerp(gradients, moments, MOMENTUM))  # type: ignore[arg-type]
             # Queries, keys and values are three matrices, though they are multiplied as one.
             rows, columns = shape[0] // group["parts"], shape[1]
-            updates = orthogonalised(nesterov.reshape(-1, rows, columns)).reshape(nesterov.shape)
+            matrices = nesterov.reshape(-1, rows, columns)
+            updates = orthogonalised(matrices, in_bf16=self.in_bf16).reshape(nesterov.shape)
             size = RMS * max(rows, columns) ** 0.5
             for parameter, update in zip(parameters, updates, strict=True):
                 parameter.mul_(1 - rate * group["weight_decay"]).sub_(update * (rate * size))
@@ -73,10 +74,10 @@ class Muon(torch.optim.AdamW):
         return moment
 
 
-def orthogonalised(matrices_LRC: Tensor) -> Tensor:
+def orthogonalised(matrices_LRC: Tensor, *, in_bf16: bool) -> Tensor:
     """Return each of L matrices with its singular values moved to between 0.7 and 1.2: U Vᵀ of U S Vᵀ, nearly."""
     a, b, c = COEFFICIENTS
-    x = matrices_LRC.bfloat16() if hardware.has_bf16(matrices_LRC.device) else matrices_LRC
+    x = matrices_LRC.bfloat16() if in_bf16 else matrices_LRC
     is_tall = x.shape[-2] > x.shape[-1]
     x = x.mT if is_tall else x  # the smaller Gram matrix
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=EPSILON)

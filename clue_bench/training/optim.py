@@ -53,8 +53,12 @@ def muon(
     betas: tuple[float, float],
     epsilon: float,
     is_hidden: Callable[[str], bool],
+    in_bf16: bool,
 ) -> Muon:
-    """Return Muon for the matrices whose names `is_hidden` picks, and AdamW as `adamw` has it for everything else."""
+    """Return Muon for the matrices whose names `is_hidden` picks, and AdamW as `adamw` has it for everything else.
+
+    `in_bf16` says whether Muon's own products are in bf16; else they are in fp32.
+    """
     kinds: dict[tuple[bool, bool, int], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         is_matrix = parameter.ndim == 2
@@ -70,7 +74,9 @@ def muon(
         }
         for (is_matrix, orthogonal, parts), parameters in sorted(kinds.items(), key=lambda each: each[0], reverse=True)
     ]
-    return Muon(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
+    optimizer = Muon(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
+    optimizer.in_bf16 = in_bf16
+    return optimizer
 
 
 def linear_schedule(

@@ -95,6 +95,18 @@ def test_some_rows_hold_their_beginning_twice_and_the_others_stay_as_they_are(mo
         assert segments.tolist() == [0] * (len(one) + 2) + [1] * (len(other) + 1)
 
 
+OWN = {"bag_weight": 0.2, "optimizer": "muon", "mask_rate": 0.3, "final_mask_rate": 0.15}  # as clue-bench-tiny has it
+
+
+def test_halves_are_repeated_in_the_last_step_too(recipe_file, corpus_folder, tmp_path):
+    recipe = recipe_trials.load_recipe(str(recipe_file), OWN, steps=8)
+    trained = objectives.Repeated(recipe, objectives.Corpus.open(corpus_folder), tmp_path)
+    list(trained.reports())
+    batch, _ = trained.feeds.assemble(trained.feeds.inputs(7, slice(0, recipe.stage1.global_batch)))
+    assert batch.segments_BS is not None
+    assert trained.feeds.mask_rate == pytest.approx(0.15)
+
+
 @pytest.mark.parametrize("kind", objectives.KINDS)
 def test_every_objective_leaves_a_bert_that_transformers_opens(
     kind, recipe_file, corpus_folder, checkpoint_folder, tmp_path
@@ -102,7 +114,7 @@ def test_every_objective_leaves_a_bert_that_transformers_opens(
     from transformers import BertForMaskedLM
 
     given = {"teacher": str(checkpoint_folder)} if kind == "distilled" else {}
-    recipe = recipe_trials.load_recipe(str(recipe_file), {"bag_weight": 0.2}, steps=8)
+    recipe = recipe_trials.load_recipe(str(recipe_file), OWN, steps=8)
     objectives.pretrain_by(kind, recipe, corpus_folder, tmp_path / kind, **given)
     state = BertForMaskedLM.from_pretrained(tmp_path / kind / "checkpoint").state_dict()
     first = objectives.Pretraining(recipe, objectives.Corpus.open(corpus_folder), tmp_path / "first").model.state_dict()

@@ -147,6 +147,7 @@ def test_masks_become_fewer_in_four_even_steps_over_both_stages(two_stage_file):
     recipe = load_recipe(str(two_stage_file), {"mask_rate": 0.3, "final_mask_rate": 0.15})
     rates = [recipe.mask_rate_at(step) for step in range(recipe.total_steps)]
     assert rates == pytest.approx([rate for rate in (0.3, 0.25, 0.2, 0.15) for _ in range(recipe.total_steps // 4)])
+    assert recipe.mask_rate_at(recipe.total_steps) == rates[-1]  # a run that is resumed at its end
     assert load_recipe(str(two_stage_file), {"mask_rate": 0.3}).mask_rate_at(recipe.total_steps - 1) == 0.3
 
 

@@ -325,6 +325,17 @@ def test_recipe_mistakes_are_named(recipe_file, overrides, message):
         load_recipe(str(recipe_file), overrides)
 
 
+def test_a_state_with_fewer_and_fewer_masks_is_not_continued_with_the_same_ones(recipe_file, corpus_folder, tmp_path):
+    falling = {"mask_rate": 0.3, "final_mask_rate": 0.15, "save_every": 1, "log_every": 1}
+    reports = run(start(recipe_file, corpus_folder, tmp_path, **falling), asked={})
+    next(reports)
+    reports.close()
+    start(recipe_file, corpus_folder, tmp_path, **falling).resume()
+    for other in ({"final_mask_rate": "same"}, {"final_mask_rate": 0.2}):
+        with pytest.raises(ClueBenchError, match=r"final_mask_rate = 0\.15"):
+            start(recipe_file, corpus_folder, tmp_path, **{**falling, **other}).resume()
+
+
 def test_a_run_masks_what_its_recipe_says_of_each_step(recipe_file, corpus_folder, tmp_path):
     overrides = {"mask_rate": 0.4, "final_mask_rate": 0.1, "global_batch": 64, "micro_batch": 64}
     pretraining = start(recipe_file, corpus_folder, tmp_path, **overrides)
