@@ -144,6 +144,9 @@ def accumulate(
     sums = Sums.zero(batch.ids_BS.device)
     for start in range(0, len(batch.ids_BS), micro_batch):
         rows = slice(start, start + micro_batch)
+        if isinstance(model, WorkingWeights) and 0 < start > len(batch.ids_BS) - micro_batch:
+            # Fewer rows than before: torch's compiler traces no weights that have a gradient of another type.
+            model.hand_over_gradients()
         losses, part = _losses(model, batch.part(rows), drops(rows), autocast)
         scaled = [loss * scale for loss, scale in zip(losses, scales, strict=True) if loss is not None]
         torch.autograd.backward(torch.stack(scaled).sum())

@@ -35,10 +35,12 @@ class WorkingWeights:
         return self.model.parameters()
 
     def hand_over_gradients(self) -> None:
-        """Give the masters the gradients of their copies, which have none then."""
+        """Add the gradients of their copies, which have none then, to the masters'."""
         for name, master in self.model.named_parameters():
             copy = self._copies[name]
-            master.grad, copy.grad = copy.grad, None
+            if copy.grad is not None:
+                master.grad = copy.grad if master.grad is None else master.grad + copy.grad
+                copy.grad = None
 
     def forget_gradients(self) -> None:
         """Take from the copies what gradients they have, of a pass that was not ended."""

@@ -18,7 +18,7 @@ FAMILIES = {
     "gpt2": {"family": "gpt2", "objective": "clm", "mask_rate": 0.0, "activation": "gelu_tanh"},
     "roformer, texts": {"family": "roformer", "sentence_order": "texts"},
     "bert, dropout": {"dropout": 0.1},
-    "bert, held out": {"save_every": 2, "log_every": 1, "held_out_share": 0.2, "global_batch": 6, "micro_batch": 3},
+    "bert, held out": {"save_every": 2, "log_every": 1, "held_out_share": 0.2, "global_batch": 6, "micro_batch": 5},
     "bert, fewer masks": {
         "mask_rate": 0.3,
         "final_mask_rate": 0.15,
