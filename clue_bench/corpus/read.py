@@ -267,6 +267,7 @@ def _column(file: Path, tally: Tally, before: int, text_field: str) -> Iterator[
         if file.suffix.lower() == ".parquet":
             table = parquet.ParquetFile(file)
             schema, rows = table.schema_arrow, max(1, table.metadata.num_rows)
+            # On this thread, as tables of tasks are (tasks.formats).
             batches = (
                 table.iter_batches(columns=[text_field], use_threads=False) if text_field in schema.names else iter(())
             )

@@ -24,9 +24,10 @@ RMS = 0.2  # of AdamW's updates, as Moonshot measured
 
 
 class Muon(torch.optim.AdamW):
-    """AdamW, but for groups marked `orthogonal`, whose parameters are matrices, `parts` of them in each."""
+    """AdamW, but for groups marked `orthogonal`, whose parameters are matrices, `parts` of them in each.
 
-    in_bf16 = False  # products of these matrices
+    Products of these matrices are `in_bf16`, or in fp32.
+    """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -60,7 +61,7 @@ class Muon(torch.optim.AdamW):
             # Queries, keys and values are three matrices, though they are multiplied as one.
             rows, columns = shape[0] // group["parts"], shape[1]
             matrices = nesterov.reshape(-1, rows, columns)
-            updates = orthogonalised(matrices, in_bf16=self.in_bf16).reshape(nesterov.shape)
+            updates = orthogonalised(matrices, in_bf16=group["in_bf16"]).reshape(nesterov.shape)
             size = RMS * max(rows, columns) ** 0.5
             for parameter, update in zip(parameters, updates, strict=True):
                 parameter.mul_(1 - rate * group["weight_decay"]).sub_(update * (rate * size))

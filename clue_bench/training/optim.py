@@ -70,13 +70,12 @@ def muon(
             "weight_decay": weight_decay if is_matrix else 0.0,
             "orthogonal": orthogonal,
             "parts": parts,
+            "in_bf16": in_bf16,
             "scale": 1.0,
         }
         for (is_matrix, orthogonal, parts), parameters in sorted(kinds.items(), key=lambda each: each[0], reverse=True)
     ]
-    optimizer = Muon(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
-    optimizer.in_bf16 = in_bf16
-    return optimizer
+    return Muon(groups, lr=learning_rate, betas=betas, eps=epsilon, fused=True)
 
 
 def linear_schedule(
