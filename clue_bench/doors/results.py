@@ -114,6 +114,7 @@ class PretrainResults(Results):
     hfu: float | None = None  # of what is computed; neither is in older records
     loss_scale: float | None = None  # the last one, in fp16
     micro_batch: int | None = None  # rows of the last forward pass; older records have it among the settings only
+    mask_rate: float | None = None  # of the last step; older records have it among the settings only
     seconds: float
     epochs: float
     mean_tokens_per_second: float

@@ -158,7 +158,8 @@ class Recipe(Card):
         if self.final_mask_rate == "same":
             return self.mask_rate
         part = min(step * MASK_RATES // self.total_steps, MASK_RATES - 1)
-        return self.mask_rate + (self.final_mask_rate - self.mask_rate) * part / (MASK_RATES - 1)
+        share = part / (MASK_RATES - 1)  # so weighed, the first and the last rate are the recipe's to the bit
+        return (1 - share) * self.mask_rate + share * self.final_mask_rate
 
     def model_config_for(self, vocab_size: int) -> ModelConfig:
         """Return the architecture for a vocabulary of `vocab_size`. Raises ValueError for widths that do not fit."""

@@ -18,7 +18,8 @@ class TrainingReport:
     on this machine: `model_flops_per_second` are the model's nominal FLOPs, every layer in full, and
     `hardware_flops_per_second` those computed (None, as `hfu`, in older metrics). `seconds` is the training time so
     far, without evaluations. `loss_scale` is what losses are multiplied by in fp16, None elsewhere;
-    `micro_batch` the rows of the last forward pass, None in older metrics.
+    `micro_batch` the rows of the last forward pass, None in older metrics; `mask_rate` the share of tokens that the
+    last step predicted, 0 for next tokens, None in older metrics: training losses at two shares do not compare.
     """
 
     step: int
@@ -47,6 +48,7 @@ class TrainingReport:
     hfu: float | None = None
     loss_scale: float | None = None
     micro_batch: int | None = None
+    mask_rate: float | None = None
 
     @property
     def held_out_perplexity(self) -> float | None:

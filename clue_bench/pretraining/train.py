@@ -493,5 +493,6 @@ class Pretraining:
             hfu=computed / ceiling,
             loss_scale=None if self.loss_scale is None else float(self.loss_scale.factor),
             micro_batch=self.micro_batch,
+            mask_rate=self.feeds.mask_rate,
             **speed._asdict(),
         )

@@ -80,6 +80,7 @@ def losses(pretraining: Pretraining) -> dict[str, Any]:
         return {"error": error.message, "hint": error.hint}
     names = (
         "micro_batch",
+        "mask_rate",
         "loss",
         "lm_accuracy",
         "sop_loss",

@@ -351,6 +351,16 @@ def test_a_run_masks_what_its_recipe_says_of_each_step(recipe_file, corpus_folde
         assert share == pytest.approx(wanted, abs=0.02)
 
 
+def test_a_report_says_which_share_of_tokens_was_masked(recipe_file, corpus_folder, tmp_path):
+    overrides = {"mask_rate": 0.4, "final_mask_rate": 0.1, "log_every": 1}
+    pretraining = start(recipe_file, corpus_folder, tmp_path, **overrides)
+    reports = list(run(pretraining, asked={}))
+    wanted = [pretraining.recipe.mask_rate_at(step) for step in range(len(reports))]
+    assert [report.mask_rate for report in reports] == wanted
+    written = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["mask_rate"] for line in written] == wanted
+
+
 def test_short_runs_shorten_their_reports(recipe_file):
     recipe = load_recipe("roberta-tiny-clue", steps=10)
     assert (recipe.total_steps, recipe.log_every, recipe.save_every) == (10, 10, 10)
