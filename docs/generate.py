@@ -9,6 +9,7 @@ Input: a page with markers, each alone in its line. Output: the page with what s
     <!-- file PATH -->          a Markdown file of the repository, one heading lower
     <!-- notebook PATH -->      the cells of a notebook
 
+A link to a file outside of docs/, relative as in the repository, becomes one to the repository's site.
 Nothing that is generated is committed, so nothing can be out of date. A marker that names what is not there raises.
 """
 
@@ -33,14 +34,26 @@ MARKER = re.compile(r"^<!-- (\w+)(?: ([^>]+?))? -->$", re.MULTILINE)
 Definition = ast.FunctionDef | ast.ClassDef
 
 
-def on_page_markdown(markdown: str, *, config: Any, **_: Any) -> str:
+def on_page_markdown(markdown: str, *, config: Any, page: Any, **_: Any) -> str:
     """Return a page with every marker replaced; mkdocs calls this. Raises KeyError for an unknown marker."""
 
     def replaced(match: re.Match[str]) -> str:
         words, what = (match[2] or "").split(), match[1]
         return "\n\n".join(PARTS[what](*words))
 
-    return MARKER.sub(replaced, markdown).replace("REPOSITORY/", f"{config['repo_url']}/blob/main/")
+    text = MARKER.sub(replaced, _with_repository(markdown, Path(page.file.src_uri).parent))
+    return text.replace("REPOSITORY/", f"{config['repo_url']}/blob/main/")
+
+
+def _with_repository(markdown: str, folder: Path) -> str:
+    """Return the page with links to files that are no pages, which work as written in the repository, marked as its."""
+
+    def marked(match: re.Match[str]) -> str:
+        path = (ROOT / "docs" / folder / match[1]).resolve().relative_to(ROOT)
+        is_page = path.parts[0] == "docs" and path.suffix in (".md", ".svg", ".png", ".json")
+        return match[0] if is_page else f"](REPOSITORY/{path.as_posix()}{match[2]})"
+
+    return re.sub(r"\]\((?!https?:|#|/)([^)#\s]+)([^)]*)\)", marked, markdown)
 
 
 def commands(*verbs: str) -> Iterator[str]:

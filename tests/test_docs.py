@@ -6,6 +6,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -205,7 +206,13 @@ def site(tmp_path_factory):
 def written():
     """Return a function that gives a page with its markers replaced, as the site has it."""
     replaced = runpy.run_path(str(ROOT / "docs" / "generate.py"))["on_page_markdown"]
-    return lambda page: replaced((ROOT / page).read_text(encoding="utf-8"), config={"repo_url": "https://its"})
+
+    def page_as_written(page):
+        file = SimpleNamespace(file=SimpleNamespace(src_uri=Path(page).relative_to("docs").as_posix()))
+        text = (ROOT / page).read_text(encoding="utf-8")
+        return replaced(text, config={"repo_url": "https://its"}, page=file)
+
+    return page_as_written
 
 
 def test_the_reference_has_every_verb_with_every_option(written):
@@ -228,8 +235,12 @@ def test_the_reference_has_every_public_name(written):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_marker_of_a_page_is_replaced_and_every_link_leads_somewhere(page, written):
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+        assert (ROOT / page).parent.joinpath(target).exists(), target  # in the repository, as it lies there
     text = written(page)
     assert not re.search(r"REPOSITORY|^<!-- \w+", text, re.M)
+    for target in re.findall(r"\]\(https://its/blob/main/([^)#]+)", text):
+        assert (ROOT / target).exists(), target
     for target in re.findall(r"\]\((?!https?:)([^)#]+)\)", text):
         assert (ROOT / page).parent.joinpath(target).exists(), target
 
