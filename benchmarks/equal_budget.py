@@ -32,8 +32,12 @@ from typing import Any, NamedTuple
 
 import torch
 from pretraining import CONFIGS, LENGTH, OURS, Peer, _vocab_arguments, measured, use_processor_time
+from side_by_side import in_one_line
 
 import clue_bench as cb
+from clue_bench.errors import ClueBenchError
+from clue_bench.files import sha256, write_json, write_text
+from clue_bench.pretraining.recipe import load_recipe
 
 SIDES = ("uer", "card", "own")
 HELD_OUT = 100  # one document of so many
@@ -68,6 +72,20 @@ class Result(NamedTuple):
     scores: dict[str, list[float]]
 
 
+def refuse_another(out: Path, **files: Path) -> None:
+    """Remember in `out` which text and vocabulary its runs are of, and by which recipes.
+
+    Raises ClueBenchError where they were others.
+    """
+    recipes = {side: load_recipe(*recipe).model_dump(mode="json") for side, recipe in RECIPES.items()}
+    asked = {**{name: sha256(path) for name, path in files.items()}, "recipes": recipes}
+    kept = out / "runs_of.json"
+    found = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else asked
+    if other := [name for name in asked if found[name] != asked[name]]:
+        raise ClueBenchError(f"{out}: its runs are of other {' and '.join(other)}", "give another --out")
+    write_json(kept, asked)
+
+
 def split_text(text: Path, out: Path) -> tuple[Path, Path]:
     """Write the documents that are trained on and those that are not; return both files."""
     train, held_out = out / "train.txt", out / "held_out.txt"
@@ -75,8 +93,8 @@ def split_text(text: Path, out: Path) -> tuple[Path, Path]:
         documents = [each.strip("\n") for each in text.read_text(encoding="utf-8").split("\n\n") if each.strip()]
         kept = documents[::HELD_OUT]
         rest = [each for number, each in enumerate(documents) if number % HELD_OUT]
-        train.write_text("\n\n".join([*rest, ""]), encoding="utf-8")
-        held_out.write_text("\n\n".join([*kept, ""]), encoding="utf-8")
+        write_text(train, "\n\n".join([*rest, ""]))
+        write_text(held_out, "\n\n".join([*kept, ""]))
     return train, held_out
 
 
@@ -209,6 +227,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     if asked.clock == "cpu":
         use_processor_time(out)
+    refuse_another(out, text=asked.text, vocab=vocab)
     train, held_out = split_text(asked.text, out)
     uer, ours = Uer(asked.uer, out / "uer"), Ours(out / "ours")
     if "uer" in sides:
@@ -222,7 +241,7 @@ def main() -> None:
         side = missing[number % len(missing)]
         taken = uer_seconds_a_step(uer, vocab) if side == "uer" else ours.seconds_a_step(side)
         rates[side] = min(taken, rates.get(side, taken))
-    kept.write_text(json.dumps(rates, indent=1), encoding="utf-8")
+    write_json(kept, rates)
 
     found = cb.floor(asked.tasks.split(","), data=asked.data, out=out / "runs")
     floors = {run.task: 100 * run.accuracy for run in found if run.model == "floor-tfidf"}
@@ -244,4 +263,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

@@ -10,9 +10,11 @@ what all have in common stands above the tables; perhaps `share`, the part of th
 own, of another vocabulary or cleaned, whose held-out loss compares with nothing; or an `objective` of objectives.py,
 with its arguments in `given`. Every trial is pretrained with each pretraining seed for as many steps
 as fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
-models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by each trial's own rate,
-measured first, alone, in turn and kept in OUT/rates.json (what runs beside the pretraining later changes nothing); or
---tokens, the same number for all. The same command goes on after it was stopped.
+models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by the rate of what a
+trial computes, measured first, alone, in turn and kept in OUT/rates.json; trials that compute the same, such as two
+learning rates, have one rate and so the same steps. The table says how long each took in fact, and names those that
+were a tenth or more off. Where other programs want the processor too, --clock cpu takes one thread and counts its
+processor time. Or --tokens, the same number for all. The same command goes on after it was stopped.
 
 Prints a Markdown table, and writes it to OUT/trials.md: mean ± half of the 95 % interval over pretraining seeds where
 there are several, and the difference to the first trial, paired by seed. Each interval stands for itself: of many
@@ -35,8 +37,10 @@ from typing import Any, NamedTuple
 import torch
 from objectives import PREDICT_NO_TOKENS, check_teacher, pretrain_by
 from scipy.stats import t as student
+from side_by_side import in_one_line
 
 import clue_bench as cb
+from clue_bench.files import write_json, write_text
 from clue_bench.pretraining.recipe import Recipe, load_recipe
 
 PROBE = {
@@ -48,6 +52,12 @@ PROBE = {
 SHARED = {"learning_rate": 5e-4, "batch_size": 32, "evaluations_per_epoch": 1, "dropout": 0.0}
 WARM, TIMED = 3, 12  # steps before the clock, and on it
 ROUNDS = 3
+FREE = {
+    "name", "title", "seed", "steps", "learning_rate", "final_learning_rate", "warmup_share", "decay_share",
+    "weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon", "initial_attention",
+}  # fmt: skip
+"""Keys of a recipe that do not change what a step computes, but for the numbers."""
+FAR_OFF = 0.1  # of the budget
 
 
 class Trial(NamedTuple):
@@ -85,6 +95,13 @@ class Trial(NamedTuple):
     def loaded(self, *, steps: int | None = None) -> Recipe:
         """Return the recipe with its changes."""
         return load_recipe(self.recipe, self.changes, steps=steps)
+
+    def computes(self, corpus: Path) -> str:
+        """Return what its steps compute, as text: trials with the same one take the same time."""
+        stages = {"stage1": FREE, "stage2": FREE}
+        recipe = self.loaded().model_dump(mode="json", exclude={**dict.fromkeys(FREE, True), **stages})
+        what = {"recipe": recipe, "objective": self.objective, "given": dict(self.given)}
+        return json.dumps({**what, "corpus": str(self.corpus_or(corpus))}, sort_keys=True)
 
 
 def read_trials(path: Path) -> list[Trial]:
@@ -124,21 +141,16 @@ def seconds_per_stage_step(trial: Trial, corpus: Path) -> list[float]:
 
 
 def measured(trials: list[Trial], corpus: Path, path: Path) -> dict[str, list[float]]:
-    """Return each trial's seconds a step, by stage; measure those that `path` lacks as they are, in turn, in rounds."""
-    known: dict[str, dict[str, Any]] = json.loads(path.read_text()) if path.is_file() else {}
-    asked = {
-        trial.name: {**trial._asdict(), "given": dict(trial.given), "corpus": str(trial.corpus_or(corpus))}
-        for trial in trials
-    }
-    missing = [trial for trial in trials if known.get(trial.name, {}).get("of") != asked[trial.name]]
-    rounds: dict[str, list[list[float]]] = {trial.name: [] for trial in missing}
-    for _ in range(ROUNDS):
-        for trial in missing:
-            rounds[trial.name].append(seconds_per_stage_step(trial, corpus))
-    for name, each in rounds.items():
-        known[name] = {"of": asked[name], "seconds": [min(stage) for stage in zip(*each, strict=True)]}
-    path.write_text(json.dumps(known, indent=1))
-    return {name: known[name]["seconds"] for name in asked}
+    """Return each trial's seconds a step, by stage: the median of some rounds, in turn; `path` keeps each as it is."""
+    known: dict[str, list[list[float]]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    first = {trial.computes(corpus): trial for trial in reversed(trials)}
+    for number in range(ROUNDS):
+        for what, trial in reversed(first.items()):
+            if len(known.get(what, [])) <= number:
+                known.setdefault(what, []).append(seconds_per_stage_step(trial, corpus))
+                write_json(path, known)
+    medians = {what: list(map(statistics.median, zip(*known[what], strict=True))) for what in first}
+    return {trial.name: medians[trial.computes(corpus)] for trial in trials}
 
 
 def steps_for(trial: Trial, per_step: list[float], *, seconds: float | None, tokens: float | None) -> int:
@@ -185,8 +197,8 @@ def probe(model: cb.Run, tasks: list[str], *, data: Path, out: Path, seeds: int)
     return scores
 
 
-def table(trials: list[Trial], results: dict[str, list[dict[str, float]]]) -> str:
-    """Return the Markdown table of what is complete."""
+def table(trials: list[Trial], results: dict[str, list[dict[str, float]]], *, seconds: float | None = None) -> str:
+    """Return the Markdown table of what is complete, and below it who was far from the budget of `seconds`."""
     done = [trial for trial in trials if results.get(trial.name)]
     first = results[done[0].name]
     columns = list(first[0])
@@ -197,9 +209,25 @@ def table(trials: list[Trial], results: dict[str, list[dict[str, float]]]) -> st
         cells = [trial.name, str(len(rows)), *(interval([row[column] for row in rows]) for column in columns)]
         for compared in (["held-out loss"], [column for column in columns if column in PROBE]):
             is_empty = trial is done[0] or not compared
+            if compared == ["held-out loss"] and row_length(trial) != row_length(done[0]):
+                is_empty = True  # other rows are held out
             cells.append("" if is_empty else interval(list(_differences(rows, first, compared))))
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *far_off(done, results, seconds)])
+
+
+def far_off(trials: list[Trial], results: dict[str, list[dict[str, float]]], seconds: float | None) -> Iterator[str]:
+    """Yield a sentence for each trial whose mean time is not the budget's: the machine was faster or slower then."""
+    for trial in trials if seconds is not None else []:
+        given = (seconds or 0.0) * trial.share
+        taken = statistics.mean(row["seconds"] for row in results[trial.name])
+        if abs(taken - given) > FAR_OFF * given:
+            yield f"\n{trial.name} took {taken:,.0f} s where {given:,.0f} s were given: not an equal budget."
+
+
+def row_length(trial: Trial) -> int:
+    """Return how long the rows are that are held out: those of the last stage."""
+    return trial.loaded().stages[-1].max_length
 
 
 def _differences(rows: list[dict[str, float]], first: list[dict[str, float]], columns: list[str]) -> Iterator[float]:
@@ -221,7 +249,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2, help="of pretraining [2]")
     parser.add_argument("--probe-seeds", type=int, default=3, help="of fine-tuning; 0 leaves the probe out [3]")
     parser.add_argument("--tasks", default=",".join(PROBE), help="of the probe [all three]")
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="what counts as a second [wall]")
     given = parser.parse_args()
+    tasks = given.tasks.split(",")
+    if unknown := sorted(set(tasks) - set(PROBE)):
+        parser.error(f"--tasks: {', '.join(unknown)}: the probe has {', '.join(PROBE)}")
+    if given.clock == "cpu":
+        torch.set_num_threads(1)
+        time.perf_counter = time.process_time  # a hack: the engine's clock is this function
     trials = read_trials(given.trials)
     given.out.mkdir(parents=True, exist_ok=True)
     for trial in trials:
@@ -240,20 +275,19 @@ def main() -> None:
             found = run.record.completed_results
             is_comparable = trial.objective not in PREDICT_NO_TOKENS and trial.corpus is None
             row = {
+                "seconds": found.seconds,
                 "M tokens": run.record.model.pretraining_tokens / 1e6,
                 "held-out loss": found.held_out_loss if is_comparable else math.nan,
                 "held-out accuracy": 100 * found.held_out_accuracy if is_comparable else math.nan,
             }
             if given.probe_seeds:
-                row |= probe(
-                    run, given.tasks.split(","), data=given.data, out=folder / "probe", seeds=given.probe_seeds
-                )
+                row |= probe(run, tasks, data=given.data, out=folder / "probe", seeds=given.probe_seeds)
             results.setdefault(trial.name, []).append(row)
-            (given.out / "trials.md").write_text(table(trials, results) + "\n", encoding="utf-8")
+            text = table(trials, results, seconds=given.seconds)
+            write_text(given.out / "trials.md", f"{text}\n")
             print(f"{trial.name}, seed {seed}: {steps:,} steps, {time.perf_counter() - started:,.0f} s", flush=True)
-    print(table(trials, results))
-    print(f"\n{given.out / 'trials.md'}")
+    print(f"{text}\n\n{given.out / 'trials.md'}")
 
 
 if __name__ == "__main__":
-    main()
+    in_one_line(main)

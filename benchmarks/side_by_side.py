@@ -22,12 +22,26 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from clue_bench.errors import STOPPED, ClueBenchError, Interrupted
 from clue_bench.training import hardware
 
 CLUE_BENCH = [sys.executable, "-m", "clue_bench"]
 READY, END = "ready", "end"
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 """Seconds by which to measure. Those of the processor, with one thread, do not count what others do on the machine."""
+
+
+def in_one_line(main: Callable[[], None]) -> None:
+    """Call a script's `main`; let its errors and interruptions end it as those of `clue-bench`: in a line or two."""
+    try:
+        main()
+    except Interrupted as interruption:
+        print(f"{interruption.message}\nhint: {interruption.hint}", file=sys.stderr)
+        sys.exit(STOPPED)
+    except ClueBenchError as error:
+        print(f"error: {error.message}\nhint: {error.hint}", file=sys.stderr)
+        sys.exit(1)
+
 
 Answers = dict[tuple[str, str], list[Any]]
 """What each side said to each question, a value per round."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from clue_bench.errors import ClueBenchError
+from clue_bench.errors import ClueBenchError, Interrupted
 from clue_bench.pretraining.objectives import RowDraws
 from clue_bench.pretraining.rows import Rows
 
@@ -42,13 +42,67 @@ def test_equal_tokens_need_no_rate():
     assert steps * 32 * 128 == pytest.approx(1e6, rel=0.01)
 
 
-def test_rates_are_measured_once_and_again_for_another_trial_of_the_same_name(recipe_file, corpus_folder, tmp_path):
-    trial, path = recipe_trials.Trial("own", str(recipe_file), {}, 1.0), tmp_path / "rates.json"
-    first = recipe_trials.measured([trial], corpus_folder, path)
-    assert first["own"][0] > 0
-    assert recipe_trials.measured([trial], corpus_folder, path) == first
-    other = trial._replace(changes={"global_batch": 16})
-    assert recipe_trials.measured([other], corpus_folder, path) != first
+def test_a_rate_is_measured_once_for_all_trials_that_compute_the_same(recipe_file, corpus_folder, tmp_path):
+    own = recipe_trials.Trial("own", str(recipe_file), {}, 1.0)
+    fast = own._replace(name="fast", changes={"learning_rate": 3e-3, "weight_decay": 0.1})
+    wide = own._replace(name="wide", changes={"global_batch": 16})
+    found = recipe_trials.measured([own, fast], corpus_folder, tmp_path / "rates.json")
+    assert found["own"] == found["fast"]
+    assert found["own"][0] > 0
+    again = recipe_trials.measured([own, wide], corpus_folder, tmp_path / "rates.json")
+    assert again["own"] == found["own"]
+    assert again["wide"] != found["own"]
+
+
+def test_measuring_goes_on_where_it_was_stopped(recipe_file, corpus_folder, tmp_path, monkeypatch):
+    trial, calls = recipe_trials.Trial("own", str(recipe_file), {}, 1.0), []
+
+    def measure(trial, corpus):
+        calls.append(trial.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return [float(len(calls))]
+
+    monkeypatch.setattr(recipe_trials, "seconds_per_stage_step", measure)
+    with pytest.raises(KeyboardInterrupt):
+        recipe_trials.measured([trial], corpus_folder, tmp_path / "rates.json")
+    found = recipe_trials.measured([trial], corpus_folder, tmp_path / "rates.json")
+    assert len(calls) == 4  # one was kept
+    assert found == {"own": [3.0]}  # the median of 1, 3 and 4
+
+
+def test_the_table_names_who_was_far_from_the_budget():
+    results = {
+        "own": [{"seconds": 100.0, "held-out loss": 5.0}],
+        "mask30": [{"seconds": 89.0, "held-out loss": 5.0}, {"seconds": 85.0, "held-out loss": 5.0}],
+    }
+    last = recipe_trials.table(TRIALS, results, seconds=100.0).splitlines()[-1]
+    assert last == "mask30 took 87 s where 100 s were given: not an equal budget."
+    assert "took" not in recipe_trials.table(TRIALS, results)  # of tokens
+    assert "took" not in recipe_trials.table(TRIALS, results, seconds=94.0)
+
+
+def test_losses_on_rows_of_other_lengths_are_not_compared():
+    results = {name: [{"held-out loss": 5.0, "tnews": 50.0}] for name in ("own", "mask30", "short-rows", "long-rows")}
+    lines = recipe_trials.table(TRIALS, results).splitlines()
+    assert [line.split("|")[5].strip() for line in lines[2:]] == ["", "0.00", "", ""]
+    assert [line.split("|")[6].strip() for line in lines[2:]] == ["", "0.00", "0.00", "0.00"]
+
+
+@pytest.mark.parametrize(
+    ("error", "printed", "code"),
+    [
+        (Interrupted("stopped at step 8", "type it again"), "stopped at step 8\nhint: type it again\n", 130),
+        (ClueBenchError("x: 3 found, 4 expected", "give 4"), "error: x: 3 found, 4 expected\nhint: give 4\n", 1),
+    ],
+)
+def test_a_script_ends_in_a_line_or_two(capsys, error, printed, code):
+    def main():
+        raise error
+
+    with pytest.raises(SystemExit) as ended:
+        recipe_trials.in_one_line(main)
+    assert (ended.value.code, capsys.readouterr().err) == (code, printed)
 
 
 def test_a_trial_may_have_a_corpus_of_its_own(recipe_file, corpus_folder, tmp_path):
