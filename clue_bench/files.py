@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -72,6 +72,13 @@ def refuse_unwritable(folder: Path) -> None:
     except OSError as error:
         error.filename = str(folder)
         raise
+
+
+def refuse_input(out: Path, inputs: Iterable[Path]) -> None:
+    """Raise ClueBenchError if `out` is one of the files that are read, which it would replace."""
+    for path in inputs:
+        if out.exists() and path.exists() and out.samefile(path):
+            raise ClueBenchError(f"--out {out}: is read as well, and would be replaced", "give --out another name")
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from clue_bench.api.progress import Progress
 from clue_bench.api.runs import Run, as_reference
 from clue_bench.api.unread import notes_on
 from clue_bench.errors import ClueBenchError
-from clue_bench.files import expanded
+from clue_bench.files import expanded, refuse_input
 from clue_bench.language import translated
 from clue_bench.numbers import article, counted, percent
 from clue_bench.tables import Shown, Table, make_table
@@ -405,11 +405,12 @@ def _beyond_pretraining(about: "Description", rows: int | None = None) -> str:
     )
 
 
-def check_writable(path: Path) -> None:
-    """Raise ClueBenchError unless predictions can be written under this name."""
+def check_writable(path: Path, *inputs: Path | None) -> None:
+    """Raise ClueBenchError unless predictions can be written under this name, which is that of none of `inputs`."""
     from clue_bench.tasks import formats
 
     formats.check_writable(path)
+    refuse_input(expanded(path), [expanded(each) for each in inputs if each is not None])
 
 
 def check_rows(file: Path | None, data: Path | None) -> None:

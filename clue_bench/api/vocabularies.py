@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from clue_bench.api.progress import Progress
 from clue_bench.errors import ClueBenchError, nearest
-from clue_bench.files import expanded
+from clue_bench.files import expanded, refuse_input
 from clue_bench.numbers import count
 from clue_bench.tables import Column, Shown, Table, make_facts, make_table, our_words
 
@@ -84,6 +84,7 @@ def train_vocabulary(
         raise ClueBenchError(f"{out} is a folder", "give --out the name of the file to write, e.g. vocab.txt")
     show = Progress(progress)
     files = find_texts(texts, show)
+    refuse_input(out, files)
     facts: dict[str, int] = {}
     size = SIZES[kind] if size is None else size
     if kind == "wordpiece":
@@ -197,6 +198,7 @@ def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path |
     out = expanded(out)
     if out.is_dir() or out.suffix == ".model":
         raise ClueBenchError(f"{out}: no name for a vocab.txt", "give --out the name of the file to write")
+    refuse_input(out, [vocabulary_path(each) for each in (vocabulary, compare) if each is not None])
     other = None if compare is None else read_vocabulary(vocabulary_path(compare))
     pruned = token_types.prune(read_vocabulary(vocabulary_path(vocabulary)))
     compared = None if other is None else token_types.compare(pruned.vocabulary, other)

@@ -60,7 +60,7 @@ def generate(
         found = "both" if prompt else "neither"
         raise ClueBenchError(f"found {found} of --prompt and --file, expected one", "run clue-bench generate --help")
     if out is not None:
-        check_writable(out)
+        check_writable(out, file)
     made = generate(
         model,
         file if file is not None else prompt or [],

@@ -78,7 +78,7 @@ def predict(
     if column and file is None:
         raise ClueBenchError("--column without --file", "give --file FILE, too")
     if out is not None:
-        check_writable(out)
+        check_writable(out, file, data)
     check_rows(file, data)
     loaded = load_model(model, task=task)
     about = loaded.predictor.description

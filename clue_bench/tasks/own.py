@@ -30,6 +30,7 @@ from clue_bench.tasks.questions import question_table
 from clue_bench.tasks.rows import LABELLED_SPLITS, column_of, is_missing, lacking, value_at
 from clue_bench.tasks.sources import (
     GIVE_SPLITS,
+    MORE_ROWS,
     SPLIT_NAMES,
     Refused,
     RowSource,
@@ -198,7 +199,7 @@ def _held_out(given: OwnRows, texts: Sequence[str], label: str, *, by_passage: b
     if not dev:
         if len(set(labels)) > 1:
             check_classes(Counter(labels), label)
-        raise Refused(f"{counted(len(rows), 'row')}: too few different texts to hold out dev", GIVE_SPLITS)
+        raise Refused(f"{counted(len(rows), 'row')}: too few different texts to hold out dev", MORE_ROWS)
 
     def part(numbers: list[int]) -> RowSource:
         return train._replace(

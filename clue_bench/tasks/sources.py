@@ -41,6 +41,7 @@ SPLIT_NAMES = {
 }
 _KINDS = "a frame, a Dataset or a list of dictionaries"
 GIVE_SPLITS = 'give data={"train": …, "dev": …}'
+MORE_ROWS = "give more rows, or say of each in a column split whether it is train or dev"
 _ID_COLUMNS = ("corpus_id", "idx")  # corpus_id is CSL's own id, idx the number of the line
 
 Splits = Mapping[str, Any]

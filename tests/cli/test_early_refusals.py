@@ -38,6 +38,10 @@ REFUSALS = {
     "speed --model debug --set steps=x": "steps",
     "generate --model runs/gone --prompt 好": "runs/gone: no such folder",
     "generate --model runs/gone --file gone.txt": "gone.txt",
+    "predict --model clue-bench-tiny --file rows.csv --out rows.csv": "rows.csv: is read as well",
+    "generate --model clue-bench-tiny --file rows.txt --out ./rows.jsonl": "rows.jsonl: is read as well",
+    "vocab train rows.txt --out ./rows.txt": "rows.txt: is read as well",
+    "vocab prune rows.txt --out rows.txt": "rows.txt: is read as well",
     "doctor runs/gone": "runs/gone: no such folder",
 }
 PROGRAM = """
@@ -62,6 +66,8 @@ def test_refusals_that_need_no_model_come_before_torch(tmp_path, corpus_folder):
         "text,label\n" + "".join(f"{n}号,{'甲乙'[n % 2]}\n" for n in range(40)), encoding="utf-8"
     )
     (tmp_path / "rows.doc").write_text("一二", encoding="utf-8")
+    (tmp_path / "rows.txt").write_text("一二三四五六七八\n", encoding="utf-8")
+    (tmp_path / "rows.jsonl").symlink_to("rows.txt")
     (tmp_path / "runs").mkdir()
     (tmp_path / "corpus").symlink_to(corpus_folder)
     program = [sys.executable, "-c", PROGRAM, json.dumps(list(REFUSALS))]

@@ -149,7 +149,7 @@ ONE_CLASS = datasets.Dataset.from_list(
         (in_two(changed(mood="")), {}, "train, row 41: mood is '', expected a label", "label the row"),
         (changed(mood=float("nan")), {}, r"moods: row 41: mood is nan", "label the row"),
         ({"train": LINES, "dev": changed(mood=pd.NA)}, {}, "dev, row 41: mood is ", "label the row"),
-        (LINES[:1] * 30, {}, "30 rows: too few different texts to hold out dev", 'give data={"train": …'),
+        (LINES[:1] * 30, {}, "30 rows: too few different texts to hold out dev", "give more rows, or"),
         (None, {}, "rows are None, expected a frame, a Dataset or a list", "give a frame"),
         (pd.DataFrame(), {}, "data has no rows", "give one row"),
         (in_two([]), {}, "train has no rows", "give one row"),
