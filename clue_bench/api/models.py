@@ -210,8 +210,8 @@ class Predictions(Shown, Sequence[PredictedRow]):
         return {"entity_f1": entity_f1(count_entities(found, right, labels))} if labels else {}
 
     def to_json(self) -> dict[str, Any]:
-        """Return the summary and the rows as plain values."""
-        return {**self.summary, "rows": [row.to_json() for row in self.rows]}
+        """Return the summary, the notes and the rows as plain values."""
+        return {**self.summary, "notes": self.notes, "rows": [row.to_json() for row in self.rows]}
 
     @property
     def tables(self) -> list[Table]:

@@ -98,7 +98,8 @@ def predict(
     if out is not None:
         predicted.write(out)
     if json:
-        print_json({**predicted.summary, "out": str(out)} if out is not None else predicted.to_json())
+        whole = predicted.to_json()
+        print_json(whole if out is None else {**{key: whole[key] for key in whole if key != "rows"}, "out": str(out)})
     elif out is not None:
         rows = [("model", predicted.model), ("task", predicted.task), ("rows", count(len(predicted)))]
         print_facts(("predicted", str(out)), rows)
