@@ -11,7 +11,7 @@ own, of another vocabulary or cleaned, whose held-out loss compares with nothing
 with its arguments in `given`. Every trial is pretrained with each pretraining seed for as many steps
 as fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
 models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by the rate of what a
-trial computes, measured first, alone, in turn and kept in OUT/rates.json; trials that compute the same, such as two
+trial computes, measured first, alone, in turn and kept in OUT/rates-CLOCK.json; trials that compute the same, such as two
 learning rates, have one rate and so the same steps. The table says how long each took in fact, and names those that
 were a tenth or more off. Where other programs want the processor too, --clock cpu takes one thread and counts its
 processor time. Or --tokens, the same number for all. The same command goes on after it was stopped.
@@ -141,7 +141,7 @@ def seconds_per_stage_step(trial: Trial, corpus: Path) -> list[float]:
 
 
 def measured(trials: list[Trial], corpus: Path, path: Path) -> dict[str, list[float]]:
-    """Return each trial's seconds a step, by stage: the median of some rounds, in turn; `path` keeps each as it is."""
+    """Return each trial's seconds a step, by stage: the median of some rounds, in turn; `path` keeps them all."""
     known: dict[str, list[list[float]]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     first = {trial.computes(corpus): trial for trial in reversed(trials)}
     for number in range(ROUNDS):
@@ -262,7 +262,7 @@ def main() -> None:
     for trial in trials:
         if "teacher" in trial.given:
             check_teacher(trial.given["teacher"], trial.corpus_or(given.corpus))
-    rates = {} if given.seconds is None else measured(trials, given.corpus, given.out / "rates.json")
+    rates = {} if given.seconds is None else measured(trials, given.corpus, given.out / f"rates-{given.clock}.json")
     results: dict[str, list[dict[str, float]]] = {}
     for seed in range(1, given.seeds + 1):
         for trial in trials:
