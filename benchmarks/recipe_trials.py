@@ -11,7 +11,7 @@ own, of another vocabulary or cleaned, whose held-out loss compares with nothing
 with its arguments in `given`. Every trial is pretrained with each pretraining seed for as many steps
 as fit the budget, and judged by its held-out loss and by a probe: TNEWS', AFQMC and OCNLI with settings that suit small
 models, a few fine-tuning seeds each. The budget is seconds on this machine, turned into steps by the rate of what a
-trial computes, measured first, alone, in turn and kept in OUT/rates-CLOCK.json; trials that compute the same, such as two
+trial computes, measured first, alone, in turn and kept in OUT/rates-*.json; trials that compute the same, such as two
 learning rates, have one rate and so the same steps. The table says how long each took in fact, and names those that
 were a tenth or more off. Where other programs want the processor too, --clock cpu takes one thread and counts its
 processor time. Or --tokens, the same number for all. The same command goes on after it was stopped.
