@@ -18,6 +18,7 @@ import html
 import importlib
 import inspect
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,16 +42,16 @@ def on_page_markdown(markdown: str, *, config: Any, page: Any, **_: Any) -> str:
         words, what = (match[2] or "").split(), match[1]
         return "\n\n".join(PARTS[what](*words))
 
-    text = MARKER.sub(replaced, _with_repository(markdown, Path(page.file.src_uri).parent))
+    text = MARKER.sub(replaced, _with_repository(markdown, Path("docs", page.file.src_uri).parent, pages="docs"))
     return text.replace("REPOSITORY/", f"{config['repo_url']}/blob/main/")
 
 
-def _with_repository(markdown: str, folder: Path) -> str:
-    """Return the page with links to files that are no pages, which work as written in the repository, marked as its."""
+def _with_repository(markdown: str, folder: Path, *, pages: str | None) -> str:
+    """Return a text of `folder`, its links marked as the repository's, where they work as written, but for `pages`."""
 
     def marked(match: re.Match[str]) -> str:
-        path = (ROOT / "docs" / folder / match[1]).resolve().relative_to(ROOT)
-        is_page = path.parts[0] == "docs" and path.suffix in (".md", ".svg", ".png", ".json")
+        path = Path(os.path.normpath(folder / match[1]))
+        is_page = path.parts[0] == pages and path.suffix not in (".py", ".ipynb")  # as mkdocs.yml excludes them
         return match[0] if is_page else f"](REPOSITORY/{path.as_posix()}{match[2]})"
 
     return re.sub(r"\]\((?!https?:|#|/)([^)#\s]+)([^)]*)\)", marked, markdown)
@@ -149,9 +150,7 @@ def recipes() -> Iterator[str]:
 def file(path: str) -> Iterator[str]:
     """Yield a Markdown file without its title, its links to neighbours as links to the repository."""
     text = (ROOT / path).read_text(encoding="utf-8")
-    text = re.sub(r"\A# .*\n", "", text)
-    folder = Path(path).parent.as_posix().removeprefix(".")
-    yield re.sub(r"\]\((?!https?:|#)", f"](REPOSITORY/{folder}/".replace("//", "/"), text)
+    yield _with_repository(re.sub(r"\A# .*\n", "", text), Path(path).parent, pages=None)
 
 
 def notebook(path: str) -> Iterator[str]:

@@ -198,9 +198,11 @@ def prune_vocabulary(vocabulary: Path | str, *, out: Path | str, compare: Path |
     out = expanded(out)
     if out.is_dir() or out.suffix == ".model":
         raise ClueBenchError(f"{out}: no name for a vocab.txt", "give --out the name of the file to write")
-    refuse_input(out, [vocabulary_path(each) for each in (vocabulary, compare) if each is not None])
-    other = None if compare is None else read_vocabulary(vocabulary_path(compare))
-    pruned = token_types.prune(read_vocabulary(vocabulary_path(vocabulary)))
+    paths = [vocabulary_path(each) for each in (vocabulary, compare) if each is not None]
+    refuse_input(out, paths)
+    whole, *others = map(read_vocabulary, paths)
+    other = others[0] if others else None
+    pruned = token_types.prune(whole)
     compared = None if other is None else token_types.compare(pruned.vocabulary, other)
     pruned.vocabulary.write(out)
     return PrunedVocabulary(out, pruned, None if compare is None else expanded(compare), compared)

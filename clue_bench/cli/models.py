@@ -98,8 +98,8 @@ def predict(
     if out is not None:
         predicted.write(out)
     if json:
-        whole = predicted.to_json()
-        print_json(whole if out is None else {**{key: whole[key] for key in whole if key != "rows"}, "out": str(out)})
+        about_rows = {**predicted.summary, "notes": predicted.notes, "out": str(out)}
+        print_json(predicted.to_json() if out is None else about_rows)
     elif out is not None:
         rows = [("model", predicted.model), ("task", predicted.task), ("rows", count(len(predicted)))]
         print_facts(("predicted", str(out)), rows)

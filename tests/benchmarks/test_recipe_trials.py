@@ -149,7 +149,7 @@ def test_some_rows_hold_their_beginning_twice_and_the_others_stay_as_they_are(mo
         assert segments.tolist() == [0] * (len(one) + 2) + [1] * (len(other) + 1)
 
 
-OWN = {"bag_weight": 0.2, "optimizer": "muon", "mask_rate": 0.3, "final_mask_rate": 0.15}  # as clue-bench-tiny has it
+OWN = {"bag_weight": 0.2, "optimizer": "muon", "mask_rate": 0.3, "final_mask_rate": 0.15}  # what a trial may set
 
 
 def test_halves_are_repeated_in_the_last_step_too(recipe_file, corpus_folder, tmp_path):
